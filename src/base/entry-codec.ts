@@ -1,0 +1,186 @@
+/**
+ * The bytes of an EntryState, the same on disk, on the wire and under a digest.
+ *
+ *   msgpack array [version, data | nil, groups]
+ *   data    map  field number (below) -> value; absent fields are left out, numbers ascend
+ *   groups  array of [name, timestamp (10 bytes), [key, value, key, value ...]], names and keys sorted
+ *
+ * The form is canonical: equal states have equal bytes. A field number is never reused. A decoder
+ * refuses a version above its own (`newer-format`) and keeps no unknown fields: a new field that must
+ * survive old processes comes with a new version and a feature bit.
+ */
+import { pack, unpack } from './codec.ts';
+import { type DataPart, type EntryState, type Group, KINDS, MANIFEST_KINDS } from './entry.ts';
+import { OperatingError } from './errors.ts';
+import { type Timestamp, timestampFromBytes, timestampToBytes, TIMESTAMP_BYTES } from './timestamp.ts';
+
+export const ENTRY_VERSION = 1;
+
+const FIELD = {
+  timestamp: 0,
+  kind: 1,
+  writeId: 2,
+  base: 3,
+  expiredSource: 4,
+  clientMicros: 5,
+  etag: 6,
+  size: 7,
+  contentType: 8,
+  deleteAt: 9,
+  manifest: 10,
+  body: 11,
+  versionId: 12,
+  deleteMarker: 13,
+  replicas: 14,
+  checksums: 15,
+  owner: 16,
+} as const;
+
+const MAX_GROUPS = 4096;
+
+export function encodeState(state: EntryState): Buffer {
+  return pack([ENTRY_VERSION, state.data === undefined ? null : dataFields(state.data), groupList(state)]);
+}
+
+function dataFields(data: DataPart): Map<number, unknown> {
+  const fields = new Map<number, unknown>();
+  const set = (number: number, value: unknown): void => {
+    if (value !== undefined) fields.set(number, value);
+  };
+  set(FIELD.timestamp, timestampToBytes(data.timestamp));
+  set(FIELD.kind, KINDS.indexOf(data.kind));
+  set(FIELD.writeId, Buffer.from(data.writeId, 'hex'));
+  set(FIELD.base, data.base && timestampToBytes(data.base));
+  set(FIELD.expiredSource, data.expiredSource && timestampToBytes(data.expiredSource));
+  set(FIELD.clientMicros, data.clientMicros);
+  set(FIELD.etag, data.etag);
+  set(FIELD.size, data.size);
+  set(FIELD.contentType, data.contentType);
+  set(FIELD.deleteAt, data.deleteAt);
+  set(FIELD.manifest, data.manifest && MANIFEST_KINDS.indexOf(data.manifest));
+  set(FIELD.body, data.body && bodyFields(data.body));
+  set(FIELD.versionId, data.versionId);
+  set(FIELD.deleteMarker, data.deleteMarker);
+  set(FIELD.replicas, data.replicas);
+  set(FIELD.checksums, data.checksums && flatSorted(data.checksums));
+  set(FIELD.owner, data.owner);
+  return fields;
+}
+
+function bodyFields(body: NonNullable<DataPart['body']>): unknown[] {
+  const { fragment, transform } = body;
+  return [
+    body.length,
+    fragment ? [fragment.index, fragment.k, fragment.m] : null,
+    transform ? [transform.algorithm, transform.keyId, transform.parameters ?? null] : null,
+  ];
+}
+
+function groupList(state: EntryState): unknown[] {
+  const names = Object.keys(state.groups).sort();
+  return names.map((name) => {
+    const group = state.groups[name]!;
+    return [name, timestampToBytes(group.timestamp), flatSorted(group.values)];
+  });
+}
+
+function flatSorted(values: Readonly<Record<string, string>>): string[] {
+  const flat: string[] = [];
+  for (const key of Object.keys(values).sort()) flat.push(key, values[key]!);
+  return flat;
+}
+
+/** @throws OperatingError `malformed`, `newer-format` */
+export function decodeState(bytes: Uint8Array): EntryState {
+  const value = unpack(bytes);
+  if (!Array.isArray(value) || typeof value[0] !== 'number') throw malformed('entry');
+  if (value[0] > ENTRY_VERSION) {
+    throw new OperatingError('newer-format', 'entry written by a newer version', { version: value[0] });
+  }
+  const groups = decodeGroups(value[2]);
+  return value[1] === null ? { groups } : { data: decodeData(value[1]), groups };
+}
+
+function decodeData(value: unknown): DataPart {
+  if (typeof value !== 'object' || value === null) throw malformed('data part');
+  const fields = value as Readonly<Record<number, unknown>>;
+  const kind = KINDS[asNumber(fields[FIELD.kind])];
+  if (kind === undefined) throw malformed('kind');
+  const data: { -readonly [K in keyof DataPart]: DataPart[K] } = {
+    timestamp: asTimestamp(fields[FIELD.timestamp]),
+    kind,
+    writeId: Buffer.from(asBytes(fields[FIELD.writeId])).toString('hex'),
+    clientMicros: asNumber(fields[FIELD.clientMicros]),
+    etag: asString(fields[FIELD.etag]),
+    size: asNumber(fields[FIELD.size]),
+    contentType: asString(fields[FIELD.contentType]),
+  };
+  const has = (number: number): boolean => fields[number] !== undefined && fields[number] !== null;
+  if (has(FIELD.base)) data.base = asTimestamp(fields[FIELD.base]);
+  if (has(FIELD.expiredSource)) data.expiredSource = asTimestamp(fields[FIELD.expiredSource]);
+  if (has(FIELD.deleteAt)) data.deleteAt = asNumber(fields[FIELD.deleteAt]);
+  if (has(FIELD.manifest)) data.manifest = MANIFEST_KINDS[asNumber(fields[FIELD.manifest])];
+  if (has(FIELD.body)) data.body = decodeBody(fields[FIELD.body]);
+  if (has(FIELD.versionId)) data.versionId = asString(fields[FIELD.versionId]);
+  if (has(FIELD.deleteMarker)) data.deleteMarker = fields[FIELD.deleteMarker] === true;
+  if (has(FIELD.replicas)) data.replicas = asNumber(fields[FIELD.replicas]);
+  if (has(FIELD.checksums)) data.checksums = unflatten(fields[FIELD.checksums]);
+  if (has(FIELD.owner)) data.owner = asString(fields[FIELD.owner]);
+  return data;
+}
+
+function decodeBody(value: unknown): NonNullable<DataPart['body']> {
+  if (!Array.isArray(value)) throw malformed('body');
+  const [length, fragment, transform] = value as unknown[];
+  return {
+    length: asNumber(length),
+    ...(Array.isArray(fragment) && {
+      fragment: { index: asNumber(fragment[0]), k: asNumber(fragment[1]), m: asNumber(fragment[2]) },
+    }),
+    ...(Array.isArray(transform) && {
+      transform: {
+        algorithm: asString(transform[0]),
+        keyId: asString(transform[1]),
+        ...(transform[2] !== null && { parameters: Buffer.from(asBytes(transform[2])) }),
+      },
+    }),
+  };
+}
+
+function decodeGroups(value: unknown): Record<string, Group> {
+  if (!Array.isArray(value) || value.length > MAX_GROUPS) throw malformed('groups');
+  const groups: Record<string, Group> = {};
+  for (const item of value as unknown[]) {
+    if (!Array.isArray(item)) throw malformed('group');
+    groups[asString(item[0])] = { timestamp: asTimestamp(item[1]), values: unflatten(item[2]) };
+  }
+  return groups;
+}
+
+function unflatten(value: unknown): Record<string, string> {
+  if (!Array.isArray(value) || value.length % 2 !== 0) throw malformed('values');
+  const values: Record<string, string> = {};
+  for (let i = 0; i < value.length; i += 2) values[asString(value[i])] = asString(value[i + 1]);
+  return values;
+}
+
+function malformed(what: string): OperatingError {
+  return new OperatingError('malformed', `malformed entry: ${what}`);
+}
+function asNumber(value: unknown): number {
+  if (typeof value === 'number') return value;
+  throw malformed('number');
+}
+function asString(value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw malformed('string');
+}
+function asBytes(value: unknown): Uint8Array {
+  if (value instanceof Uint8Array) return value;
+  throw malformed('bytes');
+}
+function asTimestamp(value: unknown): Timestamp {
+  const bytes = asBytes(value);
+  if (bytes.length !== TIMESTAMP_BYTES) throw malformed('timestamp');
+  return timestampFromBytes(bytes);
+}

@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config';
+
+// Real clients from Debian's packages against a real cluster; one file at a time, they share the machine.
+export default defineConfig({
+  test: {
+    include: ['test/clients/**/*.test.ts'],
+    pool: 'forks',
+    fileParallelism: false,
+    testTimeout: 1_200_000,
+    hookTimeout: 120_000,
+  },
+});
