@@ -1,0 +1,216 @@
+/**
+ * What the storage services use of a device. The engine behind it is described in README.md.
+ *
+ * A device is owned by exactly one process, so nothing here locks; calls that change it are joined
+ * into commit groups: append, one fdatasync for all that wait, index, acknowledge.
+ */
+import type { EntryState } from '#base/entry.ts';
+import type { PolicyIndex } from '#base/names.ts';
+import type { Timestamp } from '#base/timestamp.ts';
+
+/** Bodies up to this many bytes are records of the log; larger ones are files under blobs/. */
+export const DEFAULT_INLINE_LIMIT = 1024 * 1024;
+
+export interface EntryKey {
+  readonly policy: PolicyIndex;
+  /** 16 bytes. */
+  readonly hash: Buffer;
+}
+
+/** What the index knows of a key: the joined state and what this device holds of it. */
+export interface Entry {
+  readonly key: EntryKey;
+  /** `/account/container/object`. */
+  readonly path: string;
+  readonly state: EntryState;
+  /** This device has the body of exactly `state.data`, not known to be damaged (true for an empty or absent body). */
+  readonly hasBody: boolean;
+  /** The container row of this state has not been acknowledged yet. */
+  readonly unlisted: boolean;
+}
+
+export type DeviceStatus =
+  | 'ok' // reads and writes
+  | 'full' // reads; writes fail with `device-full`
+  | 'read-only' // reads; the file system refuses writes
+  | 'failed' // an I/O error of a sync or of the log: out of service until the process restarts
+  | 'missing'; // the folder is not the one that was opened: wiped, unmounted or replaced
+
+export interface WriteRequest {
+  readonly key: EntryKey;
+  readonly path: string;
+  readonly state: EntryState;
+  /**
+   * The body of `state.data`: small bytes, or what `stage` returned. Absent for tombstones, metadata
+   * updates, empty bodies, state-only witnesses and replicas that learn a state without its body.
+   */
+  readonly body?: Buffer | StagedBody;
+  /** Marks the entry until `markListed`; replication and handoffs carry the mark along. */
+  readonly unlisted: boolean;
+  /**
+   * `write`: a client's write, stored only when it is acknowledged by the rule below.
+   * `join`: replication, handoff, repair: joined whatever is there; never an acknowledgement.
+   */
+  readonly intent: 'write' | 'join';
+}
+
+/**
+ * `stored`: synced, and `newest` (= the newest timestamp of the request) is the newest here.
+ * `superseded`: something newer is here (or promised); nothing was stored.
+ * `use-rounds`: a conditional write came before; a plain one must go through the rounds.
+ */
+export type WriteOutcome =
+  | { readonly kind: 'stored'; readonly newest: Timestamp }
+  | { readonly kind: 'superseded'; readonly newest: Timestamp }
+  | { readonly kind: 'use-rounds'; readonly newest: Timestamp };
+
+/** A body that is on disk but not yet current; becomes so by a `write`, or goes by `abandon`. */
+export interface StagedBody {
+  readonly length: number;
+  write(chunk: Uint8Array): Promise<void>;
+  /** Syncs the bytes (file and folder). Must precede the `write` that commits it. */
+  finish(): Promise<void>;
+  abandon(): Promise<void>;
+}
+
+export interface ByteRange {
+  readonly start: number;
+  /** One past the last byte. */
+  readonly end: number;
+}
+
+export interface Device {
+  readonly id: number;
+  readonly name: string;
+  readonly path: string;
+  /** Changes whenever the device starts from nothing: 32 hex digits. */
+  readonly incarnation: string;
+  readonly status: DeviceStatus;
+
+  /** The newest committed state, at once (index and cache; includes groups not yet in SQLite). */
+  stat(key: EntryKey): Entry | undefined;
+
+  /** @throws OperatingError `device-full`, `device-failed`, `device-missing`, `device-read-only`, `clock-drift` */
+  write(request: WriteRequest): Promise<WriteOutcome>;
+
+  /** Starts a staged body; counts against the device's limit of open stages (`overloaded`). */
+  stage(key: EntryKey): Promise<StagedBody>;
+
+  /**
+   * The bytes of this entry's body, each block's checksum verified before it is given out.
+   * @throws OperatingError `damaged` (quarantined already), `gone` (the version was overwritten and freed), `device-failed`
+   */
+  read(entry: Entry, range: ByteRange): AsyncIterable<Buffer>;
+  /** The whole of a small inline body at once; undefined where it is not inline or not small (> 64 KiB). Same errors. */
+  readSmall(entry: Entry): Buffer | undefined;
+
+  /** Clears the unlisted mark if the entry still is at this newest timestamp. Lazy: not synced at once. */
+  markListed(key: EntryKey, newest: Timestamp): void;
+  /** Entries that stayed unlisted for longer than `olderThanMs`, oldest first. */
+  unlisted(limit: number, olderThanMs: number): Entry[];
+
+  /** Entries of a ring in hash order from `from` (inclusive) up to `to` (exclusive, undefined: the end). */
+  entries(policy: PolicyIndex, from: Buffer, to: Buffer | undefined, limit: number): Entry[];
+  /** Objects whose effective delete-at is at or before `nowSeconds`, earliest first. */
+  expiring(nowSeconds: number, limit: number): Entry[];
+
+  readonly digests: Digests;
+  readonly completeness: Completeness;
+  readonly rowLog: RowLog;
+
+  facts(): DeviceFacts;
+  /** One bounded step of compaction; false: nothing to do. */
+  compactStep(): Promise<boolean>;
+  /** Flushes, marks a clean shutdown, closes files. */
+  close(): Promise<void>;
+}
+
+export interface DeviceFacts {
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  readonly entries: number;
+  readonly liveBytes: number;
+  readonly logBytes: number;
+  readonly blobBytes: number;
+  readonly unlisted: number;
+  readonly quarantined: number;
+  readonly commits: number;
+  readonly syncs: number;
+}
+
+/** Fixed depth of hash buckets, >= any part power. */
+export const BUCKET_BITS = 20;
+
+/** 128-bit sums over canonical joined states; sums over ranges of buckets are sums of their digests. */
+export interface Digests {
+  /**
+   * Splits the buckets [from, to) into `parts` equal ranges and gives one summary each.
+   * For rows (CONTAINER_RING, ACCOUNT_RING) the row store answers the same interface.
+   */
+  summarise(policy: PolicyIndex, from: number, to: number, parts: number): DigestSummary[];
+}
+
+export interface DigestSummary {
+  /** 16 bytes. */
+  readonly sum: Buffer;
+  readonly live: number;
+  readonly total: number;
+}
+
+/**
+ * For which parts of the hash space this device provably knows everything it ever acknowledged.
+ * Kept per ring number as ranges of buckets, changed by synced log records.
+ */
+export interface Completeness {
+  isComplete(policy: PolicyIndex, hash: Buffer): boolean;
+  mark(policy: PolicyIndex, fromBucket: number, toBucket: number, complete: boolean): Promise<void>;
+  /** All ranges that are complete now. */
+  ranges(policy: PolicyIndex): readonly { readonly from: number; readonly to: number }[];
+}
+
+/** A place in the log; later is larger. */
+export interface LogPosition {
+  readonly segment: number;
+  readonly offset: number;
+}
+
+/**
+ * The log as the row store sees it. A row is durable and applied to the sink when `append` resolves.
+ */
+export interface RowLog {
+  append(row: RowRecord): Promise<void>;
+}
+
+export interface RowRecord {
+  /** CONTAINER_RING or ACCOUNT_RING, and the hash of the container or account. */
+  readonly key: EntryKey;
+  /** `/account/container` or `/account`. */
+  readonly path: string;
+  /** Name of the row; '' for the container's or account's own state. */
+  readonly name: string;
+  readonly state: EntryState;
+}
+
+/** What the row store gives to a device when it is opened: row records are applied to it in log order. */
+export interface RowSink {
+  /** Up to where the rows database has everything; undefined: nothing (it was lost): replay all. */
+  applied(): LogPosition | undefined;
+  /** One transaction: the rows and the new position. Called in log order, also during replay. */
+  apply(rows: readonly { readonly row: RowRecord; readonly position: LogPosition }[], upTo: LogPosition): void;
+  /** For compaction: is this record still (part of) the newest known of its key? */
+  isCurrent(row: RowRecord): boolean;
+  /** For compaction: makes what was applied durable (a complete checkpoint). */
+  checkpoint(): Promise<boolean>;
+  close(): void;
+}
+
+/** device.json, written when a device is formatted. */
+export interface DeviceIdentity {
+  readonly formatVersion: number;
+  readonly clusterId: string;
+  readonly deviceId: number;
+  readonly name: string;
+  readonly incarnation: string;
+  /** True only for devices that were there when the cluster was made: complete from the start, for the partitions of the first rings. */
+  readonly genesis: boolean;
+}

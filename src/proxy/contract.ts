@@ -1,0 +1,149 @@
+/**
+ * What the HTTP dialects use of the proxy: protocol-neutral operations. Placement, quorums, handoffs
+ * and caches are behind it; who may do what is decided before it (auth), how it looks after it (api).
+ *
+ * Expected outcomes are values. What could not be done is an OperatingError:
+ *   unavailable      no majority could be reached in time; the outcome of a write is undecided
+ *   client-gone      the signal was aborted or the body broke off: nothing was stored
+ *   etag-mismatch, length-mismatch, body-too-large   the body was not what was declared: nothing was stored
+ *   container-mismatch   the container changed policy or mode meanwhile
+ */
+import type { EntryState } from '#base/entry.ts';
+import type { ContainerName, ObjectName, PolicyIndex } from '#base/names.ts';
+import type { ListQuery } from '#container/calls.ts';
+import type { ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
+
+export interface Operation {
+  readonly txn: string;
+  readonly signal: AbortSignal;
+  readonly read: 'quorum' | 'newest' | 'nearest';
+}
+
+/** Set or cleared (null) headers, lower case; each is its own last-writer-wins group. */
+export type HeaderChanges = Readonly<Record<string, string | null>>;
+
+export interface AccountInfo {
+  readonly exists: boolean;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly containers: number;
+  readonly objects: number;
+  readonly bytes: number;
+  readonly clientMicros: number;
+}
+
+export interface ContainerInfo {
+  readonly name: ContainerName;
+  readonly policy: StoragePolicy;
+  readonly mode: ConsistencyMode;
+  /** x-container-meta-*, x-container-read, x-container-write, ... */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly objects: number;
+  readonly bytes: number;
+  readonly clientMicros: number;
+}
+
+export interface ListedObject {
+  readonly name: string;
+  readonly clientMicros: number;
+  readonly bytes: number;
+  readonly etag: string;
+  readonly contentType: string;
+}
+
+export interface ListedContainer {
+  readonly name: string;
+  readonly clientMicros: number;
+  readonly objects: number;
+  readonly bytes: number;
+}
+
+export interface Page<Item> {
+  /** In listing order; `{ prefix }` where a delimiter rolled names up. */
+  readonly items: readonly (Item | { readonly prefix: string })[];
+  readonly truncated: boolean;
+}
+
+export interface PutRequest {
+  readonly body: AsyncIterable<Uint8Array>;
+  /** Undefined for chunked uploads. */
+  readonly length: number | undefined;
+  readonly maxLength: number;
+  readonly contentType: string;
+  readonly deleteAt?: number;
+  /** Checked against the MD5 of the body, which is what the object's etag becomes. */
+  readonly expectedEtag?: string;
+  /** User metadata with full header names, lower case. */
+  readonly user: Readonly<Record<string, string>>;
+  /** content-encoding, content-disposition, x-object-manifest, ... */
+  readonly system: Readonly<Record<string, string>>;
+  /** Only when no live object has the name (Swift's If-None-Match: *). */
+  readonly onlyIfAbsent?: boolean;
+  /** Called once the write can start (for `100 Continue`); the body is read only after it. */
+  readonly onReady?: () => void;
+  /** A manifest: `body` is the manifest's own bytes; etag and size as shown to clients. */
+  readonly manifest?: { readonly kind: 'static' | 'multipart'; readonly etag: string; readonly size: number };
+  /** Keeps this client time (copies that preserve it); else now. */
+  readonly clientMicros?: number;
+}
+
+export interface PutResult {
+  readonly kind: 'stored' | 'exists' | 'no-container';
+  readonly etag: string;
+  readonly size: number;
+  readonly clientMicros: number;
+  /** `handoff`, `unlisted` or `local`: the X-Anello-Ack header; undefined: a full write. */
+  readonly ack?: 'handoff' | 'unlisted' | 'local';
+}
+
+/** An object's newest version, with as much of its body as is asked for. */
+export interface ObjectReader {
+  readonly state: EntryState;
+  /** Bytes of the stored body: a manifest's own, not what it stands for. */
+  readonly length: number;
+  /** `degraded`: an `available` container answered with the best version found. */
+  readonly degraded: boolean;
+  /** Bytes [start, end) of this one version, from whichever replica has it, moving on when one dies. */
+  read(start: number, end: number): AsyncIterable<Buffer>;
+  /** The whole body where it came along with the state (small objects). */
+  readonly inline?: Buffer;
+}
+
+/** `not-found` carries what is known, e.g. the tombstone's time for X-Backend-ish headers. */
+export type Found<Value> = Value | undefined;
+
+export interface Store {
+  accountInfo(operation: Operation, account: string): Promise<AccountInfo>;
+  updateAccount(operation: Operation, account: string, changes: HeaderChanges): Promise<void>;
+  listContainers(operation: Operation, account: string, query: ListQuery): Promise<Found<Page<ListedContainer> & { info: AccountInfo }>>;
+
+  createContainer(
+    operation: Operation,
+    name: ContainerName,
+    options: { readonly policy?: PolicyIndex; readonly mode?: ConsistencyMode; readonly changes: HeaderChanges },
+  ): Promise<'created' | 'exists' | 'policy-conflict'>;
+  /** `fresh`: from a majority; else a cached answer of at most two seconds ago will do. */
+  containerInfo(operation: Operation, name: ContainerName, fresh: boolean): Promise<Found<ContainerInfo>>;
+  updateContainer(operation: Operation, name: ContainerName, changes: HeaderChanges): Promise<'updated' | 'no-container'>;
+  deleteContainer(operation: Operation, name: ContainerName): Promise<'deleted' | 'not-empty' | 'no-container'>;
+  listObjects(operation: Operation, name: ContainerName, query: ListQuery): Promise<Found<Page<ListedObject> & { info: ContainerInfo }>>;
+
+  putObject(operation: Operation, name: ObjectName, request: PutRequest): Promise<PutResult>;
+  /** State and, for small objects, the body. Undefined: 404, honestly. */
+  openObject(operation: Operation, name: ObjectName): Promise<Found<ObjectReader>>;
+  statObject(operation: Operation, name: ObjectName): Promise<Found<EntryState>>;
+  /** Replaces user metadata and the system values given (POST). */
+  updateObject(
+    operation: Operation,
+    name: ObjectName,
+    change: {
+      readonly user: Readonly<Record<string, string>>;
+      readonly system: Readonly<Record<string, string>>;
+      /** Unix seconds; null: no expiry any more. */
+      readonly deleteAt: number | null;
+    },
+  ): Promise<'updated' | 'not-found'>;
+  /** Writes its tombstone also when it answers `not-found`. */
+  deleteObject(operation: Operation, name: ObjectName): Promise<'deleted' | 'not-found' | 'no-container'>;
+
+  policies(): readonly StoragePolicy[];
+}
