@@ -118,7 +118,10 @@ export interface Database {
 export type SqlValue = string | number | bigint | null | Uint8Array;
 
 export interface Statement<Row> {
-  run(...values: SqlValue[]): { readonly changes: number; readonly lastInsertRowid: number | bigint };
+  run(...values: SqlValue[]): {
+    readonly changes: number;
+    readonly lastInsertRowid: number | bigint;
+  };
   get(...values: SqlValue[]): Row | undefined;
   all(...values: SqlValue[]): Row[];
   iterate(...values: SqlValue[]): IterableIterator<Row>;
@@ -130,7 +133,11 @@ export interface Statement<Row> {
 
 /** TCP, as far as the wire needs it. HTTP servers live at the edge (api, main) and are not here. */
 export interface Network {
-  listen(address: Address, accept: (socket: Socket) => void): Promise<Listener>;
+  listen(
+    address: Address,
+    accept: (socket: Socket) => void,
+    options?: ListenOptions,
+  ): Promise<Listener>;
   connect(address: Address, options?: ConnectOptions): Promise<Socket>;
 }
 
@@ -138,6 +145,11 @@ export interface Address {
   readonly host: string;
   /** 0 in `listen`: any free port. */
   readonly port: number;
+}
+
+export interface ListenOptions {
+  /** Mutual TLS: a client without a certificate of `authority` is not accepted. */
+  readonly tls?: TlsOptions;
 }
 
 export interface ConnectOptions {
@@ -160,6 +172,8 @@ export interface Listener {
 
 export interface Socket {
   readonly remote: Address;
+  /** With TLS: the common name of the peer's verified certificate. */
+  readonly peerName?: string;
   /** False: `onDrain` will be called when the buffered bytes have left. */
   write(bytes: Uint8Array): boolean;
   /** Bytes accepted by write() that have not left yet. */
