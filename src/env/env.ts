@@ -42,6 +42,7 @@ export interface Random {
 /** Files. Errors are Node's (`ENOSPC`, `EIO`, `EROFS`, `ENOENT`) in both implementations. */
 export interface Disk {
   open(path: string, mode: OpenMode): Promise<DiskFile>;
+  /** Makes the folder and the missing ones above it; durable when it resolves. */
   mkdir(path: string): Promise<void>;
   /** Names in a folder, sorted. */
   list(path: string): Promise<string[]>;
@@ -73,7 +74,7 @@ export type OpenMode = 'read' | 'write' | 'create';
 export interface FileStat {
   readonly kind: 'file' | 'directory' | 'other';
   readonly size: number;
-  /** Changes when the path names another file: device and inode number as text. */
+  /** Changes when the path names another file: device, inode number and time of birth as text. */
   readonly identity: string;
   /** Number of the file system, to tell a lost mount point. */
   readonly fileSystem: string;
@@ -138,6 +139,7 @@ export interface Network {
     accept: (socket: Socket) => void,
     options?: ListenOptions,
   ): Promise<Listener>;
+  /** @throws ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ECONNRESET and what TLS reports */
   connect(address: Address, options?: ConnectOptions): Promise<Socket>;
 }
 
@@ -163,24 +165,32 @@ export interface TlsOptions {
   readonly key: string;
   readonly certificate: string;
   readonly authority: string;
+  /** `connect`: the name that the other side's certificate must carry, where it is not the host. */
+  readonly serverName?: string;
 }
 
 export interface Listener {
   readonly address: Address;
+  /** Accepts no more; connections that were accepted go on. */
   close(): Promise<void>;
 }
 
+/** No callback is called from inside a call of the same socket. */
 export interface Socket {
   readonly remote: Address;
   /** With TLS: the common name of the peer's verified certificate. */
   readonly peerName?: string;
-  /** False: `onDrain` will be called when the buffered bytes have left. */
+  /**
+   * False: `onDrain` will be called when the buffered bytes have left. The bytes belong to the socket
+   * from now on: they must not be changed.
+   */
   write(bytes: Uint8Array): boolean;
   /** Bytes accepted by write() that have not left yet. */
   readonly bufferedBytes: number;
   /** Holds back small writes until `uncork`, so that they leave in one system call. */
   cork(): void;
   uncork(): void;
+  /** Nothing is read before this is set. The bytes belong to the receiver and are not overwritten. */
   onData: (bytes: Buffer) => void;
   onDrain: () => void;
   /** Called once, whoever closed it. */

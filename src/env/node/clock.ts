@@ -1,0 +1,69 @@
+/** The machine's clocks and timers. */
+import type { Clock, Timer } from '../env.ts';
+
+/** Node fires at once what is asked for later than this, so longer waits are cut into pieces. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+/** Date.now() ticks in whole milliseconds; more than this apart means that the wall clock jumped. */
+const MAX_APART_MS = 2;
+
+export class NodeClock implements Clock {
+  /** Wall time at monotonic zero, so that the wall clock has microseconds. */
+  #wallOriginMs = Date.now() - performance.now();
+
+  wallMicros(): number {
+    const monotonicMs = performance.now();
+    const apart = Date.now() - (this.#wallOriginMs + monotonicMs);
+    if (apart > MAX_APART_MS || apart < -MAX_APART_MS) this.#wallOriginMs += apart;
+    return Math.floor((this.#wallOriginMs + monotonicMs) * 1000);
+  }
+
+  monotonicMs(): number {
+    return performance.now();
+  }
+
+  setTimer(ms: number, task: () => void): Timer {
+    return new NodeTimer(ms, task);
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      const onAbort = (): void => {
+        timer.cancel();
+        reject(signal?.reason);
+      };
+      const timer = new NodeTimer(ms, () => {
+        signal?.removeEventListener('abort', onAbort);
+        resolve();
+      });
+      signal?.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  defer(task: () => void): void {
+    setImmediate(task);
+  }
+}
+
+class NodeTimer implements Timer {
+  readonly #task: () => void;
+  #leftMs: number;
+  #timeout: NodeJS.Timeout | undefined;
+
+  constructor(ms: number, task: () => void) {
+    this.#task = task;
+    // Rounded up: Node cuts the fraction off, and a timer must not fire early.
+    this.#leftMs = Math.max(0, Math.ceil(ms));
+    this.#arm();
+  }
+
+  cancel(): void {
+    clearTimeout(this.#timeout);
+  }
+
+  #arm(): void {
+    const stepMs = Math.min(this.#leftMs, MAX_TIMEOUT_MS);
+    this.#leftMs -= stepMs;
+    this.#timeout = setTimeout(() => (this.#leftMs > 0 ? this.#arm() : this.#task()), stepMs);
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * Holds back what passes through it by a fixed time, in order, with one timer for the whole line: a
+ * long link with all its bandwidth. Items that come due together leave together.
+ */
+import type { Clock, Timer } from '../env.ts';
+
+interface Waiting {
+  readonly dueMs: number;
+  readonly release: () => void;
+}
+
+export class DelayLine {
+  readonly #clock: Clock;
+  readonly #delayMs: number;
+  #queue: Waiting[] = [];
+  #timer: Timer | undefined;
+  #closed = false;
+
+  constructor(clock: Clock, delayMs: number) {
+    this.#clock = clock;
+    this.#delayMs = delayMs;
+  }
+
+  push(release: () => void): void {
+    if (this.#closed) return;
+    this.#queue.push({ dueMs: this.#clock.monotonicMs() + this.#delayMs, release });
+    this.#timer ??= this.#clock.setTimer(this.#delayMs, () => this.#flush());
+  }
+
+  /** Forgets what waits and what comes. */
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+    this.#queue = [];
+  }
+
+  #flush(): void {
+    const now = this.#clock.monotonicMs();
+    const queue = this.#queue;
+    let due = 0;
+    while (due < queue.length && queue[due]!.dueMs <= now) due++;
+    this.#queue = queue.slice(due);
+    const next = this.#queue[0];
+    this.#timer = next && this.#clock.setTimer(next.dueMs - now, () => this.#flush());
+    for (let i = 0; i < due && !this.#closed; i++) queue[i]!.release();
+  }
+}

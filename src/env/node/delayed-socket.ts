@@ -1,0 +1,100 @@
+/**
+ * A socket as if the other end were far away: everything sent and received passes a delay line.
+ *
+ * Bytes on their way count as sent, as they would on a real link, whose buffers hold a delay's worth of
+ * bandwidth; only beyond `MAX_IN_FLIGHT_BYTES` does the writer feel it.
+ */
+import type { Address, Clock, Socket } from '../env.ts';
+import { DelayLine } from './delay-line.ts';
+
+const MAX_IN_FLIGHT_BYTES = 16 * 1024 * 1024;
+
+export class DelayedSocket implements Socket {
+  readonly remote: Address;
+  readonly peerName: string | undefined;
+  onData: (bytes: Buffer) => void = () => undefined;
+  onDrain: () => void = () => undefined;
+  onClose: (error?: Error) => void = () => undefined;
+  readonly #socket: Socket;
+  readonly #outward: DelayLine;
+  readonly #inward: DelayLine;
+  #inFlightBytes = 0;
+  #full = false;
+  #paused = false;
+  #held: (() => void)[] = [];
+  #destroyed = false;
+
+  constructor(socket: Socket, clock: Clock, delayMs: number) {
+    this.#socket = socket;
+    this.remote = socket.remote;
+    this.peerName = socket.peerName;
+    this.#outward = new DelayLine(clock, delayMs);
+    this.#inward = new DelayLine(clock, delayMs);
+    socket.onDrain = () => this.#drain();
+    socket.onClose = (error) => this.#closed(error);
+    socket.onData = (bytes) => this.#inward.push(() => this.#deliver(() => this.onData(bytes)));
+  }
+
+  write(bytes: Uint8Array): boolean {
+    this.#inFlightBytes += bytes.length;
+    this.#outward.push(() => {
+      this.#inFlightBytes -= bytes.length;
+      this.#socket.write(bytes);
+      this.#drain();
+    });
+    if (this.bufferedBytes > 0) this.#full = true;
+    return !this.#full;
+  }
+
+  get bufferedBytes(): number {
+    return Math.max(0, this.#inFlightBytes - MAX_IN_FLIGHT_BYTES) + this.#socket.bufferedBytes;
+  }
+
+  /** What leaves the delay line in one turn leaves together anyway. */
+  cork(): void {}
+  uncork(): void {}
+
+  pause(): void {
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#socket.resume();
+    if (this.#held.length > 0) this.#inward.push(() => this.#release());
+  }
+
+  end(): void {
+    this.#outward.push(() => this.#socket.end());
+  }
+
+  destroy(): void {
+    this.#destroyed = true;
+    this.#outward.close();
+    this.#inward.close();
+    this.#held = [];
+    this.#socket.destroy();
+  }
+
+  #deliver(event: () => void): void {
+    if (this.#paused || this.#held.length > 0) this.#held.push(event);
+    else event();
+  }
+
+  #release(): void {
+    while (!this.#paused && this.#held.length > 0) this.#held.shift()!();
+  }
+
+  #closed(error?: Error): void {
+    this.#outward.close();
+    if (this.#destroyed) this.onClose(error);
+    else this.#inward.push(() => this.#deliver(() => this.onClose(error)));
+  }
+
+  #drain(): void {
+    if (!this.#full || this.bufferedBytes > 0) return;
+    this.#full = false;
+    this.onDrain();
+  }
+}

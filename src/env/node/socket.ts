@@ -1,0 +1,81 @@
+/** One TCP or TLS connection. */
+import type { Socket as NetSocket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { Address, Socket } from '../env.ts';
+
+const KEEP_ALIVE_MS = 30_000;
+
+export class NodeSocket implements Socket {
+  readonly remote: Address;
+  readonly peerName: string | undefined;
+  onDrain: () => void = () => undefined;
+  onClose: (error?: Error) => void = () => undefined;
+  readonly #socket: NetSocket;
+  #onData: ((bytes: Buffer) => void) | undefined;
+  #error: Error | undefined;
+
+  constructor(socket: NetSocket, peerName?: string) {
+    this.#socket = socket;
+    this.peerName = peerName;
+    this.remote = { host: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 };
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    socket.on('drain', () => this.onDrain());
+    socket.on('error', (error) => {
+      this.#error = error;
+    });
+    socket.on('close', () => this.onClose(this.#error));
+  }
+
+  get onData(): (bytes: Buffer) => void {
+    return this.#onData ?? (() => undefined);
+  }
+
+  /** Reading starts here, so that nothing is lost while a new connection is handed on. */
+  set onData(receive: (bytes: Buffer) => void) {
+    const first = this.#onData === undefined;
+    this.#onData = receive;
+    if (first) this.#socket.on('data', (bytes: Buffer) => this.#onData?.(bytes));
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.#socket.destroyed || this.#socket.writableEnded) return false;
+    return this.#socket.write(bytes);
+  }
+
+  get bufferedBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  cork(): void {
+    this.#socket.cork();
+  }
+
+  uncork(): void {
+    this.#socket.uncork();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  end(): void {
+    this.#socket.end();
+    // Whoever ends does not read on; unread bytes would keep the connection open.
+    this.#socket.resume();
+  }
+
+  destroy(error?: Error): void {
+    this.#socket.destroy(error);
+  }
+}
+
+/** The name that the peer's verified certificate carries. */
+export function certificateName(socket: TLSSocket): string | undefined {
+  const name = socket.getPeerCertificate().subject?.CN;
+  return Array.isArray(name) ? name[0] : name;
+}
