@@ -1,0 +1,131 @@
+/**
+ * How a process learns its cluster: the last good bundle on disk, then whatever newer one an
+ * authority publishes. Without any authority it goes on with what it has, for ever.
+ *
+ * Invariants: only a bundle that was verified and is already on disk comes into force; versions
+ * never go back; another cluster's bundle is refused and reported.
+ */
+import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
+import type { Env, Timer } from '#env/env.ts';
+import type { ClusterSource, ClusterView } from '#ring/cluster.ts';
+import { decodeBundle, type Verify } from './bundle.ts';
+
+export const POLL_MS = 1000;
+
+/** Fetches the newest bundle of one authority if it is above `have`; undefined: nothing newer. */
+export type FetchBundle = (authority: string, have: number) => Promise<Buffer | undefined>;
+
+export interface BundleSourceOptions {
+  readonly env: Env;
+  readonly file: string;
+  readonly clusterId: string;
+  readonly authorities: readonly string[];
+  readonly verify: Verify;
+  readonly fetchBundle: FetchBundle;
+}
+
+export class BundleSource implements ClusterSource {
+  readonly #options: BundleSourceOptions;
+  readonly #subscribers = new Set<(view: ClusterView) => void>();
+  #view: ClusterView;
+  #timer: Timer | undefined;
+  #closed = false;
+
+  /** Waits for a first bundle: from disk, else from an authority (`attempts` rounds of POLL_MS). */
+  static async open(options: BundleSourceOptions, attempts = 60): Promise<BundleSource> {
+    const source = new BundleSource(options, await firstView(options, attempts));
+    source.#schedule();
+    return source;
+  }
+
+  private constructor(options: BundleSourceOptions, view: ClusterView) {
+    this.#options = options;
+    this.#view = view;
+  }
+
+  current(): ClusterView {
+    return this.#view;
+  }
+
+  subscribe(changed: (view: ClusterView) => void): () => void {
+    this.#subscribers.add(changed);
+    return () => this.#subscribers.delete(changed);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+  }
+
+  #schedule(): void {
+    if (this.#closed) return;
+    this.#timer = this.#options.env.clock.setTimer(POLL_MS, () => {
+      this.#poll().finally(() => this.#schedule());
+    });
+  }
+
+  async #poll(): Promise<void> {
+    const { env } = this.#options;
+    const bytes = await fetchNewer(this.#options, this.#view.version);
+    if (bytes === undefined || this.#closed) return;
+    try {
+      const view = checked(this.#options, bytes, this.#view.version);
+      await env.disk.replace(this.#options.file, bytes, 0o600);
+      this.#view = view;
+      env.log.info('bundle.in-force', { version: view.version });
+      for (const changed of this.#subscribers) changed(view);
+    } catch (error) {
+      env.log.error('bundle.refused', { code: codeOf(error), reason: messageOf(error) });
+    }
+  }
+}
+
+async function firstView(options: BundleSourceOptions, attempts: number): Promise<ClusterView> {
+  const { env, file } = options;
+  if ((await env.disk.stat(file)) !== undefined) {
+    try {
+      return checked(options, await env.disk.read(file), 0);
+    } catch (error) {
+      env.log.error('bundle.on-disk-unusable', { code: codeOf(error), reason: messageOf(error) });
+    }
+  }
+  for (let attempt = 0; attempt < attempts; attempt += 1) {
+    const bytes = await fetchNewer(options, 0);
+    if (bytes !== undefined) {
+      const view = checked(options, bytes, 0);
+      await env.disk.replace(file, bytes, 0o600);
+      return view;
+    }
+    await env.clock.sleep(POLL_MS);
+  }
+  throw new OperatingError('no-bundle', 'no authority answers and there is no bundle on disk', {
+    authorities: options.authorities,
+  });
+}
+
+function checked(options: BundleSourceOptions, bytes: Buffer, above: number): ClusterView {
+  const view = decodeBundle(bytes, options.verify);
+  if (view.clusterId !== options.clusterId) {
+    throw new OperatingError('other-cluster', 'the bundle belongs to another cluster', {
+      clusterId: view.clusterId,
+    });
+  }
+  if (view.version <= above) {
+    throw new OperatingError('version-back', 'the bundle is older than the one in force', {
+      version: view.version,
+      inForce: above,
+    });
+  }
+  return view;
+}
+
+async function fetchNewer(options: BundleSourceOptions, have: number): Promise<Buffer | undefined> {
+  for (const authority of options.authorities) {
+    try {
+      return await options.fetchBundle(authority, have);
+    } catch (error) {
+      options.env.log.debug('authority.silent', { authority, reason: messageOf(error) });
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,94 @@
+/**
+ * A node's own file: its name, site, roles, disks, ports and where the authority is. Parsed and
+ * checked once; everything else about the cluster comes signed from the authority.
+ */
+import { OperatingError } from '#base/errors.ts';
+import { parse } from 'yaml';
+import { z } from 'zod';
+
+export const ROLES = ['proxy', 'storage', 'identity', 'authority'] as const;
+export type Role = (typeof ROLES)[number];
+
+/** Defaults of `anello run` on a real machine; `anello up` gives every port explicitly. */
+export const DEFAULT_PORTS = { wire: 7400, admin: 7500, proxy: 8080, authority: 7600, identity: 5000 };
+
+/** X11's ports: wide-area Swift clashed with them (6000 and up). */
+const FORBIDDEN_PORTS = { from: 6000, to: 6063 };
+
+const port = z
+  .number()
+  .int()
+  .min(1)
+  .max(65_535)
+  .refine((value) => value < FORBIDDEN_PORTS.from || value > FORBIDDEN_PORTS.to, {
+    message: `ports ${FORBIDDEN_PORTS.from}-${FORBIDDEN_PORTS.to} belong to X11`,
+  });
+
+const name = z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?$/, 'lower-case letters, digits, dots, dashes');
+
+const schema = z
+  .object({
+    format: z.literal(1),
+    name,
+    site: name,
+    roles: z.array(z.enum(ROLES)).min(1),
+    /** Folder of this node's own files. */
+    data: z.string().min(1),
+    clusterId: z.string().regex(/^[0-9a-f]{32}$/),
+    /** File with the key of the loopback handshake. */
+    wireKeyFile: z.string().min(1),
+    /** Durable 16-bit ids from the authority: the node's own, then one per proxy worker. */
+    workerIds: z.array(z.number().int().min(0).max(0xffff)).min(1),
+    listen: z
+      .object({
+        host: z.string().default('127.0.0.1'),
+        wire: port.default(DEFAULT_PORTS.wire),
+        admin: port.default(DEFAULT_PORTS.admin),
+        proxy: port.default(DEFAULT_PORTS.proxy),
+        authority: port.default(DEFAULT_PORTS.authority),
+        identity: port.default(DEFAULT_PORTS.identity),
+        /** One per proxy worker. */
+        workerAdmin: z.array(port).default([]),
+      })
+      .strict(),
+    /** Where other people's clients reach the proxies: for catalogues. Site to URL. */
+    publicUrls: z.record(z.string(), z.string()).default({}),
+    authorities: z.array(z.string()).min(1),
+    state: z.object({ driver: z.literal('sqlite'), path: z.string() }).strict(),
+    /** Key that secrets in the state store are encrypted with. */
+    masterKeyFile: z.string().min(1),
+    /** Public key of the authority that signs bundles, SPKI PEM. */
+    authorityKey: z.string().min(1),
+    /** Private key, only where the authority role runs. */
+    authorityPrivateKeyFile: z.string().optional(),
+    devices: z
+      .array(z.object({ id: z.number().int().min(0).max(0xffff), name, path: z.string().min(1) }).strict())
+      .default([]),
+    /** Proxy worker processes; 0: the proxy runs inside the node's own process. */
+    proxyWorkers: z.number().int().min(0).max(8).default(0),
+    /** Simulated round trip between sites, for `anello up --rtt`. */
+    rttMs: z.number().min(0).max(10_000).default(0),
+    logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  })
+  .strict()
+  .superRefine((config, context) => {
+    if (config.workerIds.length < 1 + config.proxyWorkers) {
+      context.addIssue({ code: 'custom', path: ['workerIds'], message: 'one id per process is needed' });
+    }
+  });
+
+export type NodeConfig = Readonly<z.infer<typeof schema>>;
+
+/** @throws OperatingError `bad-config` with every wrong field named */
+export function parseNodeConfig(text: string): NodeConfig {
+  let value: unknown;
+  try {
+    value = parse(text);
+  } catch (cause) {
+    throw new OperatingError('bad-config', 'the node file is not YAML', {}, { cause });
+  }
+  const result = schema.safeParse(value);
+  if (result.success) return Object.freeze(result.data);
+  const issues = result.error.issues.map((issue) => `${issue.path.join('.') || '(top)'}: ${issue.message}`);
+  throw new OperatingError('bad-config', `wrong node file: ${issues.join('; ')}`);
+}
