@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     include: ['test/clients/**/*.test.ts'],
     pool: 'forks',
+    reporters: ['default', './tools/dev/summary-reporter.ts'],
     fileParallelism: false,
     testTimeout: 1_200_000,
     hookTimeout: 120_000,

@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.long.ts'],
     pool: 'forks',
+    reporters: ['default', './tools/dev/summary-reporter.ts'],
     fileParallelism: false,
     testTimeout: 7_200_000,
     hookTimeout: 120_000,

@@ -1,0 +1,61 @@
+/**
+ * The `anello` command: one file per verb under commands/. Exit codes: 0 done, 1 failed, 2 wrong use.
+ * Verbs throw OperatingErrors; they end here as one clear line.
+ */
+import { codeOf, messageOf } from '#base/errors.ts';
+import { Command, CommanderError } from 'commander';
+
+const FAILED = 1;
+const WRONG_USE = 2;
+
+/** Loaded only when the verb is called: `anello up` must not load what `anello device` needs. */
+const VERBS: Readonly<Record<string, () => Promise<{ register(program: Command): void }>>> = {
+  up: () => import('./commands/up.ts'),
+  run: () => import('./commands/run.ts'),
+  status: () => import('./commands/status.ts'),
+  trace: () => import('./commands/trace.ts'),
+  ring: () => import('./commands/ring.ts'),
+  device: () => import('./commands/device.ts'),
+  project: () => import('./commands/project.ts'),
+  user: () => import('./commands/user.ts'),
+  grant: () => import('./commands/grant.ts'),
+  key: () => import('./commands/key.ts'),
+};
+
+export async function main(args: readonly string[]): Promise<void> {
+  const program = new Command('anello')
+    .description('A geo-distributed, ring-based object store')
+    .showHelpAfterError('(anello VERB --help tells more)')
+    .exitOverride()
+    .configureHelp({ sortSubcommands: true });
+  for (const load of wanted(args)) {
+    const verb = await load();
+    verb.register(program);
+  }
+  exitOverrideDeep(program);
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+  } catch (error) {
+    process.exitCode = report(error);
+  }
+}
+
+function wanted(args: readonly string[]): (() => Promise<{ register(program: Command): void }>)[] {
+  const verb = args.find((arg) => !arg.startsWith('-'));
+  const load = verb === undefined ? undefined : VERBS[verb];
+  return load === undefined ? Object.values(VERBS) : [load];
+}
+
+function exitOverrideDeep(command: Command): void {
+  command.exitOverride();
+  for (const child of command.commands) exitOverrideDeep(child);
+}
+
+function report(error: unknown): number {
+  if (error instanceof CommanderError) {
+    // Commander has printed its own message; help and --version are no errors.
+    return error.exitCode === 0 ? 0 : WRONG_USE;
+  }
+  console.error(`anello: ${messageOf(error)}`);
+  return codeOf(error) === 'wrong-use' ? WRONG_USE : FAILED;
+}
