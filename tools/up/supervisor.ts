@@ -1,0 +1,65 @@
+/**
+ * The supervisor of `anello up`: starts the node processes of one machine's cluster, keeps
+ * nodes.json current, starts again what dies, stops all on Ctrl-C.
+ */
+import { renameSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { NodePlan } from './cluster-plan.ts';
+import { NodeProcess } from './node-process.ts';
+
+const NODE_MAIN = fileURLToPath(new URL('../../src/main/node.ts', import.meta.url));
+const STOP_GRACE_MS = 10_000;
+/** Small young generations: five processes share a machine, and most garbage is short-lived buffers. */
+const NODE_FLAGS = ['--max-semi-space-size=8', '--disable-warning=ExperimentalWarning'];
+
+export class Supervisor {
+  readonly #folder: string;
+  readonly #plans: readonly NodePlan[];
+  readonly #processes: readonly NodeProcess[];
+
+  constructor(folder: string, plans: readonly NodePlan[], report: (line: string) => void) {
+    this.#folder = folder;
+    this.#plans = plans;
+    this.#processes = plans.map(
+      (plan) =>
+        new NodeProcess({
+          name: plan.name,
+          args: [...NODE_FLAGS, NODE_MAIN, '--config', plan.configFile],
+          logFile: path.join(plan.folder, 'node.log'),
+          env: { ...process.env, NODE_COMPILE_CACHE: path.join(folder, 'compile-cache') },
+          report,
+          onChange: () => this.#writeNodes(),
+        }),
+    );
+  }
+
+  /** All nodes serve, or the first failure (then everything is stopped again). */
+  async start(): Promise<void> {
+    try {
+      await Promise.all(this.#processes.map((node) => node.start()));
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#processes.map((node) => node.stop(STOP_GRACE_MS)));
+  }
+
+  /** The file that scripts read; written whole, so that no reader sees half of it. */
+  #writeNodes(): void {
+    const nodes = this.#plans.map((plan, n) => ({
+      name: plan.name,
+      site: plan.site,
+      roles: plan.roles,
+      pid: this.#processes?.[n]?.pid ?? null,
+      ports: plan.ports,
+      devices: plan.devices.map((device) => device.path),
+    }));
+    const file = path.join(this.#folder, 'nodes.json');
+    writeFileSync(`${file}.tmp`, `${JSON.stringify(nodes, null, 2)}\n`);
+    renameSync(`${file}.tmp`, file);
+  }
+}
