@@ -1,0 +1,62 @@
+/**
+ * HTTP listeners of a process. Requests of the object APIs go to their handler on node's own request
+ * and response (raw target, node streams, checkContinue); everything else is a hono app.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { getRequestListener } from '@hono/node-server';
+import { codeOf, OperatingError } from '#base/errors.ts';
+import type { Hono } from 'hono';
+
+export type RawHandler = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** Swift allows 90 metadata headers of 4 KiB in all; the rest is for what proxies and SDKs add. */
+const MAX_HEADER_BYTES = 64 * 1024;
+const MAX_HEADERS = 512;
+const HEADERS_TIMEOUT_MS = 60_000;
+const KEEP_ALIVE_MS = 75_000;
+
+export interface HttpListener {
+  readonly server: Server;
+  /** Stops accepting, lets requests under way end for at most `graceMs`. */
+  close(graceMs: number): Promise<void>;
+}
+
+export interface Routes {
+  /** Gets first say: false leaves the request to the app. */
+  readonly raw?: { readonly matches: (url: string) => boolean; readonly handle: RawHandler };
+  readonly app: Hono;
+}
+
+export async function serveHttp(address: { host: string; port: number }, routes: Routes): Promise<HttpListener> {
+  const app = getRequestListener(routes.app.fetch);
+  const handle: RawHandler = (request, response) => {
+    if (routes.raw?.matches(request.url ?? '/')) routes.raw.handle(request, response);
+    else void app(request, response);
+  };
+  const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: KEEP_ALIVE_MS }, handle);
+  server.maxHeadersCount = MAX_HEADERS;
+  server.headersTimeout = HEADERS_TIMEOUT_MS;
+  // Uploads of terabytes take hours; a body that stops moving is the handler's to end.
+  server.requestTimeout = 0;
+  server.on('checkContinue', handle);
+  await listen(server, address);
+  return { server, close: (graceMs) => closeServer(server, graceMs) };
+}
+
+function listen(server: Server, address: { host: string; port: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause) => {
+      const code = codeOf(cause) === 'EADDRINUSE' ? 'port-taken' : 'listen-failed';
+      reject(new OperatingError(code, `cannot listen on ${address.host}:${address.port}`, { ...address }, { cause }));
+    });
+    server.listen({ ...address, backlog: 1024 }, () => resolve());
+  });
+}
+
+function closeServer(server: Server, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeIdleConnections();
+    setTimeout(() => server.closeAllConnections(), graceMs).unref();
+  });
+}
