@@ -81,7 +81,11 @@ export interface PutRequest {
   /** Called once the write can start (for `100 Continue`); the body is read only after it. */
   readonly onReady?: () => void;
   /** A manifest: `body` is the manifest's own bytes; etag and size as shown to clients. */
-  readonly manifest?: { readonly kind: 'static' | 'multipart'; readonly etag: string; readonly size: number };
+  readonly manifest?: {
+    readonly kind: 'static' | 'multipart';
+    readonly etag: string;
+    readonly size: number;
+  };
   /** Keeps this client time (copies that preserve it); else now. */
   readonly clientMicros?: number;
 }
@@ -114,18 +118,41 @@ export type Found<Value> = Value | undefined;
 export interface Store {
   accountInfo(operation: Operation, account: string): Promise<AccountInfo>;
   updateAccount(operation: Operation, account: string, changes: HeaderChanges): Promise<void>;
-  listContainers(operation: Operation, account: string, query: ListQuery): Promise<Found<Page<ListedContainer> & { info: AccountInfo }>>;
+  listContainers(
+    operation: Operation,
+    account: string,
+    query: ListQuery,
+  ): Promise<Found<Page<ListedContainer> & { info: AccountInfo }>>;
 
   createContainer(
     operation: Operation,
     name: ContainerName,
-    options: { readonly policy?: PolicyIndex; readonly mode?: ConsistencyMode; readonly changes: HeaderChanges },
+    options: {
+      readonly policy?: PolicyIndex;
+      readonly mode?: ConsistencyMode;
+      readonly changes: HeaderChanges;
+    },
   ): Promise<'created' | 'exists' | 'policy-conflict'>;
   /** `fresh`: from a majority; else a cached answer of at most two seconds ago will do. */
-  containerInfo(operation: Operation, name: ContainerName, fresh: boolean): Promise<Found<ContainerInfo>>;
-  updateContainer(operation: Operation, name: ContainerName, changes: HeaderChanges): Promise<'updated' | 'no-container'>;
-  deleteContainer(operation: Operation, name: ContainerName): Promise<'deleted' | 'not-empty' | 'no-container'>;
-  listObjects(operation: Operation, name: ContainerName, query: ListQuery): Promise<Found<Page<ListedObject> & { info: ContainerInfo }>>;
+  containerInfo(
+    operation: Operation,
+    name: ContainerName,
+    fresh: boolean,
+  ): Promise<Found<ContainerInfo>>;
+  updateContainer(
+    operation: Operation,
+    name: ContainerName,
+    changes: HeaderChanges,
+  ): Promise<'updated' | 'no-container'>;
+  deleteContainer(
+    operation: Operation,
+    name: ContainerName,
+  ): Promise<'deleted' | 'not-empty' | 'no-container'>;
+  listObjects(
+    operation: Operation,
+    name: ContainerName,
+    query: ListQuery,
+  ): Promise<Found<Page<ListedObject> & { info: ContainerInfo }>>;
 
   putObject(operation: Operation, name: ObjectName, request: PutRequest): Promise<PutResult>;
   /** State and, for small objects, the body. Undefined: 404, honestly. */
@@ -143,7 +170,10 @@ export interface Store {
     },
   ): Promise<'updated' | 'not-found'>;
   /** Writes its tombstone also when it answers `not-found`. */
-  deleteObject(operation: Operation, name: ObjectName): Promise<'deleted' | 'not-found' | 'no-container'>;
+  deleteObject(
+    operation: Operation,
+    name: ObjectName,
+  ): Promise<'deleted' | 'not-found' | 'no-container'>;
 
   policies(): readonly StoragePolicy[];
 }

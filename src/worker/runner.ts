@@ -1,0 +1,113 @@
+/**
+ * Runs one job for the life of a process: step, wait, step. The throttle keeps a busy job below a
+ * share of the time: after a step of d milliseconds it waits at least d * (1 / share - 1), so that
+ * what clients ask for comes first even when there is a backlog of a million entries.
+ */
+import { messageOf } from '#base/errors.ts';
+import type { Env } from '#env/env.ts';
+import type { Job, JobStatus, StepResult } from './job.ts';
+
+export interface RunnerOptions {
+  /** Largest share of the time that the job may work, 0 < share <= 1. */
+  readonly share?: number;
+  /** Wait before the first step, so that jobs of one process don't start together. */
+  readonly startMs?: number;
+}
+
+const DEFAULT_SHARE = 0.25;
+const FIRST_FAILURE_WAIT_MS = 500;
+const MAX_FAILURE_WAIT_MS = 60_000;
+
+export class JobRunner {
+  readonly #env: Env;
+  readonly #job: Job;
+  readonly #share: number;
+  readonly #stopped = new AbortController();
+  #wake = new AbortController();
+  #state: JobStatus['state'] = 'waiting';
+  #steps = 0;
+  #failures = 0;
+  #failuresInRow = 0;
+  #busyMs = 0;
+  #lastError: string | undefined;
+  #finished: Promise<void>;
+
+  constructor(env: Env, job: Job, options: RunnerOptions = {}) {
+    this.#env = env;
+    this.#job = job;
+    this.#share = Math.min(1, Math.max(0.01, options.share ?? DEFAULT_SHARE));
+    this.#finished = this.#run(options.startMs ?? 0);
+  }
+
+  status(): JobStatus {
+    return {
+      name: this.#job.name,
+      state: this.#state,
+      steps: this.#steps,
+      failures: this.#failures,
+      busyMs: Math.round(this.#busyMs),
+      lastError: this.#lastError,
+      facts: this.#job.facts?.() ?? {},
+    };
+  }
+
+  /** Ends the present wait: something happened that the job should look at. */
+  wake(): void {
+    this.#wake.abort();
+  }
+
+  /** Resolves when the step under way has ended. */
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    this.#wake.abort();
+    await this.#finished;
+  }
+
+  async #run(startMs: number): Promise<void> {
+    await this.#wait(startMs);
+    while (!this.#stopped.signal.aborted) await this.#wait(await this.#stepOnce());
+    this.#state = 'stopped';
+  }
+
+  /** How long to wait before the next step. */
+  async #stepOnce(): Promise<number> {
+    const start = this.#env.clock.monotonicMs();
+    this.#state = 'working';
+    let result: StepResult | undefined;
+    try {
+      result = await this.#job.step(this.#stopped.signal);
+      this.#failuresInRow = 0;
+      this.#lastError = undefined;
+    } catch (error) {
+      if (!this.#stopped.signal.aborted) this.#failed(error);
+    }
+    const tookMs = this.#env.clock.monotonicMs() - start;
+    this.#steps++;
+    this.#busyMs += tookMs;
+    this.#state = result === undefined ? 'failing' : 'waiting';
+    if (result === undefined) return this.#failureWaitMs();
+    return result.kind === 'idle' ? result.waitMs : tookMs * (1 / this.#share - 1);
+  }
+
+  #failed(error: unknown): void {
+    this.#failures++;
+    this.#failuresInRow++;
+    this.#lastError = messageOf(error);
+    this.#env.log.warn('job.failed', { job: this.#job.name, error: this.#lastError });
+  }
+
+  #failureWaitMs(): number {
+    const doubled = FIRST_FAILURE_WAIT_MS * 2 ** Math.min(this.#failuresInRow - 1, 16);
+    return Math.min(MAX_FAILURE_WAIT_MS, doubled) * (0.75 + this.#env.random.float() / 2);
+  }
+
+  async #wait(ms: number): Promise<void> {
+    if (this.#stopped.signal.aborted) return;
+    if (this.#wake.signal.aborted) this.#wake = new AbortController();
+    try {
+      await this.#env.clock.sleep(ms, this.#wake.signal);
+    } catch (error) {
+      if (!this.#wake.signal.aborted) throw error;
+    }
+  }
+}
