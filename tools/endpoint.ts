@@ -1,0 +1,68 @@
+/**
+ * How verbs find a running cluster: `--data DIR` reads what `anello up` wrote there, `--endpoint URL`
+ * names one process's admin HTTP.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { messageOf, OperatingError } from '#base/errors.ts';
+import type { Command } from 'commander';
+import { z } from 'zod';
+
+const TIMEOUT_MS = 5000;
+
+export interface EndpointOptions {
+  readonly data: string;
+  readonly endpoint?: string;
+  readonly json?: boolean;
+}
+
+export function addEndpointOptions(command: Command): Command {
+  return command
+    .option('--data <dir>', "the cluster's data folder", './data')
+    .option('--endpoint <url>', 'admin address of one process, instead of --data')
+    .option('--json', 'machine-readable output');
+}
+
+const nodesSchema = z.array(
+  z.object({
+    name: z.string(),
+    site: z.string(),
+    roles: z.array(z.string()),
+    pid: z.number().nullable(),
+    ports: z.object({ admin: z.number(), workerAdmin: z.array(z.number()).default([]) }).loose(),
+    devices: z.array(z.string()),
+  }),
+);
+
+export type RunningNode = z.infer<typeof nodesSchema>[number];
+
+/** @throws OperatingError `no-cluster` */
+export function readNodes(folder: string): RunningNode[] {
+  const file = path.join(folder, 'nodes.json');
+  if (!existsSync(file)) {
+    throw new OperatingError('no-cluster', `no cluster in ${folder}: start one with "anello up --data ${folder}"`);
+  }
+  const result = nodesSchema.safeParse(JSON.parse(readFileSync(file, 'utf8')));
+  if (!result.success) throw new OperatingError('no-cluster', `${file} is not what "anello up" writes`);
+  return result.data;
+}
+
+/** Admin base URLs, workers included. */
+export function adminUrls(options: EndpointOptions): { name: string; url: string }[] {
+  if (options.endpoint !== undefined) return [{ name: options.endpoint, url: options.endpoint.replace(/\/$/, '') }];
+  return readNodes(options.data).flatMap((node) => [
+    { name: node.name, url: `http://127.0.0.1:${node.ports.admin}` },
+    ...node.ports.workerAdmin.map((port, n) => ({ name: `${node.name}/worker-${n + 1}`, url: `http://127.0.0.1:${port}` })),
+  ]);
+}
+
+export type Answer = { readonly status: number; readonly value: unknown } | { readonly error: string };
+
+export async function getJson(url: string): Promise<Answer> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    return { status: response.status, value: await response.json() };
+  } catch (error) {
+    return { error: messageOf(error) };
+  }
+}
