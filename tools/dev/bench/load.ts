@@ -46,7 +46,7 @@ class Connection {
     this.#run = run;
     this.#left = run.plan.requests ?? 0;
     this.#socket = connect({ host: run.plan.host, port: run.plan.port, noDelay: true }, () => this.#send());
-    this.#socket.on('data', (chunk) => this.#onData(chunk));
+    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     this.#socket.on('error', () => run.onError());
     this.#socket.on('close', () => run.onClosed());
   }

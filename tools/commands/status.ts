@@ -1,0 +1,99 @@
+/** `anello status`: sites, nodes, devices, fullness, ring versions, and what is degraded. */
+import { OperatingError } from '#base/errors.ts';
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { addEndpointOptions, adminUrls, type EndpointOptions, getJson } from '../endpoint.ts';
+
+const deviceSchema = z.object({
+  id: z.number(),
+  name: z.string(),
+  status: z.string(),
+  complete: z.boolean(),
+  totalBytes: z.number(),
+  freeBytes: z.number(),
+  entries: z.number(),
+  unlisted: z.number(),
+  quarantined: z.number(),
+});
+
+const statusSchema = z.object({
+  node: z.string(),
+  site: z.string(),
+  roles: z.array(z.string()),
+  pid: z.number(),
+  uptimeSeconds: z.number(),
+  bundleVersion: z.number(),
+  rings: z.record(z.string(), z.number()),
+  devices: z.array(deviceSchema),
+  peers: z.array(z.object({ node: z.string(), connected: z.boolean() }).loose()),
+});
+
+type NodeStatus = z.infer<typeof statusSchema>;
+
+interface Found {
+  readonly name: string;
+  readonly status?: NodeStatus;
+  readonly error?: string;
+}
+
+export function register(program: Command): void {
+  addEndpointOptions(program.command('status'))
+    .description('sites, nodes, devices, fullness, ring versions and what is degraded')
+    .addHelpText('after', '\nExamples:\n  anello status\n  anello status --data ./data --json')
+    .action(async (options: EndpointOptions) => {
+      const found = await Promise.all(adminUrls(options).map(({ name, url }) => ask(name, url)));
+      const degraded = found.flatMap(problemsOf).concat(versionProblems(found));
+      if (options.json) console.log(JSON.stringify({ nodes: found, degraded }, null, 2));
+      else print(found, degraded);
+      if (found.every((node) => node.status === undefined)) {
+        throw new OperatingError('no-answer', 'no process of the cluster answers');
+      }
+    });
+}
+
+async function ask(name: string, url: string): Promise<Found> {
+  const answer = await getJson(`${url}/status`);
+  if ('error' in answer) return { name, error: answer.error };
+  const parsed = statusSchema.safeParse(answer.value);
+  return parsed.success ? { name, status: parsed.data } : { name, error: 'an answer of another version' };
+}
+
+function problemsOf(found: Found): string[] {
+  const { status } = found;
+  if (status === undefined) return [`${found.name} does not answer: ${found.error}`];
+  const problems: string[] = [];
+  for (const device of status.devices) {
+    const where = `${status.node}/${device.name} (device ${device.id})`;
+    if (device.status !== 'ok') problems.push(`${where} is ${device.status}`);
+    if (!device.complete) problems.push(`${where} is not complete: it stores and serves, but does not count in a majority`);
+    if (device.quarantined > 0) problems.push(`${where} holds ${device.quarantined} damaged records in quarantine`);
+    if (device.unlisted > 0) problems.push(`${where} has ${device.unlisted} objects whose listing is under way`);
+  }
+  return problems;
+}
+
+function versionProblems(found: readonly Found[]): string[] {
+  const versions = new Set(found.flatMap((node) => (node.status ? [node.status.bundleVersion] : [])));
+  return versions.size > 1 ? [`nodes run different versions of the rings: ${[...versions].sort().join(', ')}`] : [];
+}
+
+function print(found: readonly Found[], degraded: readonly string[]): void {
+  for (const site of new Set(found.map((node) => node.status?.site ?? '?'))) {
+    console.log(`site ${site}`);
+    for (const node of found.filter((candidate) => (candidate.status?.site ?? '?') === site)) printNode(node);
+  }
+  console.log(degraded.length === 0 ? '\nnothing is degraded' : `\ndegraded:\n${degraded.map((line) => `  ${line}`).join('\n')}`);
+}
+
+function printNode({ name, status, error }: Found): void {
+  if (status === undefined) {
+    console.log(`  ${name}  no answer (${error})`);
+    return;
+  }
+  const rings = Object.entries(status.rings).map(([ring, version]) => `${ring} v${version}`);
+  console.log(`  ${name}  ${status.roles.join(', ')}  pid ${status.pid}  up ${Math.round(status.uptimeSeconds)} s  bundle ${status.bundleVersion}  ${rings.join(', ')}`);
+  for (const device of status.devices) {
+    const used = device.totalBytes === 0 ? 0 : 1 - device.freeBytes / device.totalBytes;
+    console.log(`    ${device.name}  device ${device.id}  ${device.status}${device.complete ? '' : ', not complete'}  ${device.entries} entries  disk ${(used * 100).toFixed(1)} % full`);
+  }
+}
