@@ -1,0 +1,205 @@
+/**
+ * Moves replicas until every tier keeps its quota and no partition is closer together than it need
+ * be, with as few moves as that takes and at most one of each partition.
+ *
+ * - `spreadOut`: partitions that break a floor or a ceiling (a new site, other weights, history).
+ * - `moveDirectly`: from a device above its quota to one below, over the tiers where the difference
+ *   lies. Every move brings both ends nearer, so their number is the least possible.
+ * - `moveAround`: what no direct move could cure: by way of a third device, two moves for one.
+ */
+import { EMPTY, type Placer } from './placer.ts';
+import type { SeededRandom } from './random.ts';
+import { DEPTH } from './tree.ts';
+
+/** Tries per misplaced replica before it is left for the next rebalance. */
+const MAX_DETOURS = 200;
+const MAX_DETOURS_IN_ALL = 200_000;
+
+export class Settlement {
+  readonly #placer: Placer;
+  readonly #random: SeededRandom;
+  /** Partitions with a replica that may move. */
+  readonly #movable: Uint8Array;
+  /** Slots filled in this rebalance: they hold nothing yet, so moving them again costs nothing. */
+  readonly #filled: Uint8Array;
+  /** Slots by device: the slots of tier t are slots[start[t - firstDevice]] onwards. */
+  #start = new Int32Array(0);
+  #slots = new Int32Array(0);
+
+  constructor(placer: Placer, random: SeededRandom, movable: Uint8Array, filled: Uint8Array) {
+    this.#placer = placer;
+    this.#random = random;
+    this.#movable = movable;
+    this.#filled = filled;
+  }
+
+  run(): void {
+    this.#spreadOut();
+    this.#indexSlots();
+    for (let depth = DEPTH.root; depth < DEPTH.device; depth++) this.#moveDirectly(depth);
+    this.#moveAround();
+  }
+
+  #canMove(slot: number): boolean {
+    return this.#filled[slot] === 1 || this.#movable[slot % this.#placer.partitions] === 1;
+  }
+
+  /** A filled slot stays free; another one was its partition's one move. */
+  #moved(slot: number): void {
+    if (this.#filled[slot] === 0) this.#movable[slot % this.#placer.partitions] = 0;
+  }
+
+  #indexSlots(): void {
+    const { tree, tierAt } = this.#placer;
+    const start = new Int32Array(tree.size - tree.firstDevice + 1);
+    for (const tier of tierAt) if (tier !== EMPTY) start[tier - tree.firstDevice + 1]!++;
+    for (let i = 1; i < start.length; i++) start[i]! += start[i - 1]!;
+    const next = start.slice();
+    this.#slots = new Int32Array(start.at(-1)!);
+    for (let slot = 0; slot < tierAt.length; slot++) {
+      if (tierAt[slot] !== EMPTY) this.#slots[next[tierAt[slot]! - tree.firstDevice]!++] = slot;
+    }
+    this.#start = start;
+  }
+
+  #spreadOut(): void {
+    const placer = this.#placer;
+    const required: number[] = [];
+    for (let tier = 1; tier < placer.tree.size; tier++)
+      if (placer.floor[tier]! > 0) required.push(tier);
+    for (let partition = 0; partition < placer.partitions; partition++) {
+      placer.load(partition);
+      const tier = this.#tooClose(partition, required);
+      if (tier !== EMPTY) this.#spreadPartition(partition, tier);
+      placer.unload(partition);
+    }
+  }
+
+  /** The topmost tier whose children hold too many or too few of the loaded partition, or EMPTY. */
+  #tooClose(partition: number, required: readonly number[]): number {
+    const { count, ceiling, floor, tree, tierAt } = this.#placer;
+    let worst = EMPTY;
+    const note = (tier: number): void => {
+      if (worst === EMPTY || tree.depth[tier]! < tree.depth[worst]!) worst = tier;
+    };
+    for (let column = 0; column < this.#placer.columns; column++) {
+      const slot = this.#placer.slot(column, partition);
+      if (slot < 0 || tierAt[slot] === EMPTY) continue;
+      for (let tier = tierAt[slot]!; tier > 0; tier = tree.parent[tier]!) {
+        if (count[tier]! > ceiling[tier]!) note(tier);
+      }
+    }
+    for (const tier of required) if (count[tier]! < floor[tier]!) note(tier);
+    return worst === EMPTY ? EMPTY : tree.parent[worst]!;
+  }
+
+  /** Moves the replica under `above` that is most in excess to where one is missing. */
+  #spreadPartition(partition: number, above: number): void {
+    const placer = this.#placer;
+    let source = -1;
+    let sourceExcess = 0;
+    for (let column = 0; column < placer.columns; column++) {
+      const slot = placer.slot(column, partition);
+      if (slot < 0 || placer.tierAt[slot] === EMPTY || !this.#canMove(slot)) continue;
+      const excess = this.#excess(placer.tierAt[slot]!, above);
+      if (excess > sourceExcess) {
+        source = slot;
+        sourceExcess = excess;
+      }
+    }
+    if (source < 0) return;
+    const from = placer.take(source);
+    const to = placer.choose(above);
+    placer.put(source, to === EMPTY ? from : to);
+    if (to !== EMPTY && to !== from) this.#moved(source);
+  }
+
+  /** How much the loaded partition wants its replica on `device` elsewhere under `above`; 0: not. */
+  #excess(device: number, above: number): number {
+    const placer = this.#placer;
+    const child = placer.ancestor(device, placer.tree.depth[above]! + 1);
+    if (placer.tree.parent[child] !== above || placer.count[child]! <= placer.floor[child]!)
+      return 0;
+    const over = placer.count[child]! > placer.ceiling[child]! ? 1e9 : 0;
+    const keepsFloors = placer.canLose(device, above) ? 1e8 : 0;
+    return 1 + over + keepsFloors + Math.min(1e7, Math.max(0, -placer.need[device]!));
+  }
+
+  /** Moves between different children of the tiers at `depth`. */
+  #moveDirectly(depth: number): void {
+    const { tree } = this.#placer;
+    for (let device = tree.firstDevice; device < tree.size; device++) {
+      const above = this.#placer.ancestor(device, depth);
+      if (this.#placer.isOver(device, above))
+        this.#relieve(device, above, Number.POSITIVE_INFINITY);
+    }
+  }
+
+  /** Moves up to `most` slots from `device` to hungry devices elsewhere under `above`. */
+  #relieve(device: number, above: number, most: number): number {
+    const placer = this.#placer;
+    const index = device - placer.tree.firstDevice;
+    const start = this.#start[index]!;
+    const held = this.#start[index + 1]! - start;
+    const offset = held > 0 ? this.#random.below(held) : 0;
+    let moves = 0;
+    for (let i = 0; i < held && moves < most && placer.isOver(device, above); i++) {
+      const slot = this.#slots[start + ((i + offset) % held)]!;
+      if (placer.tierAt[slot] === device && this.#canMove(slot) && this.#moveHungry(slot, above))
+        moves++;
+    }
+    return moves;
+  }
+
+  #moveHungry(slot: number, above: number): boolean {
+    const placer = this.#placer;
+    const partition = slot % placer.partitions;
+    let moved = false;
+    placer.load(partition);
+    if (placer.canLose(placer.tierAt[slot]!, above)) {
+      const from = placer.take(slot);
+      const to = placer.choose(above, true);
+      moved = to !== EMPTY && to !== from;
+      placer.put(slot, moved ? to : from);
+      if (moved) this.#moved(slot);
+    }
+    placer.unload(partition);
+    return moved;
+  }
+
+  #moveAround(): void {
+    const placer = this.#placer;
+    let tries = MAX_DETOURS_IN_ALL;
+    for (let device = placer.tree.firstDevice; device < placer.tree.size; device++) {
+      const index = device - placer.tree.firstDevice;
+      let left = MAX_DETOURS * Math.max(0, -placer.need[device]!);
+      for (let i = this.#start[index]!; i < this.#start[index + 1]!; i++) {
+        if (placer.need[device]! >= 0 || left-- <= 0 || tries-- <= 0) break;
+        const slot = this.#slots[i]!;
+        if (placer.tierAt[slot] === device && this.#canMove(slot)) this.#detour(slot);
+      }
+    }
+  }
+
+  /** Moves `slot` to a device at its quota, and one slot of that device on to a hungry one. */
+  #detour(slot: number): boolean {
+    const placer = this.#placer;
+    const partition = slot % placer.partitions;
+    placer.load(partition);
+    const from = placer.take(slot);
+    const to = placer.choose(0);
+    const moves = to !== EMPTY && to !== from;
+    placer.put(slot, moves ? to : from);
+    placer.unload(partition);
+    if (!moves) return false;
+    const wasMovable = this.#movable[partition]!;
+    this.#moved(slot);
+    if (placer.need[to]! >= 0 || this.#relieve(to, placer.firstNotOver(to), 1) > 0) return true;
+    placer.load(partition);
+    placer.take(slot);
+    placer.put(slot, from);
+    placer.unload(partition);
+    this.#movable[partition] = wasMovable;
+    return false;
+  }
+}
