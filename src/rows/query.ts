@@ -1,0 +1,40 @@
+/** What a listing asks for and gets. The wire carries these as they are (container/calls.ts). */
+
+/** Names compare by UTF-8 bytes. All fields optional but limit. */
+export interface ListQuery {
+  readonly limit: number;
+  readonly prefix?: string;
+  readonly delimiter?: string;
+  /** Names after this one (exclusive); with reverse: before. */
+  readonly marker?: string;
+  /** Names before this one (exclusive); with reverse: after. */
+  readonly endMarker?: string;
+  readonly reverse?: boolean;
+}
+
+/** Array form, for the sake of pages of 10,000: [name, clientMicros, size, etag, contentType, extra]. */
+export type ListedRow = readonly [
+  name: string,
+  clientMicros: number,
+  size: number,
+  etag: string,
+  contentType: string,
+  /** Of a container in an account listing: object count. */
+  count: number,
+];
+
+export interface RowTotals {
+  readonly rows: number;
+  readonly bytes: number;
+  /** Account only: sum over its containers. */
+  readonly objects: number;
+}
+
+export interface Listing {
+  /** In order: a row, or a common prefix (delimiter) as a bare string. */
+  readonly items: readonly (ListedRow | string)[];
+  readonly truncated: boolean;
+}
+
+/** Larger pages are cut to this; Swift's listing limit. */
+export const MAX_PAGE = 10_000;

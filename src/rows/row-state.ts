@@ -1,0 +1,141 @@
+/**
+ * What a row is made of: the part of an object's state that its container lists, the part of a
+ * container's state that its account lists, and the slots in which container replicas report totals.
+ *
+ * `rowStateOf` and `containerRowOf` keep whole parts with their timestamps, so that joining rows and
+ * taking the row of a joined state give the same: rowStateOf(join(a, b)) = join(rowStateOf(a), rowStateOf(b)).
+ */
+import type { DataPart, EntryState, Group } from '#base/entry.ts';
+import { maxTimestamp, parseTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import { CONSISTENCY_MODES, type ConsistencyMode } from '#ring/cluster.ts';
+
+/** The row of an object: what listings, expiry and repair need, without body, checksums, user metadata. */
+export function rowStateOf(state: EntryState): EntryState {
+  const { data } = state;
+  const system = state.groups['system'];
+  const kept = system === undefined ? undefined : listedPart(system);
+  const groups = kept === undefined || (data !== undefined && repeats(kept, data)) ? {} : { system: kept };
+  return data === undefined ? { groups } : { data: rowData(data), groups };
+}
+
+function rowData(data: DataPart): DataPart {
+  const { timestamp, kind, writeId, clientMicros, etag, size, contentType } = data;
+  const row = { timestamp, kind, writeId, clientMicros, etag, size, contentType };
+  return {
+    ...row,
+    ...(data.expiredSource !== undefined && { expiredSource: data.expiredSource }),
+    ...(data.deleteAt !== undefined && { deleteAt: data.deleteAt }),
+    ...(data.versionId !== undefined && { versionId: data.versionId }),
+    ...(data.deleteMarker !== undefined && { deleteMarker: data.deleteMarker }),
+  };
+}
+
+function listedPart(system: Group): Group {
+  const values: Record<string, string> = {};
+  for (const key of ['content-type', 'delete-at']) {
+    const value = system.values[key];
+    if (value !== undefined) values[key] = value;
+  }
+  return { timestamp: system.timestamp, values };
+}
+
+/** A PUT may write the group beside the data part; where it says the same, the row is smaller without. */
+function repeats(system: Group, data: DataPart): boolean {
+  if (system.timestamp !== data.timestamp) return false;
+  const type = system.values['content-type'];
+  const deleteAt = system.values['delete-at'];
+  if (type !== undefined && type !== data.contentType) return false;
+  return deleteAt === undefined ? data.deleteAt === undefined : Number(deleteAt) === data.deleteAt;
+}
+
+/** Which policy and mode a container was created with: a group of its own state, fixed while it lives. */
+export const SETTINGS_GROUP = 'container';
+
+export interface ContainerSettings {
+  readonly policy: number;
+  readonly mode: ConsistencyMode;
+}
+
+/** The group to put into the state that creates a container. */
+export function settingsGroup(settings: ContainerSettings, timestamp: Timestamp): Group {
+  return { timestamp, values: { policy: String(settings.policy), mode: settings.mode } };
+}
+
+export function settingsOf(state: EntryState | undefined): ContainerSettings | undefined {
+  const values = state?.groups[SETTINGS_GROUP]?.values;
+  if (values === undefined) return undefined;
+  const policy = Number(values['policy']);
+  const mode = CONSISTENCY_MODES.find((known) => known === values['mode']);
+  if (!Number.isSafeInteger(policy) || policy < 0 || mode === undefined) return undefined;
+  return { policy, mode };
+}
+
+const SLOT_PREFIX = 'slot:';
+
+/** What one container replica last told the account of its totals. */
+export interface Slot {
+  readonly device: number;
+  readonly objects: number;
+  readonly bytes: number;
+  /** The newest row timestamp that the replica has: the most informed slot is shown. */
+  readonly newest: Timestamp;
+}
+
+/** The row of a container in its account, with this replica's slot written at `timestamp`. */
+export function containerRowOf(own: EntryState, slot: Slot, timestamp: Timestamp): EntryState {
+  const values = {
+    objects: String(slot.objects),
+    bytes: String(slot.bytes),
+    newest: slot.newest,
+  };
+  const groups = { [SLOT_PREFIX + slot.device]: { timestamp, values } };
+  return own.data === undefined ? { groups } : { data: rowData(own.data), groups };
+}
+
+/** The slot with the newest row; among equals the one reported last, then the lower device. */
+export function shownSlot(state: EntryState): Slot | undefined {
+  let best: (Slot & { readonly reported: Timestamp }) | undefined;
+  for (const name in state.groups) {
+    if (!name.startsWith(SLOT_PREFIX)) continue;
+    const slot = parseSlot(name, state.groups[name]!);
+    if (slot !== undefined && (best === undefined || isBetter(slot, best))) best = slot;
+  }
+  return best;
+}
+
+type ReportedSlot = Slot & { readonly reported: Timestamp };
+
+function isBetter(a: ReportedSlot, b: ReportedSlot): boolean {
+  if (a.newest !== b.newest) return a.newest > b.newest;
+  if (a.reported !== b.reported) return a.reported > b.reported;
+  return a.device < b.device;
+}
+
+function parseSlot(name: string, group: Group): ReportedSlot | undefined {
+  const { values, timestamp } = group;
+  const device = Number(name.slice(SLOT_PREFIX.length));
+  const objects = Number(values['objects']);
+  const bytes = Number(values['bytes']);
+  if (![device, objects, bytes].every((n) => Number.isSafeInteger(n) && n >= 0)) return undefined;
+  return { device, objects, bytes, newest: slotNewest(values['newest']), reported: timestamp };
+}
+
+function slotNewest(text: string | undefined): Timestamp {
+  try {
+    return parseTimestamp(text);
+  } catch {
+    return ZERO_TIMESTAMP; // a slot that can't be compared is shown last
+  }
+}
+
+/**
+ * The newest timestamp of what a row says, by which it is acknowledged. Slots don't count: they come
+ * from the replicas' own reports, and must not make the write of a container look superseded.
+ */
+export function rowTimestamp(state: EntryState): Timestamp {
+  let newest = state.data?.timestamp ?? ZERO_TIMESTAMP;
+  for (const name in state.groups) {
+    if (!name.startsWith(SLOT_PREFIX)) newest = maxTimestamp(newest, state.groups[name]!.timestamp);
+  }
+  return newest;
+}
