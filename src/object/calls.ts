@@ -4,6 +4,8 @@
  */
 import type { PolicyIndex } from '#base/names.ts';
 import type { Timestamp } from '#base/timestamp.ts';
+import type { RowOutcome } from '#container/calls.ts';
+import type { DeviceFacts } from '#device/contract.ts';
 import type { ConsistencyMode } from '#ring/cluster.ts';
 
 /** A device and the node that serves it. */
@@ -41,6 +43,8 @@ export interface WriteArgs extends EntryAddress {
   readonly listing?: Listing;
   readonly intent: 'write' | 'join';
   readonly unlisted?: boolean;
+  /** With `join` and no body: replicas that have the body; the node fetches it in the background. */
+  readonly sources?: readonly Target[];
 }
 
 export interface WriteReply {
@@ -48,8 +52,17 @@ export interface WriteReply {
   readonly newest: Timestamp;
   /** Only complete replicas count in a majority. */
   readonly complete: boolean;
-  /** Container devices that hold the row durably by this node's doing. */
+  /** Complete container devices that hold the row durably by this node's doing. */
   readonly listedOn: readonly number[];
+  /** Why a container replica refused the row, where one did. */
+  readonly refused?: RowOutcome;
+  /** What was here before: so that a deletion knows what it deleted without asking first. */
+  readonly previous: Previous;
+}
+
+export interface Previous {
+  readonly newest: Timestamp;
+  readonly live: boolean;
 }
 
 /** object.stage (body stream): stages the bytes; the stage id lives as long as the process, or 10 minutes idle. */
@@ -70,10 +83,17 @@ export interface AbandonArgs {
   readonly stage: string;
 }
 
-/** object.stat, and object.read without a body wanted. */
+/** object.stat */
+export interface StatArgs extends EntryAddress {
+  /** Only `version` is wanted: enough to confirm what another replica says. */
+  readonly brief?: boolean;
+}
+
 export interface StatReply {
-  /** Null: nothing is known of the key here. */
+  /** Null: nothing is known of the key here (or `brief`). */
   readonly state: Buffer | null;
+  /** versionKey() of the state, '' where nothing is known: equal keys are equal states. */
+  readonly version: string;
   readonly complete: boolean;
   readonly hasBody: boolean;
 }
@@ -90,4 +110,69 @@ export interface ReadArgs extends EntryAddress {
 
 export interface ReadReply extends StatReply {
   readonly inline?: Buffer;
+}
+
+/** object.digests: what this device holds in each range of hash buckets, to compare before exchanging. */
+export interface DigestsArgs {
+  readonly device: number;
+  readonly policy: PolicyIndex;
+  readonly ringVersion: number;
+  /** [from, to) in buckets of BUCKET_BITS. */
+  readonly ranges: readonly (readonly [from: number, to: number])[];
+}
+
+export interface DigestsReply {
+  readonly incarnation: string;
+  /** In the order of the ranges. */
+  readonly ranges: readonly RangeDigest[];
+}
+
+export interface RangeDigest {
+  readonly sum: Buffer;
+  readonly total: number;
+  readonly live: number;
+  /** Complete for the whole of the range. */
+  readonly complete: boolean;
+}
+
+/** object.states: the states of a range of hashes, in order, `limit` at a time. */
+export interface StatesArgs {
+  readonly device: number;
+  readonly policy: PolicyIndex;
+  readonly ringVersion: number;
+  /** Inclusive. */
+  readonly from: Buffer;
+  /** Exclusive; null: to the end. */
+  readonly to: Buffer | null;
+  readonly limit: number;
+}
+
+export interface StatesReply {
+  readonly entries: readonly StateItem[];
+  /** Where to go on; null: that was all. */
+  readonly next: Buffer | null;
+}
+
+export interface StateItem {
+  readonly hash: Buffer;
+  readonly path: string;
+  readonly state: Buffer;
+  readonly hasBody: boolean;
+  readonly unlisted: boolean;
+}
+
+/** device.status: what `anello status` shows of a node's devices. */
+export interface DevicesReply {
+  readonly devices: readonly DeviceReport[];
+}
+
+export interface DeviceReport {
+  readonly id: number;
+  readonly name: string;
+  readonly path: string;
+  readonly status: string;
+  readonly incarnation: string;
+  readonly facts: DeviceFacts;
+  /** Share of its primary partitions that it is complete for, by ring number; 1: all. */
+  readonly complete: Readonly<Record<string, number>>;
 }

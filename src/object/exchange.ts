@@ -1,0 +1,88 @@
+/**
+ * object.digests and object.states: how two replicas find what differs between them, from sums over
+ * ranges of hash buckets down to the states themselves. Bodies travel separately.
+ */
+import { encodeState } from '#base/entry-codec.ts';
+import { OperatingError } from '#base/errors.ts';
+import { HASH_BYTES } from '#base/hash.ts';
+import type { PolicyIndex } from '#base/names.ts';
+import { BUCKET_BITS, type Device, type Entry } from '#device/contract.ts';
+import type { Reply } from '#wire/contract.ts';
+import { parseDigests, parseStates } from './args.ts';
+import type { DigestsReply, RangeDigest, StateItem, StatesReply } from './calls.ts';
+import type { Guard } from './guard.ts';
+
+export const BUCKETS = 2 ** BUCKET_BITS;
+/** A reply is one message: large metadata makes pages shorter. */
+const MAX_PAGE_BYTES = 2 * 1024 * 1024;
+
+export function digestsCall(guard: Guard, args: unknown): Reply {
+  const { ranges, ...request } = parseDigests(args);
+  const device = guard.device(request);
+  const result: DigestsReply = {
+    incarnation: device.incarnation,
+    ranges: ranges.map(([from, to]) => rangeDigest(device, request.policy, from, to)),
+  };
+  return { result };
+}
+
+export function rangeDigest(
+  device: Device,
+  policy: PolicyIndex,
+  from: number,
+  to: number,
+): RangeDigest {
+  if (to > BUCKETS || from >= to) throw new OperatingError('malformed', 'range of buckets');
+  const [summary] = device.digests.summarise(policy, from, to, 1);
+  const complete = isCovered(device.completeness.ranges(policy), from, to);
+  return {
+    sum: Buffer.from(summary!.sum),
+    total: summary!.total,
+    live: summary!.live,
+    complete,
+  };
+}
+
+/** Whether the ranges, taken together, hold all of [from, to). */
+export function isCovered(
+  ranges: readonly { readonly from: number; readonly to: number }[],
+  from: number,
+  to: number,
+): boolean {
+  let reached = from;
+  for (const range of [...ranges].sort((a, b) => a.from - b.from)) {
+    if (range.from > reached) break;
+    reached = Math.max(reached, range.to);
+  }
+  return reached >= to;
+}
+
+export function statesCall(guard: Guard, args: unknown): Reply {
+  const request = parseStates(args);
+  const device = guard.device(request);
+  const { policy, from, to, limit } = request;
+  const found = device.entries(policy, from, to ?? undefined, limit + 1);
+  const entries: StateItem[] = [];
+  let bytes = 0;
+  for (const entry of found) {
+    if (entries.length === limit || bytes > MAX_PAGE_BYTES) {
+      return { result: { entries, next: entry.key.hash } satisfies StatesReply };
+    }
+    const item = stateItem(entry);
+    bytes += item.state.length + item.path.length;
+    entries.push(item);
+  }
+  return { result: { entries, next: null } satisfies StatesReply };
+}
+
+function stateItem({ key, path, state, hasBody, unlisted }: Entry): StateItem {
+  return { hash: key.hash, path, state: encodeState(state), hasBody, unlisted };
+}
+
+/** The first hash of a bucket; null for the end of the hash space. */
+export function bucketHash(bucket: number): Buffer | null {
+  if (bucket >= BUCKETS) return null;
+  const hash = Buffer.alloc(HASH_BYTES);
+  hash.writeUInt32BE((bucket * 2 ** (32 - BUCKET_BITS)) >>> 0);
+  return hash;
+}

@@ -1,0 +1,63 @@
+/**
+ * The expirer: frees the body of a version whose delete-at passed `graceSeconds` ago, on this replica
+ * alone, without asking anybody.
+ *
+ * Expiry belongs to a version; it is not a later deletion. The entry's kind becomes `expired` with
+ * every timestamp unchanged, so that an overwrite or POST that this replica missed still wins when
+ * it arrives. (A tombstone written at delete-at would delete the newer version everywhere.) The
+ * grace is at least the drift limit: a clock that is hours ahead must not free what others still serve.
+ */
+import { expirySource } from '#base/entry.ts';
+import { codeOf } from '#base/errors.ts';
+import type { Device, Entry } from '#device/contract.ts';
+import type { Env } from '#env/env.ts';
+import type { Job, StepResult } from '#worker/job.ts';
+import type { Devices } from './guard.ts';
+import type { Relister } from './relister.ts';
+
+export const DEFAULT_EXPIRY_GRACE_SECONDS = 6 * 3600;
+
+export interface ExpirerOptions {
+  readonly graceSeconds?: number;
+  readonly idleMs?: number;
+}
+
+const BATCH = 128;
+
+export function createExpirer(
+  env: Env,
+  devices: Devices,
+  relister: Relister,
+  { graceSeconds = DEFAULT_EXPIRY_GRACE_SECONDS, idleMs = 30_000 }: ExpirerOptions = {},
+): Job {
+  let expired = 0;
+
+  async function expire(device: Device, entry: Entry): Promise<void> {
+    const { key, path, state } = entry;
+    if (state.data?.kind !== 'live') return;
+    const expiredSource = expirySource(state).timestamp;
+    const freed = { data: { ...state.data, kind: 'expired' as const, expiredSource }, groups: {} };
+    await device.write({ key, path, state: freed, unlisted: true, intent: 'join' });
+    expired++;
+    const now = device.stat(key);
+    if (now !== undefined) await relister.relist(device, now, 'expirer');
+  }
+
+  async function step(): Promise<StepResult> {
+    const before = Math.floor(env.clock.wallMicros() / 1e6) - graceSeconds;
+    let more = false;
+    for (const device of devices().values()) {
+      if (device.status !== 'ok') continue;
+      const entries = device.expiring(before, BATCH);
+      const results = await Promise.allSettled(entries.map((entry) => expire(device, entry)));
+      const failures = results.filter((result) => result.status === 'rejected');
+      for (const { reason } of failures) {
+        env.log.warn('object.expire-failed', { device: device.id, error: codeOf(reason) });
+      }
+      if (entries.length === BATCH && failures.length === 0) more = true;
+    }
+    return more ? { kind: 'more' } : { kind: 'idle', waitMs: idleMs };
+  }
+
+  return { name: 'object.expirer', step, facts: () => ({ expired }) };
+}

@@ -1,0 +1,110 @@
+/**
+ * object.stat and object.read. A replica tells its state as it is (also an expired or deleted one);
+ * what a client may see of it is decided by the reader, who has heard a majority.
+ */
+import { encodeState } from '#base/entry-codec.ts';
+import { OperatingError } from '#base/errors.ts';
+import type { ByteRange, Device, Entry } from '#device/contract.ts';
+import type { Reply } from '#wire/contract.ts';
+import { parseRead, parseStat } from './args.ts';
+import type { BodyPuller } from './body-puller.ts';
+import type { EntryAddress, ReadArgs, ReadReply, StatReply } from './calls.ts';
+import type { Guard } from './guard.ts';
+import { versionKey } from './version.ts';
+
+const MAX_INLINE = 1024 * 1024;
+
+export class Reads {
+  readonly #guard: Guard;
+  readonly #puller: BodyPuller;
+
+  constructor(guard: Guard, puller: BodyPuller) {
+    this.#guard = guard;
+    this.#puller = puller;
+  }
+
+  readonly stat = (args: unknown): Reply => {
+    const request = parseStat(args);
+    const device = this.#guard.device(request);
+    const entry = device.stat(request);
+    const complete = device.completeness.isComplete(request.policy, request.hash);
+    return { result: statReply(entry, complete, request.brief === true) };
+  };
+
+  readonly read = async (args: unknown): Promise<Reply> => {
+    const request = parseRead(args);
+    const device = this.#guard.device(request);
+    const entry = device.stat(request);
+    const complete = device.completeness.isComplete(request.policy, request.hash);
+    const reply = statReply(entry, complete, false);
+    if (entry === undefined || !reply.hasBody) return { result: reply };
+    if (!isPinned(entry, request)) return { result: { ...reply, hasBody: false } };
+    if (request.range !== undefined) return this.#stream(device, entry, request, reply);
+    const inline = await this.#inline(device, entry, request);
+    if (inline === 'damaged') return { result: { ...reply, hasBody: false } };
+    return { result: inline === undefined ? reply : ({ ...reply, inline } satisfies ReadReply) };
+  };
+
+  #stream(device: Device, entry: Entry, request: ReadArgs, reply: StatReply): Reply {
+    const [start, end] = request.range!;
+    const length = entry.state.data?.body?.length ?? 0;
+    if (end > length) throw new OperatingError('malformed', 'range beyond the body', { length });
+    return { result: reply, body: this.#bytes(device, entry, { start, end }) };
+  }
+
+  async *#bytes(device: Device, entry: Entry, range: ByteRange): AsyncGenerator<Buffer> {
+    try {
+      yield* device.read(entry, range);
+    } catch (error) {
+      this.#damaged(device, entry);
+      throw error;
+    }
+  }
+
+  /** Small bodies come along with the state. A damaged one is "I know t, no body": the reader goes elsewhere. */
+  async #inline(
+    device: Device,
+    entry: Entry,
+    request: ReadArgs,
+  ): Promise<Buffer | 'damaged' | undefined> {
+    const { data } = entry.state;
+    const length = data?.body?.length ?? 0;
+    if (data?.kind !== 'live' || length > Math.min(request.inlineUpTo ?? 0, MAX_INLINE)) {
+      return undefined;
+    }
+    try {
+      return device.readSmall(entry) ?? (await collect(device, entry, length));
+    } catch {
+      this.#damaged(device, entry);
+      return 'damaged';
+    }
+  }
+
+  /** The device has quarantined it; a good copy is fetched at once from another replica. */
+  #damaged(device: Device, entry: Entry): void {
+    if (device.stat(entry.key)?.hasBody === true) return;
+    const { policy, hash } = entry.key;
+    this.#puller.enqueue({ device: device.id, policy, hash });
+  }
+}
+
+export function statReply(entry: Entry | undefined, complete: boolean, brief: boolean): StatReply {
+  if (entry === undefined) return { state: null, version: '', complete, hasBody: false };
+  return {
+    state: brief ? null : encodeState(entry.state),
+    version: versionKey(entry.state),
+    complete,
+    hasBody: entry.hasBody,
+  };
+}
+
+function isPinned(entry: Entry, { pin }: ReadArgs & EntryAddress): boolean {
+  const { data } = entry.state;
+  return pin === undefined || (data?.timestamp === pin.timestamp && data.writeId === pin.writeId);
+}
+
+async function collect(device: Device, entry: Entry, length: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of device.read(entry, { start: 0, end: length })) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}

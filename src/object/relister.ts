@@ -1,0 +1,46 @@
+/**
+ * Brings the row of an entry to its container replicas without a client waiting: for entries that
+ * stayed unlisted, and for expired ones. Unlike the write path it asks for a majority before it
+ * clears the mark: there is time, and one replica's word would be lost with that replica.
+ */
+import { newestTimestamp } from '#base/entry.ts';
+import type { Device, Entry } from '#device/contract.ts';
+import type { ClusterSource } from '#ring/cluster.ts';
+import { isHeld, rowItem } from './lister.ts';
+import { splitPath } from './row.ts';
+import type { RowSender } from './row-sender.ts';
+import { containerPlace } from './targets.ts';
+
+export class Relister {
+  readonly #sender: RowSender;
+  readonly #cluster: ClusterSource;
+
+  constructor(sender: RowSender, cluster: ClusterSource) {
+    this.#sender = sender;
+    this.#cluster = cluster;
+  }
+
+  /** True: a majority holds the row, and the entry is not unlisted any more. */
+  async relist(device: Device, entry: Entry, txn: string): Promise<boolean> {
+    const name = splitPath(entry.path);
+    const path = name && `/${name.account}/${name.container}`;
+    const place = path === undefined ? undefined : containerPlace(this.#cluster.current(), path);
+    const row = place && rowItem(entry.path, entry.state, { containerHash: place.hash });
+    if (place === undefined || row === undefined) return false;
+    const options = { txn, ringVersion: place.ringVersion, intent: 'repair' as const };
+    const held = new Set<number>();
+    await Promise.all(
+      place.targets.map(async (target) => {
+        const delivery = await this.#sender.send(target, row, options).catch(() => undefined);
+        if (delivery !== undefined && isHeld(delivery.outcome)) held.add(target.device);
+      }),
+    );
+    if (!place.sets.every((set) => isMajority(set, held))) return false;
+    device.markListed(entry.key, newestTimestamp(entry.state));
+    return true;
+  }
+}
+
+function isMajority(set: readonly number[], held: ReadonlySet<number>): boolean {
+  return set.filter((device) => held.has(device)).length > set.length / 2;
+}

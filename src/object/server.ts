@@ -1,0 +1,88 @@
+/**
+ * The object service of one storage node: registers its calls on the wire and offers its background
+ * jobs. It keeps no state of its own but staged bodies; everything durable is the devices'.
+ */
+import type { Env } from '#env/env.ts';
+import type { ClusterSource } from '#ring/cluster.ts';
+import type { Caller, Handler } from '#wire/contract.ts';
+import type { Job } from '#worker/job.ts';
+import { BodyPuller } from './body-puller.ts';
+import type { DeviceReport, DevicesReply } from './calls.ts';
+import { digestsCall, statesCall } from './exchange.ts';
+import { createExpirer, type ExpirerOptions } from './expirer.ts';
+import { type Devices, Guard } from './guard.ts';
+import { Lister } from './lister.ts';
+import { Reads } from './reads.ts';
+import { Rejoin } from './rejoin.ts';
+import { Relister } from './relister.ts';
+import { RowSender } from './row-sender.ts';
+import { createUpdater, type UpdaterOptions } from './updater.ts';
+import { Writes } from './writes.ts';
+
+export interface ObjectServiceOptions {
+  readonly env: Env;
+  /** Calls other nodes, and takes calls. */
+  readonly wire: Caller & { handle(method: string, handler: Handler): void };
+  readonly cluster: ClusterSource;
+  readonly self: { readonly node: string; readonly site: string };
+  /** Devices of this process by id; asked on every call. */
+  readonly devices: Devices;
+  readonly updater?: UpdaterOptions;
+  readonly expirer?: ExpirerOptions;
+}
+
+export interface ObjectService {
+  /** Run each with a JobRunner. */
+  readonly jobs: readonly Job[];
+  reports(): DeviceReport[];
+  close(): Promise<void>;
+}
+
+export function createObjectService(options: ObjectServiceOptions): ObjectService {
+  const { env, wire, cluster, self, devices } = options;
+  const guard = new Guard(devices, cluster);
+  const sender = new RowSender(env, wire);
+  const relister = new Relister(sender, cluster);
+  const puller = new BodyPuller(env, wire, cluster, devices);
+  const writes = new Writes(env, guard, new Lister(sender, cluster, self.site), puller);
+  const reads = new Reads(guard, puller);
+  const rejoin = new Rejoin(env, wire, cluster, devices, puller);
+  const reports = (): DeviceReport[] => deviceReports(devices, cluster, rejoin);
+
+  wire.handle('object.write', writes.write);
+  wire.handle('object.stage', writes.stage);
+  wire.handle('object.abandon', writes.abandon);
+  wire.handle('object.stat', reads.stat);
+  wire.handle('object.read', reads.read);
+  wire.handle('object.digests', (args) => digestsCall(guard, args));
+  wire.handle('object.states', (args) => statesCall(guard, args));
+  wire.handle('device.status', () => ({ result: { devices: reports() } satisfies DevicesReply }));
+
+  return {
+    jobs: [
+      createUpdater(devices, relister, options.updater),
+      createExpirer(env, devices, relister, options.expirer),
+      rejoin,
+    ],
+    reports,
+    close: async () => {
+      puller.close();
+      await writes.close();
+    },
+  };
+}
+
+function deviceReports(devices: Devices, cluster: ClusterSource, rejoin: Rejoin): DeviceReport[] {
+  const rings = [...cluster.current().rings.values()];
+  return [...devices().values()].map((device) => ({
+    id: device.id,
+    name: device.name,
+    path: device.path,
+    status: device.status,
+    incarnation: device.incarnation,
+    facts: device.facts(),
+    complete: Object.fromEntries(
+      rings.map((ring) => [String(ring.policy), rejoin.completeShare(device, ring)]),
+    ),
+  }));
+}

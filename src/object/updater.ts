@@ -1,0 +1,46 @@
+/**
+ * The updater: sends rows again that stayed unlisted, because the node stopped between commit and
+ * row, no container replica was reachable, or the write came to a handoff.
+ */
+import type { Device } from '#device/contract.ts';
+import type { Job, StepResult } from '#worker/job.ts';
+import type { Devices } from './guard.ts';
+import type { Relister } from './relister.ts';
+
+export interface UpdaterOptions {
+  /** Younger entries are probably under way: their own write lists them. */
+  readonly olderThanMs?: number;
+  readonly idleMs?: number;
+}
+
+const BATCH = 256;
+
+export function createUpdater(
+  devices: Devices,
+  relister: Relister,
+  { olderThanMs = 10_000, idleMs = 5_000 }: UpdaterOptions = {},
+): Job {
+  let listed = 0;
+  let failed = 0;
+
+  async function update(device: Device): Promise<boolean> {
+    const entries = device.unlisted(BATCH, olderThanMs);
+    const done = await Promise.all(
+      entries.map((entry) => relister.relist(device, entry, 'updater')),
+    );
+    const count = done.filter(Boolean).length;
+    listed += count;
+    failed += entries.length - count;
+    return count > 0 && entries.length === BATCH;
+  }
+
+  async function step(): Promise<StepResult> {
+    let more = false;
+    for (const device of devices().values()) {
+      if (device.status === 'ok' && (await update(device))) more = true;
+    }
+    return more ? { kind: 'more' } : { kind: 'idle', waitMs: idleMs };
+  }
+
+  return { name: 'object.updater', step, facts: () => ({ listed, failed }) };
+}

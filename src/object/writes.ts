@@ -1,0 +1,197 @@
+/**
+ * object.write, object.stage, object.abandon: a body becomes durable, then current, then listed.
+ *
+ * The order is the promise: the device has synced the state (and the body before it) when `write`
+ * resolves; the row goes out only after that, so that a listing never shows what is not there; the
+ * entry stays marked unlisted until a container replica has acknowledged the row, so that no crash
+ * between the two loses it (the updater sends it again).
+ */
+
+import { type EntryState, isLive, newestTimestamp } from '#base/entry.ts';
+import { decodeState } from '#base/entry-codec.ts';
+import { OperatingError } from '#base/errors.ts';
+import { ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import type { Device, Entry, EntryKey, StagedBody, WriteOutcome } from '#device/contract.ts';
+import type { Env } from '#env/env.ts';
+import type { CallContext, Reply } from '#wire/contract.ts';
+import { parseAbandon, parseStage, parseWrite } from './args.ts';
+import type { BodyPuller } from './body-puller.ts';
+import type { Previous, StageReply, WriteArgs, WriteReply } from './calls.ts';
+import type { Guard } from './guard.ts';
+import type { Listed, Lister } from './lister.ts';
+import { type Stage, Stages } from './stages.ts';
+
+const UNLISTED: Listed = { listedOn: [], held: false };
+
+export class Writes {
+  readonly #env: Env;
+  readonly #guard: Guard;
+  readonly #lister: Lister;
+  readonly #puller: BodyPuller;
+  readonly #stages: Stages;
+
+  constructor(env: Env, guard: Guard, lister: Lister, puller: BodyPuller) {
+    this.#env = env;
+    this.#guard = guard;
+    this.#lister = lister;
+    this.#puller = puller;
+    this.#stages = new Stages(env);
+  }
+
+  close(): Promise<void> {
+    return this.#stages.close();
+  }
+
+  readonly write = async (args: unknown, context: CallContext): Promise<Reply> => {
+    const request = parseWrite(args);
+    const device = this.#guard.device(request);
+    this.#guard.checkName(request.path, request.hash);
+    const state = decodeState(request.state);
+    const key: EntryKey = { policy: request.policy, hash: request.hash };
+    const before = device.stat(key);
+    checkInTime(context);
+    const outcome = await this.#commit(device, key, request, state, before);
+    const listed =
+      outcome.kind === 'stored' && request.listing !== undefined
+        ? await this.#list(device, key, request, context)
+        : UNLISTED;
+    if (outcome.kind === 'stored') this.#fetchBody(device, request, state);
+    const result: WriteReply = {
+      outcome: outcome.kind,
+      newest: outcome.newest,
+      complete: device.completeness.isComplete(key.policy, key.hash),
+      listedOn: listed.listedOn,
+      ...(listed.refused !== undefined && { refused: listed.refused }),
+      previous: this.#previous(before),
+    };
+    return { result };
+  };
+
+  readonly stage = async (args: unknown, context: CallContext): Promise<Reply> => {
+    const request = parseStage(args);
+    const device = this.#guard.device(request);
+    this.#guard.checkName(request.path, request.hash);
+    if (context.body === undefined) throw new OperatingError('malformed', 'a stage has a body');
+    const key: EntryKey = { policy: request.policy, hash: request.hash };
+    const body = await device.stage(key);
+    let stage: string;
+    try {
+      for await (const chunk of context.body) await body.write(chunk);
+      await body.finish();
+      stage = this.#stages.add({ device, body, path: request.path });
+    } catch (error) {
+      await body.abandon();
+      throw error;
+    }
+    const entry = device.stat(key);
+    const result: StageReply = {
+      stage,
+      length: body.length,
+      newest: entry === undefined ? ZERO_TIMESTAMP : newestTimestamp(entry.state),
+      complete: device.completeness.isComplete(key.policy, key.hash),
+    };
+    return { result };
+  };
+
+  readonly abandon = async (args: unknown): Promise<Reply> => {
+    const { device, stage } = parseAbandon(args);
+    const staged = this.#stages.take(stage, this.#guard.deviceById(device));
+    await staged?.body.abandon();
+    return { result: { abandoned: staged !== undefined } };
+  };
+
+  async #commit(
+    device: Device,
+    key: EntryKey,
+    request: WriteArgs,
+    state: EntryState,
+    before: Entry | undefined,
+  ): Promise<WriteOutcome> {
+    const { path, intent } = request;
+    const unlisted = request.listing !== undefined || request.unlisted === true;
+    if (request.stage === undefined) {
+      checkLength(state, request.body);
+      return device.write({ key, path, state, body: request.body, unlisted, intent });
+    }
+    const stage = this.#stages.take(request.stage, device);
+    if (stage === undefined) return repeated(state, before);
+    return this.#commitStage(request, stage, (body) =>
+      device.write({ key, path, state, body, unlisted, intent }),
+    );
+  }
+
+  /** A stage that did not become current is kept: its writer sends again with a higher timestamp. */
+  async #commitStage(
+    request: WriteArgs,
+    stage: Stage,
+    write: (body: StagedBody) => Promise<WriteOutcome>,
+  ): Promise<WriteOutcome> {
+    const { body } = stage;
+    let stored = false;
+    try {
+      if (stage.path !== request.path)
+        throw new OperatingError('malformed', 'stage of another name');
+      checkLength(decodeState(request.state), body);
+      const outcome = await write(body);
+      stored = outcome.kind === 'stored';
+      return outcome;
+    } finally {
+      if (!stored) this.#stages.restore(request.stage!, stage);
+    }
+  }
+
+  async #list(
+    device: Device,
+    key: EntryKey,
+    request: WriteArgs,
+    context: CallContext,
+  ): Promise<Listed> {
+    const entry = device.stat(key);
+    if (entry === undefined || request.listing === undefined) return UNLISTED;
+    const listed = await this.#lister.list(entry.path, entry.state, request.listing, context.txn);
+    if (listed.held) device.markListed(key, newestTimestamp(entry.state));
+    return listed;
+  }
+
+  #fetchBody(device: Device, request: WriteArgs, state: EntryState): void {
+    if (request.sources === undefined || state.data === undefined) return;
+    this.#puller.enqueue({
+      device: device.id,
+      policy: request.policy,
+      hash: request.hash,
+      sources: request.sources,
+    });
+  }
+
+  #previous(before: Entry | undefined): Previous {
+    if (before === undefined) return { newest: ZERO_TIMESTAMP, live: false };
+    const nowSeconds = this.#env.clock.wallMicros() / 1e6;
+    return { newest: newestTimestamp(before.state), live: isLive(before.state, nowSeconds) };
+  }
+}
+
+/** A commit that was sent twice finds its stage used: it is stored if the entry is its own. */
+function repeated(state: EntryState, before: Entry | undefined): WriteOutcome {
+  const own = state.data;
+  const there = before?.state.data;
+  if (before === undefined || own === undefined || there?.writeId !== own.writeId) {
+    throw new OperatingError('no-stage', 'the staged body is not here (any more)');
+  }
+  const newest = newestTimestamp(before.state);
+  return { kind: newest === own.timestamp ? 'stored' : 'superseded', newest };
+}
+
+function checkLength(state: EntryState, body: { readonly length: number } | undefined): void {
+  if (body === undefined) return;
+  if (state.data?.body?.length !== body.length) {
+    throw new OperatingError('length-mismatch', 'the body is not as long as its state says', {
+      length: body.length,
+    });
+  }
+}
+
+function checkInTime(context: CallContext): void {
+  if (context.deadline.remainingMs() <= 0) {
+    throw new OperatingError('timeout', 'the deadline passed before the commit');
+  }
+}
