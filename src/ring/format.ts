@@ -37,14 +37,16 @@ const MAX_NAME_LENGTH = 255;
 /** An upper bound of the encoded size of any ring that `decodeRing` takes. */
 export const MAX_RING_BYTES = 2 ** 30;
 
+/** id, site, zone, node, name, weight, metadata */
+type DeviceRow = [number, string, string, string, string, number, Readonly<Record<string, string>>];
+
 interface HeaderFields {
   policy: number;
   version: number;
   partPower: number;
   copies: number;
   columnLengths: number[];
-  /** [id, site, zone, node, name, weight, meta] */
-  devices: [number, string, string, string, string, number, Record<string, string>][];
+  devices: DeviceRow[];
   former: { count: number; width: number };
 }
 
@@ -66,21 +68,29 @@ export function encodeRing(fields: RingFields): Buffer {
 
 function headerOf(fields: RingFields): HeaderFields {
   const { policy, version, partPower, copies, columns, former } = fields;
-  const devices: HeaderFields['devices'] = [];
-  for (const device of fields.devices) {
-    if (device === undefined) continue;
-    const { id, site, zone, node, name, weight, meta } = device;
-    devices.push([id, site, zone, node, name, weight, meta]);
-  }
   return {
     policy,
     version,
     partPower,
     copies,
     columnLengths: columns.map((column) => column.length),
-    devices,
+    devices: deviceRows(fields.devices),
     former: { count: former.partitions.length, width: former.width },
   };
+}
+
+export function deviceRows(devices: readonly (RingDevice | undefined)[]): DeviceRow[] {
+  return devices
+    .filter((device) => device !== undefined)
+    .map(({ id, site, zone, node, name, weight, meta }) => [
+      id,
+      site,
+      zone,
+      node,
+      name,
+      weight,
+      meta,
+    ]);
 }
 
 export function splitBytes(ids: Uint16Array): Buffer {
@@ -111,7 +121,7 @@ function partitionBytes({ partitions }: FormerTable): Buffer {
 export function decodeRing(input: Uint8Array): RingFields {
   const bytes = Buffer.from(input.buffer, input.byteOffset, input.byteLength);
   const header = readHeader(bytes);
-  const devices = readDevices(header.devices);
+  const devices = readDeviceRows(header.devices);
   const reader = new TableReader(bytes, PREFIX_BYTES + bytes.readUInt32LE(12));
   const columns = header.columnLengths.map((length) => reader.ids(length));
   const former = reader.former(header.former);
@@ -169,7 +179,8 @@ function formerSize(value: unknown): HeaderFields['former'] {
   return { count: integer(count, 0, 2 ** MAX_PART_POWER), width: integer(width, 0, MAX_COLUMNS) };
 }
 
-function readDevices(list: readonly unknown[]): (RingDevice | undefined)[] {
+/** By id. @throws OperatingError `malformed` */
+export function readDeviceRows(list: readonly unknown[]): (RingDevice | undefined)[] {
   const devices: (RingDevice | undefined)[] = [];
   for (const item of list) {
     const fields = array(item, 7);

@@ -63,17 +63,21 @@ class RoleBalance {
   arrange(slots: readonly number[]): void {
     const { tierAt, partitions, tree } = this.#placer;
     for (let last = slots.length - 1; last >= 0; last--) {
-      const column = Math.floor(slots[last]! / partitions) * tree.size;
+      const cells = Math.floor(slots[last]! / partitions) * tree.size;
       let least = last;
       for (let i = 0; i < last; i++) {
-        const held = this.#held[column + tierAt[slots[i]!]!]!;
-        if (held < this.#held[column + tierAt[slots[least]!]!]!) least = i;
+        if (this.#share(cells, slots[i]!) < this.#share(cells, slots[least]!)) least = i;
       }
       const device = tierAt[slots[least]!]!;
       tierAt[slots[least]!] = tierAt[slots[last]!]!;
       tierAt[slots[last]!] = device;
-      const cell = column + device;
-      this.#held[cell] = this.#held[cell]! + 1;
+      this.#held[cells + device]!++;
     }
+  }
+
+  /** How much of the column the device of a slot has got already, for its size. */
+  #share(cells: number, slot: number): number {
+    const device = this.#placer.tierAt[slot]!;
+    return this.#held[cells + device]! * this.#placer.perQuota[device]!;
   }
 }

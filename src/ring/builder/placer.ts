@@ -27,7 +27,8 @@ export class Placer {
   readonly need: Int32Array;
   /** Replicas of the loaded partition. */
   readonly count: Int32Array;
-  readonly #perQuota: Float64Array;
+  /** One by the quota: what a replica is to a tier. */
+  readonly perQuota: Float64Array;
   readonly #random: SeededRandom;
 
   constructor(
@@ -45,7 +46,7 @@ export class Placer {
     this.tierAt = tierAt;
     this.floor = quotas.map((quota) => Math.floor(quota / partitions));
     this.ceiling = quotas.map((quota) => Math.ceil(quota / partitions));
-    this.#perQuota = Float64Array.from(quotas, (quota) => 1 / Math.max(quota, 0.5));
+    this.perQuota = Float64Array.from(quotas, (quota) => 1 / Math.max(quota, 0.5));
     this.count = new Int32Array(tree.size);
     this.#random = random;
     this.need = quotas.slice();
@@ -118,7 +119,7 @@ export class Placer {
     for (let i = 0; i < children; i++) {
       if (count[child]! < ceiling[child]! && !(hungry && need[child]! <= 0)) {
         const must = count[child]! < floor[child]! ? 4 : 0;
-        const relative = must + need[child]! * this.#perQuota[child]!;
+        const relative = must + need[child]! * this.perQuota[child]!;
         if (relative > bestNeed) {
           best = child;
           bestNeed = relative;
@@ -138,7 +139,7 @@ export class Placer {
     let bestCrowding = Number.POSITIVE_INFINITY;
     for (let device = this.tree.firstDevice; device < this.tree.size; device++) {
       if (this.count[device]! > 0 || this.tree.device[device]!.weight <= 0) continue;
-      const crowding = this.#crowding(device) - this.need[device]! * this.#perQuota[device]! * 1e-3;
+      const crowding = this.#crowding(device) - this.need[device]! * this.perQuota[device]! * 1e-3;
       if (crowding < bestCrowding) {
         best = device;
         bestCrowding = crowding;

@@ -29,8 +29,10 @@ export interface BuilderState {
   readonly columns: readonly Uint16Array[];
   /** By partition: hours since 1970 when it last moved a replica, 0 for never. */
   readonly movedAt: Uint32Array;
-  /** The former sets of joint partitions. */
+  /** The former sets of joint partitions, by device id. */
   readonly former: ReadonlyMap<number, readonly number[]>;
+  /** Removed devices that former sets still name. They get no replica and no id of theirs is reused. */
+  readonly retired: ReadonlyMap<number, RingDevice>;
 }
 
 export const MAX_OVERLOAD = 100;
@@ -48,6 +50,7 @@ export function emptyState(settings: RingSettings): BuilderState {
     columns: [],
     movedAt: new Uint32Array(2 ** settings.partPower),
     former: new Map(),
+    retired: new Map(),
   };
 }
 
@@ -90,4 +93,17 @@ export function idsOf(columns: readonly Uint16Array[], partition: number): numbe
   const ids: number[] = [];
   for (const column of columns) if (partition < column.length) ids.push(column[partition]!);
   return ids;
+}
+
+/** Keeps of the devices that were known those which left but are still named by a former set. */
+export function withRetired(next: BuilderState, before: BuilderState): BuilderState {
+  const named = new Set<number>();
+  for (const ids of next.former.values()) for (const id of ids) named.add(id);
+  const retired = new Map<number, RingDevice>();
+  for (const id of named) {
+    if (next.devices[id] !== undefined) continue;
+    const device = before.devices[id] ?? before.retired.get(id) ?? next.retired.get(id);
+    if (device !== undefined) retired.set(id, { ...device, weight: 0 });
+  }
+  return { ...next, retired };
 }
