@@ -57,6 +57,11 @@ export class CachedStatement<Row> implements Statement<Row> {
     this.#compiled = cache.get(sql, 'rows');
   }
 
+  /** May change the database or end a transaction. */
+  get isWrite(): boolean {
+    return !this.#compiled.readonly || !this.#compiled.reader;
+  }
+
   run(...values: SqlValue[]): { changes: number; lastInsertRowid: number | bigint } {
     return this.#idle().run(...values);
   }
@@ -93,8 +98,13 @@ export class CachedStatement<Row> implements Statement<Row> {
   }
 }
 
+interface Connection {
+  readonly inTransaction: boolean;
+  exec(sql: string): unknown;
+}
+
 /** BEGIN IMMEDIATE ... COMMIT around a synchronous body; a nested one is a savepoint. */
-export function runTransaction<Result>(db: BetterSqlite.Database, body: () => Result): Result {
+export function runTransaction<Result>(db: Connection, body: () => Result): Result {
   const nested = db.inTransaction;
   db.exec(nested ? 'SAVEPOINT nested' : 'BEGIN IMMEDIATE');
   try {

@@ -1,0 +1,46 @@
+/** One life of a process on a simulated machine, and what its effects stand on. */
+import type { SimEvent } from './event-queue.ts';
+import type { Machine } from './machine.ts';
+
+/**
+ * What became of bytes that were written but not synced: `random`: each sector on its own, by seed
+ * (torn writes); `lost`: none survived; `kept`: all did.
+ */
+export type Unsynced = 'random' | 'lost' | 'kept';
+
+/** One life of the process. */
+export interface Incarnation {
+  readonly number: number;
+  alive: boolean;
+}
+
+/** What the effects of one incarnation stand on. */
+export class Host {
+  readonly machine: Machine;
+  readonly incarnation: Incarnation;
+
+  constructor(machine: Machine, incarnation: Incarnation) {
+    this.machine = machine;
+    this.incarnation = incarnation;
+  }
+
+  get alive(): boolean {
+    return this.incarnation.alive;
+  }
+
+  /** Like SimWorld.schedule, but dies with the process. */
+  schedule(delayMs: number, label: string, task: () => void): SimEvent {
+    return this.machine.world.schedule(delayMs, `${this.machine.name} ${label}`, () => {
+      if (this.incarnation.alive) task();
+    });
+  }
+
+  /** For what a dead process's objects are asked at once. */
+  assertAlive(): void {
+    if (!this.alive) throw machineDown(this.machine.name);
+  }
+}
+
+export function machineDown(name: string): Error {
+  return Object.assign(new Error(`${name}: this process has ended`), { code: 'EPROCESSENDED' });
+}
