@@ -32,11 +32,15 @@ export async function publishBundle(state: State, version: number, bytes: Buffer
   if (!done) throw new OperatingError('version-taken', 'another bundle was published meanwhile', { current });
 }
 
+/** Version of the bundle in force; 0: none was published yet. */
+export async function publishedVersion(state: State): Promise<number> {
+  const current = await state.get(CURRENT);
+  return current === undefined ? 0 : Number(current.value.toString());
+}
+
 /** The bundle in force if it is above `have`. */
 export async function readBundle(state: State, have: number): Promise<Buffer | undefined> {
-  const current = await state.get(CURRENT);
-  if (current === undefined) return undefined;
-  const version = Number(current.value.toString());
+  const version = await publishedVersion(state);
   if (version <= have) return undefined;
   const { items } = await state.range({ prefix: `cluster/bundle/${pad(version)}/` });
   return Buffer.concat(items.map((item) => item.value));

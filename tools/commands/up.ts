@@ -1,0 +1,160 @@
+/** `anello up` (= `npm start`): a complete three-site cluster on this machine. */
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
+import { createNodeEnv } from '#env/node/node-env.ts';
+import { parseDescriptionText } from '#ring/description.ts';
+import type { Command } from 'commander';
+import type { Access } from '../up/access.ts';
+import { createCluster, prepareRun, readCluster } from '../up/cluster-files.ts';
+import { type NodePlan, planNodes } from '../up/cluster-plan.ts';
+import { lockFolder } from '../up/lock.ts';
+import { checkFree, PORT_SPAN, portsOf } from '../up/ports.ts';
+import { Supervisor } from '../up/supervisor.ts';
+
+const LOCAL_SITES = fileURLToPath(new URL('../../rings/local.yaml', import.meta.url));
+const MAX_WORKERS = 8;
+const X11 = { from: 6000, to: 6063 };
+
+interface UpOptions {
+  readonly data: string;
+  readonly port: string;
+  readonly rtt?: string;
+  readonly fresh?: boolean;
+  readonly sites?: string;
+  readonly workers: string;
+}
+
+export function register(program: Command): void {
+  program
+    .command('up')
+    .description('a complete three-site cluster on this machine (npm start)')
+    .option('--data <dir>', 'everything that the cluster keeps', './data')
+    .option('--port <base>', `everything listens in BASE .. BASE+${PORT_SPAN - 1}`, '8080')
+    .option('--rtt <time>', 'round trip between sites, e.g. 20ms')
+    .option('--sites <file>', 'other sites, nodes and devices', undefined)
+    .option('--workers <n>', 'proxy worker processes per site; 0: in the node process', '0')
+    .option('--fresh', 'forget what is in the data folder')
+    .addHelpText('after', '\nExamples:\n  npm start\n  anello up --data /tmp/a --port 9080 --rtt 20ms')
+    .action((options: UpOptions) => up(options));
+}
+
+async function up(options: UpOptions): Promise<void> {
+  const folder = path.resolve(options.data);
+  const settings = { rttMs: parseRtt(options.rtt), workers: wholeNumber('--workers', options.workers, 0, MAX_WORKERS) };
+  const basePort = parsePort(options.port);
+  makeFolder(folder);
+  const unlock = lockFolder(path.join(folder, 'up.lock'));
+  process.once('exit', unlock);
+  if (options.fresh) forget(folder);
+
+  const { cluster, text } = descriptionOf(folder, options.sites);
+  const plans = planNodes(parseDescriptionText(text), { folder, basePort, workers: settings.workers });
+  await checkFree('127.0.0.1', plans.flatMap(({ ports }) => portsOf(ports)));
+  const env = createNodeEnv({ logLevel: 'warn' });
+  const made = cluster ?? (await createCluster(env, folder, text, plans));
+  const access = await prepareRun(env, folder, made, plans, settings);
+  await env.close();
+  await supervise(folder, plans, access);
+}
+
+async function supervise(folder: string, plans: readonly NodePlan[], access: Access): Promise<void> {
+  const supervisor = new Supervisor(folder, plans, (line) => console.error(`anello: ${line}`));
+  let stopping = false;
+  const stop = (): void => {
+    if (stopping) return;
+    stopping = true;
+    console.log('\nstopping ...');
+    supervisor.stop().then(() => process.exit(0));
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+  try {
+    await supervisor.start();
+  } catch (error) {
+    if (stopping) return;
+    throw new OperatingError('start-failed', `the cluster did not start: ${messageOf(error)}; see ${folder}/nodes/*/node.log`);
+  }
+  console.log(banner(folder, plans, access));
+}
+
+/** The cluster's own description rules; sites are changed by plans, not by another file. */
+function descriptionOf(folder: string, sites: string | undefined): { cluster: ReturnType<typeof readCluster>; text: string } {
+  const cluster = readCluster(folder);
+  const text = sites === undefined ? undefined : readSites(sites);
+  if (cluster === undefined) return { cluster, text: text ?? readSites(LOCAL_SITES) };
+  if (text !== undefined && text !== cluster.description) {
+    throw new OperatingError('wrong-use', `the cluster in ${folder} was made from other sites: use --fresh, or change its rings`);
+  }
+  return { cluster, text: cluster.description };
+}
+
+function readSites(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new OperatingError('wrong-use', `cannot read ${file} (${codeOf(error)})`);
+  }
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+    accessSync(folder, constants.W_OK);
+  } catch (error) {
+    throw new OperatingError('unwritable', `cannot write to ${folder} (${codeOf(error)})`);
+  }
+}
+
+/** Only what this program made: a wrong --data must not cost somebody's files. */
+function forget(folder: string): void {
+  for (const name of ['state', 'nodes', 'access.json', 'nodes.json', 'compile-cache']) {
+    const file = path.join(folder, name);
+    if (existsSync(file)) rmSync(file, { recursive: true });
+  }
+}
+
+function parseRtt(text: string | undefined): number {
+  if (text === undefined) return 0;
+  const match = /^(\d+(?:\.\d+)?)(ms|s)?$/.exec(text);
+  const ms = match === null ? Number.NaN : Number(match[1]) * (match[2] === 's' ? 1000 : 1);
+  if (ms >= 0 && ms <= 10_000) return ms;
+  throw new OperatingError('wrong-use', `--rtt ${text}: a time such as 20ms, at most 10s`);
+}
+
+function parsePort(text: string): number {
+  const port = wholeNumber('--port', text, 1024, 65_535 - PORT_SPAN);
+  if (port <= X11.to && port + PORT_SPAN > X11.from) {
+    throw new OperatingError('wrong-use', `--port ${port}: ports ${X11.from}-${X11.to} belong to X11`);
+  }
+  return port;
+}
+
+function wholeNumber(option: string, text: string, least: number, most: number): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+  throw new OperatingError('wrong-use', `${option} ${text}: a whole number from ${least} to ${most}`);
+}
+
+function banner(folder: string, plans: readonly NodePlan[], access: Access): string {
+  const { swift, keystone } = access;
+  const proxies = plans.flatMap((plan) => (plan.ports.proxy === undefined ? [] : [`  ${plan.site.padEnd(10)} http://127.0.0.1:${plan.ports.proxy}`]));
+  const v1 = `swift -A ${swift.auth} -U ${swift.user} -K ${swift.key}`;
+  return `
+Anello is ready: ${plans.length} node processes at ${new Set(plans.map((plan) => plan.site)).size} sites, data in ${folder}
+
+proxies
+${proxies.join('\n')}
+log in
+  v1          ${swift.auth}   user ${swift.user}   key ${swift.key}
+  Keystone v3 ${keystone.url}   user ${keystone.user}   project ${keystone.project}   domain ${keystone.domain}   password as the key
+  everything for scripts: ${path.join(folder, 'access.json')}
+
+try
+  ${v1} upload photos DIR
+  ${v1} list photos
+  ${v1} download photos
+  npx anello status --data ${folder}
+
+Ctrl-C stops it; the data stays.`;
+}

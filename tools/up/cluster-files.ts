@@ -1,0 +1,202 @@
+/**
+ * Everything that a cluster of `anello up` keeps under its data folder: made on the first run, found
+ * again on later ones, adapted when the ports have changed.
+ *
+ *   state/cluster.json      identity of the cluster and the description it was made from
+ *   state/state.db          the state store (bundles, users, projects, keys)
+ *   state/*.key             authority's signing key, wire key, master key (0600)
+ *   state/rings/            builder files, for `anello ring ... --builder`
+ *   nodes/NAME/             node.yaml, devices/, log, last good bundle
+ *   access.json, nodes.json for people and scripts
+ */
+import { createPrivateKey, generateKeyPairSync, sign as signBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { encodeBundle } from '#authority/bundle.ts';
+import { publishBundle, publishedVersion, readBundle } from '#authority/publisher.ts';
+import { OperatingError } from '#base/errors.ts';
+import { formatDevice } from '#device/identity.ts';
+import type { Env } from '#env/env.ts';
+import { bootstrap, DEMO_ACCOUNTS, type ReadyAccount } from '#identity/bootstrap.ts';
+import { createIdentity } from '#identity/identity.ts';
+import { loadMasterKey } from '#identity/vault.ts';
+import { RingBuilder } from '#ring/builder/builder.ts';
+import { ringsOf } from '#ring/builder/ring-names.ts';
+import { type ClusterDescription, parseDescriptionText } from '#ring/description.ts';
+import type { Ring } from '#ring/ring.ts';
+import { openSqliteState } from '#state/sqlite-state.ts';
+import type { State } from '#state/state.ts';
+import { parse, stringify } from 'yaml';
+import { z } from 'zod';
+import { type Access, accessOf, readPasswords } from './access.ts';
+import type { NodePlan } from './cluster-plan.ts';
+
+const SECRET_MODE = 0o600;
+const WIRE_KEY_BYTES = 32;
+const MICROS_PER_HOUR = 3_600_000_000;
+
+const clusterSchema = z.object({
+  format: z.literal(1),
+  clusterId: z.string(),
+  hashPrefix: z.string(),
+  hashSuffix: z.string(),
+  authorityKey: z.string(),
+  description: z.string(),
+});
+
+export type ClusterFile = z.infer<typeof clusterSchema>;
+
+export interface UpSettings {
+  readonly rttMs: number;
+  readonly workers: number;
+}
+
+export function statePath(folder: string, name: string): string {
+  return path.join(folder, 'state', name);
+}
+
+/** What an earlier run made; undefined: this folder has no cluster yet. */
+export function readCluster(folder: string): ClusterFile | undefined {
+  const file = statePath(folder, 'cluster.json');
+  if (!existsSync(file)) return undefined;
+  const parsed = clusterSchema.safeParse(JSON.parse(readFileSync(file, 'utf8')));
+  if (!parsed.success) throw new OperatingError('bad-cluster', `${file} is not what "anello up" writes`);
+  return parsed.data;
+}
+
+/**
+ * Keys and devices of a new cluster. cluster.json is written last: a first run that was broken off
+ * half-way has none, and the next one starts again from nothing.
+ */
+export async function createCluster(env: Env, folder: string, text: string, plans: readonly NodePlan[]): Promise<ClusterFile> {
+  mkdirSync(path.join(folder, 'state'), { recursive: true, mode: 0o700 });
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519', {
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+  });
+  writeFileSync(statePath(folder, 'authority.key'), privateKey, { mode: SECRET_MODE });
+  writeFileSync(statePath(folder, 'wire.key'), env.random.bytes(WIRE_KEY_BYTES), { mode: SECRET_MODE });
+  await loadMasterKey(env, statePath(folder, 'master.key'));
+  const cluster: ClusterFile = {
+    format: 1,
+    clusterId: env.random.bytes(16).toString('hex'),
+    hashPrefix: env.random.bytes(8).toString('hex'),
+    hashSuffix: env.random.bytes(8).toString('hex'),
+    authorityKey: publicKey,
+    description: text,
+  };
+  for (const plan of plans) await formatDevices(env, cluster, plan);
+  await env.disk.replace(statePath(folder, 'cluster.json'), Buffer.from(`${JSON.stringify(cluster, null, 2)}\n`), SECRET_MODE);
+  return cluster;
+}
+
+async function formatDevices(env: Env, { clusterId }: ClusterFile, plan: NodePlan): Promise<void> {
+  for (const device of plan.devices) {
+    mkdirSync(device.path, { recursive: true });
+    await formatDevice(env, device.path, { clusterId, deviceId: device.id, name: device.name, genesis: true });
+  }
+}
+
+/** Rings, bundle, accounts and node files of this run; safe to repeat. */
+export async function prepareRun(
+  env: Env,
+  folder: string,
+  cluster: ClusterFile,
+  plans: readonly NodePlan[],
+  settings: UpSettings,
+): Promise<Access> {
+  const description = parseDescriptionText(cluster.description);
+  const state = openSqliteState(env, statePath(folder, 'state.db'));
+  try {
+    await publish(env, folder, state, cluster, description, plans);
+    const accounts = await ensureAccounts(env, folder, state);
+    const access = accessOf(plans, accounts);
+    writeFileSync(path.join(folder, 'access.json'), `${JSON.stringify(access, null, 2)}\n`, { mode: SECRET_MODE });
+    for (const plan of plans) writeNodeFile(folder, cluster, plans, plan, settings);
+    return access;
+  } finally {
+    await state.close();
+  }
+}
+
+async function publish(
+  env: Env,
+  folder: string,
+  state: State,
+  cluster: ClusterFile,
+  description: ClusterDescription,
+  plans: readonly NodePlan[],
+): Promise<void> {
+  const rings = loadRings(env, folder, cluster, description);
+  const document = {
+    hashPrefix: cluster.hashPrefix,
+    hashSuffix: cluster.hashSuffix,
+    policies: description.policies,
+    nodes: plans.map(({ name, site, zone, ports }) => ({ name, site, zone, wire: { host: '127.0.0.1', port: ports.wire } })),
+  };
+  const key = createPrivateKey(readFileSync(statePath(folder, 'authority.key')));
+  const encode = (version: number): Buffer =>
+    encodeBundle({ clusterId: cluster.clusterId, version, document, rings }, (bytes) => signBytes(null, bytes, key));
+  const version = await publishedVersion(state);
+  const before = await readBundle(state, 0);
+  if (before?.equals(encode(version))) return;
+  await publishBundle(state, version + 1, encode(version + 1));
+}
+
+/** Builder files are made once; afterwards they are `anello ring`'s. */
+function loadRings(env: Env, folder: string, cluster: ClusterFile, description: ClusterDescription): Ring[] {
+  return ringsOf(description).map(({ name }) => {
+    const file = path.join(statePath(folder, 'rings'), `${name.replace('/', '-')}.builder`);
+    if (existsSync(file)) return RingBuilder.decode(readFileSync(file)).toRing();
+    const builder = RingBuilder.fromDescription(parse(cluster.description), name);
+    builder.rebalance({ seed: 1, nowHours: Math.floor(env.clock.wallMicros() / MICROS_PER_HOUR) });
+    mkdirSync(path.dirname(file), { recursive: true });
+    writeFileSync(file, builder.encode());
+    return builder.toRing();
+  });
+}
+
+async function ensureAccounts(env: Env, folder: string, state: State): Promise<ReadyAccount[]> {
+  const masterKey = await loadMasterKey(env, statePath(folder, 'master.key'));
+  const identity = createIdentity({ env, state, masterKey });
+  try {
+    const passwords = readPasswords(path.join(folder, 'access.json'));
+    return await bootstrap(identity, DEMO_ACCOUNTS.map((account) => ({ ...account, password: passwords.get(account.user) })));
+  } finally {
+    await identity.close();
+  }
+}
+
+function writeNodeFile(folder: string, cluster: ClusterFile, plans: readonly NodePlan[], plan: NodePlan, settings: UpSettings): void {
+  const { wire, admin, proxy, authority, identity, workerAdmin } = plan.ports;
+  const proxies = plans.flatMap((other) => (other.ports.proxy === undefined ? [] : [[other.site, `http://127.0.0.1:${other.ports.proxy}`]]));
+  const config = {
+    format: 1,
+    name: plan.name,
+    site: plan.site,
+    roles: plan.roles,
+    data: plan.folder,
+    clusterId: cluster.clusterId,
+    wireKeyFile: statePath(folder, 'wire.key'),
+    workerIds: plan.workerIds,
+    listen: {
+      host: '127.0.0.1',
+      wire,
+      admin,
+      ...(proxy !== undefined && { proxy }),
+      ...(authority !== undefined && { authority }),
+      ...(identity !== undefined && { identity }),
+      workerAdmin,
+    },
+    publicUrls: Object.fromEntries(proxies),
+    authorities: plans.flatMap((other) => (other.ports.authority === undefined ? [] : [`http://127.0.0.1:${other.ports.authority}`])),
+    state: { driver: 'sqlite', path: statePath(folder, 'state.db') },
+    masterKeyFile: statePath(folder, 'master.key'),
+    authorityKey: cluster.authorityKey,
+    devices: plan.devices,
+    proxyWorkers: proxy === undefined ? 0 : settings.workers,
+    rttMs: settings.rttMs,
+  };
+  mkdirSync(plan.folder, { recursive: true });
+  writeFileSync(plan.configFile, stringify(config), { mode: SECRET_MODE });
+}
