@@ -2,7 +2,7 @@
  * The columns of a row that listings read, pulled out of its state. `hidden` rows are outside the
  * listing: deleted, gone, expired, without a data part, and the container's own state (name '').
  */
-import { contentTypeOf, effectiveKind, type EntryState, expirySource } from '#base/entry.ts';
+import { contentTypeOf, type EntryState, effectiveKind, expirySource } from '#base/entry.ts';
 import { ACCOUNT_RING, type PolicyIndex } from '#base/names.ts';
 import { shownSlot } from './row-state.ts';
 
@@ -19,9 +19,22 @@ export interface Columns {
   readonly expires: number | null;
 }
 
-const NOT_LISTED: Columns = { hidden: 1, micros: 0, size: 0, etag: '', type: '', count: 0, expires: null };
+const NOT_LISTED: Columns = {
+  hidden: 1,
+  micros: 0,
+  size: 0,
+  etag: '',
+  type: '',
+  count: 0,
+  expires: null,
+};
 
-export function columnsOf(ring: PolicyIndex, name: string, state: EntryState, nowSeconds: number): Columns {
+export function columnsOf(
+  ring: PolicyIndex,
+  name: string,
+  state: EntryState,
+  nowSeconds: number,
+): Columns {
   if (name === '') return NOT_LISTED;
   return ring === ACCOUNT_RING ? containerColumns(state) : objectColumns(state, nowSeconds);
 }

@@ -29,7 +29,11 @@ export function termPrefix(key: string, ring: PolicyIndex, hash: Buffer): Buffer
 export function term(prefix: Buffer, nameBytes: Buffer, listed: string, payload: Buffer): Buffer {
   const length = Buffer.allocUnsafe(4);
   length.writeUInt32BE(nameBytes.length);
-  return cryptoHash('md5', Buffer.concat([prefix, length, nameBytes, Buffer.from(listed), payload]), 'buffer');
+  return cryptoHash(
+    'md5',
+    Buffer.concat([prefix, length, nameBytes, Buffer.from(listed), payload]),
+    'buffer',
+  );
 }
 
 export function addTerm(sum: Sum, bytes: Buffer): void {

@@ -41,7 +41,12 @@ export function listingCheck(
   return crc32(`${name}\0${micros}\0${size}\0${etag}\0${type}\0${count}`);
 }
 
-export function encodeRowState(ring: PolicyIndex, name: string, state: EntryState, check: number): Buffer {
+export function encodeRowState(
+  ring: PolicyIndex,
+  name: string,
+  state: EntryState,
+  check: number,
+): Buffer {
   const bytes = isPlain(ring, name, state) ? compactBytes(state.data!) : fullBytes(state);
   const end = bytes.length - CRC_BYTES;
   bytes.writeUInt32BE(crc32(bytes.subarray(0, end), check), end);
@@ -65,7 +70,15 @@ function fullBytes(state: EntryState): Buffer {
   return bytes;
 }
 
-const PLAIN_FIELDS = new Set(['timestamp', 'kind', 'writeId', 'clientMicros', 'etag', 'size', 'contentType']);
+const PLAIN_FIELDS = new Set([
+  'timestamp',
+  'kind',
+  'writeId',
+  'clientMicros',
+  'etag',
+  'size',
+  'contentType',
+]);
 
 /** Whether columns, kind, timestamp and write id are all there is. */
 function isPlain(ring: PolicyIndex, name: string, state: EntryState): boolean {
@@ -79,7 +92,11 @@ function isPlain(ring: PolicyIndex, name: string, state: EntryState): boolean {
 }
 
 /** @throws OperatingError `rows-damaged` */
-export function decodeRowState(bytes: Buffer, columns: Omit<Columns, 'hidden' | 'expires'>, check: number): EntryState {
+export function decodeRowState(
+  bytes: Buffer,
+  columns: Omit<Columns, 'hidden' | 'expires'>,
+  check: number,
+): EntryState {
   const end = bytes.length - CRC_BYTES;
   if (end < 1 || crc32(bytes.subarray(0, end), check) !== bytes.readUInt32BE(end)) {
     throw new OperatingError('rows-damaged', 'a row of the rows database fails its checksum');
@@ -87,7 +104,9 @@ export function decodeRowState(bytes: Buffer, columns: Omit<Columns, 'hidden' | 
   if (bytes[0] === FULL) return decodeState(bytes.subarray(1, end));
   const kind = KINDS[bytes[1]!];
   if (bytes[0] !== COMPACT || kind === undefined || bytes.length !== COMPACT_BYTES) {
-    throw new OperatingError('newer-format', 'a row in a form that this version does not know', { form: bytes[0] });
+    throw new OperatingError('newer-format', 'a row in a form that this version does not know', {
+      form: bytes[0],
+    });
   }
   return {
     data: {

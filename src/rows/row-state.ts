@@ -13,8 +13,10 @@ import { CONSISTENCY_MODES, type ConsistencyMode } from '#ring/cluster.ts';
 export function rowStateOf(state: EntryState): EntryState {
   const { data } = state;
   const system = state.groups['system'];
-  const kept = system === undefined ? undefined : listedPart(system);
-  const groups = kept === undefined || (data !== undefined && repeats(kept, data)) ? {} : { system: kept };
+  const groups: Record<string, Group> = {};
+  if (system !== undefined && (data === undefined || !repeats(system, data))) {
+    groups['system'] = listedPart(system);
+  }
   return data === undefined ? { groups } : { data: rowData(data), groups };
 }
 

@@ -1,0 +1,75 @@
+/**
+ * A container as the store holds it in memory: its committed line, and the rows that are on their way
+ * through the log. The next write of a row joins with the pending state, so the log's order is the
+ * order of decisions and its last record of a row is the row's whole joined state.
+ */
+import type { EntryState } from '#base/entry.ts';
+import type { ContainerLine } from './container-table.ts';
+import { termPrefix } from './digest.ts';
+import type { StoredRow } from './row-table.ts';
+
+export interface PendingRow {
+  readonly state: EntryState;
+  /** What the database has of the row at the moment; undefined: nothing. */
+  stored: StoredRow | undefined;
+  /** Resolves when the state is durable and applied. */
+  done: Promise<void>;
+}
+
+export interface ContainerState {
+  line: ContainerLine;
+  readonly pending: Map<string, PendingRow>;
+  readonly digestPrefix: Buffer;
+  /** The container's own state as committed; null: not read yet. */
+  own: EntryState | undefined | null;
+}
+
+/** Containers kept in memory at most; those with pending rows are never dropped. */
+export const MAX_CACHED_CONTAINERS = 4096;
+
+export class ContainerCache {
+  readonly #key: string;
+  readonly #load: (ring: number, hash: Buffer) => ContainerLine | undefined;
+  readonly #states = new Map<string, ContainerState>();
+
+  /** @param key of the digests; @param load reads a line from the database */
+  constructor(key: string, load: (ring: number, hash: Buffer) => ContainerLine | undefined) {
+    this.#key = key;
+    this.#load = load;
+  }
+
+  /** Undefined: the store has nothing of this container. */
+  find(ring: number, hash: Buffer): ContainerState | undefined {
+    const key = keyOf(ring, hash);
+    const cached = this.#states.get(key);
+    if (cached !== undefined) return cached;
+    const line = this.#load(ring, hash);
+    return line && this.#keep(key, line);
+  }
+
+  /** Makes one from `line` where there is none. */
+  findOrMake(ring: number, hash: Buffer, make: () => ContainerLine): ContainerState {
+    return this.find(ring, hash) ?? this.#keep(keyOf(ring, hash), make());
+  }
+
+  #keep(key: string, line: ContainerLine): ContainerState {
+    if (this.#states.size >= MAX_CACHED_CONTAINERS) this.#evict();
+    const digestPrefix = termPrefix(this.#key, line.ring, line.hash);
+    const state: ContainerState = { line, pending: new Map(), digestPrefix, own: null };
+    this.#states.set(key, state);
+    return state;
+  }
+
+  /** Drops the oldest quarter, except what has rows under way. */
+  #evict(): void {
+    let left = MAX_CACHED_CONTAINERS / 4;
+    for (const [key, state] of this.#states) {
+      if (left-- <= 0) break;
+      if (state.pending.size === 0) this.#states.delete(key);
+    }
+  }
+}
+
+function keyOf(ring: number, hash: Buffer): string {
+  return ring + hash.toString('latin1');
+}

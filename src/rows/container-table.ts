@@ -1,0 +1,194 @@
+/**
+ * The `container` table and its lines in memory. A line changes with every batch of rows that is
+ * applied to the container; it is written once per batch, checked by its own CRC when it is read.
+ */
+import { crc32 } from 'node:zlib';
+import { OperatingError } from '#base/errors.ts';
+import type { PolicyIndex } from '#base/names.ts';
+import {
+  type Timestamp,
+  timestampFromBytes,
+  timestampToBytes,
+  ZERO_TIMESTAMP,
+} from '#base/timestamp.ts';
+import type { Database, Statement } from '#env/env.ts';
+import { type Sum, sumFromBytes, sumToBytes, zeroSum } from './digest.ts';
+
+/** What is known of a container or account beside its rows. */
+export interface ContainerLine {
+  /** 0: not in the table yet. */
+  id: number;
+  readonly ring: PolicyIndex;
+  readonly hash: Buffer;
+  readonly path: string;
+  /** Raised by one with every row that changes. */
+  sequence: number;
+  /** Listed rows, their bytes, and (accounts) the objects in them. */
+  rows: number;
+  bytes: number;
+  objects: number;
+  /** All rows, hidden ones and the own state too. */
+  total: number;
+  newest: Timestamp;
+  digest: Sum;
+}
+
+type RawLine = [
+  id: number,
+  ring: number,
+  hash: Buffer,
+  path: string,
+  sequence: number,
+  rows: number,
+  bytes: number,
+  objects: number,
+  total: number,
+  newest: Buffer,
+  digest: Buffer,
+  crc: number,
+];
+
+const COLUMNS = 'id, ring, hash, path, sequence, rows, bytes, objects, total, newest, digest, crc';
+
+export function emptyLine(ring: PolicyIndex, hash: Buffer, path: string): ContainerLine {
+  return {
+    id: 0,
+    ring,
+    hash: Buffer.from(hash),
+    path,
+    sequence: 0,
+    rows: 0,
+    bytes: 0,
+    objects: 0,
+    total: 0,
+    newest: ZERO_TIMESTAMP,
+    digest: zeroSum(),
+  };
+}
+
+export function copyLine(line: ContainerLine): ContainerLine {
+  return { ...line, digest: line.digest.slice() };
+}
+
+export class ContainerTable {
+  readonly #find: Statement<RawLine>;
+  readonly #byId: Statement<RawLine>;
+  readonly #range: Statement<RawLine>;
+  readonly #insert: Statement<unknown>;
+  readonly #update: Statement<unknown>;
+  readonly #unreported: Statement<RawLine>;
+  readonly #markReported: Statement<unknown>;
+
+  constructor(db: Database) {
+    const from = `SELECT ${COLUMNS} FROM container`;
+    this.#find = db.prepare<RawLine>(`${from} WHERE ring = ? AND hash = ?`).raw();
+    this.#byId = db.prepare<RawLine>(`${from} WHERE id = ?`).raw();
+    this.#range = db
+      .prepare<RawLine>(`${from} WHERE ring = ? AND hash >= ? AND hash < ? ORDER BY hash LIMIT ?`)
+      .raw();
+    this.#insert = db.prepare(
+      `INSERT INTO container (ring, hash, path, sequence, rows, bytes, objects, total, newest, digest, crc, reported)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
+    );
+    this.#update = db.prepare(
+      `UPDATE container SET sequence = ?, rows = ?, bytes = ?, objects = ?, total = ?, newest = ?, digest = ?, crc = ?
+       WHERE id = ?`,
+    );
+    this.#unreported = db
+      .prepare<RawLine>(
+        `${from} WHERE sequence > reported AND ring = ? AND id > ? ORDER BY id LIMIT ?`,
+      )
+      .raw();
+    this.#markReported = db.prepare(
+      'UPDATE container SET reported = ? WHERE id = ? AND reported < ? AND sequence >= ?',
+    );
+  }
+
+  find(ring: PolicyIndex, hash: Buffer): ContainerLine | undefined {
+    const raw = this.#find.get(ring, hash);
+    return raw && parseLine(raw);
+  }
+
+  /** A line that rows refer to. */
+  byId(id: number): ContainerLine {
+    const raw = this.#byId.get(id);
+    if (raw === undefined) throw damagedLine(`no line ${id}`);
+    return parseLine(raw);
+  }
+
+  /** Lines with from <= hash < to (undefined: the end), in hash order. */
+  range(ring: PolicyIndex, from: Buffer, to: Buffer | undefined, limit: number): ContainerLine[] {
+    return this.#range.all(ring, from, to ?? AFTER_ALL_HASHES, limit).map(parseLine);
+  }
+
+  /** Inserts a line that has no id yet (and sets it), or writes it again. */
+  save(line: ContainerLine): void {
+    const { sequence, rows, bytes, objects, total } = line;
+    const newest = timestampToBytes(line.newest);
+    const digest = sumToBytes(line.digest);
+    const crc = lineCheck(line, digest);
+    if (line.id !== 0) {
+      this.#update.run(sequence, rows, bytes, objects, total, newest, digest, crc, line.id);
+      return;
+    }
+    const { ring, hash, path } = line;
+    const { lastInsertRowid } = this.#insert.run(
+      ring,
+      hash,
+      path,
+      sequence,
+      rows,
+      bytes,
+      objects,
+      total,
+      newest,
+      digest,
+      crc,
+    );
+    line.id = Number(lastInsertRowid);
+  }
+
+  /** Lines after id `after` that changed since their totals were last acknowledged by the account. */
+  unreported(ring: PolicyIndex, after: number, limit: number): ContainerLine[] {
+    return this.#unreported.all(ring, after, limit).map(parseLine);
+  }
+
+  markReported(id: number, sequence: number): void {
+    this.#markReported.run(sequence, id, sequence, sequence);
+  }
+}
+
+const AFTER_ALL_HASHES = Buffer.alloc(17, 0xff);
+
+function lineCheck(line: ContainerLine, digest: Buffer): number {
+  const { ring, path, sequence, rows, bytes, objects, total, newest } = line;
+  const facts = `${ring} ${sequence} ${rows} ${bytes} ${objects} ${total} ${newest} ${path}`;
+  return crc32(digest, crc32(line.hash, crc32(facts)));
+}
+
+function parseLine(raw: RawLine): ContainerLine {
+  const [id, ring, hash, path, sequence, rows, bytes, objects, total, newest, digest, crc] = raw;
+  const line = {
+    id,
+    ring,
+    hash,
+    path,
+    sequence,
+    rows,
+    bytes,
+    objects,
+    total,
+    newest: timestampFromBytes(newest),
+    digest: sumFromBytes(digest),
+  };
+  if (lineCheck(line, digest) !== crc) {
+    throw damagedLine(path);
+  }
+  return line;
+}
+
+function damagedLine(which: string): OperatingError {
+  return new OperatingError('rows-damaged', 'a line of the container table fails its checksum', {
+    which,
+  });
+}

@@ -1,0 +1,352 @@
+/**
+ * The rows of one device: what its log's row records say, applied to rows.db.
+ *
+ * Invariants:
+ * - A row's state is the join of everything that was ever written to it; its record in the log holds
+ *   that whole joined state, so the newest record of a row is all that must be kept of it.
+ * - Nothing is in the database that is not durable in the log. Rows, totals, digests, sequence and the
+ *   applied log position change in one transaction; replaying any suffix of the log again changes nothing.
+ * - The commit sequence of a container rises by one with every row that changes, in log order. It means
+ *   something only within one `incarnation` of the database: a rebuilt one counts anew.
+ * - What fails its checksum is never given out: the store is `damaged` from then on, and the next
+ *   start rebuilds the database from the log.
+ */
+import { assert } from '#base/assert.ts';
+import { type EntryState, join } from '#base/entry.ts';
+import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
+import type { PolicyIndex } from '#base/names.ts';
+import type { Timestamp } from '#base/timestamp.ts';
+import type { DigestSummary, LogPosition, RowLog, RowRecord, RowSink } from '#device/contract.ts';
+import type { Env } from '#env/env.ts';
+import { Applier } from './applier.ts';
+import { columnsOf } from './columns.ts';
+import { ContainerCache, type ContainerState, type PendingRow } from './container-state.ts';
+import { type ContainerLine, ContainerTable, emptyLine } from './container-table.ts';
+import { type Cursor, CursorTable } from './cursors.ts';
+import { markDamaged, type OpenedDatabase, openRowsDatabase } from './database-file.ts';
+import { sumToBytes } from './digest.ts';
+import { listRows } from './listing.ts';
+import type { Listing, ListQuery, RowTotals } from './query.ts';
+import { rowTimestamp } from './row-state.ts';
+import { RowTable, stateOf } from './row-table.ts';
+import { summarise } from './summary.ts';
+
+export interface RowStoreOptions {
+  readonly env: Pick<Env, 'clock' | 'disk' | 'random' | 'log'>;
+  /** rows.db of the device. */
+  readonly path: string;
+  /** The device's incarnation: a database of another one is not used. */
+  readonly incarnation: string;
+  /** Key of the digests, the same on every device of the cluster: its id. */
+  readonly key: string;
+}
+
+/** `stored`: what was written is the newest. `superseded`: something newer is there. Joined and durable either way. */
+export interface RowResult {
+  readonly outcome: 'stored' | 'superseded';
+  readonly newest: Timestamp;
+}
+
+export interface ContainerFacts {
+  readonly hash: Buffer;
+  readonly path: string;
+  readonly sequence: number;
+  readonly totals: RowTotals;
+  /** All rows, deleted ones and the own state too. */
+  readonly total: number;
+  readonly newest: Timestamp;
+  readonly digest: Buffer;
+}
+
+export interface Change {
+  readonly name: string;
+  readonly state: EntryState;
+  readonly sequence: number;
+}
+
+/** Rows that expire are moved out of the listing in transactions of at most so many. */
+const EXPIRE_BATCH = 1000;
+
+export class RowStore implements RowSink {
+  /** Of this database: sequences of another one mean nothing. 32 hex digits. */
+  readonly incarnation: string;
+  readonly #options: RowStoreOptions;
+  readonly #opened: OpenedDatabase;
+  readonly #rows: RowTable;
+  readonly #lines: ContainerTable;
+  readonly #cursors: CursorTable;
+  readonly #containers: ContainerCache;
+  readonly #applier: Applier;
+  #log: RowLog | undefined;
+  #damage: string | undefined;
+  #closed = false;
+
+  static async open(options: RowStoreOptions): Promise<RowStore> {
+    const { env, path, incarnation } = options;
+    return new RowStore(options, await openRowsDatabase(env.disk, path, incarnation, env.log));
+  }
+
+  private constructor(options: RowStoreOptions, opened: OpenedDatabase) {
+    const { db, meta } = opened;
+    this.#options = options;
+    this.#opened = opened;
+    this.#rows = new RowTable(db);
+    this.#lines = new ContainerTable(db);
+    this.#cursors = new CursorTable(db);
+    this.#containers = new ContainerCache(options.key, (ring, hash) =>
+      this.#lines.find(ring, hash),
+    );
+    this.#applier = new Applier(opened, this.#rows, this.#lines, this.#containers);
+    this.incarnation = String(meta.get('incarnation') ?? '') || this.#newIncarnation();
+  }
+
+  get damage(): string | undefined {
+    return this.#damage;
+  }
+
+  /** Rows go to this log from now on: called once, when the device has been opened with this sink. */
+  bind(log: RowLog): void {
+    this.#log = log;
+  }
+
+  /**
+   * Joins a row into what is known and makes it durable. An older state is joined too: that changes
+   * nothing that a reader sees, and its writer can rely on it being here.
+   * @throws OperatingError the log's errors, `rows-damaged`
+   */
+  async write(row: RowRecord): Promise<RowResult> {
+    const entry = this.#guard(() => this.#enter(row));
+    if (entry.pending !== undefined) await entry.pending.done;
+    return entry.result;
+  }
+
+  /** The newest state of a row, also while it is on its way through the log. Name '': the container's own. */
+  read(ring: PolicyIndex, hash: Buffer, name: string): EntryState | undefined {
+    return this.#guard(() => {
+      const container = this.#containers.find(ring, hash);
+      return container && (container.pending.get(name)?.state ?? this.#committed(container, name));
+    });
+  }
+
+  facts(ring: PolicyIndex, hash: Buffer): ContainerFacts | undefined {
+    return this.#guard(() => {
+      this.#expire();
+      const container = this.#containers.find(ring, hash);
+      return container && factsOf(container.line);
+    });
+  }
+
+  /** Whether a row is listed, or will be when what is under way is committed. */
+  hasLiveRow(ring: PolicyIndex, hash: Buffer): boolean {
+    const facts = this.facts(ring, hash);
+    if (facts !== undefined && facts.totals.rows > 0) return true;
+    const pending = this.#containers.find(ring, hash)?.pending ?? new Map<string, PendingRow>();
+    const now = this.#nowSeconds();
+    for (const [name, row] of pending)
+      if (columnsOf(ring, name, row.state, now).hidden === 0) return true;
+    return false;
+  }
+
+  list(ring: PolicyIndex, hash: Buffer, query: ListQuery): Listing {
+    return this.#guard(() => {
+      this.#expire();
+      const line = this.#containers.find(ring, hash)?.line;
+      if (line === undefined || line.id === 0) return { items: [], truncated: false };
+      return listRows(query, this.#rows.scan(line.id, this.#nowSeconds()));
+    });
+  }
+
+  /** Rows changed after `sequence`, in commit order, the container's own state (name '') among them. */
+  changes(ring: PolicyIndex, hash: Buffer, sequence: number, limit: number): Change[] {
+    return this.#guard(() => {
+      const line = this.#containers.find(ring, hash)?.line;
+      if (line === undefined || line.id === 0) return [];
+      const rows = this.#rows.since(line.id, sequence, limit);
+      return rows.map((row) => ({ name: row.name, state: stateOf(row), sequence: row.sequence }));
+    });
+  }
+
+  /** Containers of a ring with from <= hash < to (undefined: the end), in hash order. */
+  containers(
+    ring: PolicyIndex,
+    from: Buffer,
+    to: Buffer | undefined,
+    limit: number,
+  ): ContainerFacts[] {
+    return this.#guard(() => this.#lines.range(ring, from, to, limit).map(factsOf));
+  }
+
+  /** Containers that changed since their totals were last acknowledged, after the one named, if any. */
+  unreported(ring: PolicyIndex, after: Buffer | undefined, limit: number): ContainerFacts[] {
+    return this.#guard(() => {
+      const id = after === undefined ? 0 : (this.#containers.find(ring, after)?.line.id ?? 0);
+      return this.#lines.unreported(ring, id, limit).map(factsOf);
+    });
+  }
+
+  /** The account's replicas have the totals as of `sequence`. */
+  markReported(ring: PolicyIndex, hash: Buffer, sequence: number): void {
+    this.#guard(() => {
+      const line = this.#containers.find(ring, hash)?.line;
+      if (line !== undefined && line.id !== 0) this.#lines.markReported(line.id, sequence);
+    });
+  }
+
+  /** Everything that `device` had committed of a container, up to this point of its database, is here. */
+  cursor(ring: PolicyIndex, hash: Buffer, device: number): Cursor | undefined {
+    return this.#guard(() => {
+      const line = this.#containers.find(ring, hash)?.line;
+      return line === undefined || line.id === 0 ? undefined : this.#cursors.get(line.id, device);
+    });
+  }
+
+  setCursor(ring: PolicyIndex, hash: Buffer, device: number, cursor: Cursor): void {
+    this.#guard(() => {
+      const line = this.#containers.find(ring, hash)?.line;
+      if (line !== undefined && line.id !== 0) this.#cursors.set(line.id, device, cursor);
+    });
+  }
+
+  /** See device/contract.ts, Digests: the device answers with this for the two row rings. */
+  summarise(ring: PolicyIndex, from: number, to: number, parts: number): DigestSummary[] {
+    return this.#guard(() => summarise(this.#lines, ring, from, to, parts));
+  }
+
+  applied(): LogPosition | undefined {
+    return this.#applier.position();
+  }
+
+  apply(
+    rows: readonly { readonly row: RowRecord; readonly position: LogPosition }[],
+    upTo: LogPosition,
+  ): void {
+    this.#guard(() =>
+      this.#applier.apply(
+        rows.map((item) => item.row),
+        upTo,
+        this.#nowSeconds(),
+      ),
+    );
+  }
+
+  isCurrent(row: RowRecord): boolean {
+    return this.#guard(() => {
+      const container = this.#containers.find(row.key.policy, row.key.hash);
+      const known = container && this.#committed(container, row.name);
+      return known === undefined || !isOlder(row.state, known);
+    });
+  }
+
+  checkpoint(): Promise<boolean> {
+    return this.#opened.db.checkpoint();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#opened.db.close();
+  }
+
+  /** Decides at once, in call order; the pending row is what to wait for, if anything. */
+  #enter(row: RowRecord): { readonly result: RowResult; readonly pending: PendingRow | undefined } {
+    const { policy, hash } = row.key;
+    assert(this.#log !== undefined, 'the row store is bound to a log before rows are written');
+    const container = this.#containers.findOrMake(policy, hash, () =>
+      emptyLine(policy, hash, row.path),
+    );
+    const former = container.pending.get(row.name);
+    const stored = former === undefined ? this.#find(container, row.name) : former.stored;
+    const before = former?.state ?? (stored && stateOf(stored));
+    const state = before === undefined ? row.state : join(before, row.state);
+    const newest = rowTimestamp(state);
+    const result = {
+      outcome: rowTimestamp(row.state) >= newest ? 'stored' : 'superseded',
+      newest,
+    } as const;
+    if (before !== undefined && isSame(before, state)) return { result, pending: former };
+    const pending: PendingRow = { state, stored, done: Promise.resolve() };
+    container.pending.set(row.name, pending);
+    const key = { policy, hash: container.line.hash };
+    const appended = this.#log.append({ key, path: row.path, name: row.name, state });
+    pending.done = appended.finally(() => {
+      if (container.pending.get(row.name) === pending) container.pending.delete(row.name);
+    });
+    return { result, pending };
+  }
+
+  #find(container: ContainerState, name: string) {
+    return container.line.id === 0
+      ? undefined
+      : this.#rows.find(container.line.id, Buffer.from(name));
+  }
+
+  #committed(container: ContainerState, name: string): EntryState | undefined {
+    if (name === '' && container.own !== null) return container.own;
+    const stored = this.#find(container, name);
+    const state = stored && stateOf(stored);
+    if (name === '') container.own = state;
+    return state;
+  }
+
+  #expire(): void {
+    const now = this.#nowSeconds();
+    if (this.#applier.nextExpiry <= now) this.#applier.expire(now, EXPIRE_BATCH);
+  }
+
+  #nowSeconds(): number {
+    return Math.floor(this.#options.env.clock.wallMicros() / 1_000_000);
+  }
+
+  #newIncarnation(): string {
+    const incarnation = this.#options.env.random.bytes(16).toString('hex');
+    this.#opened.meta.set('incarnation', incarnation);
+    return incarnation;
+  }
+
+  /** Whatever says that the database is damaged takes it out of use, until a start rebuilds it. */
+  #guard<Result>(body: () => Result): Result {
+    if (this.#damage !== undefined) throw damaged(this.#damage);
+    try {
+      return body();
+    } catch (error) {
+      const code = codeOf(error);
+      if (code !== 'rows-damaged' && code !== 'SQLITE_NOTADB' && !code.startsWith('SQLITE_CORRUPT'))
+        throw error;
+      this.#damage = messageOf(error);
+      const { env, path } = this.#options;
+      env.log.error('rows.damaged', { path, error: this.#damage });
+      markDamaged(env.disk, path, this.#damage);
+      throw damaged(this.#damage, error);
+    }
+  }
+}
+
+function damaged(why: string, cause?: unknown): OperatingError {
+  return new OperatingError('rows-damaged', why, {}, { cause });
+}
+
+function factsOf(line: ContainerLine): ContainerFacts {
+  const { hash, path, sequence, rows, bytes, objects, total, newest } = line;
+  return {
+    hash,
+    path,
+    sequence,
+    totals: { rows, bytes, objects },
+    total,
+    newest,
+    digest: sumToBytes(line.digest),
+  };
+}
+
+/** `after` is join(before, ...), which keeps what did not change by reference. */
+function isSame(before: EntryState, after: EntryState): boolean {
+  if (before.data !== after.data) return false;
+  const names = Object.keys(before.groups);
+  if (names.length !== Object.keys(after.groups).length) return false;
+  return names.every((name) => before.groups[name] === after.groups[name]);
+}
+
+/** Whether `known` is `state` and more. Records hold whole joined states, so then a later one has it all. */
+function isOlder(state: EntryState, known: EntryState): boolean {
+  return isSame(known, join(known, state)) && !isSame(state, join(state, known));
+}

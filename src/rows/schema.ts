@@ -1,0 +1,84 @@
+/**
+ * rows.db: one per device, applied from the device's log, rebuilt from it when lost.
+ *
+ * - `container`: one line per container or account: commit sequence, exact totals, digest. (ring,
+ *   hash) is a key, so a partition is a range.
+ * - `row`: the rows of all containers. The first column after the container is `hidden`, so the rows
+ *   that are listed are one dense range in name order, and deleted ones are outside of it.
+ * - `row_by_sequence` answers a peer's "what was committed since"; `row_by_expiry` finds rows whose
+ *   delete-at has passed without looking at others.
+ * - `cursor`: how far this device has taken in each peer's commits (see service/freshness.ts).
+ *
+ * `row` has no rowid: the key is the tree, a page of a listing is read in one pass.
+ */
+import type { Database } from '#env/env.ts';
+
+/** Raise with every change of the tables; the database is then rebuilt from the log. */
+export const SCHEMA_VERSION = 1;
+
+export const SCHEMA = `
+CREATE TABLE IF NOT EXISTS meta (
+  key TEXT PRIMARY KEY,
+  value
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS container (
+  id INTEGER PRIMARY KEY,
+  ring INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  path TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
+  rows INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  objects INTEGER NOT NULL,
+  total INTEGER NOT NULL,
+  newest BLOB NOT NULL,
+  digest BLOB NOT NULL,
+  crc INTEGER NOT NULL,
+  reported INTEGER NOT NULL,
+  UNIQUE (ring, hash)
+);
+CREATE INDEX IF NOT EXISTS container_unreported ON container (ring, id) WHERE sequence > reported;
+CREATE TABLE IF NOT EXISTS row (
+  container INTEGER NOT NULL,
+  hidden INTEGER NOT NULL,
+  name BLOB NOT NULL,
+  micros INTEGER NOT NULL,
+  size INTEGER NOT NULL,
+  etag TEXT NOT NULL,
+  type TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  crc INTEGER NOT NULL,
+  expires INTEGER,
+  sequence INTEGER NOT NULL,
+  state BLOB NOT NULL,
+  PRIMARY KEY (container, hidden, name)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS row_by_sequence ON row (container, sequence);
+CREATE INDEX IF NOT EXISTS row_by_expiry ON row (expires) WHERE hidden = 0 AND expires IS NOT NULL;
+CREATE TABLE IF NOT EXISTS cursor (
+  container INTEGER NOT NULL,
+  device INTEGER NOT NULL,
+  incarnation TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
+  PRIMARY KEY (container, device)
+) WITHOUT ROWID;
+`;
+
+/** The `meta` table: a few named values. */
+export class Meta {
+  readonly #get;
+  readonly #set;
+
+  constructor(db: Database) {
+    this.#get = db.prepare<string | number>('SELECT value FROM meta WHERE key = ?').pluck();
+    this.#set = db.prepare('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)');
+  }
+
+  get(key: string): string | number | undefined {
+    return this.#get.get(key);
+  }
+
+  set(key: string, value: string | number): void {
+    this.#set.run(key, value);
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * A log for tests of the row store: keeps the records in memory in order and applies them in groups,
+ * as a device does, with an end of its own for each group. `crash` gives what a restart replays.
+ */
+import type { LogPosition, RowLog, RowRecord, RowSink } from '#device/contract.ts';
+
+export class MemoryLog implements RowLog {
+  readonly records: { readonly row: RowRecord; readonly position: LogPosition }[] = [];
+  readonly #sink: RowSink;
+  #waiting: { row: RowRecord; settle: PromiseWithResolvers<void> }[] = [];
+  /** Groups so far. */
+  groups = 0;
+  /** While true, appended rows wait and nothing is applied. */
+  held = false;
+  /** The next group fails with this. */
+  failure: Error | undefined;
+
+  constructor(sink: RowSink) {
+    this.#sink = sink;
+  }
+
+  append(row: RowRecord): Promise<void> {
+    const settle = Promise.withResolvers<void>();
+    this.#waiting.push({ row, settle });
+    if (this.#waiting.length === 1 && !this.held) setImmediate(() => this.flush());
+    return settle.promise;
+  }
+
+  flush(): void {
+    if (this.held || this.#waiting.length === 0) return;
+    const group = this.#waiting;
+    this.#waiting = [];
+    this.groups++;
+    try {
+      if (this.failure !== undefined) throw this.failure;
+      const items = group.map(({ row }, i) => ({
+        row,
+        position: { segment: 1, offset: this.records.length + i },
+      }));
+      this.records.push(...items);
+      this.#sink.apply(items, { segment: 1, offset: this.records.length });
+      for (const { settle } of group) settle.resolve();
+    } catch (error) {
+      this.failure = undefined;
+      for (const { settle } of group) settle.reject(error);
+    }
+  }
+
+  release(): void {
+    this.held = false;
+    this.flush();
+  }
+
+  /** What a device does when it opens: everything after the applied position, again, in pieces. */
+  replayInto(sink: RowSink, pieces = 3): void {
+    const from = sink.applied()?.offset ?? 0;
+    const rest = this.records.filter(({ position }) => position.offset >= from);
+    const size = Math.max(1, Math.ceil(rest.length / pieces));
+    for (let i = 0; i < rest.length; i += size) {
+      const piece = rest.slice(i, i + size);
+      sink.apply(piece, { segment: 1, offset: piece.at(-1)!.position.offset + 1 });
+    }
+  }
+}
