@@ -1,8 +1,16 @@
 /**
  * From a request's headers to its Caller, without network: tokens are verified with public keys and
- * a directory of names that the proxy keeps on its own disk.
+ * a directory of names that the proxy keeps on its own disk and that the watch on state keeps fresh.
  */
-import type { Caller } from './caller.ts';
+import { join } from 'node:path';
+import type { Env } from '#env/env.ts';
+import { Directory } from '#identity/directory.ts';
+import { DirectoryFile } from '#identity/directory-file.ts';
+import { PUBLIC } from '#identity/records.ts';
+import { TokenVerifier, type VerifiedToken } from '#identity/token-verifier.ts';
+import { type Mirror, mirrorRange } from '#state/mirror.ts';
+import type { State } from '#state/state.ts';
+import { ANONYMOUS, type Caller, projectOf, type UserCaller } from './caller.ts';
 
 /** Node's IncomingHttpHeaders, or any object of lower-case names. */
 export type RequestHeaders = Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -15,5 +23,164 @@ export interface Authenticator {
   authenticate(headers: RequestHeaders): Promise<Caller>;
   /** The domain of an account's project: names in ACLs count only where it is the default one. */
   accountDomain(account: string): string | undefined;
+  /** Resolves when requests can be told apart: from the file on disk, or from state. */
+  readonly ready: Promise<void>;
   close(): Promise<void>;
+}
+
+export interface AuthenticatorOptions {
+  readonly env: Pick<Env, 'clock' | 'disk' | 'log'>;
+  readonly state: State;
+  /** A folder of this process's own; made when missing. */
+  readonly cacheDir: string;
+  /**
+   * What to do when state was not heard from for so long that a revocation may have been missed.
+   * Default: accept for ever, so that an identity outage stops only new log-ins. A number refuses
+   * tokens after that many milliseconds of silence.
+   */
+  readonly refuseAfterMs?: number;
+}
+
+const DIRECTORY_FILE = 'identity-directory.bin';
+/** A token can be here before the news of the user it is for. */
+const CATCH_UP_MS = 1000;
+const MAX_CATCHING_UP = 500;
+
+export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
+  return new TokenAuthenticator(options);
+}
+
+class TokenAuthenticator implements Authenticator {
+  readonly ready: Promise<void>;
+  readonly #options: AuthenticatorOptions;
+  readonly #directory: Directory;
+  readonly #file: DirectoryFile;
+  readonly #verifier: TokenVerifier;
+  readonly #callers = new WeakMap<VerifiedToken, UserCaller>();
+  readonly #startedMs: number;
+  #mirror: Mirror | undefined;
+  #catchingUp = 0;
+  #closed = false;
+
+  constructor(options: AuthenticatorOptions) {
+    const { env, cacheDir } = options;
+    this.#options = options;
+    this.#directory = new Directory(env);
+    this.#file = new DirectoryFile(env, join(cacheDir, DIRECTORY_FILE), this.#directory);
+    this.#verifier = new TokenVerifier(env.clock, this.#directory);
+    this.#startedMs = env.clock.monotonicMs();
+    this.ready = this.#start();
+  }
+
+  async authenticate(headers: RequestHeaders): Promise<Caller> {
+    const text = tokenOf(headers);
+    if (text === undefined) return ANONYMOUS;
+    if (this.#tooSilent()) return { kind: 'anonymous', rejected: 'stale' };
+    const verification = this.#verifier.verify(text);
+    if (verification.valid) return this.#callerOf(verification.token);
+    if (verification.rejected !== 'stale') {
+      return { kind: 'anonymous', rejected: verification.rejected };
+    }
+    return this.#retry(text);
+  }
+
+  accountDomain(account: string): string | undefined {
+    const projectId = projectOf(account);
+    return projectId === undefined ? undefined : this.#directory.projects.get(projectId)?.domainId;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#mirror?.close();
+    await this.ready.catch(() => undefined); // closing while starting is no failure
+    await this.#file.close();
+  }
+
+  async #start(): Promise<void> {
+    const { env, state, cacheDir } = this.#options;
+    await env.disk.mkdir(cacheDir);
+    const loaded = await this.#file.load();
+    if (this.#closed) return;
+    const directory = this.#directory;
+    this.#mirror = mirrorRange(
+      env,
+      state,
+      { prefix: PUBLIC },
+      {
+        onSnapshot: (items, revision) => {
+          directory.onSnapshot(items, revision);
+          this.#file.touch();
+        },
+        onEvents: (events, revision) => {
+          directory.onEvents(events, revision);
+          this.#file.touch();
+        },
+      },
+    );
+    if (!loaded) return this.#mirror.ready;
+    // The file may be older than a revocation; but without state it is all there is.
+    await Promise.race([this.#mirror.ready, env.clock.sleep(CATCH_UP_MS)]);
+  }
+
+  /** The signature is right, but the directory does not know the user or role: it may just be new. */
+  async #retry(text: string): Promise<Caller> {
+    const { clock } = this.#options.env;
+    const deadline = clock.monotonicMs() + CATCH_UP_MS;
+    if (this.#catchingUp >= MAX_CATCHING_UP) return { kind: 'anonymous', rejected: 'stale' };
+    this.#catchingUp += 1;
+    try {
+      for (;;) {
+        const left = deadline - clock.monotonicMs();
+        if (left > 0) await this.#directory.changed(clock, left);
+        const verification = this.#verifier.verify(text);
+        if (verification.valid) return this.#callerOf(verification.token);
+        if (verification.rejected !== 'stale' || left <= 0) {
+          return { kind: 'anonymous', rejected: verification.rejected };
+        }
+      }
+    } finally {
+      this.#catchingUp -= 1;
+    }
+  }
+
+  #tooSilent(): boolean {
+    const { refuseAfterMs, env } = this.#options;
+    if (refuseAfterMs === undefined) return false;
+    const heardAtMs = this.#mirror?.heardAtMs() ?? this.#startedMs;
+    return env.clock.monotonicMs() - heardAtMs > refuseAfterMs;
+  }
+
+  /** The verifier returns the same object for the same token until something changes. */
+  #callerOf(token: VerifiedToken): UserCaller {
+    const known = this.#callers.get(token);
+    if (known !== undefined) return known;
+    const { user, project, roles, fields } = token;
+    const caller: UserCaller = {
+      kind: 'user',
+      userId: user.id,
+      userName: user.name,
+      domainId: user.domainId,
+      ...(project && {
+        projectId: project.id,
+        projectName: project.name,
+        projectDomainId: project.domainId,
+      }),
+      roles: roles.map(({ name }) => name),
+      expires: fields.expiresMs,
+    };
+    this.#callers.set(token, caller);
+    return caller;
+  }
+}
+
+function tokenOf(headers: RequestHeaders): string | undefined {
+  const direct = single(headers['x-auth-token']) ?? single(headers['x-storage-token']);
+  if (direct !== undefined) return direct;
+  const [scheme, token] = (single(headers['authorization']) ?? '').split(' ');
+  return scheme?.toLowerCase() === 'bearer' && token !== undefined ? token : undefined;
+}
+
+function single(value: string | readonly string[] | undefined): string | undefined {
+  const first = typeof value === 'string' ? value : value?.[0];
+  return first === undefined || first === '' ? undefined : first;
 }

@@ -2,6 +2,8 @@
  * Who asks. Made by an Authenticator from a request's headers (a token, later an S3 signature) and
  * consumed by the decisions in acl.ts; nothing between changes it.
  */
+import type { TokenRejection } from '#identity/token-verifier.ts';
+
 export type Caller = AnonymousCaller | UserCaller;
 
 export interface AnonymousCaller {
@@ -9,14 +11,6 @@ export interface AnonymousCaller {
   /** Why a token that was sent did not count; absent when none was sent. For logs, not for clients. */
   readonly rejected?: TokenRejection;
 }
-
-export type TokenRejection =
-  | 'malformed'
-  | 'unknown-key'
-  | 'bad-signature'
-  | 'expired'
-  | 'revoked'
-  | 'stale';
 
 export interface UserCaller {
   readonly kind: 'user';

@@ -1,0 +1,221 @@
+/**
+ * Credentials: S3 key pairs (type `ec2`) and whatever else clients of Keystone keep. Blobs are
+ * sealed; what a proxy needs of a key pair, all but its secret, is in the public directory.
+ */
+import { createHash, createHmac } from 'node:crypto';
+import type { Random } from '#env/env.ts';
+import { badRequest, commit, type IdentityContext, makeId, notFound, nowMs } from './context.ts';
+import type { Credential } from './records.ts';
+
+const ACCESS_KEY_FORM = /^[\w.:-]{3,128}$/;
+const ACCESS_KEY_LENGTH = 20;
+const SECRET_LENGTH = 40;
+const MIN_SECRET_LENGTH = 8;
+const MAX_BLOB_BYTES = 16_384;
+const ACCESS_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
+const SECRET_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+
+export interface KeyPair {
+  readonly credentialId: string;
+  readonly userId: string;
+  readonly projectId: string;
+  readonly access: string;
+  readonly secret: string;
+}
+
+export interface NewKeyPair {
+  readonly userId: string;
+  readonly projectId: string;
+  readonly access?: string;
+  readonly secret?: string;
+}
+
+export interface OpenCredential {
+  readonly id: string;
+  readonly type: string;
+  readonly userId: string;
+  readonly projectId?: string;
+  readonly blob: string;
+}
+
+export class Credentials {
+  readonly #context: IdentityContext;
+
+  constructor(context: IdentityContext) {
+    this.#context = context;
+  }
+
+  async createKeyPair(wanted: NewKeyPair): Promise<KeyPair> {
+    const { random } = this.#context.env;
+    const { userId, projectId } = wanted;
+    const access = wanted.access ?? pick(random, ACCESS_ALPHABET, ACCESS_KEY_LENGTH);
+    const secret = wanted.secret ?? pick(random, SECRET_ALPHABET, SECRET_LENGTH);
+    if (!ACCESS_KEY_FORM.test(access)) {
+      throw badRequest('An access key has 3 to 128 letters, digits, or any of "_.:-".');
+    }
+    if (secret.length < MIN_SECRET_LENGTH || secret.length > 128) {
+      throw badRequest('A secret key has 8 to 128 characters.');
+    }
+    const blob = JSON.stringify({ access, secret });
+    const { id } = await this.create({ type: 'ec2', userId, projectId, blob });
+    return { credentialId: id, userId, projectId, access, secret };
+  }
+
+  /** As POST /v3/credentials: an ec2 blob is JSON with access and secret. */
+  async create(wanted: Omit<OpenCredential, 'id'>): Promise<OpenCredential> {
+    const { credentials, accessKeys, users, projects } = this.#context.store;
+    const { type, userId, projectId, blob } = wanted;
+    const access = type === 'ec2' ? parseKeyPair(blob).access : undefined;
+    if (access !== undefined && projectId === undefined) {
+      throw badRequest('An ec2 credential needs a project.');
+    }
+    const id = access === undefined ? makeId(this.#context) : keyPairId(access);
+    const record = this.#sealed(id, { type, userId, projectId, access, blob });
+    const transaction = {
+      compare: [
+        users.exists(true, userId),
+        ...(projectId === undefined ? [] : [projects.exists(true, projectId)]),
+        credentials.exists(false, id),
+      ],
+      success: [
+        credentials.put(record, id),
+        ...(access === undefined || projectId === undefined
+          ? []
+          : [
+              accessKeys.put(
+                { access, credentialId: id, userId, projectId, enabled: true },
+                access,
+              ),
+            ]),
+      ],
+    };
+    await commit(
+      this.#context,
+      transaction,
+      'No such user or project, or the access key is taken.',
+    );
+    return { id, type, userId, projectId, blob };
+  }
+
+  async get(id: string): Promise<OpenCredential> {
+    const stored = await this.#context.store.credentials.get(id);
+    if (stored === undefined) throw notFound('credential', id);
+    return this.#open(stored.fields);
+  }
+
+  async list(): Promise<OpenCredential[]> {
+    const stored = await this.#context.store.credentials.list();
+    return stored.map(({ fields }) => this.#open(fields));
+  }
+
+  async keyPairsOf(userId: string): Promise<KeyPair[]> {
+    const stored = await this.#context.store.credentials.list();
+    return stored
+      .map(({ fields }) => fields)
+      .filter((fields) => fields.type === 'ec2' && fields.userId === userId)
+      .map((fields) => toKeyPair(this.#open(fields)));
+  }
+
+  async keyPair(access: string): Promise<KeyPair | undefined> {
+    const stored = await this.#context.store.credentials.get(keyPairId(access));
+    return stored && toKeyPair(this.#open(stored.fields));
+  }
+
+  async remove(id: string): Promise<void> {
+    const { credentials, accessKeys } = this.#context.store;
+    const stored = await credentials.get(id);
+    if (stored === undefined) throw notFound('credential', id);
+    const { access } = stored.fields;
+    const transaction = {
+      compare: [credentials.unchanged(stored)],
+      success: [
+        credentials.remove(id),
+        ...(access === undefined ? [] : [accessKeys.remove(access)]),
+      ],
+    };
+    await commit(this.#context, transaction, 'The credential was changed at the same time.');
+  }
+
+  /**
+   * SigV4's key for one day, region and service: what a proxy may hold. Undefined: no such key, or
+   * its user or project is gone or disabled.
+   */
+  async signingKey(
+    access: string,
+    day: string,
+    region: string,
+    service: string,
+  ): Promise<Buffer | undefined> {
+    const pair = await this.keyPair(access);
+    if (pair === undefined || !(await this.#isUsable(pair))) return undefined;
+    const chain = [day, region, service, 'aws4_request'];
+    return chain.reduce<Buffer>(
+      (key, part) => createHmac('sha256', key).update(part).digest(),
+      Buffer.from(`AWS4${pair.secret}`),
+    );
+  }
+
+  async #isUsable(pair: KeyPair): Promise<boolean> {
+    const { users, projects } = this.#context.store;
+    const user = await users.get(pair.userId);
+    const project = await projects.get(pair.projectId);
+    return user?.fields.enabled === true && project?.fields.enabled === true;
+  }
+
+  #sealed(
+    id: string,
+    credential: Omit<OpenCredential, 'id'> & { readonly access: string | undefined },
+  ): Credential {
+    const { blob, ...rest } = credential;
+    if (Buffer.byteLength(blob) > MAX_BLOB_BYTES) throw badRequest('The blob is too large.');
+    const purpose = this.#context.store.credentials.key(id);
+    const sealed = this.#context.vault.seal(Buffer.from(blob), purpose);
+    return { ...rest, id, createdMs: nowMs(this.#context), sealed };
+  }
+
+  #open(record: Credential): OpenCredential {
+    const { id, type, userId, projectId, sealed } = record;
+    const purpose = this.#context.store.credentials.key(id);
+    return {
+      id,
+      type,
+      userId,
+      projectId,
+      blob: this.#context.vault.open(sealed, purpose).toString(),
+    };
+  }
+}
+
+/** As Keystone: the SHA-256 of the access key, so that one is found by the other. */
+export function keyPairId(access: string): string {
+  return createHash('sha256').update(access).digest('hex');
+}
+
+function toKeyPair(credential: OpenCredential): KeyPair {
+  const { id, userId, projectId = '', blob } = credential;
+  return { credentialId: id, userId, projectId, ...parseKeyPair(blob) };
+}
+
+function parseKeyPair(blob: string): { access: string; secret: string } {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(blob);
+  } catch {
+    throw badRequest('The blob of an ec2 credential is JSON.');
+  }
+  const { access, secret } = (parsed ?? {}) as Record<string, unknown>;
+  if (typeof access !== 'string' || typeof secret !== 'string' || !ACCESS_KEY_FORM.test(access)) {
+    throw badRequest('The blob of an ec2 credential has access and secret.');
+  }
+  return { access, secret };
+}
+
+/** Both alphabets' lengths divide 256, so a byte's remainder is uniform. */
+function pick(random: Random, alphabet: string, length: number): string {
+  return Array.from(random.bytes(length), (byte) => alphabet[byte % alphabet.length]).join('');
+}
+
+/** The S3 id of a project: stable, and of the form clients expect (64 hex digits). */
+export function canonicalIdOf(projectId: string): string {
+  return createHash('sha256').update(`anello canonical id\0${projectId}`).digest('hex');
+}

@@ -1,0 +1,198 @@
+/**
+ * What identity keeps in state, one record kind each, and the keys they are under.
+ *
+ * `identity/public/` is what every proxy follows: names, revocations, public keys; nothing in it is
+ * secret. `identity/private/` is for identity services only. An operator of etcd can grant rights by
+ * these two prefixes.
+ */
+import { z } from 'zod';
+import { defineRecord } from '#state/record.ts';
+import { domainIdSchema, idSchema, nameSchema } from './id.ts';
+
+export const PUBLIC = 'identity/public/';
+export const PRIVATE = 'identity/private/';
+
+const description = z.string().max(4096).default('');
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'bytes');
+const millis = z.number().int().nonnegative();
+/** What clients add to a record that we have no use for; given back as it came. JSON text. */
+const extra = z.string().max(16_384).optional();
+
+export const domainSchema = z.strictObject({
+  id: domainIdSchema,
+  name: nameSchema,
+  enabled: z.boolean(),
+  description,
+  extra,
+});
+export type Domain = z.output<typeof domainSchema>;
+
+export const projectSchema = z.strictObject({
+  id: idSchema,
+  name: nameSchema,
+  domainId: domainIdSchema,
+  parentId: idSchema.optional(),
+  enabled: z.boolean(),
+  description,
+  extra,
+});
+export type Project = z.output<typeof projectSchema>;
+
+export const userSchema = z.strictObject({
+  id: idSchema,
+  name: nameSchema,
+  domainId: domainIdSchema,
+  enabled: z.boolean(),
+  description,
+  email: z.string().max(320).optional(),
+  defaultProjectId: idSchema.optional(),
+  extra,
+});
+export type User = z.output<typeof userSchema>;
+
+export const groupSchema = z.strictObject({
+  id: idSchema,
+  name: nameSchema,
+  domainId: domainIdSchema,
+  description,
+  extra,
+});
+export type Group = z.output<typeof groupSchema>;
+
+export const roleSchema = z.strictObject({
+  id: idSchema,
+  name: nameSchema,
+  /** How tokens name it. Never given out twice. */
+  number: z.number().int().min(1).max(0xffff),
+  domainId: domainIdSchema.optional(),
+  description,
+  extra,
+});
+export type Role = z.output<typeof roleSchema>;
+
+/** Ed25519. Tokens of a key count until `notAfterMs`; the newest one whose time has come signs. */
+export const publicKeySchema = z.strictObject({
+  id: z.string().regex(/^[0-9a-f]{8}$/),
+  publicKey: bytes,
+  notBeforeMs: millis,
+  notAfterMs: millis,
+});
+export type PublicKeyRecord = z.output<typeof publicKeySchema>;
+
+/** Its modRevision says which tokens it revokes; it may go once all of these have expired. */
+export const revocationSchema = z.strictObject({ atMs: millis, expiresMs: millis });
+export type Revocation = z.output<typeof revocationSchema>;
+
+/** What a proxy may know of an S3 key pair. */
+export const accessKeySchema = z.strictObject({
+  access: z.string(),
+  credentialId: z.string(),
+  userId: idSchema,
+  projectId: idSchema,
+  enabled: z.boolean(),
+});
+export type AccessKey = z.output<typeof accessKeySchema>;
+
+export const passwordSchema = z.strictObject({ hash: z.string(), changedMs: millis });
+export type PasswordRecord = z.output<typeof passwordSchema>;
+
+export const sealedSchema = z.strictObject({ sealed: bytes });
+export type SealedRecord = z.output<typeof sealedSchema>;
+
+/** `type` is ec2 for S3 key pairs; the blob (JSON text) is sealed. */
+export const credentialSchema = z.strictObject({
+  id: z.string().regex(/^[0-9a-f]{64}$|^[0-9a-f]{32}$/),
+  type: z.string().min(1).max(255),
+  userId: idSchema,
+  projectId: idSchema.optional(),
+  access: z.string().optional(),
+  createdMs: millis,
+  sealed: bytes,
+});
+export type Credential = z.output<typeof credentialSchema>;
+
+export const grantSchema = z.strictObject({ createdMs: millis });
+export type Grant = z.output<typeof grantSchema>;
+
+export const applicationCredentialSchema = z.strictObject({
+  id: idSchema,
+  name: nameSchema,
+  userId: idSchema,
+  projectId: idSchema,
+  roleIds: z.array(idSchema).max(64),
+  hash: z.string(),
+  createdMs: millis,
+  expiresMs: millis.optional(),
+  unrestricted: z.boolean(),
+  description,
+});
+export type ApplicationCredential = z.output<typeof applicationCredentialSchema>;
+
+export const serviceSchema = z.strictObject({
+  id: idSchema,
+  type: z.string().min(1).max(255),
+  name: z.string().max(255),
+  enabled: z.boolean(),
+  description,
+  extra,
+});
+export type Service = z.output<typeof serviceSchema>;
+
+export const INTERFACES = ['public', 'internal', 'admin'] as const;
+export const endpointSchema = z.strictObject({
+  id: idSchema,
+  serviceId: idSchema,
+  interface: z.enum(INTERFACES),
+  regionId: z.string().max(255).optional(),
+  url: z.string().min(1).max(2048),
+  enabled: z.boolean(),
+  extra,
+});
+export type Endpoint = z.output<typeof endpointSchema>;
+
+export const regionSchema = z.strictObject({
+  id: z.string().min(1).max(255),
+  parentId: z.string().max(255).optional(),
+  description,
+  extra,
+});
+export type Region = z.output<typeof regionSchema>;
+
+export const trustSchema = z.strictObject({
+  id: idSchema,
+  trustorId: idSchema,
+  trusteeId: idSchema,
+  projectId: idSchema.optional(),
+  roleIds: z.array(idSchema).max(64),
+  impersonation: z.boolean(),
+  expiresMs: millis.optional(),
+  remainingUses: z.number().int().nonnegative().optional(),
+  redelegationCount: z.number().int().nonnegative(),
+  redelegatedTrustId: idSchema.optional(),
+  allowRedelegation: z.boolean(),
+  createdMs: millis,
+});
+export type Trust = z.output<typeof trustSchema>;
+
+const version = 1;
+export const DOMAIN = defineRecord({ name: 'domain', version, schema: domainSchema });
+export const PROJECT = defineRecord({ name: 'project', version, schema: projectSchema });
+export const USER = defineRecord({ name: 'user', version, schema: userSchema });
+export const GROUP = defineRecord({ name: 'group', version, schema: groupSchema });
+export const ROLE = defineRecord({ name: 'role', version, schema: roleSchema });
+export const PUBLIC_KEY = defineRecord({ name: 'public-key', version, schema: publicKeySchema });
+export const REVOCATION = defineRecord({ name: 'revocation', version, schema: revocationSchema });
+export const ACCESS_KEY = defineRecord({ name: 'access-key', version, schema: accessKeySchema });
+export const PASSWORD = defineRecord({ name: 'password', version, schema: passwordSchema });
+export const SEALED = defineRecord({ name: 'sealed', version, schema: sealedSchema });
+export const CREDENTIAL = defineRecord({ name: 'credential', version, schema: credentialSchema });
+export const GRANT = defineRecord({ name: 'grant', version, schema: grantSchema });
+export const APPLICATION_CREDENTIAL = defineRecord({
+  name: 'application-credential',
+  version,
+  schema: applicationCredentialSchema,
+});
+export const SERVICE = defineRecord({ name: 'service', version, schema: serviceSchema });
+export const ENDPOINT = defineRecord({ name: 'endpoint', version, schema: endpointSchema });
+export const REGION = defineRecord({ name: 'region', version, schema: regionSchema });
+export const TRUST = defineRecord({ name: 'trust', version, schema: trustSchema });

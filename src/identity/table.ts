@@ -1,0 +1,64 @@
+/** One record kind under one prefix of state: typed reads, and operations to put into transactions. */
+
+import { readAll } from '#state/mirror.ts';
+import type { RecordFormat } from '#state/record.ts';
+import type { Compare, KeyValue, Operation, Revision, State } from '#state/state.ts';
+
+export interface Stored<Fields> {
+  readonly key: string;
+  readonly fields: Fields;
+  readonly modRevision: Revision;
+}
+
+export class Table<Fields> {
+  readonly prefix: string;
+  readonly #state: State;
+  readonly #format: RecordFormat<Fields>;
+
+  constructor(state: State, prefix: string, format: RecordFormat<Fields>) {
+    this.prefix = prefix;
+    this.#state = state;
+    this.#format = format;
+  }
+
+  key(...parts: readonly string[]): string {
+    return this.prefix + parts.join('/');
+  }
+
+  async get(...parts: readonly string[]): Promise<Stored<Fields> | undefined> {
+    const item = await this.#state.get(this.key(...parts));
+    return item && this.stored(item);
+  }
+
+  /** All records whose id begins with these parts, in the order of their keys. */
+  async list(...parts: readonly string[]): Promise<Stored<Fields>[]> {
+    const prefix = parts.length === 0 ? this.prefix : `${this.key(...parts)}/`;
+    const { items } = await readAll(this.#state, { prefix });
+    return items.map((item) => this.stored(item));
+  }
+
+  stored(item: KeyValue): Stored<Fields> {
+    const fields = this.#format.decode(item.value);
+    return { key: item.key, fields, modRevision: item.modRevision };
+  }
+
+  put(fields: Fields, ...parts: readonly string[]): Operation {
+    return { kind: 'put', key: this.key(...parts), value: this.#format.encode(fields) };
+  }
+
+  remove(...parts: readonly string[]): Operation {
+    return { kind: 'delete', key: this.key(...parts) };
+  }
+
+  removeAll(...parts: readonly string[]): Operation {
+    return { kind: 'deleteRange', range: { prefix: `${this.key(...parts)}/` } };
+  }
+
+  exists(exists: boolean, ...parts: readonly string[]): Compare {
+    return { key: this.key(...parts), exists };
+  }
+
+  unchanged(stored: Stored<Fields>): Compare {
+    return { key: stored.key, modRevision: stored.modRevision };
+  }
+}
