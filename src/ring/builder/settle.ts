@@ -15,40 +15,55 @@ import { DEPTH } from './tree.ts';
 const MAX_DETOURS = 200;
 const MAX_DETOURS_IN_ALL = 200_000;
 
+/** What a move may take: only slots that cost nothing, or one more replica of a partition too. */
+type Price = 'free' | 'any';
+
 export class Settlement {
   readonly #placer: Placer;
   readonly #random: SeededRandom;
   /** Partitions with a replica that may move. */
   readonly #movable: Uint8Array;
-  /** Slots filled in this rebalance: they hold nothing yet, so moving them again costs nothing. */
-  readonly #filled: Uint8Array;
+  /** Slots that were empty, or have moved in this rebalance: moving them again costs nothing. */
+  readonly #free: Uint8Array;
   /** Slots by device: the slots of tier t are slots[start[t - firstDevice]] onwards. */
   #start = new Int32Array(0);
   #slots = new Int32Array(0);
+  /** By device: slots that came to it since; stale ones are skipped. */
+  #arrivals: number[][] = [];
 
   constructor(placer: Placer, random: SeededRandom, movable: Uint8Array, filled: Uint8Array) {
     this.#placer = placer;
     this.#random = random;
     this.#movable = movable;
-    this.#filled = filled;
+    this.#free = filled;
   }
 
   run(): void {
+    this.#arrivals = Array.from({ length: this.#placer.tree.size }, () => []);
     this.#spreadOut();
     this.#indexSlots();
-    for (let depth = DEPTH.root; depth < DEPTH.device; depth++) this.#moveDirectly(depth);
-    this.#moveAround();
+    this.#moveDirectly('free');
+    this.#moveAround('free', 'free');
+    this.#moveDirectly('any');
+    this.#moveAround('any', 'free');
+    this.#moveAround('any', 'any');
+    this.#emptyDrained();
+    this.#moveAround('any', 'free');
   }
 
-  #canMove(slot: number): boolean {
-    return this.#filled[slot] === 1 || this.#movable[slot % this.#placer.partitions] === 1;
+  #canMove(slot: number, price: Price): boolean {
+    if (this.#free[slot] === 1) return true;
+    return price === 'any' && this.#movable[slot % this.#placer.partitions] === 1;
   }
 
-  /** A filled slot stays free; another one was its partition's one move. */
+  /** Of a full slot this was its partition's one move; from now on only this slot may go on. */
   #moved(slot: number): void {
-    if (this.#filled[slot] === 0) this.#movable[slot % this.#placer.partitions] = 0;
+    if (this.#free[slot] === 0) this.#movable[slot % this.#placer.partitions] = 0;
+    this.#free[slot] = 1;
+    this.#arrivals[this.#placer.tierAt[slot]!]!.push(slot);
   }
 
+  /** Filled slots first, since moving them is free, then the others from a random one on. */
   #indexSlots(): void {
     const { tree, tierAt } = this.#placer;
     const start = new Int32Array(tree.size - tree.firstDevice + 1);
@@ -56,8 +71,13 @@ export class Settlement {
     for (let i = 1; i < start.length; i++) start[i]! += start[i - 1]!;
     const next = start.slice();
     this.#slots = new Int32Array(start.at(-1)!);
-    for (let slot = 0; slot < tierAt.length; slot++) {
-      if (tierAt[slot] !== EMPTY) this.#slots[next[tierAt[slot]! - tree.firstDevice]!++] = slot;
+    const offset = this.#random.below(this.#placer.partitions);
+    for (const filled of [1, 0]) {
+      for (let i = 0; i < tierAt.length; i++) {
+        const slot = (i + offset) % tierAt.length;
+        if (this.#free[slot] !== filled || tierAt[slot] === EMPTY) continue;
+        this.#slots[next[tierAt[slot]! - tree.firstDevice]!++] = slot;
+      }
     }
     this.#start = start;
   }
@@ -86,7 +106,8 @@ export class Settlement {
       const slot = this.#placer.slot(column, partition);
       if (slot < 0 || tierAt[slot] === EMPTY) continue;
       for (let tier = tierAt[slot]!; tier > 0; tier = tree.parent[tier]!) {
-        if (count[tier]! > ceiling[tier]!) note(tier);
+        // A tier that should hold nothing is not too crowded but drained: the moves after this do it.
+        if (count[tier]! > ceiling[tier]! && ceiling[tier]! > 0) note(tier);
       }
     }
     for (const tier of required) if (count[tier]! < floor[tier]!) note(tier);
@@ -100,7 +121,7 @@ export class Settlement {
     let sourceExcess = 0;
     for (let column = 0; column < placer.columns; column++) {
       const slot = placer.slot(column, partition);
-      if (slot < 0 || placer.tierAt[slot] === EMPTY || !this.#canMove(slot)) continue;
+      if (slot < 0 || placer.tierAt[slot] === EMPTY || !this.#canMove(slot, 'any')) continue;
       const excess = this.#excess(placer.tierAt[slot]!, above);
       if (excess > sourceExcess) {
         source = slot;
@@ -125,30 +146,34 @@ export class Settlement {
     return 1 + over + keepsFloors + Math.min(1e7, Math.max(0, -placer.need[device]!));
   }
 
-  /** Moves between different children of the tiers at `depth`. */
-  #moveDirectly(depth: number): void {
+  /** Tier by tier from the root: moves between different children of tiers at that depth. */
+  #moveDirectly(price: Price): void {
     const { tree } = this.#placer;
-    for (let device = tree.firstDevice; device < tree.size; device++) {
-      const above = this.#placer.ancestor(device, depth);
-      if (this.#placer.isOver(device, above))
-        this.#relieve(device, above, Number.POSITIVE_INFINITY);
+    for (let depth = DEPTH.root; depth < DEPTH.device; depth++) {
+      for (let device = tree.firstDevice; device < tree.size; device++) {
+        const above = this.#placer.ancestor(device, depth);
+        if (!this.#placer.isOver(device, above)) continue;
+        this.#relieve(device, above, price, Number.POSITIVE_INFINITY);
+      }
     }
   }
 
   /** Moves up to `most` slots from `device` to hungry devices elsewhere under `above`. */
-  #relieve(device: number, above: number, most: number): number {
+  #relieve(device: number, above: number, price: Price, most: number): number {
     const placer = this.#placer;
-    const index = device - placer.tree.firstDevice;
-    const start = this.#start[index]!;
-    const held = this.#start[index + 1]! - start;
-    const offset = held > 0 ? this.#random.below(held) : 0;
     let moves = 0;
-    for (let i = 0; i < held && moves < most && placer.isOver(device, above); i++) {
-      const slot = this.#slots[start + ((i + offset) % held)]!;
-      if (placer.tierAt[slot] === device && this.#canMove(slot) && this.#moveHungry(slot, above))
-        moves++;
+    for (const slot of this.#slotsOf(device)) {
+      if (moves >= most || !placer.isOver(device, above)) break;
+      if (placer.tierAt[slot] !== device || !this.#canMove(slot, price)) continue;
+      if (this.#moveHungry(slot, above)) moves++;
     }
     return moves;
+  }
+
+  *#slotsOf(device: number): Generator<number> {
+    yield* this.#arrivals[device]!.slice();
+    const index = device - this.#placer.tree.firstDevice;
+    for (let i = this.#start[index]!; i < this.#start[index + 1]!; i++) yield this.#slots[i]!;
   }
 
   #moveHungry(slot: number, above: number): boolean {
@@ -167,39 +192,67 @@ export class Settlement {
     return moved;
   }
 
-  #moveAround(): void {
+  /** What no direct move could cure: by way of a device that passes another slot on. */
+  #moveAround(price: Price, onward: Price): void {
     const placer = this.#placer;
     let tries = MAX_DETOURS_IN_ALL;
     for (let device = placer.tree.firstDevice; device < placer.tree.size; device++) {
-      const index = device - placer.tree.firstDevice;
       let left = MAX_DETOURS * Math.max(0, -placer.need[device]!);
-      for (let i = this.#start[index]!; i < this.#start[index + 1]!; i++) {
+      if (left === 0) continue;
+      for (const slot of this.#slotsOf(device)) {
         if (placer.need[device]! >= 0 || left-- <= 0 || tries-- <= 0) break;
-        const slot = this.#slots[i]!;
-        if (placer.tierAt[slot] === device && this.#canMove(slot)) this.#detour(slot);
+        if (placer.tierAt[slot] === device && this.#canMove(slot, price))
+          this.#detour(slot, onward);
       }
     }
   }
 
   /** Moves `slot` to a device at its quota, and one slot of that device on to a hungry one. */
-  #detour(slot: number): boolean {
+  #detour(slot: number, onward: Price): void {
     const placer = this.#placer;
     const partition = slot % placer.partitions;
-    placer.load(partition);
-    const from = placer.take(slot);
-    const to = placer.choose(0);
-    const moves = to !== EMPTY && to !== from;
-    placer.put(slot, moves ? to : from);
-    placer.unload(partition);
-    if (!moves) return false;
     const wasMovable = this.#movable[partition]!;
+    const wasFree = this.#free[slot]!;
+    const from = placer.tierAt[slot]!;
+    const to = this.#replace(slot, 0);
+    if (to === from) return;
     this.#moved(slot);
-    if (placer.need[to]! >= 0 || this.#relieve(to, placer.firstNotOver(to), 1) > 0) return true;
+    if (placer.need[to]! >= 0 || this.#relieve(to, placer.firstNotOver(to), onward, 1) > 0) return;
     placer.load(partition);
     placer.take(slot);
     placer.put(slot, from);
     placer.unload(partition);
     this.#movable[partition] = wasMovable;
-    return false;
+    this.#free[slot] = wasFree;
+  }
+
+  /** Puts a slot where its partition wants it most; returns the device it is on then. */
+  #replace(slot: number, above: number): number {
+    const placer = this.#placer;
+    const partition = slot % placer.partitions;
+    placer.load(partition);
+    const from = placer.take(slot);
+    const to = placer.choose(above);
+    placer.put(slot, to === EMPTY ? from : to);
+    placer.unload(partition);
+    return placer.tierAt[slot]!;
+  }
+
+  /** A drained device must become empty, even where a neighbour then holds one replica too many. */
+  #emptyDrained(): void {
+    const placer = this.#placer;
+    for (let device = placer.tree.firstDevice; device < placer.tree.size; device++) {
+      if (placer.ceiling[device]! > 0 || placer.need[device]! >= 0) continue;
+      for (const slot of this.#slotsOf(device)) {
+        if (placer.tierAt[slot] !== device || !this.#canMove(slot, 'any')) continue;
+        const partition = slot % placer.partitions;
+        placer.load(partition);
+        placer.take(slot);
+        const to = placer.choose(0);
+        placer.put(slot, to === EMPTY ? placer.chooseAnywhere() : to);
+        placer.unload(partition);
+        this.#moved(slot);
+      }
+    }
   }
 }
