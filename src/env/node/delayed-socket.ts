@@ -22,6 +22,8 @@ export class DelayedSocket implements Socket {
   #full = false;
   #paused = false;
   #held: (() => void)[] = [];
+  /** After end(), destroy() or the other side's close. */
+  #ended = false;
   #destroyed = false;
 
   constructor(socket: Socket, clock: Clock, delayMs: number) {
@@ -36,6 +38,7 @@ export class DelayedSocket implements Socket {
   }
 
   write(bytes: Uint8Array): boolean {
+    if (this.#ended) return false;
     this.#inFlightBytes += bytes.length;
     this.#outward.push(() => {
       this.#inFlightBytes -= bytes.length;
@@ -66,11 +69,13 @@ export class DelayedSocket implements Socket {
   }
 
   end(): void {
+    this.#ended = true;
     this.#outward.push(() => this.#socket.end());
   }
 
   destroy(): void {
     this.#destroyed = true;
+    this.#ended = true;
     this.#outward.close();
     this.#inward.close();
     this.#held = [];
@@ -87,6 +92,7 @@ export class DelayedSocket implements Socket {
   }
 
   #closed(error?: Error): void {
+    this.#ended = true;
     this.#outward.close();
     if (this.#destroyed) this.onClose(error);
     else this.#inward.push(() => this.#deliver(() => this.onClose(error)));

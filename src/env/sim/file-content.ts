@@ -49,7 +49,7 @@ export class FileContent {
 
   write(position: number, bytes: Uint8Array): void {
     const end = position + bytes.length;
-    this.#keepPages(Math.min(position, this.#length), end);
+    this.#keepPages(position, end);
     this.#reserve(end);
     this.#bytes.set(bytes, position);
     this.#length = Math.max(this.#length, end);
@@ -57,7 +57,7 @@ export class FileContent {
 
   truncate(length: number): void {
     const from = Math.min(length, this.#length);
-    this.#keepPages(from, Math.max(length, this.#length));
+    this.#keepPages(from, this.#length);
     this.#reserve(length);
     this.#bytes.fill(0, from, this.#length);
     this.#length = length;
