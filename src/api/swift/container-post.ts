@@ -1,0 +1,21 @@
+/** POST of a container: metadata and ACLs. */
+import { authorize } from './access.ts';
+import { containerChanges } from './container-headers.ts';
+import { checkMerged, setsMetadata } from './metadata.ts';
+import { replyEmpty, replyNotFound } from './reply.ts';
+import type { SwiftRequest } from './request.ts';
+
+export async function containerPost(request: SwiftRequest): Promise<void> {
+  await authorize(request, 'admin');
+  const { store, limits } = request.service;
+  const name = request.containerName;
+  const changes = containerChanges(request);
+  if (setsMetadata(changes, 'container')) {
+    const info = await store.containerInfo(request, name, true);
+    if (info === undefined) return replyNotFound(request);
+    checkMerged('container', info.headers, changes, limits);
+  }
+  const outcome = await store.updateContainer(request, name, changes);
+  if (outcome === 'no-container') return replyNotFound(request);
+  replyEmpty(request, 204);
+}

@@ -1,0 +1,35 @@
+/** PUT of a container: creates it, or changes the metadata of one that is there. */
+import type { PolicyIndex } from '#base/names.ts';
+import { authorize } from './access.ts';
+import { checkContainerName, containerChanges } from './container-headers.ts';
+import { refuse } from './errors.ts';
+import { checkMerged, setsMetadata } from './metadata.ts';
+import { replyAccepted, replyEmpty } from './reply.ts';
+import type { SwiftRequest } from './request.ts';
+
+export async function containerPut(request: SwiftRequest): Promise<void> {
+  await authorize(request, 'admin');
+  const name = request.containerName;
+  checkContainerName(request, name.container);
+  const policy = wantedPolicy(request);
+  const changes = containerChanges(request);
+  const { store, limits } = request.service;
+  if (setsMetadata(changes, 'container')) {
+    const info = await store.containerInfo(request, name, true);
+    checkMerged('container', info?.headers ?? {}, changes, limits);
+  }
+  const outcome = await store.createContainer(request, name, { policy, changes });
+  if (outcome === 'policy-conflict') throw refuse('conflict');
+  if (outcome === 'created') return replyEmpty(request, 201);
+  replyAccepted(request);
+}
+
+/** By name, without regard to case. @throws Refusal 400 for one that there is not */
+function wantedPolicy(request: SwiftRequest): PolicyIndex | undefined {
+  const wanted = request.text('x-storage-policy');
+  if (wanted === undefined || wanted === '') return undefined;
+  const policies = request.service.store.policies();
+  const found = policies.find((policy) => policy.name.toLowerCase() === wanted.toLowerCase());
+  if (found === undefined) throw refuse('bad-request', `Invalid X-Storage-Policy '${wanted}'`);
+  return found.index;
+}

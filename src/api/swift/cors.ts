@@ -1,0 +1,58 @@
+/**
+ * Cross-origin requests, as a container's metadata allows them:
+ * X-Container-Meta-Access-Control-Allow-Origin (`*` or origins, separated by spaces), -Max-Age and
+ * -Expose-Headers.
+ */
+import type { ContainerInfo } from '#proxy/contract.ts';
+import type { SwiftRequest } from './request.ts';
+import { latin1FromUtf8 } from './utf8.ts';
+
+const PREFIX = 'x-container-meta-access-control-';
+const EXPOSED = [
+  'cache-control',
+  'content-language',
+  'content-type',
+  'expires',
+  'last-modified',
+  'pragma',
+  'etag',
+  'x-timestamp',
+  'x-trans-id',
+  'x-openstack-request-id',
+];
+
+export interface CorsRules {
+  readonly origins: readonly string[];
+  readonly exposed: readonly string[];
+  readonly maxAge: string | undefined;
+}
+
+export function corsRules(info: ContainerInfo): CorsRules {
+  const words = (name: string): string[] =>
+    (info.headers[PREFIX + name] ?? '').split(/[\s,]+/).filter((word) => word !== '');
+  return {
+    origins: words('allow-origin'),
+    exposed: words('expose-headers'),
+    maxAge: info.headers[`${PREFIX}max-age`],
+  };
+}
+
+export function originAllowed(rules: CorsRules, origin: string): boolean {
+  return rules.origins.includes('*') || rules.origins.includes(origin);
+}
+
+/** Adds what a browser needs to see to the answer, whatever that will be. */
+export async function addCorsHeaders(request: SwiftRequest): Promise<void> {
+  const origin = request.header('origin');
+  const name = request.containerName;
+  if (origin === undefined || name.container === '') return;
+  const info = await request.service.store.containerInfo(request, name, false);
+  if (info === undefined) return;
+  const rules = corsRules(info);
+  if (!originAllowed(rules, origin)) return;
+  const anyone = rules.origins.includes('*');
+  request.extraHeaders.push('Access-Control-Allow-Origin', anyone ? '*' : origin);
+  if (!anyone) request.extraHeaders.push('Vary', 'Origin');
+  const exposed = latin1FromUtf8([...EXPOSED, ...rules.exposed].join(', '));
+  request.extraHeaders.push('Access-Control-Expose-Headers', exposed);
+}

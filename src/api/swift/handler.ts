@@ -1,0 +1,157 @@
+/**
+ * OpenStack Swift's API on raw node:http. A request is located, authenticated, routed to the file
+ * of its operation, and answered exactly once: by the operation, or here by the error table. Once
+ * the status line is out, an error can only cut the connection, and does.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { RoleLists } from '#auth/acl.ts';
+import { codeOf, messageOf } from '#base/errors.ts';
+import type { Env } from '#env/env.ts';
+import type { Store } from '#proxy/contract.ts';
+import { addCorsHeaders } from './cors.ts';
+import { drain } from './drain.ts';
+import { refuse } from './errors.ts';
+import { info } from './info.ts';
+import { DEFAULT_LIMITS, type SwiftLimits } from './limits.ts';
+import { checkHeaders } from './metadata.ts';
+import { methodNotAllowed } from './methods.ts';
+import { options } from './options.ts';
+import { reply, replyError } from './reply.ts';
+import { SwiftRequest } from './request.ts';
+import { findRoute, resourceOf } from './router.ts';
+import type { FinishedRequest, SwiftService } from './service.ts';
+import { TransactionIds } from './transaction-id.ts';
+import { byteLength } from './utf8.ts';
+
+export type { FinishedRequest } from './service.ts';
+
+export interface SwiftOptions {
+  readonly store: Store;
+  readonly authenticator: SwiftService['authenticator'];
+  readonly env: Pick<Env, 'clock' | 'random' | 'log'>;
+  readonly roles?: RoleLists;
+  readonly limits?: Partial<SwiftLimits>;
+  /** PUT and DELETE of accounts for reseller admins. */
+  readonly accountManagement?: boolean;
+  readonly clusterName?: string;
+  readonly version?: string;
+  /** What /healthcheck says: false is 503. */
+  readonly healthy?: () => boolean;
+  /** Called when a request is over, for metrics and traces. */
+  readonly finished?: (request: FinishedRequest) => void;
+}
+
+export interface SwiftHandler {
+  /** Whether a raw request target is this dialect's. */
+  matches(url: string): boolean;
+  /**
+   * For `request` and `checkContinue` alike (the server must listen to both): `100 Continue` is
+   * sent when the write can start. Never rejects.
+   */
+  handle(incoming: IncomingMessage, response: ServerResponse): Promise<void>;
+}
+
+const OURS =
+  /^(?:https?:\/\/[^/?]*)?\/(?:v1(?:\.0)?(?:[/?]|$)|info(?:[?]|$)|healthcheck(?:[?]|$))/i;
+
+export function createSwiftHandler(given: SwiftOptions): SwiftHandler {
+  const service: SwiftService = {
+    store: given.store,
+    authenticator: given.authenticator,
+    env: given.env,
+    roles: given.roles,
+    limits: { ...DEFAULT_LIMITS, ...given.limits },
+    transactionIds: new TransactionIds(given.env),
+    accountManagement: given.accountManagement ?? false,
+    clusterName: given.clusterName ?? 'anello',
+    version: given.version ?? '0',
+    healthy: given.healthy ?? (() => true),
+    finished: given.finished ?? (() => {}),
+  };
+  return {
+    matches: (url) => OURS.test(url),
+    handle: (incoming, response) => handle(service, incoming, response),
+  };
+}
+
+async function handle(
+  service: SwiftService,
+  incoming: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const started = service.env.clock.monotonicMs();
+  const request = new SwiftRequest(service, incoming, response);
+  try {
+    await serve(request);
+  } catch (error) {
+    fail(request, error);
+  }
+  if (!incoming.complete) drain(request);
+  report(request, started);
+}
+
+async function serve(request: SwiftRequest): Promise<void> {
+  if (request.path === '/info') return info(request);
+  if (request.path === '/healthcheck') return healthcheck(request);
+  checkHeaders(request);
+  const target = request.locate();
+  const resource = resourceOf(target);
+  checkAccount(request);
+  if (request.header('origin') !== undefined) await addCorsHeaders(request);
+  if (request.method === 'OPTIONS') return await options(request, resource);
+  const route = findRoute(request.method, resource, request.query.has('bulk-delete'));
+  if (route === undefined) {
+    throw methodNotAllowed(resource, request.service.accountManagement);
+  }
+  request.label = route.label;
+  request.caller = await request.service.authenticator.authenticate(request.incoming.headers);
+  await route.run(request);
+}
+
+function checkAccount(request: SwiftRequest): void {
+  const limit = request.service.limits.maxAccountNameBytes;
+  const length = byteLength(request.account);
+  if (length > limit) {
+    throw refuse('bad-request', `Account name length of ${length} longer than ${limit}`);
+  }
+}
+
+function healthcheck(request: SwiftRequest): void {
+  const healthy = request.service.healthy();
+  const headers = ['Content-Type', 'text/plain; charset=UTF-8'];
+  reply(request, healthy ? 200 : 503, headers, healthy ? 'OK' : 'NOT READY');
+}
+
+/** The one place where an error becomes an answer. */
+function fail(request: SwiftRequest, error: unknown): void {
+  const { response, service } = request;
+  const facts = { txn: request.txn, operation: request.label, code: codeOf(error) };
+  if (response.headersSent || response.destroyed) {
+    // Half an answer must not look like a whole one.
+    response.destroy();
+    if (facts.code !== 'client-gone') {
+      service.env.log.warn('swift.broken-off', { ...facts, message: messageOf(error) });
+    }
+    return;
+  }
+  const status = replyError(request, error);
+  if (status < 500) return;
+  const known = status !== 500;
+  const level = known ? 'warn' : 'error';
+  const stack = known || !(error instanceof Error) ? undefined : error.stack;
+  service.env.log[level]('swift.failed', { ...facts, status, message: messageOf(error), stack });
+}
+
+function report(request: SwiftRequest, started: number): void {
+  const { service, response } = request;
+  service.finished({
+    txn: request.txn,
+    operation: request.label,
+    method: request.method,
+    path: request.path,
+    status: response.statusCode,
+    elapsedMs: service.env.clock.monotonicMs() - started,
+    bytesReceived: request.bytesReceived,
+    bytesSent: request.bytesSent,
+  });
+}

@@ -1,0 +1,60 @@
+/** /info: what this cluster really offers, by which clients choose what to use. */
+import { allowedMethods } from './methods.ts';
+import { reply } from './reply.ts';
+import type { SwiftRequest } from './request.ts';
+import type { SwiftService } from './service.ts';
+
+const METHODS = 'GET, HEAD, OPTIONS';
+
+export function info(request: SwiftRequest): void {
+  const headers = ['Content-Type', 'application/json; charset=UTF-8'];
+  if (request.method === 'OPTIONS') reply(request, 200, [...headers, 'Allow', METHODS]);
+  else reply(request, 200, headers, JSON.stringify(capabilities(request.service)));
+}
+
+export function capabilities(service: SwiftService): Record<string, unknown> {
+  const { limits, store } = service;
+  return {
+    swift: {
+      version: service.version,
+      strict_cors_mode: true,
+      policies: store.policies().map(({ name, isDefault }) => ({
+        name,
+        aliases: name,
+        ...(isDefault && { default: true }),
+      })),
+      allow_account_management: service.accountManagement,
+      account_autocreate: true,
+      max_file_size: limits.maxFileBytes,
+      max_meta_name_length: limits.maxMetaNameBytes,
+      max_meta_value_length: limits.maxMetaValueBytes,
+      max_meta_count: limits.maxMetaCount,
+      max_meta_overall_size: limits.maxMetaOverallBytes,
+      max_header_size: limits.maxHeaderBytes,
+      max_object_name_length: limits.maxObjectNameBytes,
+      container_listing_limit: limits.listingLimit,
+      account_listing_limit: limits.listingLimit,
+      max_account_name_length: limits.maxAccountNameBytes,
+      max_container_name_length: limits.maxContainerNameBytes,
+      extra_header_count: 0,
+      valid_api_versions: ['v1', 'v1.0'],
+    },
+    slo: {
+      max_manifest_segments: limits.maxManifestParts,
+      max_manifest_size: limits.maxManifestBytes,
+      min_segment_size: limits.minPartBytes,
+    },
+    dlo: {},
+    bulk_delete: {
+      max_deletes_per_request: limits.maxDeletesPerRequest,
+      max_failed_deletes: limits.maxDeletesPerRequest,
+    },
+    anello: {
+      cluster: service.clusterName,
+      version: service.version,
+      policies: store.policies().map(({ name, copies, mode }) => ({ name, copies, mode })),
+      request_headers: ['X-Anello-Read'],
+      methods: allowedMethods('object', service.accountManagement).split(', '),
+    },
+  };
+}

@@ -1,0 +1,157 @@
+/**
+ * Copies, made inside the store: `COPY source` with Destination, or `PUT destination` with
+ * X-Copy-From. The source is read as a GET would read it: a large object becomes one plain object,
+ * unless `multipart-manifest=get` asks for the manifest itself.
+ */
+import { expirySource } from '#base/entry.ts';
+import type { ObjectName } from '#base/names.ts';
+import type { PutRequest, PutResult } from '#proxy/contract.ts';
+import { manifestKind } from '#proxy/manifest.ts';
+import { authorizeOther } from './access.ts';
+import { unquote } from './conditions.ts';
+import { type Content, largeContent, ownContent } from './content.ts';
+import { givenContentType } from './content-type.ts';
+import { refuse } from './errors.ts';
+import { deleteAt } from './expiry.ts';
+import { httpDate, lastModifiedSeconds } from './http-date.ts';
+import { objectMetadata } from './metadata.ts';
+import {
+  DYNAMIC_HEADER,
+  dataOf,
+  systemHeaders,
+  systemValues,
+  userValues,
+} from './object-headers.ts';
+import { checkObjectName, dynamicHeader, onlyIfAbsent, replyStored } from './object-upload.ts';
+import { parseRange } from './ranges.ts';
+import { replyNotFound } from './reply.ts';
+import type { SwiftRequest } from './request.ts';
+import { EMPTY_BODY } from './request-body.ts';
+import { answeredByCondition, bytesOf, sendUnsatisfiable } from './send-content.ts';
+import { parseObjectPath } from './target.ts';
+import { percentDecode, percentEncodePath, titleCase } from './utf8.ts';
+
+/** COPY /v1/account/container/object */
+export async function objectCopy(request: SwiftRequest): Promise<void> {
+  const to = otherName(request, 'destination', 'destination-account');
+  await copy(request, request.objectName, to);
+}
+
+/** PUT with X-Copy-From */
+export async function objectCopyFrom(request: SwiftRequest): Promise<void> {
+  const length = request.header('content-length');
+  if ((length !== undefined && length !== '0') || request.header('transfer-encoding')) {
+    throw refuse('bad-request', 'Copy requests require a zero byte body');
+  }
+  const from = otherName(request, 'x-copy-from', 'x-copy-from-account');
+  await copy(request, from, request.objectName);
+}
+
+/** @throws Refusal 412 where the header is no `container/object` */
+function otherName(request: SwiftRequest, header: string, accountHeader: string): ObjectName {
+  const decoded = percentDecode(request.header(header) ?? '');
+  const path = decoded === undefined ? undefined : parseObjectPath(decoded);
+  const shown = titleCase(header);
+  if (path === undefined) {
+    const what = `${shown} header must be of the form <container name>/<object name>`;
+    throw refuse('precondition-failed', what);
+  }
+  const given = request.header(accountHeader);
+  const account = given === undefined ? request.account : percentDecode(given);
+  if (account === undefined || account === '' || account.includes('/')) {
+    throw refuse('precondition-failed', `${titleCase(accountHeader)} must be an account name`);
+  }
+  return { account, ...path };
+}
+
+async function copy(request: SwiftRequest, from: ObjectName, to: ObjectName): Promise<void> {
+  await authorizeOther(request, from, 'read');
+  await authorizeOther(request, to, 'write');
+  checkObjectName(request, to.object);
+  const { store, limits } = request.service;
+  const reader = await store.openObject(request, from);
+  if (reader === undefined) return replyNotFound(request);
+  const kind = manifestKind(reader.state);
+  const asManifest = kind !== undefined && request.query.get('multipart-manifest') === 'get';
+  const large = kind !== undefined && !asManifest;
+  const content = large ? await largeContent(request, from, reader) : ownContent(reader);
+  if (answeredByCondition(request, content.face)) return;
+  const length = asManifest ? reader.length : content.face.length;
+  const span = copiedSpan(request, length);
+  if (span === undefined) return sendUnsatisfiable(request, content.face);
+  if (span.end - span.start > limits.maxFileBytes) throw refuse('body-too-large');
+  const whole = span.end - span.start === length;
+  const result = await store.putObject(request, to, {
+    ...copyFacts(request, content, asManifest),
+    body: length === 0 ? EMPTY_BODY : bytesOf(content, span),
+    length: span.end - span.start,
+    maxLength: limits.maxFileBytes,
+    ...expectation(request, whole && !large && !asManifest ? content : undefined),
+  });
+  replyCopied(request, from, content, result);
+}
+
+function copiedSpan(
+  request: SwiftRequest,
+  length: number,
+): { start: number; end: number } | undefined {
+  const spans = parseRange(request.header('range'), length);
+  return spans === undefined ? { start: 0, end: length } : spans[0];
+}
+
+/** What the copy's MD5 must be: as the client says, else what a plain source's is. */
+function expectation(
+  request: SwiftRequest,
+  source: Content | undefined,
+): { readonly expectedEtag?: string } {
+  const etag = request.header('etag');
+  if (etag) return { expectedEtag: unquote(etag).toLowerCase() };
+  return source === undefined ? {} : { expectedEtag: source.face.etag };
+}
+
+/** The copy's own metadata: the source's, then what this request says, unless X-Fresh-Metadata. */
+function copyFacts(
+  request: SwiftRequest,
+  content: Content,
+  asManifest: boolean,
+): Omit<PutRequest, 'body' | 'length' | 'maxLength'> {
+  const { state } = content.face;
+  const data = dataOf(state);
+  const fresh = request.isTrue('x-fresh-metadata');
+  const old = fresh ? undefined : systemValues(state);
+  const expires = deleteAt(request) ?? (fresh ? undefined : expirySource(state).deleteAt);
+  const system: Record<string, string> = { ...old, ...systemHeaders(request) };
+  for (const name of ['content-type', 'delete-at', DYNAMIC_HEADER]) delete system[name];
+  const pattern = systemValues(state)[DYNAMIC_HEADER];
+  if (asManifest && pattern !== undefined) system[DYNAMIC_HEADER] = pattern;
+  const manifest =
+    asManifest && (data.manifest === 'static' || data.manifest === 'multipart')
+      ? { kind: data.manifest, etag: data.etag, size: data.size }
+      : undefined;
+  return {
+    contentType: givenContentType(request) ?? content.face.contentType,
+    user: { ...(fresh ? {} : userValues(state)), ...objectMetadata(request) },
+    system: { ...system, ...dynamicHeader(request) },
+    ...(expires !== undefined && { deleteAt: expires }),
+    ...(onlyIfAbsent(request) && { onlyIfAbsent: true }),
+    ...(manifest !== undefined && { manifest }),
+  };
+}
+
+function replyCopied(
+  request: SwiftRequest,
+  from: ObjectName,
+  content: Content,
+  result: PutResult,
+): void {
+  const { clientMicros } = dataOf(content.face.state);
+  const headers = [
+    'X-Copied-From',
+    percentEncodePath(`${from.container}/${from.object}`),
+    'X-Copied-From-Account',
+    percentEncodePath(from.account),
+    'X-Copied-From-Last-Modified',
+    httpDate(lastModifiedSeconds(clientMicros)),
+  ];
+  replyStored(request, result, headers);
+}

@@ -1,0 +1,58 @@
+/** HEAD of an object: from its state alone, where that says all. */
+import type { EntryState, ManifestKind } from '#base/entry.ts';
+import { manifestKind } from '#proxy/manifest.ts';
+import { authorize } from './access.ts';
+import { largeContent } from './content.ts';
+import { type Face, faceOf, objectHeaders } from './object-headers.ts';
+import { partNumber, partSpan } from './part-number.ts';
+import { contentRange } from './ranges.ts';
+import { replyNotFound, writeHead } from './reply.ts';
+import type { SwiftRequest } from './request.ts';
+import { answeredByCondition } from './send-content.ts';
+import { manifestView } from './slo-get.ts';
+import { latin1FromUtf8 } from './utf8.ts';
+
+export async function objectHead(request: SwiftRequest): Promise<void> {
+  await authorize(request, 'read');
+  const state = await request.service.store.statObject(request, request.objectName);
+  if (state === undefined) return replyNotFound(request);
+  const kind = manifestKind(state);
+  if (kind === undefined) return sendHead(request, faceOf(state));
+  await headOfLarge(request, state, kind);
+}
+
+async function headOfLarge(
+  request: SwiftRequest,
+  state: EntryState,
+  kind: ManifestKind,
+): Promise<void> {
+  const raw = request.query.get('multipart-manifest') === 'get';
+  const number = partNumber(request);
+  // The size and etag of a static one are in its state; a dynamic one's are what a listing gives.
+  const stateSaysAll = kind === 'dynamic' ? raw : !raw && number === undefined;
+  if (stateSaysAll) return sendHead(request, faceOf(state));
+  const reader = await request.service.store.openObject(request, request.objectName);
+  if (reader === undefined) return replyNotFound(request);
+  if (raw) return sendHead(request, (await manifestView(request, reader)).face);
+  const content = await largeContent(request, request.objectName, reader);
+  if (number === undefined || content.parts === undefined) return sendHead(request, content.face);
+  const span = partSpan(content.parts, number);
+  sendHead(request, content.face, [
+    'Content-Range',
+    contentRange(span, content.face.length),
+    'X-Parts-Count',
+    String(content.parts.length),
+    'Content-Length',
+    String(span.end - span.start),
+  ]);
+}
+
+/** `part`: headers of an answer for one part (206). */
+function sendHead(request: SwiftRequest, face: Face, part?: readonly string[]): void {
+  if (answeredByCondition(request, face)) return;
+  const headers = objectHeaders(face);
+  headers.push('Content-Type', latin1FromUtf8(face.contentType));
+  headers.push(...(part ?? ['Content-Length', String(face.length)]));
+  writeHead(request, part === undefined ? 200 : 206, headers);
+  request.response.end();
+}

@@ -1,0 +1,46 @@
+/** Query parameters. Where a name comes twice the last one counts, as in Swift. */
+import { refuse } from './errors.ts';
+import { percentDecode } from './utf8.ts';
+
+const TRUE_VALUES = new Set(['true', '1', 'yes', 'on', 't', 'y']);
+
+export class Query {
+  readonly #values: ReadonlyMap<string, string> | undefined;
+
+  constructor(raw: string) {
+    this.#values = raw === '' ? undefined : parse(raw);
+  }
+
+  get(name: string): string | undefined {
+    const raw = this.#values?.get(name);
+    if (raw === undefined || raw === '') return raw;
+    const value = percentDecode(raw);
+    if (value === undefined) throw refuse('bad-request', `"${name}" parameter not valid UTF-8`);
+    return value;
+  }
+
+  has(name: string): boolean {
+    return this.#values?.has(name) ?? false;
+  }
+
+  isTrue(name: string): boolean {
+    return isTrue(this.get(name));
+  }
+}
+
+/** What Swift takes for "yes" in headers and parameters. */
+export function isTrue(text: string | undefined): boolean {
+  return text !== undefined && TRUE_VALUES.has(text.trim().toLowerCase());
+}
+
+function parse(raw: string): Map<string, string> {
+  const values = new Map<string, string>();
+  for (const pair of raw.split('&')) {
+    if (pair === '') continue;
+    const equals = pair.indexOf('=');
+    const name = equals < 0 ? pair : pair.slice(0, equals);
+    const value = equals < 0 ? '' : pair.slice(equals + 1).replaceAll('+', ' ');
+    values.set(percentDecode(name) ?? name, value);
+  }
+  return values;
+}
