@@ -31,14 +31,16 @@ import { rowTimestamp } from './row-state.ts';
 import { RowTable, stateOf } from './row-table.ts';
 import { summarise } from './summary.ts';
 
+export type RowStoreEnv = Pick<Env, 'clock' | 'disk' | 'random' | 'log'>;
+
 export interface RowStoreOptions {
-  readonly env: Pick<Env, 'clock' | 'disk' | 'random' | 'log'>;
   /** rows.db of the device. */
-  readonly path: string;
+  readonly file: string;
   /** The device's incarnation: a database of another one is not used. */
   readonly incarnation: string;
+  readonly deviceId?: number;
   /** Key of the digests, the same on every device of the cluster: its id. */
-  readonly key: string;
+  readonly digestKey?: string;
 }
 
 /** `stored`: what was written is the newest. `superseded`: something newer is there. Joined and durable either way. */
@@ -70,6 +72,7 @@ const EXPIRE_BATCH = 1000;
 export class RowStore implements RowSink {
   /** Of this database: sequences of another one mean nothing. 32 hex digits. */
   readonly incarnation: string;
+  readonly #env: RowStoreEnv;
   readonly #options: RowStoreOptions;
   readonly #opened: OpenedDatabase;
   readonly #rows: RowTable;
@@ -81,19 +84,20 @@ export class RowStore implements RowSink {
   #damage: string | undefined;
   #closed = false;
 
-  static async open(options: RowStoreOptions): Promise<RowStore> {
-    const { env, path, incarnation } = options;
-    return new RowStore(options, await openRowsDatabase(env.disk, path, incarnation, env.log));
+  static open(env: RowStoreEnv, options: RowStoreOptions): RowStore {
+    const { file, incarnation } = options;
+    return new RowStore(env, options, openRowsDatabase(env.disk, file, incarnation, env.log));
   }
 
-  private constructor(options: RowStoreOptions, opened: OpenedDatabase) {
+  private constructor(env: RowStoreEnv, options: RowStoreOptions, opened: OpenedDatabase) {
     const { db, meta } = opened;
+    this.#env = env;
     this.#options = options;
     this.#opened = opened;
     this.#rows = new RowTable(db);
     this.#lines = new ContainerTable(db);
     this.#cursors = new CursorTable(db);
-    this.#containers = new ContainerCache(options.key, (ring, hash) =>
+    this.#containers = new ContainerCache(options.digestKey ?? '', (ring, hash) =>
       this.#lines.find(ring, hash),
     );
     this.#applier = new Applier(opened, this.#rows, this.#lines, this.#containers);
@@ -294,11 +298,11 @@ export class RowStore implements RowSink {
   }
 
   #nowSeconds(): number {
-    return Math.floor(this.#options.env.clock.wallMicros() / 1_000_000);
+    return Math.floor(this.#env.clock.wallMicros() / 1_000_000);
   }
 
   #newIncarnation(): string {
-    const incarnation = this.#options.env.random.bytes(16).toString('hex');
+    const incarnation = this.#env.random.bytes(16).toString('hex');
     this.#opened.meta.set('incarnation', incarnation);
     return incarnation;
   }
@@ -313,9 +317,9 @@ export class RowStore implements RowSink {
       if (code !== 'rows-damaged' && code !== 'SQLITE_NOTADB' && !code.startsWith('SQLITE_CORRUPT'))
         throw error;
       this.#damage = messageOf(error);
-      const { env, path } = this.#options;
-      env.log.error('rows.damaged', { path, error: this.#damage });
-      markDamaged(env.disk, path, this.#damage);
+      const { file, deviceId } = this.#options;
+      this.#env.log.error('rows.damaged', { device: deviceId, file, error: this.#damage });
+      markDamaged(this.#env.disk, file, this.#damage);
       throw damaged(this.#damage, error);
     }
   }

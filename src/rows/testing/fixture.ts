@@ -81,7 +81,7 @@ export async function openStore(
   incarnation = 'a',
 ): Promise<OpenStore> {
   const file = path.join(folder.path, name);
-  const store = await RowStore.open({ env: folder.env, path: file, incarnation, key: 'cluster' });
+  const store = RowStore.open(folder.env, { file, incarnation, digestKey: 'cluster' });
   const log = new MemoryLog(store);
   store.bind(log);
   return { store, log };
