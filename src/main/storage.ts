@@ -1,46 +1,76 @@
 /**
- * The storage role: opens this node's devices with their row stores. A folder that is empty gets a new
- * identity and incarnation (it then stores and serves, but does not count until it is complete); a
- * device that can't be opened is reported and left out, the process and its other devices go on.
+ * The storage role: opens this node's devices with their row stores and serves them. A folder that is
+ * empty gets a new identity and incarnation (it then stores and serves, but does not count until it is
+ * complete); a device that can't be opened is reported and left out, the process and its other devices
+ * go on.
  */
 import path from 'node:path';
+import { createAccountService } from '#account/server.ts';
 import { codeOf, messageOf } from '#base/errors.ts';
-import type { HybridClock } from '#base/hybrid-clock.ts';
 import type { NodeConfig } from '#config/node-config.ts';
-import type { Device, DeviceStatus } from '#device/contract.ts';
-import { formatDevice } from '#device/identity.ts';
-import { openDevice } from '#device/open.ts';
-import type { Env } from '#env/env.ts';
-import { BUCKET_BITS } from '#device/contract.ts';
+import { createContainerService } from '#container/server.ts';
+import { BUCKET_BITS, type Device } from '#device/contract.ts';
+import { formatDevice, openDevice } from '#device/open.ts';
+import type { DeviceReport } from '#object/calls.ts';
+import { createObjectService } from '#object/server.ts';
 import type { ClusterView } from '#ring/cluster.ts';
 import type { Ring } from '#ring/ring.ts';
 import { RowStore } from '#rows/row-store.ts';
+import type { Job, JobStatus } from '#worker/job.ts';
+import { JobRunner } from '#worker/runner.ts';
+import type { Foundation } from './foundation.ts';
+
+export interface StorageRole {
+  reports(): DeviceReport[];
+  jobs(): JobStatus[];
+  close(): Promise<void>;
+}
 
 export interface OpenDevice {
   readonly device: Device;
   readonly rows: RowStore;
 }
 
-export interface StorageOptions {
-  readonly env: Env;
-  readonly config: NodeConfig;
-  readonly clock: HybridClock;
-  readonly view: ClusterView;
+export async function startStorage(foundation: Foundation): Promise<StorageRole> {
+  const { env, config, clock, cluster, wire } = foundation;
+  const open = await openDevices(foundation);
+  const devices = new Map([...open].map(([id, { device }]) => [id, device]));
+  const self = { node: config.name, site: config.site };
+  const objects = createObjectService({ env, wire, cluster, self, devices: () => devices });
+  const rowOptions = { env, wire, cluster, self, clock, devices: () => open };
+  const containers = createContainerService(rowOptions);
+  const accounts = createAccountService(rowOptions);
+  const jobs: Job[] = [...objects.jobs, ...containers.jobs, ...accounts.jobs, ...[...devices.values()].map(compaction)];
+  const runners = jobs.map((job) => new JobRunner(env, job));
+  return {
+    reports: () => objects.reports(),
+    jobs: () => runners.map((runner) => runner.status()),
+    close: async () => {
+      await Promise.all(runners.map((runner) => runner.stop()));
+      await objects.close();
+      await Promise.all([...devices.values()].map((device) => device.close()));
+    },
+  };
+}
+
+const COMPACT_IDLE_MS = 10_000;
+
+function compaction(device: Device): Job {
+  return {
+    name: `device.compaction.${device.name}`,
+    step: async () => ((await device.compactStep()) ? { kind: 'more' } : { kind: 'idle', waitMs: COMPACT_IDLE_MS }),
+  };
 }
 
 /** Device id to what is open. */
-export async function openDevices(options: StorageOptions): Promise<Map<number, OpenDevice>> {
+async function openDevices(foundation: Foundation): Promise<Map<number, OpenDevice>> {
   const open = new Map<number, OpenDevice>();
-  for (const slot of options.config.devices) {
+  for (const slot of foundation.config.devices) {
     try {
-      open.set(slot.id, await openOne(options, slot));
+      open.set(slot.id, await openOne(foundation, slot));
     } catch (error) {
-      options.env.log.error('device.unusable', {
-        device: slot.id,
-        path: slot.path,
-        code: codeOf(error),
-        reason: messageOf(error),
-      });
+      const facts = { device: slot.id, path: slot.path, code: codeOf(error), reason: messageOf(error) };
+      foundation.env.log.error('device.unusable', facts);
     }
   }
   return open;
@@ -48,37 +78,33 @@ export async function openDevices(options: StorageOptions): Promise<Map<number, 
 
 type Slot = NodeConfig['devices'][number];
 
-async function openOne(options: StorageOptions, slot: Slot): Promise<OpenDevice> {
+async function openOne(foundation: Foundation, slot: Slot): Promise<OpenDevice> {
+  const { env, config } = foundation;
   try {
-    return await tryOpen(options, slot);
+    return await tryOpen(foundation, slot);
   } catch (error) {
     if (codeOf(error) !== 'device-blank') throw error;
-    await formatDevice(options.env, slot.path, {
-      clusterId: options.config.clusterId,
-      deviceId: slot.id,
-      name: slot.name,
-      genesis: false,
-    });
-    options.env.log.warn('device.formatted', { device: slot.id, path: slot.path });
-    return tryOpen(options, slot);
+    const identity = { clusterId: config.clusterId, deviceId: slot.id, name: slot.name, genesis: false };
+    await formatDevice(env, slot.path, identity);
+    env.log.warn('device.formatted', { device: slot.id, path: slot.path });
+    return tryOpen(foundation, slot);
   }
 }
 
-async function tryOpen({ env, config, clock, view }: StorageOptions, slot: Slot): Promise<OpenDevice> {
+async function tryOpen({ env, config, clock, cluster }: Foundation, slot: Slot): Promise<OpenDevice> {
   let rows: RowStore | undefined;
   const device = await openDevice(env, slot.path, {
     clusterId: config.clusterId,
     deviceId: slot.id,
     clock,
-    openRows: (folder, incarnation) => {
-      rows = RowStore.open(env, { file: path.join(folder, 'rows.db'), deviceId: slot.id, incarnation });
+    openRows: async (folder, incarnation) => {
+      rows = await RowStore.open({ env, path: path.join(folder, 'rows.db'), incarnation, key: config.clusterId });
       return rows;
     },
-    onStatus: (status: DeviceStatus, reason: string) =>
-      env.log.warn('device.status', { device: slot.id, status, reason }),
+    onStatus: (status, reason) => env.log.warn('device.status', { device: slot.id, status, reason }),
   });
   rows!.bind(device.rowLog);
-  if (device.genesis) await markGenesis(device, view);
+  if (device.genesis) await markGenesis(device, cluster.current());
   return { device, rows: rows! };
 }
 

@@ -1,0 +1,155 @@
+/**
+ * A node's process: `node src/main/node.ts --config node.yaml`. Starts the roles of its file in the
+ * order that README.md gives, says `ready` to its parent, and stops in reverse on SIGTERM.
+ */
+import cluster from 'node:cluster';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { createAuthorityApp } from '#authority/app.ts';
+import { messageOf } from '#base/errors.ts';
+import { readFileSync } from 'node:fs';
+import { type NodeConfig, parseNodeConfig, type Role } from '#config/node-config.ts';
+import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
+import { openSqliteState } from '#state/sqlite-state.ts';
+import type { State } from '#state/state.ts';
+import { createAdminApp } from './admin-app.ts';
+import { type Foundation, layFoundation } from './foundation.ts';
+import { serveHttp } from './http-server.ts';
+import { type IdentityRole, startIdentity } from './identity.ts';
+import { type ProxyRole, startProxy } from './proxy.ts';
+import { processStatus } from './status.ts';
+import { type StorageRole, startStorage } from './storage.ts';
+
+const REQUEST_GRACE_MS = 5000;
+const WORKER_MAIN = fileURLToPath(new URL('./proxy-worker.ts', import.meta.url));
+
+/** What was started, stopped in reverse. */
+class Running {
+  readonly #stops: (() => Promise<void>)[] = [];
+
+  add(stop: () => Promise<void>): void {
+    this.#stops.push(stop);
+  }
+
+  async stop(): Promise<void> {
+    for (const stop of this.#stops.reverse()) await stop().catch((error) => console.error(messageOf(error)));
+  }
+}
+
+async function main(configFile: string): Promise<void> {
+  const running = new Running();
+  stopOnSignal(running);
+  const config = parseNodeConfig(readFileSync(configFile, 'utf8'));
+  const has = (role: Role): boolean => config.roles.includes(role);
+  const bootEnv = createNodeEnv({ logLevel: config.logLevel, facts: { node: config.name, site: config.site } });
+  const state = openState(bootEnv, config);
+  running.add(() => state.close());
+  if (has('authority')) await serveAuthority(running, config, state);
+
+  const foundation = await layFoundation(configFile, 0);
+  const { wire, env } = foundation;
+  running.add(async () => foundation.cluster.close());
+  const storage = has('storage') ? await startStorage(foundation) : undefined;
+  if (storage !== undefined) running.add(() => storage.close());
+  await wire.listen({ host: config.listen.host, port: config.listen.wire });
+  running.add(() => wire.close(REQUEST_GRACE_MS));
+
+  const identity = has('identity') || has('proxy') ? await startIdentity(foundation, state) : undefined;
+  if (identity !== undefined) running.add(() => identity.identity.close());
+  if (has('identity')) await serveIdentity(running, config, identity!);
+  const proxy = has('proxy') ? await serveProxy(running, foundation, configFile, state, identity!) : undefined;
+  await serveAdmin(running, foundation, storage, proxy);
+  env.log.info('node.ready', { roles: config.roles, pid: process.pid });
+  process.send?.({ kind: 'ready' });
+}
+
+function openState(env: NodeEnv, config: NodeConfig): State {
+  return openSqliteState(env, config.state.path);
+}
+
+async function serveAuthority(running: Running, config: NodeConfig, state: State): Promise<void> {
+  const { host, authority } = config.listen;
+  const listener = await serveHttp({ host, port: authority }, { app: createAuthorityApp(state) });
+  running.add(() => listener.close(REQUEST_GRACE_MS));
+}
+
+async function serveIdentity(running: Running, config: NodeConfig, role: IdentityRole): Promise<void> {
+  const { host, identity } = config.listen;
+  const listener = await serveHttp({ host, port: identity }, { app: role.app });
+  running.add(() => listener.close(REQUEST_GRACE_MS));
+}
+
+/** In this process, or as workers that share the port. */
+async function serveProxy(
+  running: Running,
+  foundation: Foundation,
+  configFile: string,
+  state: State,
+  identity: IdentityRole,
+): Promise<ProxyRole | undefined> {
+  const { config } = foundation;
+  if (config.proxyWorkers > 0) {
+    await startWorkers(running, foundation, configFile);
+    return undefined;
+  }
+  const proxy = await startProxy(foundation, state, identity.app);
+  running.add(() => proxy.close(REQUEST_GRACE_MS));
+  return proxy;
+}
+
+async function startWorkers(running: Running, { config, env }: Foundation, configFile: string): Promise<void> {
+  cluster.setupPrimary({ exec: WORKER_MAIN });
+  const numbers = new Map<number, number>();
+  const fork = (number: number): Promise<void> => {
+    const worker = cluster.fork({ ANELLO_WORKER: String(number), ANELLO_CONFIG: configFile });
+    numbers.set(worker.id, number);
+    return new Promise((resolve) => worker.once('message', () => resolve()));
+  };
+  let stopping = false;
+  cluster.on('exit', (worker, code, signal) => {
+    if (stopping) return;
+    env.log.warn('proxy-worker.ended', { number: numbers.get(worker.id), code, signal });
+    setTimeout(() => void fork(numbers.get(worker.id)!), 100);
+  });
+  running.add(async () => {
+    stopping = true;
+    await new Promise<void>((resolve) => cluster.disconnect(resolve));
+  });
+  await Promise.all(Array.from({ length: config.proxyWorkers }, (_, n) => fork(n + 1)));
+}
+
+async function serveAdmin(
+  running: Running,
+  foundation: Foundation,
+  storage: StorageRole | undefined,
+  proxy: ProxyRole | undefined,
+): Promise<void> {
+  const { config, registry } = foundation;
+  const app = createAdminApp({
+    registry,
+    healthy: () => true,
+    status: () => processStatus(foundation, storage, proxy),
+    trace: (txn) => proxy?.trace(txn),
+  });
+  const listener = await serveHttp({ host: config.listen.host, port: config.listen.admin }, { app });
+  running.add(() => listener.close(REQUEST_GRACE_MS));
+}
+
+function stopOnSignal(running: Running): void {
+  let stopping = false;
+  const stop = (): void => {
+    if (stopping) return;
+    stopping = true;
+    running.stop().then(() => process.exit(0));
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  // The supervisor is gone: an orphan must not keep ports and devices.
+  process.on('disconnect', stop);
+}
+
+const { values } = parseArgs({ options: { config: { type: 'string' } } });
+main(values.config ?? 'node.yaml').catch((error) => {
+  console.error(`anello node: ${messageOf(error)}`);
+  process.exit(1);
+});

@@ -1,0 +1,44 @@
+/**
+ * A proxy worker: a process of its own that shares the proxy's port with its siblings (node's cluster
+ * module) and reaches every storage node, its own machine's too, over the wire.
+ */
+import { messageOf } from '#base/errors.ts';
+import { openSqliteState } from '#state/sqlite-state.ts';
+import { createAdminApp } from './admin-app.ts';
+import { layFoundation } from './foundation.ts';
+import { serveHttp } from './http-server.ts';
+import { startIdentity } from './identity.ts';
+import { startProxy } from './proxy.ts';
+import { processStatus } from './status.ts';
+
+const REQUEST_GRACE_MS = 5000;
+
+async function main(configFile: string, number: number): Promise<void> {
+  const foundation = await layFoundation(configFile, number);
+  const { config, env, registry } = foundation;
+  const state = openSqliteState(env, config.state.path);
+  const identity = await startIdentity(foundation, state);
+  const proxy = await startProxy(foundation, state, identity.app);
+  const admin = createAdminApp({
+    registry,
+    healthy: () => true,
+    status: () => processStatus(foundation, undefined, proxy),
+    trace: (txn) => proxy.trace(txn),
+  });
+  const adminPort = config.listen.workerAdmin[number - 1];
+  if (adminPort !== undefined) await serveHttp({ host: config.listen.host, port: adminPort }, { app: admin });
+  const stop = (): void => {
+    proxy
+      .close(REQUEST_GRACE_MS)
+      .then(() => foundation.wire.close(0))
+      .then(() => process.exit(0));
+  };
+  process.once('SIGTERM', stop);
+  process.once('disconnect', stop);
+  process.send?.({ kind: 'ready' });
+}
+
+main(process.env['ANELLO_CONFIG'] ?? 'node.yaml', Number(process.env['ANELLO_WORKER'] ?? '1')).catch((error) => {
+  console.error(`anello proxy worker: ${messageOf(error)}`);
+  process.exit(1);
+});
