@@ -42,6 +42,20 @@ export class Table<Fields> {
     return { key: item.key, fields, modRevision: item.modRevision };
   }
 
+  /** Writes one record by itself. */
+  async save(fields: Fields, ...parts: readonly string[]): Promise<void> {
+    await this.#state.txn({ success: [this.put(fields, ...parts)] });
+  }
+
+  /** False: it was not there. */
+  async erase(...parts: readonly string[]): Promise<boolean> {
+    const { succeeded } = await this.#state.txn({
+      compare: [this.exists(true, ...parts)],
+      success: [this.remove(...parts)],
+    });
+    return succeeded;
+  }
+
   put(fields: Fields, ...parts: readonly string[]): Operation {
     return { kind: 'put', key: this.key(...parts), value: this.#format.encode(fields) };
   }

@@ -1,0 +1,161 @@
+/** What every route of the identity API uses: who asks, what they may, and checked input. */
+import type { Context } from 'hono';
+import type { z } from 'zod';
+import { OperatingError } from '#base/errors.ts';
+import type { Log } from '#env/env.ts';
+import { domainIdSchema, idSchema } from '#identity/id.ts';
+import type { Identity } from '#identity/identity.ts';
+import type { VerifiedToken } from '#identity/token-verifier.ts';
+import type { Catalogue } from './catalogue.ts';
+
+export interface KeystoneDeps {
+  readonly identity: Identity;
+  readonly log: Log;
+  readonly catalogue: Catalogue;
+  /** Where clients reach this API: `http://host:port`, as this request came. */
+  readonly baseUrl: (c: Context) => string;
+  /** The object store to name in v1 replies and first in catalogues; see catalogue.ts. */
+  readonly homeRegion: (c: Context) => string | undefined;
+  /** The client's address, to limit guessing. */
+  readonly address: (c: Context) => string;
+}
+
+const ADMIN_ROLE = 'admin';
+const SERVICE_ROLE = 'service';
+
+export class KeystoneApi {
+  readonly identity: Identity;
+  readonly deps: KeystoneDeps;
+
+  constructor(deps: KeystoneDeps) {
+    this.deps = deps;
+    this.identity = deps.identity;
+  }
+
+  /** @throws OperatingError `unauthorized` */
+  caller(c: Context): VerifiedToken {
+    const text = c.req.header('X-Auth-Token');
+    const verification = text === undefined ? undefined : this.identity.verifier.verify(text);
+    if (!verification?.valid) {
+      throw new OperatingError(
+        'unauthorized',
+        'The request you have made requires authentication.',
+      );
+    }
+    return verification.token;
+  }
+
+  /** Keystone's rule: the role `admin`, in whatever scope, administers identity. */
+  admin(c: Context): VerifiedToken {
+    const caller = this.caller(c);
+    if (!isAdmin(caller)) throw notAuthorized();
+    return caller;
+  }
+
+  /** A user's own affairs, or an administrator. */
+  selfOrAdmin(c: Context, userId: string): VerifiedToken {
+    const caller = this.caller(c);
+    if (caller.user.id !== userId && !isAdmin(caller)) throw notAuthorized();
+    return caller;
+  }
+
+  /** Administrators leave a trace of every act. */
+  audit(caller: VerifiedToken, act: string, facts: Record<string, unknown>): void {
+    this.deps.log.info('identity.admin-act', { act, by: caller.user.id, ...facts });
+  }
+
+  url(c: Context, path: string): string {
+    return `${this.deps.baseUrl(c)}/v3${path}`;
+  }
+}
+
+export function isAdmin(caller: VerifiedToken): boolean {
+  return caller.roles.some(({ name }) => name === ADMIN_ROLE);
+}
+
+export function isService(caller: VerifiedToken): boolean {
+  return caller.roles.some(({ name }) => name === SERVICE_ROLE);
+}
+
+export function notAuthorized(): OperatingError {
+  return new OperatingError('forbidden', 'You are not authorized to perform the requested action.');
+}
+
+/** @throws OperatingError `bad-request` */
+export async function readBody<Fields>(c: Context, schema: z.ZodType<Fields>): Promise<Fields> {
+  let body: unknown;
+  try {
+    body = await c.req.json();
+  } catch {
+    throw new OperatingError('bad-request', 'Expecting a JSON object in the request body.');
+  }
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const where = issue?.path.join('.') || 'body';
+  throw new OperatingError('bad-request', `Invalid input for field '${where}': ${issue?.message}`);
+}
+
+/** An id from the path; what cannot be one was not found. */
+export function pathId(c: Context, name: string, what: string): string {
+  const id = c.req.param(name) ?? '';
+  const schema = what === 'domain' ? domainIdSchema : idSchema;
+  if (schema.safeParse(id).success) return id;
+  throw new OperatingError('not-found', `Could not find ${what}: ${id.slice(0, 255)}.`);
+}
+
+const TRUE = new Set(['true', '1', '', 'yes', 'on']);
+
+/** A yes-or-no query parameter as clients send it: `?enabled`, `?enabled=True`, `=1`. */
+export function queryFlag(c: Context, name: string): boolean | undefined {
+  const value = c.req.query(name);
+  return value === undefined ? undefined : TRUE.has(value.toLowerCase());
+}
+
+export interface Listed {
+  readonly id: string;
+  readonly name?: string;
+  readonly domainId?: string;
+  readonly enabled?: boolean;
+}
+
+/** The filters that every list of Keystone has. */
+export function filterListed<Item extends Listed>(c: Context, items: readonly Item[]): Item[] {
+  const name = c.req.query('name');
+  const domainId = c.req.query('domain_id');
+  const enabled = queryFlag(c, 'enabled');
+  return items.filter(
+    (item) =>
+      (name === undefined || item.name === name) &&
+      (domainId === undefined || item.domainId === domainId) &&
+      (enabled === undefined || item.enabled === enabled),
+  );
+}
+
+/** Splits a body's object into what we know and the rest, which is kept as it came. */
+export function extraOf(
+  fields: Readonly<Record<string, unknown>>,
+  known: readonly string[],
+): string | undefined {
+  const rest = Object.entries(fields).filter(([key]) => !known.includes(key));
+  return rest.length === 0 ? undefined : JSON.stringify(Object.fromEntries(rest));
+}
+
+export function withExtra(extra: string | undefined): Record<string, unknown> {
+  return extra === undefined ? {} : (JSON.parse(extra) as Record<string, unknown>);
+}
+
+export function isoTime(ms: number): string {
+  return new Date(ms).toISOString().replace(/Z$/, '000Z');
+}
+
+export const nullable = <Schema extends z.ZodType>(schema: Schema) =>
+  schema.nullish().transform((value) => value ?? undefined);
+
+type Sent<Fields> = { [Key in keyof Fields]?: Exclude<Fields[Key], undefined> };
+
+/** Without the fields that were not sent: they stay as they are. */
+export function defined<Fields extends object>(fields: Fields): Sent<Fields> {
+  const sent = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(sent) as Sent<Fields>;
+}

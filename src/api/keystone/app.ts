@@ -1,0 +1,98 @@
+/**
+ * The identity API: Keystone v3, and v1 for old Swift clients. A plain fetch handler: `main` serves
+ * it on identity's own port and on every proxy's.
+ */
+import { type Context, Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { OperatingError } from '#base/errors.ts';
+import type { Log } from '#env/env.ts';
+import type { Identity } from '#identity/identity.ts';
+import { KeystoneApi } from './api.ts';
+import { applicationCredentialRoutes } from './application-credentials.ts';
+import { assignmentRoutes } from './assignments.ts';
+import { Catalogue, type CatalogueSite } from './catalogue.ts';
+import { credentialRoutes } from './credentials.ts';
+import { discoveryRoutes } from './discovery.ts';
+import { domainRoutes } from './domains.ts';
+import { errorResponse } from './errors.ts';
+import { groupRoutes } from './groups.ts';
+import { projectRoutes } from './projects.ts';
+import { roleRoutes } from './roles.ts';
+import { serviceRoutes } from './services.ts';
+import { tokenRoutes } from './tokens.ts';
+import { userRoutes } from './users.ts';
+import { v1AuthRoutes } from './v1-auth.ts';
+
+const MAX_BODY_BYTES = 112 * 1024;
+
+export interface KeystoneAppOptions {
+  readonly identity: Identity;
+  readonly log: Log;
+  /** The cluster's services, one entry per site. */
+  readonly sites: () => readonly CatalogueSite[];
+  /**
+   * The site whose proxy was asked, when it came through a proxy: first in catalogues, and v1's
+   * storage URL. Default: the first site.
+   */
+  readonly homeRegion?: (request: Request) => string | undefined;
+  /** `http://host:port` as the client sees this API. Default: from the Host header. */
+  readonly baseUrl?: (request: Request) => string;
+  /** Default: the socket's remote address (@hono/node-server). */
+  readonly clientAddress?: (c: Context) => string;
+}
+
+export function createKeystoneApp(options: KeystoneAppOptions): Hono {
+  const { identity, log, sites } = options;
+  const baseUrl = options.baseUrl ?? baseUrlOf;
+  const api = new KeystoneApi({
+    identity,
+    log,
+    catalogue: new Catalogue(sites),
+    baseUrl: (c) => baseUrl(c.req.raw),
+    homeRegion: (c) => options.homeRegion?.(c.req.raw),
+    address: options.clientAddress ?? socketAddress,
+  });
+  const app = new Hono();
+  const tooLarge = () => {
+    throw new OperatingError('too-large', 'The request is too large.');
+  };
+  app.use(bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }));
+  for (const routes of [
+    discoveryRoutes,
+    tokenRoutes,
+    v1AuthRoutes,
+    domainRoutes,
+    projectRoutes,
+    userRoutes,
+    groupRoutes,
+    roleRoutes,
+    assignmentRoutes,
+    credentialRoutes,
+    applicationCredentialRoutes,
+    serviceRoutes,
+  ]) {
+    app.route('/', routes(api));
+  }
+  app.notFound((c) => fail(c, new OperatingError('not-found', 'Could not find the resource.')));
+  app.onError((error, c) => fail(c, error));
+  const fail = (c: Context, error: unknown) => errorResponse(c, error, log, api.url(c, ''));
+  return app;
+}
+
+/** True for paths that belong here when a proxy serves this API on its own port. */
+export function isIdentityPath(path: string): boolean {
+  return /^\/(v3|auth)(\/|$)/.test(path) || path === '/v1.0';
+}
+
+function baseUrlOf(request: Request): string {
+  return new URL(request.url).origin;
+}
+
+interface NodeBindings {
+  readonly incoming?: { readonly socket?: { readonly remoteAddress?: string } };
+}
+
+function socketAddress(c: Context): string {
+  const bindings = c.env as NodeBindings | undefined;
+  return bindings?.incoming?.socket?.remoteAddress ?? 'unknown';
+}
