@@ -126,6 +126,37 @@ export class RingSet {
     }
   }
 
+  /**
+   * Takes the last change back, in every ring that it changed.
+   * @throws OperatingError `nothing-to-undo`, `cannot-undo`
+   */
+  undo(options: { readonly nowHours: number }): void {
+    const undoable = [...this.builders].filter(([, builder]) => builder.undoable > 0);
+    if (undoable.length === 0)
+      throw new OperatingError('nothing-to-undo', 'there is no change to undo');
+    for (const [, builder] of undoable) builder.undo(options);
+    const different = this.disagreement();
+    if (different === undefined) return;
+    const message = `${different} was created by this change and has nothing to go back to`;
+    throw new OperatingError('cannot-undo', message, { ring: different });
+  }
+
+  /** Ends the joint phase of every partition. */
+  settle(): void {
+    for (const builder of this.builders.values())
+      if (builder.state.former.size > 0) builder.settle();
+  }
+
+  /** A ring whose devices are not those of the first one, if there is any. */
+  disagreement(): string | undefined {
+    const devicesOf = (builder: RingBuilder): string =>
+      JSON.stringify(builder.state.devices.filter((device) => device !== undefined));
+    const [first, ...others] = this.builders;
+    if (first === undefined) return undefined;
+    const expected = devicesOf(first[1]);
+    return others.find(([, builder]) => devicesOf(builder) !== expected)?.[0];
+  }
+
   /** By number of policy. */
   rings(): Map<PolicyIndex, Ring> {
     return new Map([...this.builders.values()].map((b) => [b.state.settings.policy, b.toRing()]));
