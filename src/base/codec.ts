@@ -6,7 +6,12 @@ import { Packr, Unpackr } from 'msgpackr';
 import { OperatingError } from './errors.ts';
 
 const packr = new Packr({ useRecords: false, moreTypes: false, encodeUndefinedAsNil: true });
-const unpackr = new Unpackr({ useRecords: false, moreTypes: false, mapsAsObjects: true, int64AsType: 'number' });
+const unpackr = new Unpackr({
+  useRecords: false,
+  moreTypes: false,
+  mapsAsObjects: true,
+  int64AsType: 'number',
+});
 
 /** A fresh Buffer that the caller owns. */
 export function pack(value: unknown): Buffer {

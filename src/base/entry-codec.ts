@@ -12,7 +12,12 @@
 import { pack, unpack } from './codec.ts';
 import { type DataPart, type EntryState, type Group, KINDS, MANIFEST_KINDS } from './entry.ts';
 import { OperatingError } from './errors.ts';
-import { type Timestamp, timestampFromBytes, timestampToBytes, TIMESTAMP_BYTES } from './timestamp.ts';
+import {
+  TIMESTAMP_BYTES,
+  type Timestamp,
+  timestampFromBytes,
+  timestampToBytes,
+} from './timestamp.ts';
 
 export const ENTRY_VERSION = 1;
 
@@ -38,8 +43,13 @@ const FIELD = {
 
 const MAX_GROUPS = 4096;
 
+/** @throws OperatingError `too-many-groups`: what could not be read back is not written */
 export function encodeState(state: EntryState): Buffer {
-  return pack([ENTRY_VERSION, state.data === undefined ? null : dataFields(state.data), groupList(state)]);
+  return pack([
+    ENTRY_VERSION,
+    state.data === undefined ? null : dataFields(state.data),
+    groupList(state),
+  ]);
 }
 
 function dataFields(data: DataPart): Map<number, unknown> {
@@ -78,6 +88,11 @@ function bodyFields(body: NonNullable<DataPart['body']>): unknown[] {
 
 function groupList(state: EntryState): unknown[] {
   const names = Object.keys(state.groups).sort();
+  if (names.length > MAX_GROUPS) {
+    throw new OperatingError('too-many-groups', 'too many metadata groups', {
+      groups: names.length,
+    });
+  }
   return names.map((name) => {
     const group = state.groups[name]!;
     return [name, timestampToBytes(group.timestamp), flatSorted(group.values)];
@@ -95,7 +110,9 @@ export function decodeState(bytes: Uint8Array): EntryState {
   const value = unpack(bytes);
   if (!Array.isArray(value) || typeof value[0] !== 'number') throw malformed('entry');
   if (value[0] > ENTRY_VERSION) {
-    throw new OperatingError('newer-format', 'entry written by a newer version', { version: value[0] });
+    throw new OperatingError('newer-format', 'entry written by a newer version', {
+      version: value[0],
+    });
   }
   const groups = decodeGroups(value[2]);
   return value[1] === null ? { groups } : { data: decodeData(value[1]), groups };
@@ -122,7 +139,7 @@ function decodeData(value: unknown): DataPart {
   if (has(FIELD.manifest)) data.manifest = MANIFEST_KINDS[asNumber(fields[FIELD.manifest])];
   if (has(FIELD.body)) data.body = decodeBody(fields[FIELD.body]);
   if (has(FIELD.versionId)) data.versionId = asString(fields[FIELD.versionId]);
-  if (has(FIELD.deleteMarker)) data.deleteMarker = fields[FIELD.deleteMarker] === true;
+  if (has(FIELD.deleteMarker)) data.deleteMarker = asBoolean(fields[FIELD.deleteMarker]);
   if (has(FIELD.replicas)) data.replicas = asNumber(fields[FIELD.replicas]);
   if (has(FIELD.checksums)) data.checksums = unflatten(fields[FIELD.checksums]);
   if (has(FIELD.owner)) data.owner = asString(fields[FIELD.owner]);
@@ -131,13 +148,18 @@ function decodeData(value: unknown): DataPart {
 
 function decodeBody(value: unknown): NonNullable<DataPart['body']> {
   if (!Array.isArray(value)) throw malformed('body');
-  const [length, fragment, transform] = value as unknown[];
+  const fragment = asOptional(value[1]);
+  const transform = asOptional(value[2]);
   return {
-    length: asNumber(length),
-    ...(Array.isArray(fragment) && {
-      fragment: { index: asNumber(fragment[0]), k: asNumber(fragment[1]), m: asNumber(fragment[2]) },
+    length: asNumber(value[0]),
+    ...(fragment && {
+      fragment: {
+        index: asNumber(fragment[0]),
+        k: asNumber(fragment[1]),
+        m: asNumber(fragment[2]),
+      },
     }),
-    ...(Array.isArray(transform) && {
+    ...(transform && {
       transform: {
         algorithm: asString(transform[0]),
         keyId: asString(transform[1]),
@@ -152,7 +174,9 @@ function decodeGroups(value: unknown): Record<string, Group> {
   const groups: Record<string, Group> = {};
   for (const item of value as unknown[]) {
     if (!Array.isArray(item)) throw malformed('group');
-    groups[asString(item[0])] = { timestamp: asTimestamp(item[1]), values: unflatten(item[2]) };
+    const name = asString(item[0]);
+    if (name === '__proto__') throw malformed('group name');
+    groups[name] = { timestamp: asTimestamp(item[1]), values: unflatten(item[2]) };
   }
   return groups;
 }
@@ -160,20 +184,43 @@ function decodeGroups(value: unknown): Record<string, Group> {
 function unflatten(value: unknown): Record<string, string> {
   if (!Array.isArray(value) || value.length % 2 !== 0) throw malformed('values');
   const values: Record<string, string> = {};
-  for (let i = 0; i < value.length; i += 2) values[asString(value[i])] = asString(value[i + 1]);
+  for (let i = 0; i < value.length; i += 2)
+    setValue(values, asString(value[i]), asString(value[i + 1]));
   return values;
+}
+
+/** A client may name its metadata `__proto__`: assigned plainly, that would vanish. */
+function setValue(values: Record<string, string>, key: string, value: string): void {
+  if (key !== '__proto__') values[key] = value;
+  else
+    Object.defineProperty(values, key, {
+      value,
+      enumerable: true,
+      writable: true,
+      configurable: true,
+    });
 }
 
 function malformed(what: string): OperatingError {
   return new OperatingError('malformed', `malformed entry: ${what}`);
 }
 function asNumber(value: unknown): number {
-  if (typeof value === 'number') return value;
+  if (typeof value === 'number' && value >= 0 && Number.isFinite(value)) return value;
   throw malformed('number');
 }
 function asString(value: unknown): string {
   if (typeof value === 'string') return value;
   throw malformed('string');
+}
+function asBoolean(value: unknown): boolean {
+  if (typeof value === 'boolean') return value;
+  throw malformed('boolean');
+}
+/** An array, or nil where the part is absent. */
+function asOptional(value: unknown): unknown[] | undefined {
+  if (value === null) return undefined;
+  if (Array.isArray(value)) return value as unknown[];
+  throw malformed('array');
 }
 function asBytes(value: unknown): Uint8Array {
   if (value instanceof Uint8Array) return value;
@@ -181,6 +228,7 @@ function asBytes(value: unknown): Uint8Array {
 }
 function asTimestamp(value: unknown): Timestamp {
   const bytes = asBytes(value);
-  if (bytes.length !== TIMESTAMP_BYTES) throw malformed('timestamp');
+  // The top byte stays zero for a thousand years more; anything else is damage or an attack.
+  if (bytes.length !== TIMESTAMP_BYTES || bytes[0] !== 0) throw malformed('timestamp');
   return timestampFromBytes(bytes);
 }

@@ -6,7 +6,7 @@
  * `join`; it is commutative, associative and idempotent, so that the order in which replicas learn
  * of writes never matters (property-tested in entry.test.ts).
  */
-import { ZERO_TIMESTAMP, type Timestamp } from './timestamp.ts';
+import { type Timestamp, ZERO_TIMESTAMP } from './timestamp.ts';
 
 /** In rank order: at equal timestamps the later one wins. */
 export const KINDS = ['live', 'expired', 'gone', 'deleted'] as const;
@@ -22,7 +22,11 @@ export interface BodyPieces {
   /** Erasure coding: index, data and parity pieces. Absent for copies. */
   readonly fragment?: { readonly index: number; readonly k: number; readonly m: number };
   /** Encryption or compression of the body: algorithm and key id. */
-  readonly transform?: { readonly algorithm: string; readonly keyId: string; readonly parameters?: Uint8Array };
+  readonly transform?: {
+    readonly algorithm: string;
+    readonly keyId: string;
+    readonly parameters?: Uint8Array;
+  };
 }
 
 export interface DataPart {
@@ -109,7 +113,11 @@ function joinData(a: DataPart | undefined, b: DataPart | undefined): DataPart | 
   const rank = KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind);
   if (rank !== 0) return rank > 0 ? a : b;
   if (a.kind === 'expired') {
-    return (a.expiredSource ?? ZERO_TIMESTAMP) >= (b.expiredSource ?? ZERO_TIMESTAMP) ? a : b;
+    const [sourceA, sourceB] = [
+      a.expiredSource ?? ZERO_TIMESTAMP,
+      b.expiredSource ?? ZERO_TIMESTAMP,
+    ];
+    if (sourceA !== sourceB) return sourceA > sourceB ? a : b;
   }
   return tieBreak(a, b);
 }

@@ -79,8 +79,9 @@ export class HybridClock {
   #advance(micros: number): void {
     assert(micros >= this.#last, 'the clock went backwards');
     if (micros >= this.#bound) {
-      this.#bound = micros + RESERVE_MICROS;
-      this.#options.reserve(this.#bound);
+      const bound = micros + RESERVE_MICROS;
+      this.#options.reserve(bound); // throws: nothing is issued that is not reserved
+      this.#bound = bound;
     }
     this.#last = micros;
   }

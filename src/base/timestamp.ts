@@ -20,7 +20,8 @@ export const ZERO_TIMESTAMP = '00000000000000000000' as Timestamp;
 export function makeTimestamp(micros: number, workerId: number): Timestamp {
   assert(Number.isSafeInteger(micros) && micros >= 0, `timestamp micros ${micros}`);
   assert(Number.isInteger(workerId) && workerId >= 0 && workerId <= MAX_WORKER_ID, 'worker id');
-  return (micros.toString(16).padStart(16, '0') + workerId.toString(16).padStart(4, '0')) as Timestamp;
+  return (micros.toString(16).padStart(16, '0') +
+    workerId.toString(16).padStart(4, '0')) as Timestamp;
 }
 
 export function microsOf(timestamp: Timestamp): number {
@@ -35,7 +36,14 @@ export function timestampToBytes(timestamp: Timestamp): Buffer {
   return Buffer.from(timestamp, 'hex');
 }
 
+/** @throws OperatingError `malformed` when the bytes end too early (a view must not read its neighbours) */
 export function timestampFromBytes(bytes: Uint8Array, offset = 0): Timestamp {
+  if (offset < 0 || offset + TIMESTAMP_BYTES > bytes.length) {
+    throw new OperatingError('malformed', 'a timestamp is cut short', {
+      length: bytes.length,
+      offset,
+    });
+  }
   const view = Buffer.from(bytes.buffer, bytes.byteOffset + offset, TIMESTAMP_BYTES);
   return view.toString('hex') as Timestamp;
 }
