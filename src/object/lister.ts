@@ -8,8 +8,9 @@ import type { EntryState } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
 import type { RowItem, RowOutcome } from '#container/calls.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
+import { rowStateOf } from '#rows/row-state.ts';
 import type { Listing, Target } from './calls.ts';
-import { rowState, splitPath } from './row.ts';
+import { splitPath } from './object-path.ts';
 import type { RowSender } from './row-sender.ts';
 
 export interface Listed {
@@ -75,7 +76,7 @@ export function rowItem(
     hash: listing.containerHash,
     path: `/${name.account}/${name.container}`,
     name: name.object,
-    state: encodeState(rowState(state)),
+    state: encodeState(rowStateOf(state)),
     ...(listing.policy !== undefined && { policy: listing.policy }),
     ...(listing.mode !== undefined && { mode: listing.mode }),
   };

@@ -7,7 +7,7 @@ import { newestTimestamp } from '#base/entry.ts';
 import type { Device, Entry } from '#device/contract.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import { isHeld, rowItem } from './lister.ts';
-import { splitPath } from './row.ts';
+import { splitPath } from './object-path.ts';
 import type { RowSender } from './row-sender.ts';
 import { containerPlace } from './targets.ts';
 

@@ -1,0 +1,115 @@
+/**
+ * Reads a client's body: up to a limit into memory, with its MD5 and its declared length checked.
+ * Whatever breaks off while reading is the client's leaving; nothing has been stored by then.
+ */
+import { createHash, type Hash, hash } from 'node:crypto';
+import { OperatingError } from '#base/errors.ts';
+import { clientGone } from './context.ts';
+import type { PutRequest } from './contract.ts';
+
+export type Intake =
+  /** The whole body. */
+  | { readonly kind: 'whole'; readonly body: Buffer; readonly etag: string }
+  /** More than the limit: what has been read, and where the rest comes from. */
+  | { readonly kind: 'rest'; readonly start: readonly Uint8Array[]; readonly rest: BodySource };
+
+/** The rest of a body; counts and hashes what passes. */
+export class BodySource {
+  readonly #iterator: AsyncIterator<Uint8Array>;
+  readonly #request: PutRequest;
+  readonly #signal: AbortSignal;
+  #hash: Hash | undefined;
+  #length = 0;
+
+  constructor(request: PutRequest, signal: AbortSignal) {
+    this.#request = request;
+    this.#signal = signal;
+    this.#iterator = request.body[Symbol.asyncIterator]();
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** @throws OperatingError `client-gone`, `body-too-large`, `length-mismatch` */
+  async next(): Promise<Uint8Array | undefined> {
+    const result = await this.#pull();
+    if (result.done === true) {
+      this.#checkLength();
+      return undefined;
+    }
+    this.#length += result.value.length;
+    const { length, maxLength } = this.#request;
+    if (this.#length > maxLength) throw tooLarge(maxLength);
+    if (length !== undefined && this.#length > length) this.#checkLength();
+    return result.value;
+  }
+
+  hash(chunk: Uint8Array): void {
+    this.#hash ??= createHash('md5');
+    this.#hash.update(chunk);
+  }
+
+  /** The MD5 of all that was hashed. @throws OperatingError `etag-mismatch` */
+  etag(): string {
+    return checkEtag(this.#request, (this.#hash ?? createHash('md5')).digest('hex'));
+  }
+
+  /** Tells the source that nothing more is wanted. */
+  async stop(): Promise<void> {
+    await this.#iterator.return?.();
+  }
+
+  async #pull(): Promise<IteratorResult<Uint8Array>> {
+    if (this.#signal.aborted) throw clientGone();
+    try {
+      return await this.#iterator.next();
+    } catch (error) {
+      throw error instanceof OperatingError ? error : clientGone(error);
+    }
+  }
+
+  #checkLength(): void {
+    const { length } = this.#request;
+    if (length === undefined || length === this.#length) return;
+    throw new OperatingError('length-mismatch', 'the body is not as long as declared', {
+      declared: length,
+      received: this.#length,
+    });
+  }
+}
+
+export async function takeBody(
+  request: PutRequest,
+  limit: number,
+  signal: AbortSignal,
+): Promise<Intake> {
+  const { length, maxLength } = request;
+  if (length !== undefined && length > maxLength) throw tooLarge(maxLength);
+  const source = new BodySource(request, signal);
+  const chunks: Uint8Array[] = [];
+  while (source.length <= limit && (length ?? 0) <= limit) {
+    const chunk = await source.next();
+    if (chunk === undefined) return whole(request, chunks);
+    chunks.push(chunk);
+  }
+  return { kind: 'rest', start: chunks, rest: source };
+}
+
+function whole(request: PutRequest, chunks: readonly Uint8Array[]): Intake {
+  const [first] = chunks;
+  const body =
+    chunks.length === 1
+      ? Buffer.from(first!.buffer, first!.byteOffset, first!.length)
+      : Buffer.concat(chunks);
+  return { kind: 'whole', body, etag: checkEtag(request, hash('md5', body, 'hex')) };
+}
+
+function checkEtag({ expectedEtag }: PutRequest, etag: string): string {
+  if (expectedEtag === undefined || expectedEtag.toLowerCase() === etag) return etag;
+  throw new OperatingError('etag-mismatch', 'the body has another MD5 than declared', { etag });
+}
+
+function tooLarge(maxLength: number): OperatingError {
+  return new OperatingError('body-too-large', 'the body is too large', { maxLength });
+}

@@ -1,0 +1,212 @@
+/** Containers: creation, settings, listings, and the three steps of deletion. */
+import { type EntryState, isLive } from '#base/entry.ts';
+import { OperatingError } from '#base/errors.ts';
+import { accountPath, type ContainerName, containerPath, type PolicyIndex } from '#base/names.ts';
+import { microsOf } from '#base/timestamp.ts';
+import type { ListedRow, ListQuery } from '#container/calls.ts';
+import type { ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
+import { settingsGroup, settingsOf } from '#rows/row-state.ts';
+import { type Accounts, clientMicrosOf } from './accounts.ts';
+import { ContainerCache } from './container-cache.ts';
+import { newWriteId, nowSeconds, type ProxyContext } from './context.ts';
+import type { ContainerInfo, HeaderChanges, ListedObject, Operation, Page } from './contract.ts';
+import { callList, type Listing } from './listing-call.ts';
+import { headerGroups, headersOf, writeOwnState } from './own-state.ts';
+import type { Trace } from './trace.ts';
+
+export interface CreateOptions {
+  readonly policy?: PolicyIndex;
+  readonly mode?: ConsistencyMode;
+  readonly changes: HeaderChanges;
+}
+
+export class Containers {
+  readonly #context: ProxyContext;
+  readonly #accounts: Accounts;
+  readonly #cache: ContainerCache;
+
+  constructor(context: ProxyContext, accounts: Accounts) {
+    const { env, limits } = context;
+    this.#context = context;
+    this.#accounts = accounts;
+    this.#cache = new ContainerCache({
+      env,
+      ttlMs: limits.containerCacheMs,
+      staleMs: limits.containerStaleMs,
+      entries: limits.containerCacheEntries,
+    });
+  }
+
+  /**
+   * An answer of at most two seconds ago, when there is one. A container that can't be asked now
+   * (`unavailable`) is taken as it was up to a minute ago: objects may be reachable when it is not.
+   */
+  async info(
+    operation: Operation,
+    trace: Trace,
+    name: ContainerName,
+  ): Promise<ContainerInfo | undefined> {
+    const path = containerPath(name);
+    const cached = this.#cache.peek(path);
+    if (cached !== undefined) return cached;
+    try {
+      return await this.#cache.load(path, () => this.#fetch(operation, trace, name));
+    } catch (error) {
+      const stale = this.#cache.peekStale(path);
+      if (stale !== undefined && isUnavailable(error)) return stale;
+      throw error;
+    }
+  }
+
+  async freshInfo(
+    operation: Operation,
+    trace: Trace,
+    name: ContainerName,
+  ): Promise<ContainerInfo | undefined> {
+    const info = await this.#fetch(operation, trace, name);
+    if (info === undefined) this.#cache.forget(containerPath(name));
+    return info;
+  }
+
+  forget(name: ContainerName): void {
+    this.#cache.forget(containerPath(name));
+  }
+
+  async list(
+    operation: Operation,
+    trace: Trace,
+    name: ContainerName,
+    query: ListQuery,
+  ): Promise<(Page<ListedObject> & { info: ContainerInfo }) | undefined> {
+    const path = containerPath(name);
+    const listing = await callList(this.#context, operation, trace, 'container', path, query);
+    const info = this.#infoOf(name, listing);
+    if (info === undefined) return undefined;
+    const items = listing.items.map((item) =>
+      typeof item === 'string' ? { prefix: item } : listedObject(item),
+    );
+    return { info, items, truncated: listing.truncated };
+  }
+
+  async create(
+    operation: Operation,
+    trace: Trace,
+    name: ContainerName,
+    options: CreateOptions,
+  ): Promise<'created' | 'exists' | 'policy-conflict'> {
+    const present = await this.freshInfo(operation, trace, name);
+    if (present !== undefined) {
+      if (conflicts(present, options)) return 'policy-conflict';
+      if (Object.keys(options.changes).length > 0) await this.#write(trace, name, options.changes);
+      return 'exists';
+    }
+    await this.#accounts.ensure(operation, trace, name.account);
+    await this.#write(trace, name, options.changes, this.#policyFor(options));
+    return 'created';
+  }
+
+  async update(
+    operation: Operation,
+    trace: Trace,
+    name: ContainerName,
+    changes: HeaderChanges,
+  ): Promise<'updated' | 'no-container'> {
+    if ((await this.freshInfo(operation, trace, name)) === undefined) return 'no-container';
+    await this.#write(trace, name, changes);
+    return 'updated';
+  }
+
+  #policyFor(options: CreateOptions): { policy: StoragePolicy; mode: ConsistencyMode } {
+    const { policies } = this.#context.cluster.current();
+    const policy =
+      options.policy === undefined
+        ? (policies.find((known) => known.isDefault) ?? policies[0])
+        : policies.find((known) => known.index === options.policy);
+    if (policy === undefined) {
+      throw new OperatingError('no-policy', 'there is no such storage policy', { ...options });
+    }
+    return { policy, mode: options.mode ?? policy.mode };
+  }
+
+  async #write(
+    trace: Trace,
+    name: ContainerName,
+    changes: HeaderChanges,
+    created?: { policy: StoragePolicy; mode: ConsistencyMode },
+  ): Promise<void> {
+    const path = containerPath(name);
+    const writeId = newWriteId(this.#context.env);
+    this.#cache.forget(path);
+    await writeOwnState(this.#context, {
+      trace,
+      ring: 'container',
+      path,
+      account: { path: accountPath(name.account), name: name.container },
+      stateAt: (timestamp): EntryState => {
+        const groups = headerGroups(changes, timestamp);
+        if (created === undefined) return { groups };
+        const settings = settingsGroup(
+          { policy: created.policy.index, mode: created.mode },
+          timestamp,
+        );
+        const clientMicros = microsOf(timestamp);
+        const data = {
+          timestamp,
+          kind: 'live' as const,
+          writeId,
+          clientMicros,
+          etag: '',
+          size: 0,
+          contentType: '',
+        };
+        return { data, groups: { ...groups, container: settings } };
+      },
+    });
+    this.#cache.forget(path);
+  }
+
+  async #fetch(
+    operation: Operation,
+    trace: Trace,
+    name: ContainerName,
+  ): Promise<ContainerInfo | undefined> {
+    const query = { limit: 0 };
+    const path = containerPath(name);
+    return this.#infoOf(
+      name,
+      await callList(this.#context, operation, trace, 'container', path, query),
+    );
+  }
+
+  #infoOf(name: ContainerName, { state, totals }: Listing): ContainerInfo | undefined {
+    // A late row brings a deleted container back rather than orphaning the object.
+    if (!isLive(state, nowSeconds(this.#context.env)) && totals.rows === 0) return undefined;
+    const { policies } = this.#context.cluster.current();
+    const settings = settingsOf(state);
+    const byDefault = policies.find((policy) => policy.isDefault) ?? policies[0];
+    const policy = policies.find((known) => known.index === settings?.policy) ?? byDefault;
+    if (policy === undefined) throw new OperatingError('no-policy', 'the cluster has no policies');
+    return {
+      name,
+      policy,
+      mode: settings?.mode ?? policy.mode,
+      headers: headersOf(state),
+      objects: totals.rows,
+      bytes: totals.bytes,
+      clientMicros: clientMicrosOf(state),
+    };
+  }
+}
+
+function conflicts(present: ContainerInfo, { policy, mode }: CreateOptions): boolean {
+  if (policy !== undefined && policy !== present.policy.index) return true;
+  return mode !== undefined && mode !== present.mode;
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof OperatingError && error.code === 'unavailable';
+}
+
+function listedObject([name, clientMicros, bytes, etag, contentType]: ListedRow): ListedObject {
+  return { name, clientMicros, bytes, etag, contentType };
+}

@@ -1,0 +1,60 @@
+/** The proxy's limits and deadlines, all in one place; main may override them from configuration. */
+export interface ProxyLimits {
+  /** Bodies up to this many bytes are buffered and written in one call. */
+  readonly inlineBytes: number;
+  /** Bodies up to this many bytes come along with the state of a read. */
+  readonly inlineReadBytes: number;
+  /** Chunks that one upload keeps for the slowest replica still followed. */
+  readonly streamBufferBytes: number;
+  /** Bodies of small writes that are being buffered, all together. */
+  readonly bufferBudgetBytes: number;
+  /** Large uploads and downloads at once; more wait. */
+  readonly streams: number;
+  readonly writeDeadlineMs: number;
+  readonly readDeadlineMs: number;
+  /** Without progress of a streamed body. */
+  readonly streamDeadlineMs: number;
+  /** How long a replica may hold a majority of the others up before it is dropped from an upload. */
+  readonly stallMs: number;
+  /** After a majority has acknowledged: the others go on in the background for so long. */
+  readonly lateWriteMs: number;
+  /** Writes that go on in the background. */
+  readonly lateWrites: number;
+  /** Least wait before a read is hedged; else twice the replica's usual latency. */
+  readonly hedgeMs: number;
+  /** Rows that storage nodes have not delivered after this long, the proxy sends itself. */
+  readonly rowHedgeMs: number;
+  readonly containerCacheMs: number;
+  /** A container that can't be asked again may be served from a cached answer this old. */
+  readonly containerStaleMs: number;
+  readonly containerCacheEntries: number;
+  readonly repairQueue: number;
+  /** Rounds of a write that finds something newer. */
+  readonly writeRounds: number;
+  readonly traceOperations: number;
+}
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+export const DEFAULT_PROXY_LIMITS: ProxyLimits = {
+  inlineBytes: MIB,
+  inlineReadBytes: 64 * KIB,
+  streamBufferBytes: MIB,
+  bufferBudgetBytes: 64 * MIB,
+  streams: 1024,
+  writeDeadlineMs: 10_000,
+  readDeadlineMs: 5_000,
+  streamDeadlineMs: 60_000,
+  stallMs: 2_000,
+  lateWriteMs: 30_000,
+  lateWrites: 1_000,
+  hedgeMs: 50,
+  rowHedgeMs: 300,
+  containerCacheMs: 2_000,
+  containerStaleMs: 60_000,
+  containerCacheEntries: 10_000,
+  repairQueue: 1_000,
+  writeRounds: 4,
+  traceOperations: 2_000,
+};

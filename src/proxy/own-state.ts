@@ -1,0 +1,142 @@
+/**
+ * Writes a container's or an account's own state: creation, metadata. The same rounds as objects;
+ * the container's row goes to its account as an object's row goes to its container.
+ */
+
+import type { EntryState } from '#base/entry.ts';
+import { encodeState } from '#base/entry-codec.ts';
+import { OperatingError } from '#base/errors.ts';
+import type { Timestamp } from '#base/timestamp.ts';
+import type { OwnStateArgs, RowItem } from '#container/calls.ts';
+import { rowStateOf } from '#rows/row-state.ts';
+import { type ProxyContext, unavailable } from './context.ts';
+import type { HeaderChanges } from './contract.ts';
+import { type ListingRing, RING_NUMBER } from './listing-call.ts';
+import { type Place, placeOf } from './placement.ts';
+import { rowPlan } from './row-plan.ts';
+import type { Trace } from './trace.ts';
+import { type RoundReply, type RoundResult, runRound } from './write-round.ts';
+
+export interface OwnStateWrite {
+  readonly trace: Trace;
+  readonly ring: ListingRing;
+  readonly path: string;
+  /** Containers only: the account that lists it, and its name there. */
+  readonly account?: { readonly path: string; readonly name: string };
+  readonly stateAt: (timestamp: Timestamp) => EntryState;
+}
+
+/** @throws OperatingError `unavailable`, `clock-drift` */
+export async function writeOwnState(
+  context: ProxyContext,
+  write: OwnStateWrite,
+): Promise<Timestamp> {
+  const { clock, limits } = context;
+  let timestamp = clock.now();
+  let afterRound = false;
+  for (let round = 0; round < limits.writeRounds; round++) {
+    const result = await oneRound(context, write, timestamp, afterRound);
+    if (result.kind === 'acknowledged') return timestamp;
+    if (result.kind === 'failed') throw unavailable(`${write.ring} write`, result.codes);
+    if (result.kind === 'refused') throw unavailable(`${write.ring} row`, [result.refused]);
+    timestamp = clock.above(result.newest);
+    afterRound = true;
+  }
+  throw unavailable('too many rounds');
+}
+
+function oneRound(
+  context: ProxyContext,
+  write: OwnStateWrite,
+  timestamp: Timestamp,
+  afterRound: boolean,
+): Promise<RoundResult> {
+  const { env, peers, limits, self, cluster } = context;
+  const view = cluster.current();
+  const place = placeOf(view, RING_NUMBER[write.ring], write.path);
+  const state = write.stateAt(timestamp);
+  const encoded = encodeState(state);
+  const { account } = write;
+  const accountPlace = account && placeOf(view, RING_NUMBER.account, account.path);
+  const item = (): RowItem => ({
+    hash: accountPlace!.hash,
+    path: account!.path,
+    name: account!.name,
+    state: encodeState(rowStateOf({ ...state, groups: {} })),
+  });
+  // A metadata update changes nothing that the account shows, so only a data part needs its row.
+  const listed = accountPlace !== undefined && state.data !== undefined;
+  const sender = context.containerRows;
+  return runRound({
+    env,
+    peers,
+    place,
+    mode: 'strict',
+    site: self.site,
+    afterRound,
+    bodies: 0,
+    ...(listed && { rows: rowPlan({ sender, place: accountPlace, txn: write.trace.txn, item }) }),
+    rowHedgeMs: limits.rowHedgeMs,
+    standIns: false,
+    send: async (replica, turn) => {
+      const { device } = replica;
+      const { hash, ringVersion, path } = place;
+      const listing = accountPlace && accountListing(accountPlace, turn);
+      const args: OwnStateArgs = {
+        device,
+        hash,
+        path,
+        ringVersion,
+        state: encoded,
+        intent: 'write',
+        listing,
+      };
+      const options = { ringVersion, deadlineMs: limits.writeDeadlineMs };
+      const method = `${write.ring}.write`;
+      const { result } = await context.calls.call(write.trace, replica, method, args, options);
+      return result as RoundReply;
+    },
+  });
+}
+
+export function accountListing(place: Place, turn: number): OwnStateArgs['listing'] {
+  const { hash, path, ringVersion, primaries } = place;
+  const targets = primaries.map(({ device, node }) => ({ device, node }));
+  const shift = turn % Math.max(1, targets.length);
+  return {
+    accountHash: hash,
+    accountPath: path,
+    ringVersion,
+    targets: [...targets.slice(shift), ...targets.slice(0, shift)],
+  };
+}
+
+const HEADER_PREFIX = 'h:';
+const HEADER_VALUE = 'value';
+const MAX_HEADER_GROUPS = 1_000;
+
+/** Each header is its own group, so that two posts of different headers both last. */
+export function headerGroups(changes: HeaderChanges, timestamp: Timestamp): EntryState['groups'] {
+  const names = Object.keys(changes);
+  if (names.length > MAX_HEADER_GROUPS) {
+    throw new OperatingError('malformed', 'too many headers', { headers: names.length });
+  }
+  const groups: Record<string, EntryState['groups'][string]> = {};
+  for (const name of names) {
+    const value = changes[name];
+    const values: Record<string, string> = value == null ? {} : { [HEADER_VALUE]: value };
+    groups[HEADER_PREFIX + name] = { timestamp, values };
+  }
+  return groups;
+}
+
+export function headersOf(state: EntryState | undefined): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const name in state?.groups) {
+    const value = state.groups[name]!.values[HEADER_VALUE];
+    if (name.startsWith(HEADER_PREFIX) && value !== undefined) {
+      headers[name.slice(HEADER_PREFIX.length)] = value;
+    }
+  }
+  return headers;
+}

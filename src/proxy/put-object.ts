@@ -1,0 +1,231 @@
+/**
+ * PUT of an object. A small body is taken into memory and goes to all replicas in one call each; a
+ * large one is staged while it arrives and committed at the end. In both cases nothing is current
+ * anywhere before the whole body was seen to be what the client declared.
+ */
+import type { DataPart, EntryState, Group } from '#base/entry.ts';
+import { codeOf, OperatingError } from '#base/errors.ts';
+import { type ObjectName, objectPath } from '#base/names.ts';
+import { Semaphore } from '#base/semaphore.ts';
+import { microsOf, type Timestamp } from '#base/timestamp.ts';
+import { type Intake, takeBody } from './body-intake.ts';
+import type { Containers } from './containers.ts';
+import { newWriteId, type ProxyContext } from './context.ts';
+import type { ContainerInfo, Operation, PutRequest, PutResult } from './contract.ts';
+import { type Place, placeOf, type Replica } from './placement.ts';
+import { checkReady, probe } from './readiness.ts';
+import { StageUpload } from './stage-upload.ts';
+import type { Trace } from './trace.ts';
+import { bodiesNeeded, type Written, writeObject } from './write-object.ts';
+import { deleteQuietly } from './write-tombstone.ts';
+
+interface Put {
+  readonly operation: Operation;
+  readonly trace: Trace;
+  readonly name: ObjectName;
+  readonly request: PutRequest;
+  readonly container: ContainerInfo;
+  readonly place: Place;
+  readonly writeId: string;
+}
+
+const NOT_STORED = { etag: '', size: 0, clientMicros: 0 };
+
+export class Puts {
+  readonly #context: ProxyContext;
+  readonly #containers: Containers;
+  readonly #isLive: (put: Pick<Put, 'operation' | 'trace' | 'place'>) => Promise<boolean>;
+  /** Bytes of bodies that are being buffered. */
+  readonly #buffers: Semaphore;
+  readonly #streams: Semaphore;
+
+  /** `isLive`: whether a majority says that the object exists. */
+  constructor(
+    context: ProxyContext,
+    containers: Containers,
+    isLive: (put: Pick<Put, 'operation' | 'trace' | 'place'>) => Promise<boolean>,
+  ) {
+    this.#context = context;
+    this.#containers = containers;
+    this.#isLive = isLive;
+    this.#buffers = new Semaphore(context.limits.bufferBudgetBytes, MAX_WAITING);
+    this.#streams = new Semaphore(context.limits.streams, MAX_WAITING);
+  }
+
+  async put(
+    operation: Operation,
+    trace: Trace,
+    name: ObjectName,
+    request: PutRequest,
+  ): Promise<PutResult> {
+    const container = await this.#containers.info(operation, trace, name);
+    if (container === undefined) return { kind: 'no-container', ...NOT_STORED };
+    const { env, cluster } = this.#context;
+    const place = placeOf(cluster.current(), container.policy.index, objectPath(name));
+    const put = { operation, trace, name, request, container, place, writeId: newWriteId(env) };
+    if (request.onlyIfAbsent === true && (await this.#isLive(put))) {
+      return { kind: 'exists', ...NOT_STORED };
+    }
+    try {
+      return await this.#store(put);
+    } catch (error) {
+      return this.#refused(put, error);
+    }
+  }
+
+  async #store(put: Put): Promise<PutResult> {
+    const { request, operation, container } = put;
+    const { inlineBytes } = this.#context.limits;
+    if (request.length !== undefined && request.length > inlineBytes) return this.#stream(put);
+    if (request.onReady !== undefined) {
+      if (container.mode === 'strict') await checkReady(this.#context, put.trace, put.place);
+      request.onReady();
+    }
+    const permits = Math.max(1, request.length ?? inlineBytes);
+    const { signal } = operation;
+    const release =
+      this.#buffers.tryAcquire(permits) ?? (await this.#buffers.acquire(permits, signal));
+    let intake: Intake;
+    try {
+      intake = await takeBody(request, inlineBytes, signal);
+      if (intake.kind === 'whole') return await this.#write(put, intake.body, intake.etag);
+    } finally {
+      release();
+    }
+    return this.#stream(put, intake);
+  }
+
+  async #write(put: Put, body: Buffer, etag: string): Promise<PutResult> {
+    const stateAt = stateMaker(put, etag, body.length);
+    const { trace, place, container } = put;
+    const written = await writeObject(this.#context, {
+      trace,
+      place,
+      container,
+      stateAt,
+      ...(body.length > 0 && { body }),
+    });
+    return result(put, stateAt(written.timestamp), written);
+  }
+
+  async #stream(put: Put, intake?: Intake): Promise<PutResult> {
+    const { request, operation } = put;
+    const release = await this.#streams.acquire(1, operation.signal);
+    try {
+      const upload = await this.#openUpload(put);
+      if (intake === undefined) request.onReady?.();
+      try {
+        const { start, rest } = intake?.kind === 'rest' ? intake : await begin(put);
+        await upload.send(start, rest);
+        return await this.#commit(put, upload, rest.etag(), rest.length);
+      } catch (error) {
+        upload.abandon(error instanceof Error ? error : new Error(String(error)));
+        throw error;
+      }
+    } finally {
+      release();
+    }
+  }
+
+  /** Chooses the replicas: primaries that answer, and a stand-in for each one that doesn't. */
+  async #openUpload({ operation, trace, place, container }: Put): Promise<StageUpload> {
+    const strict = container.mode === 'strict';
+    const failed = await probe(this.#context, trace, place, strict);
+    const holders = place.primaries.filter((replica) => replica.holdsBody);
+    const present = holders.filter((replica) => !failed.has(replica.device));
+    const standIns = place.handoffs(holders.length - present.length);
+    const replicas: Replica[] = [...present, ...standIns];
+    const bodies = Math.min(place.copies, bodiesNeeded(place, LARGE));
+    return new StageUpload({
+      context: this.#context,
+      operation,
+      trace,
+      place,
+      replicas,
+      bodies,
+      strict,
+    });
+  }
+
+  async #commit(put: Put, upload: StageUpload, etag: string, size: number): Promise<PutResult> {
+    const { trace, place, container } = put;
+    const newest = await upload.finish();
+    const stateAt = stateMaker(put, etag, size);
+    const written = await writeObject(this.#context, {
+      trace,
+      place,
+      container,
+      stateAt,
+      staged: { stageAt: (replica) => upload.stageAt(replica), extra: upload.standIns() },
+      above: newest,
+    });
+    return result(put, stateAt(written.timestamp), written);
+  }
+
+  /** The container went away, or changed its policy, after the cache was filled. */
+  #refused(put: Put, error: unknown): PutResult {
+    const code = codeOf(error);
+    if (code !== 'no-container' && code !== 'container-mismatch') throw error;
+    this.#containers.forget(put.container.name);
+    const { trace, place, container } = put;
+    // What was stored would be an object that no listing shows.
+    void deleteQuietly(this.#context, { trace, place, container });
+    if (code === 'container-mismatch') throw error;
+    return { kind: 'no-container', ...NOT_STORED };
+  }
+}
+
+const MAX_WAITING = 10_000;
+const LARGE: EntryState = { data: { body: { length: 1 } } as DataPart, groups: {} };
+
+/** Starts to read a body that is known to be large: nothing of it is buffered first. */
+async function begin(put: Put): Promise<Extract<Intake, { kind: 'rest' }>> {
+  const intake = await takeBody(put.request, -1, put.operation.signal);
+  if (intake.kind === 'rest') return intake;
+  throw new OperatingError('length-mismatch', 'the body is empty');
+}
+
+function stateMaker(
+  { request, writeId }: Put,
+  bodyEtag: string,
+  length: number,
+): (timestamp: Timestamp) => EntryState {
+  const { contentType, deleteAt, manifest, user, system } = request;
+  return (timestamp) => ({
+    data: {
+      timestamp,
+      kind: 'live',
+      writeId,
+      clientMicros: request.clientMicros ?? microsOf(timestamp),
+      etag: manifest?.etag ?? bodyEtag,
+      size: manifest?.size ?? length,
+      contentType,
+      ...(deleteAt !== undefined && { deleteAt }),
+      ...(manifest !== undefined && { manifest: manifest.kind }),
+      ...(length > 0 && { body: { length } }),
+    },
+    groups: groupsAt(timestamp, user, system, deleteAt ?? null),
+  });
+}
+
+/** A system group that is there is the source of the delete-at, so it repeats it. */
+export function groupsAt(
+  timestamp: Timestamp,
+  user: Readonly<Record<string, string>>,
+  system: Readonly<Record<string, string>>,
+  deleteAt: number | null,
+): Record<string, Group> {
+  const groups: Record<string, Group> = {};
+  if (Object.keys(user).length > 0) groups['user'] = { timestamp, values: user };
+  if (Object.keys(system).length > 0) {
+    const expiry: Record<string, string> = deleteAt === null ? {} : { 'delete-at': String(deleteAt) };
+    groups['system'] = { timestamp, values: { ...system, ...expiry } };
+  }
+  return groups;
+}
+
+function result(_put: Put, state: EntryState, written: Written): PutResult {
+  const { etag, size, clientMicros } = state.data!;
+  const { ack } = written;
+  return { kind: 'stored', etag, size, clientMicros, ...(ack !== undefined && { ack }) };
+}

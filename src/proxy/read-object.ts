@@ -1,0 +1,186 @@
+/**
+ * Reads of objects: the quorum read, what a client may see of its result, the repair of what was
+ * found stale, and the reader of the body.
+ */
+import { type EntryState, isLive } from '#base/entry.ts';
+import type { EntryAddress, ReadArgs, StatArgs, StatReply } from '#object/calls.ts';
+import { nowSeconds, type ProxyContext, unavailable } from './context.ts';
+import type { ObjectReader, Operation } from './contract.ts';
+import { Download } from './download.ts';
+import type { Place, Replica } from './placement.ts';
+import { type Answer, type FullReply, quorumRead, type ReadResult } from './quorum-read.ts';
+import type { Repairs } from './repair.ts';
+import type { Trace } from './trace.ts';
+
+export interface ObjectRead {
+  readonly operation: Operation;
+  readonly trace: Trace;
+  readonly place: Place;
+  /** Whether the container lets a read fall back on the best version found. */
+  readonly mayDegrade: boolean;
+  readonly wantsBody: boolean;
+}
+
+export interface FoundState {
+  readonly state: EntryState;
+  readonly degraded: boolean;
+  readonly result: ReadResult;
+}
+
+/**
+ * The newest state, live or not.
+ * @throws OperatingError `unavailable`
+ */
+export async function readState(
+  context: ProxyContext,
+  repairs: Repairs,
+  read: ObjectRead,
+): Promise<FoundState> {
+  const { operation, place, mayDegrade, trace } = read;
+  const result = await quorumRead({
+    env: context.env,
+    peers: context.peers,
+    place,
+    hedgeMs: context.limits.hedgeMs,
+    read: operation.read,
+    handoffs: mayDegrade ? place.primaries.length : 0,
+    full: (replica) => fullCall(context, read, replica),
+    brief: (replica) => statCall(context, trace, place, replica),
+    onHedge: () => context.metrics.count('hedge'),
+  });
+  if (operation.read === 'newest' && result.quorum) await writeBack(repairs, read, result);
+  else if (operation.read !== 'nearest') repairStale(repairs, read, result);
+  if (result.quorum) return { state: result.state, degraded: false, result };
+  // Never a 404 this way: only a version that is there can be served.
+  if (mayDegrade && isLive(result.state, nowSeconds(context.env))) {
+    return { state: result.state, degraded: true, result };
+  }
+  throw unavailable('read', result.codes);
+}
+
+/** Undefined: honestly not there. @throws OperatingError `unavailable` */
+export async function openObject(
+  context: ProxyContext,
+  repairs: Repairs,
+  read: ObjectRead,
+): Promise<ObjectReader | undefined> {
+  const { state, degraded, result } = await readState(context, repairs, read);
+  if (!isLive(state, nowSeconds(context.env)) || state.data === undefined) return undefined;
+  const { data } = state;
+  const length = data.body?.length ?? 0;
+  const holders = result.answers.filter((answer) => holdsVersion(answer, result, state));
+  const inline = length === 0 ? Buffer.alloc(0) : holders.find((answer) => answer.inline)?.inline;
+  const { operation, trace, place } = read;
+  const sources = context.peers.nearestFirst(holders.map((answer) => answer.replica));
+  const download = new Download({ context, operation, trace, place, data, sources });
+  return {
+    state,
+    length,
+    degraded,
+    ...(inline !== undefined && { inline }),
+    read: (start, end) =>
+      inline === undefined ? download.read(start, end) : slice(inline, start, end),
+  };
+}
+
+async function* slice(body: Buffer, start: number, end: number): AsyncGenerator<Buffer> {
+  if (start < end) yield body.subarray(start, end);
+}
+
+/** Whether this replica has the body of exactly the version that is read. */
+function holdsVersion(answer: Answer, result: ReadResult, state: EntryState): boolean {
+  if (!answer.hasBody) return false;
+  if (answer.version === result.version) return true;
+  const { data } = state;
+  const own = answer.state?.data;
+  return own !== undefined && own.timestamp === data?.timestamp && own.writeId === data.writeId;
+}
+
+function fullCall(context: ProxyContext, read: ObjectRead, replica: Replica): Promise<FullReply> {
+  const { trace, place, wantsBody } = read;
+  if (!wantsBody) return statCall(context, trace, place, replica, false);
+  const inlineUpTo = context.limits.inlineReadBytes;
+  const args: ReadArgs = { ...addressOf(place, replica), inlineUpTo };
+  return call(context, trace, place, replica, 'object.read', args);
+}
+
+function statCall(
+  context: ProxyContext,
+  trace: Trace,
+  place: Place,
+  replica: Replica,
+  brief = true,
+): Promise<StatReply> {
+  const args: StatArgs = { ...addressOf(place, replica), brief };
+  return call(context, trace, place, replica, 'object.stat', args);
+}
+
+async function call(
+  context: ProxyContext,
+  trace: Trace,
+  place: Place,
+  replica: Replica,
+  method: string,
+  args: object,
+): Promise<FullReply> {
+  const { result } = await context.calls.call(trace, replica, method, args, {
+    ringVersion: place.ringVersion,
+    deadlineMs: context.limits.readDeadlineMs,
+  });
+  return result as FullReply;
+}
+
+export function addressOf(place: Place, replica: Replica): EntryAddress {
+  const { policy, hash, ringVersion } = place;
+  return { device: replica.device, policy, hash, ringVersion };
+}
+
+/** Whom a read found behind: another version, or the version without its body. */
+function* stale(result: ReadResult, place: Place): Generator<Answer> {
+  const bytes = result.state.data?.body?.length ?? 0;
+  const needsBody = result.state.data?.kind === 'live' && bytes > 0;
+  const primaries = new Set(place.primaries.map((replica) => replica.device));
+  for (const answer of result.answers) {
+    if (!primaries.has(answer.replica.device)) continue;
+    const bodiless = needsBody && answer.replica.holdsBody && !answer.hasBody;
+    if (answer.version !== result.version || bodiless) yield answer;
+  }
+}
+
+function repairStale(repairs: Repairs, read: ObjectRead, result: ReadResult): void {
+  if (result.version === '') return;
+  for (const answer of stale(result, read.place)) repairs.enqueue(repairOf(read, result, answer));
+}
+
+/**
+ * A `newest` read brings a majority to what it answers before it answers, so that the next one can't
+ * see less. (Full linearizability against undecided writes comes with the conditional rounds.)
+ * @throws OperatingError `unavailable`
+ */
+async function writeBack(repairs: Repairs, read: ObjectRead, result: ReadResult): Promise<void> {
+  if (result.version === '') return;
+  const agreed = new Set(
+    result.answers
+      .filter(({ counts, version }) => counts && version === result.version)
+      .map(({ replica }) => replica.device),
+  );
+  for (const answer of stale(result, read.place)) {
+    const { device } = answer.replica;
+    if (await repairs.now(repairOf(read, result, answer))) if (answer.counts) agreed.add(device);
+  }
+  if (!read.place.quorum.isWrite(agreed)) throw unavailable('newest', result.codes);
+}
+
+function repairOf(read: ObjectRead, result: ReadResult, answer: Answer) {
+  const { state } = result;
+  const holders = result.answers.filter((other) => holdsVersion(other, result, state));
+  const body = holders.find((other) => other.inline !== undefined)?.inline;
+  return {
+    txn: read.trace.txn,
+    place: read.place,
+    replica: answer.replica,
+    state,
+    sources: holders.map(({ replica: { device, node } }) => ({ device, node })),
+    ...(body !== undefined && body.length > 0 && { body }),
+  };
+}

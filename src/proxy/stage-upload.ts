@@ -1,0 +1,186 @@
+/**
+ * A large body on its way to its replicas: staged at all of them in parallel while the client sends
+ * it, in bounded memory, its MD5 taken while passing. It becomes current only by the commit that
+ * follows; whatever goes wrong before leaves nothing behind.
+ */
+
+import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import type { StageArgs, StageReply } from '#object/calls.ts';
+import type { BodySource } from './body-intake.ts';
+import { type ProxyContext, throwIfGone, unavailable } from './context.ts';
+import type { Operation } from './contract.ts';
+import { type Channel, FanOut } from './fan-out.ts';
+import type { Place, Replica } from './placement.ts';
+import { failureCode } from './replica-calls.ts';
+import type { Trace } from './trace.ts';
+
+interface Staging {
+  readonly replica: Replica;
+  readonly channel: Channel;
+  readonly reply: Promise<StageReply>;
+  state: 'open' | 'staged' | 'failed';
+}
+
+export interface UploadOptions {
+  readonly context: ProxyContext;
+  readonly operation: Operation;
+  readonly trace: Trace;
+  readonly place: Place;
+  /** Where the body goes: primaries that keep bodies, and stand-ins for those that are away. */
+  readonly replicas: readonly Replica[];
+  /** Least number of devices that must have the body. */
+  readonly bodies: number;
+  /** Only primaries count. */
+  readonly strict: boolean;
+}
+
+export class StageUpload {
+  readonly #options: UploadOptions;
+  readonly #fanOut: FanOut;
+  readonly #stagings: Staging[];
+  readonly #codes: string[] = [];
+  #wake: (() => void) | undefined;
+
+  constructor(options: UploadOptions) {
+    const { env, limits, metrics } = options.context;
+    this.#options = options;
+    this.#fanOut = new FanOut({
+      env,
+      bufferBytes: limits.streamBufferBytes,
+      stallMs: limits.stallMs,
+      mayDrop: (channel) => this.#canGoOn(channel),
+      onDrop: (channel) => {
+        metrics.count('stream-dropped');
+        env.log.warn('upload.replica-dropped', { txn: options.trace.txn, device: channel.device });
+      },
+    });
+    this.#stagings = options.replicas.map((replica) => this.#open(replica));
+  }
+
+  /** Sends the whole body. @throws OperatingError (nothing is left behind) */
+  async send(start: readonly Uint8Array[], source: BodySource): Promise<void> {
+    for (const chunk of start) await this.#push(chunk, source);
+    for (;;) {
+      const chunk = await source.next();
+      if (chunk === undefined) break;
+      await this.#push(chunk, source);
+    }
+    throwIfGone(this.#options.operation);
+  }
+
+  /**
+   * Ends the bodies and waits until enough replicas have staged. The newest timestamp that a majority
+   * of complete replicas told, which the write goes above; undefined where too few of them could tell.
+   */
+  async finish(): Promise<Timestamp | undefined> {
+    this.#fanOut.end();
+    while (!this.#isEnough()) {
+      if (!this.#canGoOn()) throw unavailable('upload', this.#codes);
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    return this.#newest();
+  }
+
+  async #newest(): Promise<Timestamp | undefined> {
+    const { place } = this.#options;
+    const told = new Set<number>();
+    let newest: Timestamp = ZERO_TIMESTAMP;
+    for (const { state, replica, reply } of this.#stagings) {
+      if (state !== 'staged') continue;
+      const answer = await reply;
+      if (answer.newest > newest) newest = answer.newest;
+      if (place.quorum.countsIn(replica.device, answer.complete)) told.add(replica.device);
+    }
+    return place.quorum.isWrite(told) ? newest : undefined;
+  }
+
+  /** The stage at a replica, when it has finished; rejects where it failed. */
+  async stageAt(replica: Replica): Promise<string> {
+    const staging = this.#stagings.find((known) => known.replica.device === replica.device);
+    if (staging === undefined) throw unavailable('no stage at this replica');
+    return (await staging.reply).stage;
+  }
+
+  /** Those of the replicas that are no primaries. */
+  standIns(): Replica[] {
+    const primaries = new Set(this.#options.place.primaries.map((replica) => replica.device));
+    return this.#options.replicas.filter((replica) => !primaries.has(replica.device));
+  }
+
+  /** Discards everything everywhere. */
+  abandon(error: Error): void {
+    this.#fanOut.abort(error);
+    const { context, trace } = this.#options;
+    for (const { replica, reply } of this.#stagings) {
+      reply
+        .then(({ stage }) => {
+          const args = { device: replica.device, stage };
+          const options = { ringVersion: 0, deadlineMs: context.limits.readDeadlineMs };
+          return context.calls.call(trace, replica, 'object.abandon', args, options);
+        })
+        .catch(() => undefined); // the stage failed already, or expires by itself
+    }
+  }
+
+  async #push(chunk: Uint8Array, source: BodySource): Promise<void> {
+    source.hash(chunk);
+    if (!this.#canGoOn()) throw unavailable('upload', this.#codes);
+    await this.#fanOut.push(chunk);
+  }
+
+  #open(replica: Replica): Staging {
+    const channel = this.#fanOut.open(replica.device);
+    const reply = this.#stage(replica, channel);
+    const staging: Staging = { replica, channel, reply, state: 'open' };
+    reply.then(
+      () => this.#settled(staging, 'staged'),
+      (error: unknown) => {
+        this.#codes.push(failureCode(error));
+        this.#fanOut.close(channel);
+        this.#settled(staging, 'failed');
+      },
+    );
+    return staging;
+  }
+
+  #settled(staging: Staging, state: 'staged' | 'failed'): void {
+    staging.state = state;
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+
+  async #stage(replica: Replica, channel: Channel): Promise<StageReply> {
+    const { context, trace, place } = this.#options;
+    const { policy, hash, ringVersion, path } = place;
+    const args: StageArgs = { device: replica.device, policy, hash, ringVersion, path };
+    const { result } = await context.calls.call(trace, replica, 'object.stage', args, {
+      ringVersion,
+      deadlineMs: context.limits.streamDeadlineMs,
+      body: channel,
+    });
+    return result as StageReply;
+  }
+
+  /** Enough replicas are left, not counting `without`. */
+  #canGoOn(without?: Channel): boolean {
+    const left = this.#stagings.filter(
+      ({ state, channel }) => state !== 'failed' && channel !== without,
+    );
+    return this.#suffices(left);
+  }
+
+  #isEnough(): boolean {
+    return this.#suffices(this.#stagings.filter(({ state }) => state === 'staged'));
+  }
+
+  #suffices(stagings: readonly Staging[]): boolean {
+    const { bodies, strict, place } = this.#options;
+    if (stagings.length < bodies) return false;
+    if (!strict) return true;
+    const devices = new Set(stagings.map(({ replica }) => replica.device));
+    for (const replica of place.primaries) if (!replica.holdsBody) devices.add(replica.device);
+    return place.quorum.isWrite(devices);
+  }
+}

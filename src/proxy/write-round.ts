@@ -1,0 +1,302 @@
+/**
+ * One round of a write: sent to all primaries at once, answered as soon as the mode's promise holds.
+ *
+ *   strict     W primaries acknowledge (complete, stored), and W container replicas hold the row
+ *   available  the same if it can be had; else W devices including handoffs, rows queued
+ *   local      two devices of this site
+ *
+ * A primary that can't be reached gets a stand-in: the next handoff holds an extra copy, which never
+ * counts in `strict`. What is still under way when the round is decided goes on by itself.
+ *
+ * `superseded` before any opening round means that the timestamp was too low: when W complete
+ * replicas have told their newest, the round ends and the caller goes above it. After such a round it
+ * counts as an acknowledgement: the newer write began before this one ended.
+ */
+
+import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import type { RowOutcome } from '#container/calls.ts';
+import type { Env, Timer } from '#env/env.ts';
+import type { Previous } from '#object/calls.ts';
+import type { ConsistencyMode } from '#ring/cluster.ts';
+import type { Peers } from './peers.ts';
+import type { Place, Replica } from './placement.ts';
+import { writeQuorum } from './quorum.ts';
+import { failureCode } from './replica-calls.ts';
+import type { RowPlan } from './row-plan.ts';
+
+export interface RoundReply {
+  readonly outcome: string;
+  readonly newest: Timestamp;
+  readonly complete: boolean;
+  readonly listedOn: readonly number[];
+  readonly refused?: RowOutcome | null;
+  readonly previous?: Previous | null;
+}
+
+export interface RoundOptions {
+  readonly env: Env;
+  readonly peers: Peers;
+  readonly place: Place;
+  readonly mode: ConsistencyMode;
+  /** The proxy's own, for `local`. */
+  readonly site: string;
+  /** W replicas have told their newest before, and the timestamp is above it. */
+  readonly afterRound: boolean;
+  /** On how many devices, of any role, the body must be. */
+  readonly bodies: number;
+  readonly rows?: RowPlan;
+  readonly rowHedgeMs: number;
+  /** Whether stand-ins can be made (a body that has already passed by can't be sent again). */
+  readonly standIns: boolean;
+  /** Stand-ins that have the body already. */
+  readonly extra?: readonly Replica[];
+  /** Sends the write to one replica; `turn` counts up. */
+  readonly send: (replica: Replica, turn: number) => Promise<RoundReply>;
+  readonly onEvent?: (event: 'handoff' | 'row-sent') => void;
+}
+
+export type RoundResult =
+  | { readonly kind: 'acknowledged'; readonly ack: Ack; readonly previous: Previous }
+  | { readonly kind: 'superseded'; readonly newest: Timestamp; readonly previous: Previous }
+  | { readonly kind: 'refused'; readonly refused: RowOutcome }
+  | { readonly kind: 'failed'; readonly codes: readonly string[] };
+
+/** Undefined: a full write. */
+export type Ack = 'handoff' | 'unlisted' | 'local' | undefined;
+
+export function runRound(options: RoundOptions): Promise<RoundResult> {
+  return new Promise((resolve) => {
+    new WriteRound(options, resolve).start();
+  });
+}
+
+class WriteRound {
+  readonly #options: RoundOptions;
+  readonly #resolve: (result: RoundResult) => void;
+  #done = false;
+  #pending = 0;
+  #turn = 0;
+  /** Acknowledged and counting. */
+  readonly #counted = new Set<number>();
+  /** Will not count any more. */
+  readonly #lost = new Set<number>();
+  /** Complete replicas that told their newest. */
+  readonly #told = new Set<number>();
+  /** Hold the write, counting or not. */
+  readonly #stored: Replica[] = [];
+  readonly #listed = new Set<number>();
+  readonly #codes: string[] = [];
+  #skipped: Replica[] = [];
+  #handoffs: Replica[] | undefined;
+  #newest: Timestamp = ZERO_TIMESTAMP;
+  #superseded = false;
+  #previous: Previous = { newest: ZERO_TIMESTAMP, live: false };
+  #refused: RowOutcome | undefined;
+  #rows: 'waiting' | 'sending' | 'sent' = 'waiting';
+  #timer: Timer | undefined;
+  #hurry = false;
+
+  constructor(options: RoundOptions, resolve: (result: RoundResult) => void) {
+    this.#options = options;
+    this.#resolve = resolve;
+  }
+
+  start(): void {
+    const { env, place, rowHedgeMs } = this.#options;
+    this.#skipped = this.#skippable();
+    for (const replica of place.primaries) {
+      if (!this.#skipped.includes(replica)) this.#send(replica, true);
+    }
+    for (const _ of this.#skipped) this.#sendStandIn();
+    for (const replica of this.#options.extra ?? []) this.#send(replica, false);
+    if (this.#options.mode === 'local') this.#fillLocal();
+    this.#timer = env.clock.setTimer(rowHedgeMs, () => {
+      this.#hurry = true;
+      this.#decide();
+    });
+  }
+
+  /** Limited primaries are left out as long as the others can make a majority. */
+  #skippable(): Replica[] {
+    const { peers, place, standIns } = this.#options;
+    if (!standIns) return [];
+    const limited = place.primaries.filter((replica) => peers.isLimited(replica.device));
+    if (limited.length === 0) return limited;
+    const lost = new Set(limited.map((replica) => replica.device));
+    return place.quorum.canWrite(lost) ? limited : [];
+  }
+
+  #send(replica: Replica, primary: boolean): void {
+    this.#pending++;
+    this.#options.send(replica, this.#turn++).then(
+      (reply) => this.#answered(replica, primary, reply),
+      (error: unknown) => this.#failed(replica, primary, failureCode(error)),
+    );
+  }
+
+  #answered(replica: Replica, primary: boolean, reply: RoundReply): void {
+    this.#pending--;
+    const { place, afterRound } = this.#options;
+    if (reply.newest > this.#newest) this.#newest = reply.newest;
+    for (const device of reply.listedOn) this.#listed.add(device);
+    if (reply.refused) this.#refused = reply.refused;
+    const stored = reply.outcome === 'stored';
+    const superseded = reply.outcome === 'superseded';
+    if (superseded) this.#superseded = true;
+    if (!stored && !superseded) this.#codes.push(reply.outcome);
+    if (stored) this.#stored.push(replica);
+    if (primary && place.quorum.countsIn(replica.device, reply.complete)) {
+      this.#told.add(replica.device);
+      const { previous } = reply;
+      if (previous && previous.newest >= this.#previous.newest) this.#previous = previous;
+      if (stored || (superseded && afterRound)) this.#counted.add(replica.device);
+      else this.#lost.add(replica.device);
+    } else if (primary) {
+      this.#codes.push('incomplete');
+      this.#lost.add(replica.device);
+    }
+    this.#decide();
+  }
+
+  #failed(replica: Replica, primary: boolean, code: string): void {
+    this.#pending--;
+    this.#codes.push(code);
+    if (primary) {
+      this.#lost.add(replica.device);
+      this.#askSkipped();
+    }
+    this.#sendStandIn();
+    this.#decide();
+  }
+
+  /** Without those that were left out there is no majority any more: they are asked after all. */
+  #askSkipped(): void {
+    const lost = new Set([...this.#lost, ...this.#skipped.map((replica) => replica.device)]);
+    if (this.#done || this.#options.place.quorum.canWrite(lost)) return;
+    for (const replica of this.#skipped.splice(0)) this.#send(replica, true);
+  }
+
+  #sendStandIn(): void {
+    const { place, standIns } = this.#options;
+    if (!standIns) return;
+    this.#handoffs ??= place.handoffs(place.primaries.length);
+    const next = this.#handoffs.shift();
+    if (next === undefined) return;
+    this.#options.onEvent?.('handoff');
+    this.#send(next, false);
+  }
+
+  /** `local` wants two devices of this site, whoever the primaries are. */
+  #fillLocal(): void {
+    const { place, site } = this.#options;
+    const near = place.primaries.filter((replica) => replica.site === site).length;
+    this.#handoffs ??= place.handoffs(Number.POSITIVE_INFINITY);
+    for (let missing = LOCAL_COPIES - near; missing > 0; missing--) {
+      const index = this.#handoffs.findIndex((replica) => replica.site === site);
+      if (index < 0) return;
+      this.#send(this.#handoffs.splice(index, 1)[0]!, false);
+    }
+  }
+
+  #decide(): void {
+    if (this.#done) return;
+    const { place, mode } = this.#options;
+    const majority = place.quorum.isWrite(this.#counted) && this.#hasBodies();
+    const lost = !place.quorum.canWrite(this.#lost) && !this.#superseded;
+    if (majority && this.#hasRows()) this.#finish(undefined);
+    else if (mode === 'local' && this.#localCopies() >= LOCAL_COPIES) this.#finish('local');
+    else if (this.#mustGoAbove()) this.#supersede();
+    else if (majority) this.#wantRows();
+    else if (this.#pending === 0) this.#exhausted();
+    else if (mode === 'strict' && lost) this.#fail();
+  }
+
+  #hasBodies(): boolean {
+    const { bodies } = this.#options;
+    if (bodies === 0 || this.#superseded) return true;
+    const held = this.#stored.filter((replica) => replica.holdsBody).length;
+    return held >= bodies;
+  }
+
+  #hasRows(): boolean {
+    const { rows } = this.#options;
+    return rows === undefined || rows.quorum.isWrite(this.#listed);
+  }
+
+  #localCopies(): number {
+    const { site } = this.#options;
+    return this.#stored.filter((replica) => replica.site === site && replica.holdsBody).length;
+  }
+
+  /** W have told their newest, and with this timestamp no majority can be had (or not soon). */
+  #mustGoAbove(): boolean {
+    const { place, afterRound } = this.#options;
+    if (afterRound || !this.#superseded || !place.quorum.isWrite(this.#told)) return false;
+    return this.#hurry || this.#pending === 0 || !place.quorum.canWrite(this.#lost);
+  }
+
+  #supersede(): void {
+    this.#end({ kind: 'superseded', newest: this.#newest, previous: this.#previous });
+  }
+
+  /** The object is safe; its row is not on a majority yet. */
+  #wantRows(): void {
+    if (this.#rows === 'sent') this.#withoutRows();
+    if (this.#rows !== 'waiting' || (this.#pending > 0 && !this.#hurry)) return;
+    this.#rows = 'sending';
+    void this.#sendRows(this.#options.rows!).then(() => {
+      this.#rows = 'sent';
+      this.#decide();
+    });
+  }
+
+  async #sendRows(rows: RowPlan): Promise<void> {
+    const missing = rows.targets.filter((target) => !this.#listed.has(target.device));
+    await Promise.all(
+      missing.map(async (target) => {
+        try {
+          this.#options.onEvent?.('row-sent');
+          const { outcome, complete } = await rows.deliver(target);
+          if (outcome !== 'stored' && outcome !== 'superseded') this.#refused = outcome;
+          else if (rows.quorum.countsIn(target.device, complete)) this.#listed.add(target.device);
+          this.#decide();
+        } catch (error) {
+          this.#codes.push(`row-${failureCode(error)}`);
+        }
+      }),
+    );
+  }
+
+  #withoutRows(): void {
+    const refused = this.#refused;
+    if (refused !== undefined) this.#end({ kind: 'refused', refused });
+    else if (this.#options.mode !== 'strict') this.#finish('unlisted');
+    else if (this.#pending === 0) this.#fail();
+  }
+
+  /** All have answered, and there is no majority. */
+  #exhausted(): void {
+    const { place, mode } = this.#options;
+    const wanted = writeQuorum(place.quorum.sets.at(-1)!.length);
+    const held = this.#stored.filter((replica) => replica.holdsBody || this.#options.bodies === 0);
+    if (mode !== 'strict' && held.length >= wanted) this.#finish('handoff');
+    else this.#fail();
+  }
+
+  #fail(): void {
+    this.#end({ kind: 'failed', codes: this.#codes });
+  }
+
+  #finish(ack: Ack): void {
+    this.#end({ kind: 'acknowledged', ack, previous: this.#previous });
+  }
+
+  #end(result: RoundResult): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#timer?.cancel();
+    this.#resolve(result);
+  }
+}
+
+const LOCAL_COPIES = 2;
