@@ -67,13 +67,18 @@ export class HybridClock {
 
   observeMicros(micros: number): void {
     if (micros <= this.#last) return;
+    this.checkMicros(micros);
+    this.#advance(micros);
+  }
+
+  /** The check of `observeMicros` alone: nothing is adopted. @throws OperatingError `clock-drift` */
+  checkMicros(micros: number): void {
     const ahead = micros - this.#options.wallMicros();
     if (ahead > this.#driftLimit) {
       throw new OperatingError('clock-drift', 'a timestamp is too far ahead of this clock', {
         aheadMicros: ahead,
       });
     }
-    this.#advance(micros);
   }
 
   #advance(micros: number): void {

@@ -76,6 +76,8 @@ export class Connection implements FrameSink {
   #session: Session | undefined;
   #saidGoodbye = false;
   #heardGoodbye = false;
+  /** The peer has ended it with an error. */
+  #wasTold = false;
   #bytesIn = 0;
   #framesIn = 0;
 
@@ -160,7 +162,8 @@ export class Connection implements FrameSink {
   /** Ends it now; the peer is told why. */
   close(error: ProtocolError): void {
     if (this.#state === 'closed') return;
-    if (!this.#saidGoodbye) this.#sayGoodbye(error.code, error.message);
+    const isNews = !this.#saidGoodbye || !isPeaceful(error.code);
+    if (isNews && !this.#wasTold) this.#sayGoodbye(error.code, error.message);
     this.#outbox.flush();
     this.#finish(error);
     this.#socket.end();
@@ -173,7 +176,7 @@ export class Connection implements FrameSink {
     const state = this.#state === 'leaving' ? 'open' : this.#state;
     this.#frameLimits.check(header, state);
     this.#framesIn++;
-    if (state === 'open') this.#observe(header.clockMicros);
+    this.#checkClock(header.clockMicros, state === 'open');
     if (header.type === FRAME.call && this.#heardGoodbye) {
       throw new ProtocolError('unexpected-frame', 'a CALL after the GOODBYE');
     }
@@ -185,7 +188,7 @@ export class Connection implements FrameSink {
         this.#onHello(bytes.subarray(start, end));
         break;
       case FRAME.proof:
-        this.#onProof(bytes.subarray(start, end), header.clockMicros);
+        this.#onProof(bytes.subarray(start, end));
         break;
       case FRAME.goodbye:
         this.#onGoodbye(bytes.subarray(start, end));
@@ -235,9 +238,8 @@ export class Connection implements FrameSink {
     if (this.role === 'accepts') this.#sendProof();
   }
 
-  #onProof(payload: Buffer, clockMicros: number): void {
+  #onProof(payload: Buffer): void {
     this.#handshake.acceptProof(payload);
-    this.#observe(clockMicros);
     if (this.role === 'dials') this.#sendProof();
     this.#timer?.cancel();
     this.#state = 'open';
@@ -261,7 +263,7 @@ export class Connection implements FrameSink {
     const { code, message } = decodeGoodbye(payload);
     this.#heardGoodbye = true;
     if (!isPeaceful(code) || this.#session === undefined) {
-      this.#saidGoodbye = true;
+      this.#wasTold = true;
       const known = isProtocolCode(code) ? code : 'unexpected-frame';
       this.close(new ProtocolError(known, `the peer says: ${message}`, { told: code }));
       return;
@@ -301,10 +303,12 @@ export class Connection implements FrameSink {
     this.#owner.closed(this, error);
   }
 
-  /** @throws ProtocolError `clock-drift` */
-  #observe(micros: number): void {
+  /** Only a member's clock is adopted. @throws ProtocolError `clock-drift` */
+  #checkClock(micros: number, isMember: boolean): void {
+    const { clock } = this.#context;
     try {
-      this.#context.clock.observeMicros(micros);
+      if (isMember) clock.observeMicros(micros);
+      else clock.checkMicros(micros);
     } catch (error) {
       if (codeOf(error) !== 'clock-drift') throw error;
       const aheadMs = Math.round((micros - this.#context.env.clock.wallMicros()) / 1000);
