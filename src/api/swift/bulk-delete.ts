@@ -100,7 +100,7 @@ export async function reportDeletions(
   } finally {
     timer.cancel();
   }
-  response.end(reportBody(format, 'delete', factsOf(tally, failure), tally.problems));
+  response.end(Buffer.from(reportBody(format, 'delete', factsOf(tally, failure), tally.problems)));
 }
 
 function factsOf(

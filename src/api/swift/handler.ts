@@ -97,8 +97,8 @@ async function serve(request: SwiftRequest): Promise<void> {
   const target = request.locate();
   const resource = resourceOf(target);
   checkAccount(request);
-  if (request.header('origin') !== undefined) await addCorsHeaders(request);
   if (request.method === 'OPTIONS') return await options(request, resource);
+  if (request.header('origin') !== undefined) await addCorsHeaders(request);
   const route = findRoute(request.method, resource, request.query.has('bulk-delete'));
   if (route === undefined) {
     throw methodNotAllowed(resource, request.service.accountManagement);

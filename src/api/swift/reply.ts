@@ -26,22 +26,20 @@ export function reply(
   headers: string[],
   body: Uint8Array | string = '',
 ): void {
-  const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
-  headers.push('Content-Length', String(length));
+  // Always bytes: Node writes a string body together with the headers in the body's encoding, and
+  // UTF-8 in the headers would be encoded twice.
+  const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+  headers.push('Content-Length', String(bytes.length));
   writeHead(request, status, headers);
-  finish(request, length === 0 ? undefined : body, length);
+  finish(request, bytes.length === 0 ? undefined : bytes);
 }
 
 /** Ends the answer; `body` is left out of HEAD's. */
-export function finish(
-  request: SwiftRequest,
-  body: Uint8Array | string | undefined,
-  length: number,
-): void {
+export function finish(request: SwiftRequest, body: Uint8Array | undefined): void {
   if (body === undefined || request.method === 'HEAD') {
     request.response.end();
   } else {
-    request.bytesSent += length;
+    request.bytesSent += body.length;
     request.response.end(body);
   }
 }

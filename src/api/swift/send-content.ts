@@ -55,7 +55,7 @@ async function sendWhole(request: SwiftRequest, content: Content): Promise<void>
   }
   headers.push('Content-Length', String(face.length));
   writeHead(request, 200, headers);
-  finish(request, inline, face.length);
+  finish(request, inline);
 }
 
 export async function sendSpan(
@@ -72,7 +72,7 @@ export async function sendSpan(
   if (inline !== undefined) {
     headers.push('Content-Length', String(length));
     writeHead(request, 206, headers);
-    return finish(request, inline.subarray(span.start, span.end), length);
+    return finish(request, inline.subarray(span.start, span.end));
   }
   await stream(request, 206, headers, content.read(span.start, span.end), length);
 }

@@ -152,7 +152,8 @@ function askServer(port: number, method: string, target: string, ask: Ask): Prom
         resolve({ status: statusCode, headers, rawHeaders, body, text: body.toString('utf8') });
       });
     });
-    outgoing.end(ask.body);
+    // As bytes: a string would carry the headers along into its own encoding.
+    outgoing.end(ask.body === undefined ? undefined : Buffer.from(ask.body));
   });
 }
 
