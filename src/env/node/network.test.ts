@@ -1,0 +1,158 @@
+import { generateKeyPairSync } from 'node:crypto';
+import forge from 'node-forge';
+import { describe, expect, it } from 'vitest';
+import { codeOf } from '#base/errors.ts';
+import type { Socket, TlsOptions } from '../env.ts';
+import { createNodeEnv } from './node-env.ts';
+
+const env = createNodeEnv({ logLevel: 'silent' });
+const { network, clock } = env;
+const LOCAL = { host: '127.0.0.1', port: 0 };
+
+async function codeOfRejection(promise: Promise<unknown>): Promise<string> {
+  return promise.then(() => 'resolved', codeOf);
+}
+
+function closed(socket: Socket): Promise<Error | undefined> {
+  return new Promise((resolve) => {
+    socket.onClose = resolve;
+  });
+}
+
+interface Identity {
+  readonly keyPem: string;
+  readonly key: forge.pki.rsa.PrivateKey;
+  readonly certificate: forge.pki.Certificate;
+}
+
+/** A certificate of `name`, signed by `issuer` or by itself. */
+function certify(name: string, issuer?: Identity): Identity {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const keyPem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  const key = forge.pki.privateKeyFromPem(keyPem);
+  const certificate = forge.pki.createCertificate();
+  certificate.publicKey = forge.pki.setRsaPublicKey(key.n, key.e);
+  certificate.serialNumber = name.length.toString(16).padStart(2, '0');
+  certificate.validity.notAfter.setFullYear(certificate.validity.notBefore.getFullYear() + 1);
+  const subject = [{ name: 'commonName', value: name }];
+  certificate.setSubject(subject);
+  certificate.setIssuer(issuer ? issuer.certificate.subject.attributes : subject);
+  certificate.setExtensions([
+    { name: 'basicConstraints', cA: issuer === undefined },
+    { name: 'subjectAltName', altNames: [{ type: 2, value: name }] },
+  ]);
+  certificate.sign(issuer?.key ?? key, forge.md.sha256.create());
+  return { keyPem, key, certificate };
+}
+
+function tlsOf(identity: Identity, authority: Identity, serverName?: string): TlsOptions {
+  return {
+    key: identity.keyPem,
+    certificate: forge.pki.certificateToPem(identity.certificate),
+    authority: forge.pki.certificateToPem(authority.certificate),
+    ...(serverName && { serverName }),
+  };
+}
+
+describe('network of node', () => {
+  it('mutual TLS: each side learns the other by name; strangers do not get in', async () => {
+    const [ours, theirs] = [certify('authority of ours'), certify('theirs')];
+    const [server, client, stranger] = [
+      certify('server', ours),
+      certify('the client', ours),
+      certify('stranger', theirs),
+    ];
+    const accepted: Socket[] = [];
+    const listener = await network.listen(LOCAL, (socket) => accepted.push(socket), {
+      tls: tlsOf(server, ours),
+    });
+    const socket = await network.connect(listener.address, { tls: tlsOf(client, ours, 'server') });
+    const got = new Promise((resolve) => {
+      socket.onData = resolve;
+    });
+    while (accepted.length === 0) await clock.sleep(1);
+    accepted[0]!.write(Buffer.from('over TLS'));
+    expect(String(await got)).toBe('over TLS');
+    expect([socket.peerName, accepted[0]!.peerName]).toEqual(['server', 'the client']);
+
+    const wrongName = network.connect(listener.address, { tls: tlsOf(client, ours, 'another') });
+    expect(await codeOfRejection(wrongName)).toBe('ERR_TLS_CERT_ALTNAME_INVALID');
+    const wrongAuthority = network.connect(listener.address, {
+      tls: tlsOf(client, theirs, 'server'),
+    });
+    expect(await codeOfRejection(wrongAuthority)).not.toBe('resolved');
+    // TLS 1.3 tells a client that it was refused only after its own handshake.
+    const refused = network.connect(listener.address, { tls: tlsOf(stranger, ours, 'server') });
+    const late = await refused.catch(() => undefined);
+    if (late !== undefined) {
+      late.onData = () => undefined;
+      await closed(late);
+    }
+    const plain = await network.connect(listener.address);
+    plain.onData = () => undefined;
+    plain.write(Buffer.from('GET / HTTP/1.1\r\n\r\n'));
+    await closed(plain);
+    expect(accepted.length).toBe(1);
+    socket.destroy();
+    await listener.close();
+  });
+
+  it('a cut address breaks its connections and refuses new ones until it heals', async () => {
+    const listener = await network.listen(LOCAL, (socket) => {
+      socket.onData = () => undefined;
+    });
+    for (const delayMs of [0, 5]) {
+      const socket = await network.connect(listener.address, { delayMs });
+      const broken = closed(socket);
+      network.cut(listener.address, true);
+      expect(codeOf(await broken)).toBe('ECONNRESET');
+      expect(await codeOfRejection(network.connect(listener.address))).toBe('EHOSTUNREACH');
+      network.cut(listener.address, false);
+    }
+    const again = await network.connect(listener.address);
+    again.destroy();
+    await listener.close();
+  });
+
+  it('a peer that does not answer times out', async () => {
+    // A listener that accepts TCP and never speaks TLS.
+    const listener = await network.listen(LOCAL, (socket) => {
+      socket.onData = () => undefined;
+    });
+    const authority = certify('authority');
+    const tls = tlsOf(authority, authority);
+    const start = clock.monotonicMs();
+    const silent = network.connect(listener.address, { tls, timeoutMs: 50 });
+    expect(await codeOfRejection(silent)).toBe('ETIMEDOUT');
+    expect(clock.monotonicMs() - start).toBeLessThan(2000);
+    await listener.close();
+  });
+
+  it('a long link keeps its bandwidth: a delay of 20 ms moves 32 MB in well under a second', async () => {
+    let got = 0;
+    const done = Promise.withResolvers<void>();
+    const total = 32 * 1024 * 1024;
+    const listener = await network.listen(LOCAL, (socket) => {
+      socket.onData = (bytes) => {
+        got += bytes.length;
+        if (got === total) done.resolve();
+      };
+    });
+    const socket = await network.connect(listener.address, { delayMs: 20 });
+    const chunk = Buffer.alloc(64 * 1024);
+    let sent = 0;
+    const pump = (): void => {
+      while (sent < total) {
+        sent += chunk.length;
+        if (!socket.write(chunk)) return;
+      }
+    };
+    socket.onDrain = pump;
+    const start = clock.monotonicMs();
+    pump();
+    await done.promise;
+    expect(clock.monotonicMs() - start).toBeLessThan(5000);
+    socket.destroy();
+    await listener.close();
+  });
+});
