@@ -1,0 +1,94 @@
+/** `anello user create|list|delete|password`. */
+import type { Command } from 'commander';
+import { z } from 'zod';
+import {
+  addIdentityOptions,
+  fieldOf,
+  IdentityClient,
+  type IdentityOptions,
+  listOf,
+  namedSchema,
+} from '../identity/client.ts';
+import { printJson, printTable } from '../identity/output.ts';
+
+const userSchema = z.object({ id: z.string(), name: z.string(), enabled: z.boolean() });
+
+interface CreateOptions extends IdentityOptions {
+  readonly password: string;
+  readonly project?: string;
+  readonly role: readonly string[];
+}
+
+export function register(program: Command): void {
+  const user = program.command('user').description('users and their passwords');
+
+  addIdentityOptions(user.command('create <name>'))
+    .description('make a user, with a role in a project')
+    .requiredOption('--password <password>', 'their password')
+    .option('--project <name>', 'their project')
+    .option('--role <name...>', 'what they are there: admin, swiftoperator, member, reader', [
+      'member',
+    ])
+    .addHelpText(
+      'after',
+      '\nExample:\n  anello user create anna --password s3cret --project photos --role swiftoperator',
+    )
+    .action(async (name: string, options: CreateOptions) => {
+      const created = await create(new IdentityClient(options), name, options);
+      if (options.json) printJson(created);
+      else
+        console.log(
+          `user ${name} (${created.id})${created.login ? `, logs in as ${created.login}` : ''}`,
+        );
+    });
+
+  addIdentityOptions(user.command('list'))
+    .description('all users')
+    .action(async (options: IdentityOptions) => {
+      const answer = await new IdentityClient(options).call('GET', '/users');
+      const users = listOf(answer, 'users', userSchema);
+      if (options.json) printJson(users);
+      else
+        printTable(
+          ['NAME', 'ID', 'ENABLED'],
+          users.map((u) => [u.name, u.id, String(u.enabled)]),
+        );
+    });
+
+  addIdentityOptions(user.command('password <name>'))
+    .description("set a user's password; their tokens end")
+    .requiredOption('--password <password>', 'the new one')
+    .action(async (name: string, options: IdentityOptions & { password: string }) => {
+      const client = new IdentityClient(options);
+      const { id } = await client.find('user', name);
+      await client.call('PATCH', `/users/${id}`, { user: { password: options.password } });
+      if (options.json) printJson({ id, name, changed: true });
+      else console.log(`password of ${name} changed`);
+    });
+
+  addIdentityOptions(user.command('delete <name>'))
+    .description('remove a user, with their keys; their tokens end')
+    .action(async (name: string, options: IdentityOptions) => {
+      const client = new IdentityClient(options);
+      const { id } = await client.find('user', name);
+      await client.call('DELETE', `/users/${id}`);
+      if (options.json) printJson({ id, name, deleted: true });
+      else console.log(`user ${name} deleted`);
+    });
+}
+
+/** Project and roles are looked up first: a wrong name must not leave half a user behind. */
+async function create(client: IdentityClient, name: string, options: CreateOptions) {
+  const { password } = options;
+  const project =
+    options.project === undefined ? undefined : await client.find('project', options.project);
+  const roles =
+    project && (await Promise.all(options.role.map((role) => client.find('role', role))));
+  const wanted = { name, password, ...(project && { default_project_id: project.id }) };
+  const answer = await client.call('POST', '/users', { user: wanted });
+  const { id } = fieldOf(answer, 'user', namedSchema);
+  for (const role of roles ?? []) {
+    await client.call('PUT', `/projects/${project!.id}/users/${id}/roles/${role.id}`);
+  }
+  return { id, name, ...(project && { project: project.name, login: `${project.name}:${name}` }) };
+}
