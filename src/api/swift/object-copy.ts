@@ -8,7 +8,7 @@ import type { ObjectName } from '#base/names.ts';
 import type { PutRequest, PutResult } from '#proxy/contract.ts';
 import { manifestKind } from '#proxy/manifest.ts';
 import { authorizeOther } from './access.ts';
-import { unquote } from './conditions.ts';
+import { checkConditions, unquote } from './conditions.ts';
 import { type Content, largeContent, ownContent } from './content.ts';
 import { givenContentType } from './content-type.ts';
 import { refuse } from './errors.ts';
@@ -27,7 +27,7 @@ import { parseRange } from './ranges.ts';
 import { replyNotFound } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
 import { EMPTY_BODY } from './request-body.ts';
-import { answeredByCondition, bytesOf, sendUnsatisfiable } from './send-content.ts';
+import { bytesOf, sendUnsatisfiable, validatorsOf } from './send-content.ts';
 import { parseObjectPath } from './target.ts';
 import { percentDecode, percentEncodePath, titleCase } from './utf8.ts';
 
@@ -75,7 +75,10 @@ async function copy(request: SwiftRequest, from: ObjectName, to: ObjectName): Pr
   const asManifest = kind !== undefined && request.query.get('multipart-manifest') === 'get';
   const large = kind !== undefined && !asManifest;
   const content = large ? await largeContent(request, from, reader) : ownContent(reader);
-  if (answeredByCondition(request, content.face)) return;
+  // If-None-Match is about the destination, and nothing is sent that could be `not modified`.
+  if (checkConditions(request, validatorsOf(content.face)) === 'failed') {
+    throw refuse('precondition-failed');
+  }
   const length = asManifest ? reader.length : content.face.length;
   const span = copiedSpan(request, length);
   if (span === undefined) return sendUnsatisfiable(request, content.face);
