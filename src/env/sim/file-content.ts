@@ -178,7 +178,7 @@ export class FileContent {
   #reserve(length: number): void {
     if (length <= this.#bytes.length) return;
     const grown = Buffer.alloc(Math.max(length, this.#bytes.length * 2, PAGE_BYTES));
-    grown.set(this.#bytes.subarray(0, this.#length));
+    grown.set(this.#bytes);
     this.#bytes = grown;
   }
 }
@@ -186,7 +186,7 @@ export class FileContent {
 /** Three ways in which a power failure leaves unsynced sectors: none, those first in the file, some. */
 function chooseSectors(pages: number[], random: Prng): (page: number, sector: number) => boolean {
   const way = random.integer(3);
-  if (way === 0) return () => false;
+  if (way === 0 || pages.length === 0) return () => false;
   if (way === 1) {
     const cutPage = pages[random.integer(pages.length)]!;
     const cutSector = random.integer(PAGE_BYTES / SECTOR_BYTES) * SECTOR_BYTES;
