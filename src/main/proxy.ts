@@ -29,11 +29,10 @@ export async function startProxy(foundation: Foundation, state: State, identityA
   return {
     listener,
     trace: (txn) => proxy.tracer.find(txn),
-    status: () => proxy.status(),
+    status: () => proxy.peers(),
     close: async (graceMs) => {
       await listener.close(graceMs);
       await authenticator.close();
-      await proxy.close();
     },
   };
 }

@@ -97,8 +97,8 @@ async function tryOpen({ env, config, clock, cluster }: Foundation, slot: Slot):
     clusterId: config.clusterId,
     deviceId: slot.id,
     clock,
-    openRows: async (folder, incarnation) => {
-      rows = await RowStore.open({ env, path: path.join(folder, 'rows.db'), incarnation, key: config.clusterId });
+    openRows: (folder, incarnation) => {
+      rows = RowStore.open(env, { file: path.join(folder, 'rows.db'), incarnation, digestKey: config.clusterId });
       return rows;
     },
     onStatus: (status, reason) => env.log.warn('device.status', { device: slot.id, status, reason }),

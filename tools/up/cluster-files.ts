@@ -15,7 +15,7 @@ import path from 'node:path';
 import { encodeBundle } from '#authority/bundle.ts';
 import { publishBundle, publishedVersion, readBundle } from '#authority/publisher.ts';
 import { OperatingError } from '#base/errors.ts';
-import { formatDevice } from '#device/identity.ts';
+import { formatDevice } from '#device/open.ts';
 import type { Env } from '#env/env.ts';
 import { bootstrap, DEMO_ACCOUNTS, type ReadyAccount } from '#identity/bootstrap.ts';
 import { createIdentity } from '#identity/identity.ts';

@@ -26,6 +26,8 @@ export class NodeProcess {
   readonly #options: NodeProcessOptions;
   #child: ChildProcess | undefined;
   #stopping = false;
+  /** Served once: from then on it is started again when it ends; before, its end is a failed start. */
+  #served = false;
   #failures = 0;
   #startedAt = 0;
   #ready: Promise<void> | undefined;
@@ -53,7 +55,7 @@ export class NodeProcess {
     this.#startedAt = performance.now();
     this.#exited = new Promise((resolve) => child.once('exit', () => resolve()));
     this.#ready = waitForReady(child);
-    this.#ready.catch(() => undefined);
+    this.#ready.then(() => (this.#served = true)).catch(() => undefined);
     child.once('exit', (code, signal) => this.#onExit(code, signal));
     this.#options.onChange();
     return this.#ready;
@@ -72,7 +74,7 @@ export class NodeProcess {
   #onExit(code: number | null, signal: NodeJS.Signals | null): void {
     this.#child = undefined;
     this.#options.onChange();
-    if (this.#stopping) return;
+    if (this.#stopping || !this.#served) return;
     const lived = performance.now() - this.#startedAt;
     this.#failures = lived > STABLE_MS ? 0 : Math.min(this.#failures + 1, BACKOFF_MS.length - 1);
     const waitMs = BACKOFF_MS[lived > STABLE_MS ? 0 : this.#failures - 1] ?? 0;

@@ -1,0 +1,152 @@
+/** `anello up` from outside: what it refuses, what it writes, how it stops. */
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CLI, Cluster, freeBase } from './cluster.ts';
+
+const run = promisify(execFile);
+const scratch = mkdtempSync(path.join(tmpdir(), 'anello-up-'));
+
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+async function anello(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  try {
+    const { stdout, stderr } = await run(process.execPath, [CLI, ...args], { timeout: 20_000 });
+    return { code: 0, stdout, stderr };
+  } catch (error) {
+    const failed = error as { code: number; stdout: string; stderr: string };
+    return { code: failed.code, stdout: failed.stdout, stderr: failed.stderr };
+  }
+}
+
+function lines(text: string): string[] {
+  return text.split('\n').filter((line) => line.trim() !== '');
+}
+
+describe('what anello up refuses', () => {
+  it('names a taken port in one line and leaves nothing half-started', async () => {
+    const base = await freeBase();
+    const other = createServer().listen(base + 11, '127.0.0.1');
+    const folder = path.join(scratch, 'taken');
+    const result = await anello('up', '--data', folder, '--port', String(base));
+    other.close();
+    expect(result.code).toBe(1);
+    expect(lines(result.stderr)).toEqual([`anello: port ${base + 11} is taken: choose another --port`]);
+    expect(existsSync(path.join(folder, 'nodes'))).toBe(false);
+    expect(existsSync(path.join(folder, 'up.lock'))).toBe(false);
+  });
+
+  it('names an unwritable folder', async () => {
+    const file = path.join(scratch, 'a-file');
+    writeFileSync(file, '');
+    const result = await anello('up', '--data', path.join(file, 'below'));
+    expect(result.code).toBe(1);
+    expect(lines(result.stderr)).toHaveLength(1);
+    expect(result.stderr).toMatch(/cannot write to .*ENOTDIR/);
+  });
+
+  it.each([
+    [['--port', '80'], /--port 80: a whole number from 1024/],
+    [['--port', '5990'], /6000-6063 belong to X11/],
+    [['--rtt', 'far'], /--rtt far: a time such as 20ms/],
+    [['--workers', '-1'], /--workers -1/],
+    [['--sites', '/nowhere.yaml'], /cannot read \/nowhere\.yaml/],
+  ])('exits with 2 for %j', async (options, message) => {
+    const result = await anello('up', '--data', path.join(scratch, 'wrong'), ...options);
+    expect(result.stderr).toMatch(message);
+    expect(result.code).toBe(2);
+  });
+
+  it('exits with 2 for an unknown option or verb', async () => {
+    expect((await anello('up', '--unknown')).code).toBe(2);
+    expect((await anello('nonsense')).code).toBe(2);
+  });
+});
+
+describe('a running cluster', () => {
+  let cluster: Cluster;
+
+  beforeAll(async () => {
+    cluster = await Cluster.start();
+  }, 60_000);
+  afterAll(() => cluster?.stopAndRemove());
+
+  it('keeps secrets to its owner and describes every process', async () => {
+    expect(statSync(path.join(cluster.folder, 'access.json')).mode & 0o777).toBe(0o600);
+    const { access, nodes } = cluster;
+    expect(access.swift.storageUrls).toHaveLength(3);
+    expect(access.second.swift.user).not.toBe(access.swift.user);
+    expect(nodes.map((node) => node.name)).toEqual(['lngs-1', 'bari-1', 'padova-1', 'padova-2']);
+    for (const node of nodes) {
+      expect(() => process.kill(node.pid, 0)).not.toThrow();
+      expect(node.devices.every((folder) => existsSync(path.join(folder, 'device.json')))).toBe(true);
+      expect(node.devices).toHaveLength(2);
+    }
+  });
+
+  it('listens only inside its fifty ports', () => {
+    const { basePort } = cluster;
+    for (const node of cluster.nodes) {
+      const text = readFileSync(`/proc/${node.pid}/net/tcp`, 'utf8');
+      const inodes = socketsOf(node.pid);
+      const ports = text.split('\n').slice(1).map((line) => line.trim().split(/\s+/)).filter((fields) => fields[3] === '0A' && inodes.has(fields[9] ?? ''));
+      expect(ports.length).toBeGreaterThan(0);
+      for (const fields of ports) {
+        const port = Number.parseInt(fields[1]!.split(':')[1]!, 16);
+        expect(port).toBeGreaterThanOrEqual(basePort);
+        expect(port).toBeLessThan(basePort + 50);
+      }
+    }
+  });
+
+  it('refuses a second supervisor on the same folder', async () => {
+    const result = await anello('up', '--data', cluster.folder, '--port', String(await freeBase()));
+    expect(result.code).toBe(1);
+    expect(result.stderr).toMatch(/already runs on this data folder/);
+  });
+
+  it('tells its status, and the path of one request', async () => {
+    const status = await anello('status', '--data', cluster.folder, '--json');
+    const found = JSON.parse(status.stdout);
+    expect(found.nodes).toHaveLength(4);
+    expect(found.nodes.every((node: { status?: unknown }) => node.status !== undefined)).toBe(true);
+    const { token, url } = await cluster.login();
+    const response = await fetch(`${url}/traced`, { method: 'PUT', headers: { 'x-auth-token': token } });
+    expect(response.status).toBe(201);
+    const trace = await anello('trace', response.headers.get('x-trans-id')!, '--data', cluster.folder, '--json');
+    expect(trace.code).toBe(0);
+    expect(JSON.parse(trace.stdout)[0].steps.length).toBeGreaterThan(0);
+  });
+
+  it('survives a stop and a start on other ports, with passwords and objects kept', async () => {
+    const { token, url } = await cluster.login();
+    const put = await fetch(`${url}/kept`, { method: 'PUT', headers: { 'x-auth-token': token } });
+    expect(put.status).toBe(201);
+    const object = await fetch(`${url}/kept/object`, { method: 'PUT', headers: { 'x-auth-token': token }, body: 'kept' });
+    expect(object.status).toBe(201);
+    const before = cluster.access;
+    expect(await cluster.stop()).toBe(0);
+    cluster = await Cluster.start([], cluster.folder);
+    expect(cluster.access.swift.key).toBe(before.swift.key);
+    const again = await cluster.login();
+    const read = await fetch(`${again.url}/kept/object`, { headers: { 'x-auth-token': again.token } });
+    expect(await read.text()).toBe('kept');
+  }, 60_000);
+});
+
+function socketsOf(pid: number): Set<string> {
+  const found = new Set<string>();
+  for (let fd = 0; fd < 256; fd += 1) {
+    try {
+      const match = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`));
+      if (match !== null) found.add(match[1]!);
+    } catch {
+      // No such descriptor.
+    }
+  }
+  return found;
+}
