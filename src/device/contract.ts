@@ -155,6 +155,8 @@ export interface DigestSummary {
   readonly sum: Buffer;
   readonly live: number;
   readonly total: number;
+  /** Entries that want a body which is not here, or not good. Absent where rows are summed. */
+  readonly bodiless?: number;
 }
 
 /**
@@ -196,7 +198,10 @@ export interface RowSink {
   /** Up to where the rows database has everything; undefined: nothing (it was lost): replay all. */
   applied(): LogPosition | undefined;
   /** One transaction: the rows and the new position. Called in log order, also during replay. */
-  apply(rows: readonly { readonly row: RowRecord; readonly position: LogPosition }[], upTo: LogPosition): void;
+  apply(
+    rows: readonly { readonly row: RowRecord; readonly position: LogPosition }[],
+    upTo: LogPosition,
+  ): void;
   /** For compaction: is this record still (part of) the newest known of its key? */
   isCurrent(row: RowRecord): boolean;
   /** For compaction: makes what was applied durable (a complete checkpoint). */

@@ -1,0 +1,297 @@
+/**
+ * Compaction: rewrites segments of which little is needed, a bounded step at a time.
+ *
+ * A record that is still needed is appended again, as the current state with the body that it holds;
+ * whether it is needed is decided when its group is formed, so a write that comes meanwhile is never
+ * undone. A segment is given to the reaper only when the index refers to nothing in it.
+ *
+ * Never dropped: rows that the row store calls current, promises in force, the partition state, forget
+ * records and tombstones whose earlier records may still be in the log, seals.
+ */
+import { decodeState } from '#base/entry-codec.ts';
+import type { Env } from '#env/env.ts';
+import type { Operation } from './committer.ts';
+import type { CompletenessMap } from './completeness.ts';
+import type { RowRecord, RowSink } from './contract.ts';
+import type { EntryStore } from './entry-store.ts';
+import { type LogOwner, type RecordHeader, recordLength, SEGMENT_HEADER_BYTES } from './format.ts';
+import type { DeviceLimits } from './limits.ts';
+import { type ScannedRecord, scanSegment } from './log-scan.ts';
+import type { LogWriter } from './log-writer.ts';
+import type { OperationHost } from './operations.ts';
+import type { Reaper } from './reaper.ts';
+import { decodePartitionExtra, decodePromiseExtra, decodeRowExtra } from './record-extra.ts';
+import {
+  CopyOperation,
+  DropOperation,
+  ForgetAgainOperation,
+  keyOf,
+  RelocateOperation,
+  SalvageOperation,
+} from './relocate.ts';
+import type { SegmentFiles } from './segment-files.ts';
+import { samePlace } from './segment-statistics.ts';
+import type { StoredEntry } from './stored-entry.ts';
+
+export interface CompactorParts {
+  readonly env: Env;
+  readonly files: SegmentFiles;
+  readonly store: EntryStore;
+  readonly sink: RowSink;
+  readonly writer: LogWriter;
+  readonly reaper: Reaper;
+  readonly completeness: CompletenessMap;
+  readonly limits: DeviceLimits;
+  readonly owner: LogOwner;
+  readonly host: OperationHost;
+  append<Result>(operation: Operation & { readonly answer: Promise<Result> }): Promise<Result>;
+  flush(): void;
+  damaged(entry: StoredEntry, what: string, cause: unknown): Error;
+}
+
+interface Job {
+  readonly segment: number;
+  at: number;
+  partitionsDone: boolean;
+  /** Something in the segment must stay where it is. */
+  blocked: boolean;
+}
+
+export class Compactor {
+  readonly #parts: CompactorParts;
+  readonly reclaimBefore = new Map<number, number>();
+  #job: Job | undefined;
+  /** Segments that are finished (the reaper has them) or must stay, by the log's end when that was found. */
+  readonly #finished = new Set<number>();
+  readonly #postponed = new Map<number, number>();
+
+  constructor(parts: CompactorParts) {
+    this.#parts = parts;
+  }
+
+  /** One bounded step; false: nothing to do. */
+  async step(): Promise<boolean> {
+    this.#parts.flush();
+    this.#job ??= await this.#choose();
+    const job = this.#job;
+    if (job === undefined) return false;
+    try {
+      await this.#advance(job);
+    } catch (error) {
+      this.#job = undefined;
+      this.#postponed.set(job.segment, this.#parts.writer.segment);
+      throw error;
+    }
+    return true;
+  }
+
+  async #choose(): Promise<Job | undefined> {
+    const { files, store, limits, writer } = this.#parts;
+    let best: { segment: number; share: number } | undefined;
+    for (const segment of files.numbers()) {
+      if (segment >= writer.segment || this.#finished.has(segment)) continue;
+      if ((this.#postponed.get(segment) ?? -1) >= writer.segment) continue;
+      const { live, rows } = store.statistics.get(segment);
+      const size = Math.max(1, files.size(segment));
+      if (live / size >= limits.compactBelow) continue;
+      // Row bytes are counted as they were written; how many are current must be asked.
+      const current = rows === 0 ? 0 : await this.#survey(segment);
+      const share = (live + current) / size;
+      if (share >= limits.compactBelow) this.#postponed.set(segment, writer.segment + 1);
+      else if (best === undefined || share < best.share) best = { segment, share };
+      if (rows > 0) break; // a survey reads a segment: that is enough for one step
+    }
+    if (best === undefined) return undefined;
+    this.#parts.env.log.debug('device.compaction', best);
+    return {
+      segment: best.segment,
+      at: SEGMENT_HEADER_BYTES,
+      partitionsDone: false,
+      blocked: false,
+    };
+  }
+
+  /** Bytes of the segment's row records that are current. */
+  async #survey(segment: number): Promise<number> {
+    const { files, owner, store, sink } = this.#parts;
+    const { file, release } = await files.retain(segment);
+    let bytes = 0;
+    try {
+      for await (const batch of scanSegment(file, owner, segment, SEGMENT_HEADER_BYTES)) {
+        for (const { header } of batch.records) {
+          if (header.kind === 'row' && sink.isCurrent(rowOf(header))) bytes += recordLength(header);
+        }
+      }
+    } finally {
+      release();
+    }
+    store.statistics.setRows(segment, bytes);
+    return bytes;
+  }
+
+  async #advance(job: Job): Promise<void> {
+    const { files, owner, limits } = this.#parts;
+    const stop = job.at + limits.compactStepBytes;
+    const { file, release } = await files.retain(job.segment);
+    let ended = true;
+    try {
+      const moves: Promise<unknown>[] = [];
+      for await (const batch of scanSegment(file, owner, job.segment, job.at)) {
+        for (const record of batch.records) moves.push(...this.#move(job, record));
+        job.at = batch.to;
+        ended = batch.to < stop;
+        if (!ended) break;
+      }
+      await Promise.all(moves);
+    } finally {
+      release();
+    }
+    if (ended || job.at >= files.size(job.segment)) await this.#finish(job);
+  }
+
+  #move(job: Job, record: ScannedRecord): Promise<unknown>[] {
+    const { host, append, store } = this.#parts;
+    const { header } = record;
+    switch (header.kind) {
+      case 'data':
+      case 'blob':
+      case 'metadata':
+      case 'tombstone':
+        return this.#moveEntry(record);
+      case 'row':
+        if (!this.#rowNeeded(header)) return [];
+        return [append(new CopyOperation(header, (place) => host.addRow(rowOf(header), place)))];
+      case 'promise': {
+        const promised = store.promisedFor(keyOf(header));
+        const same = promised === decodePromiseExtra(header.extra);
+        return same ? [append(new CopyOperation(header))] : [];
+      }
+      case 'forget':
+        if (!this.#parts.files.hasAny(header.since, job.segment)) return [];
+        return [
+          append(new ForgetAgainOperation(host, header)).then((done) => {
+            job.blocked ||= !done;
+          }),
+        ];
+      case 'partition':
+        return this.#movePartition(job, header);
+      case 'seal':
+        return [append(new CopyOperation(header))];
+    }
+  }
+
+  #moveEntry({ header, data }: ScannedRecord): Promise<unknown>[] {
+    const { store, host, append } = this.#parts;
+    const entry = store.latest(keyOf(header));
+    if (entry === undefined || !refersTo(entry, header)) return [];
+    if (this.#reclaimable(entry)) return [append(new DropOperation(host, entry))];
+    const holds = entry.body !== undefined && samePlace(entry.body.record, recordPlace(header));
+    if (holds && data === undefined) {
+      this.#parts.damaged(entry, 'compaction met a damaged body', undefined);
+    }
+    const bytes = holds && entry.body?.kind === 'inline' ? data : undefined;
+    return [append(new RelocateOperation(host, header, bytes && Buffer.from(bytes)))];
+  }
+
+  #reclaimable(entry: StoredEntry): boolean {
+    const { files } = this.#parts;
+    const before = this.reclaimBefore.get(entry.key.policy);
+    return (
+      before !== undefined &&
+      entry.state.data?.kind === 'deleted' &&
+      !entry.unlisted &&
+      entry.storedMs < before &&
+      !files.hasAny(entry.since, entry.record.segment)
+    );
+  }
+
+  /** A row's deletion stays until what it deletes can't be replayed any more, whatever the store keeps. */
+  #rowNeeded(header: RecordHeader): boolean {
+    const { sink, files } = this.#parts;
+    const row = rowOf(header);
+    if (sink.isCurrent(row)) return true;
+    return row.state.data?.kind === 'deleted' && files.hasAny(header.since, header.segment);
+  }
+
+  #movePartition(job: Job, header: RecordHeader): Promise<unknown>[] {
+    if (decodePartitionExtra(header.extra) === undefined) {
+      return [this.#parts.append(new CopyOperation(header))];
+    }
+    if (job.partitionsDone) return [];
+    job.partitionsDone = true;
+    return [this.#parts.completeness.rewrite()];
+  }
+
+  async #finish(job: Job): Promise<void> {
+    const { store, files, reaper, writer } = this.#parts;
+    this.#job = undefined;
+    this.#parts.flush();
+    if (job.blocked) {
+      this.#postponed.set(job.segment, writer.segment);
+      return;
+    }
+    if (store.statistics.get(job.segment).live > 0) await this.#salvage(job.segment);
+    this.#parts.flush();
+    if (store.statistics.get(job.segment).live > 0) {
+      this.#parts.env.log.error('device.compaction-stuck', { segment: job.segment });
+      this.#postponed.set(job.segment, writer.segment + 16);
+      return;
+    }
+    this.#finished.add(job.segment);
+    reaper.add({
+      from: store.position,
+      folder: files.folder,
+      busy: () => files.busy(job.segment),
+      unlink: async () => {
+        await files.unlink(job.segment);
+        store.statistics.remove(job.segment);
+        this.#finished.delete(job.segment);
+      },
+    });
+  }
+
+  /**
+   * Entries whose record could not be read while the segment was gone through: the index has their
+   * state, so the state is written again; their body, if it was in there, is lost to this device.
+   */
+  async #salvage(segment: number): Promise<void> {
+    const { store, host, append } = this.#parts;
+    const pageSize = 1000;
+    for (const policy of store.index.policies()) {
+      let from = Buffer.alloc(16);
+      for (;;) {
+        const page = store.index.range(policy, from, undefined, pageSize);
+        const moves: Promise<unknown>[] = [];
+        for (const entry of page) {
+          if (entry.body?.record.segment === segment) {
+            this.#parts.damaged(entry, 'the record of a body cannot be read', undefined);
+          }
+          const inBody = entry.body?.record.segment === segment;
+          if (entry.record.segment !== segment && !inBody) continue;
+          moves.push(append(new SalvageOperation(host, entry.key, segment)));
+        }
+        await Promise.all(moves);
+        if (page.length < pageSize) break;
+        from = Buffer.concat([page.at(-1)!.key.hash, Buffer.alloc(1)]);
+      }
+    }
+  }
+}
+
+function refersTo(entry: StoredEntry, header: RecordHeader): boolean {
+  if (samePlace(entry.record, recordPlace(header))) return true;
+  return entry.body !== undefined && samePlace(entry.body.record, recordPlace(header));
+}
+
+function recordPlace(header: RecordHeader): { segment: number; offset: number; length: number } {
+  return { segment: header.segment, offset: header.offset, length: recordLength(header) };
+}
+
+function rowOf(header: RecordHeader): RowRecord {
+  return {
+    key: keyOf(header),
+    path: header.path,
+    name: decodeRowExtra(header.extra),
+    state: decodeState(Buffer.from(header.state)),
+  };
+}

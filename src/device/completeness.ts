@@ -1,0 +1,155 @@
+/**
+ * For which parts of the hash space this device provably knows everything it ever acknowledged.
+ *
+ * Ranges of buckets per ring, changed by synced log records that carry all ranges of the ring, so the
+ * last record is the truth. After a bad last batch was cut off, nothing is complete until
+ * `confirmTail`: the batch may have been synced and acknowledged, and have gone bad afterwards.
+ */
+import { assert } from '#base/assert.ts';
+import type { Completeness, EntryKey } from './contract.ts';
+import { BUCKETS, bucketOf } from './digest-table.ts';
+import type { PartitionExtra } from './record-extra.ts';
+
+/** Damage in more separate places than this gives up the whole ring, rather than grow without bound. */
+export const MAX_RANGES = 4096;
+
+/** Appends a partition record and resolves when it is synced. */
+export type AppendPartition = (policy: number, extra: PartitionExtra) => Promise<void>;
+
+export class CompletenessMap implements Completeness {
+  readonly #ranges = new Map<number, readonly number[]>();
+  #tailCut = false;
+  readonly #append: AppendPartition;
+  #queue: Promise<void> = Promise.resolve();
+
+  constructor(append: AppendPartition) {
+    this.#append = append;
+  }
+
+  /** A bad last batch was cut off and not yet made up for by a digest exchange. */
+  get tailUnconfirmed(): boolean {
+    return this.#tailCut;
+  }
+
+  isComplete(policy: number, hash: Buffer): boolean {
+    if (this.#tailCut) return false;
+    const ranges = this.#ranges.get(policy);
+    if (ranges === undefined) return false;
+    const bucket = bucketOf(hash);
+    for (let i = 0; i < ranges.length; i += 2) {
+      if (bucket < ranges[i]!) return false;
+      if (bucket < ranges[i + 1]!) return true;
+    }
+    return false;
+  }
+
+  ranges(policy: number): { from: number; to: number }[] {
+    if (this.#tailCut) return [];
+    return pairs(this.#ranges.get(policy) ?? []);
+  }
+
+  mark(policy: number, fromBucket: number, toBucket: number, complete: boolean): Promise<void> {
+    assert(fromBucket >= 0 && fromBucket < toBucket && toBucket <= BUCKETS, 'bucket range');
+    return this.#change(async () => {
+      const before = this.#ranges.get(policy) ?? [];
+      const after = changeRanges(before, fromBucket, toBucket, complete);
+      if (after.length === before.length && after.every((bound, i) => bound === before[i])) return;
+      // What is no longer complete stops counting at once; what became complete counts when synced.
+      if (!complete) this.#ranges.set(policy, after);
+      await this.#append(policy, { what: 'complete', ranges: after });
+      this.#ranges.set(policy, after);
+    });
+  }
+
+  /** The digest exchange after a cut tail has been done: the ranges count again. */
+  confirmTail(): Promise<void> {
+    return this.#change(async () => {
+      if (!this.#tailCut) return;
+      await this.#append(0, { what: 'tail', cut: false });
+      this.#tailCut = false;
+    });
+  }
+
+  /** Notes that the tail was cut; durable when it resolves, in force at once. */
+  cutTail(): Promise<void> {
+    this.#tailCut = true;
+    return this.#change(() => this.#append(0, { what: 'tail', cut: true }));
+  }
+
+  /** Where a record was damaged: its key's bucket, or everything when the key is unknown. */
+  async lose(key: EntryKey | undefined): Promise<void> {
+    if (key !== undefined) {
+      const bucket = bucketOf(key.hash);
+      return this.mark(key.policy, bucket, bucket + 1, false);
+    }
+    for (const policy of [...this.#ranges.keys()]) await this.mark(policy, 0, BUCKETS, false);
+  }
+
+  /** From the log, during replay. */
+  replay(policy: number, extra: PartitionExtra): void {
+    if (extra.what === 'tail') this.#tailCut = extra.cut;
+    else this.#ranges.set(policy, extra.ranges);
+  }
+
+  /** Says everything again at the end of the log, before a segment with older records goes. */
+  rewrite(): Promise<void> {
+    return this.#change(async () => {
+      await this.#append(0, { what: 'tail', cut: this.#tailCut });
+      for (const [policy, ranges] of this.#ranges) {
+        await this.#append(policy, { what: 'complete', ranges });
+      }
+    });
+  }
+
+  /** For the index: [tail cut, [policy, bounds] ...]. */
+  export(): unknown {
+    return [this.#tailCut, ...this.#ranges];
+  }
+
+  import(value: unknown): void {
+    if (!Array.isArray(value)) return;
+    const [tailCut, ...ranges] = value as [boolean, ...[number, number[]][]];
+    this.#tailCut = tailCut;
+    for (const [policy, bounds] of ranges) this.#ranges.set(policy, bounds);
+  }
+
+  /** One change at a time: each record carries all ranges, so none may be computed from an old set. */
+  #change(step: () => Promise<void>): Promise<void> {
+    const done = this.#queue.then(step);
+    this.#queue = done.catch(() => undefined); // the caller has the error
+    return done;
+  }
+}
+
+/** Adds or removes [from, to); `bounds` is [start, end, start, end ...], ascending, never touching. */
+export function changeRanges(
+  bounds: readonly number[],
+  from: number,
+  to: number,
+  complete: boolean,
+): number[] {
+  const kept: { from: number; to: number }[] = [];
+  let start = from;
+  let end = to;
+  for (const range of pairs(bounds)) {
+    if (complete && range.to >= from && range.from <= to) {
+      start = Math.min(start, range.from);
+      end = Math.max(end, range.to);
+    } else if (!complete && range.to > from && range.from < to) {
+      if (range.from < from) kept.push({ from: range.from, to: from });
+      if (range.to > to) kept.push({ from: to, to: range.to });
+    } else {
+      kept.push(range);
+    }
+  }
+  if (complete) kept.push({ from: start, to: end });
+  kept.sort((a, b) => a.from - b.from);
+  if (kept.length > MAX_RANGES) return [];
+  return kept.flatMap((range) => [range.from, range.to]);
+}
+
+function pairs(bounds: readonly number[]): { from: number; to: number }[] {
+  const ranges: { from: number; to: number }[] = [];
+  for (let i = 0; i < bounds.length; i += 2) ranges.push({ from: bounds[i]!, to: bounds[i + 1]! });
+  return ranges;
+}

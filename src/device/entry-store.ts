@@ -1,0 +1,196 @@
+/**
+ * All entries of the device as of the newest commit: the index, an overlay of what was committed but
+ * is not in the index yet, and the entries of the commit that is being written (`pending`), which only
+ * the next writes see.
+ *
+ * Invariants: readers see exactly what is synced. Digests in memory agree with that view, digests in
+ * index.db with the index's rows. Segment statistics are a function of the rows.
+ */
+import type { Timestamp } from '#base/timestamp.ts';
+import type { EntryKey, LogPosition } from './contract.ts';
+import type { DigestStore } from './digest-store.ts';
+import { bucketOf } from './digest-table.ts';
+import { EntryCache } from './entry-cache.ts';
+import { damaged } from './errors.ts';
+import type { IndexFile } from './index-file.ts';
+import { PromiseTable } from './promise-table.ts';
+import { SegmentStatistics } from './segment-statistics.ts';
+import { keyText, type StoredEntry } from './stored-entry.ts';
+
+/** Committed entries that wait for the index; then they are written in one transaction. */
+export const MAX_OVERLAY = 512;
+
+interface Dirty {
+  /** What the index's row says. Undefined: no row. */
+  readonly indexed: StoredEntry | undefined;
+  /** What was committed. Undefined: forgotten. */
+  readonly current: StoredEntry | undefined;
+  readonly key: EntryKey;
+}
+
+type Pending = { readonly key: EntryKey; readonly entry: StoredEntry | undefined };
+
+export class EntryStore {
+  readonly index: IndexFile;
+  readonly digests: DigestStore;
+  readonly statistics: SegmentStatistics;
+  readonly promises: PromiseTable;
+  readonly #overlay = new Map<string, Dirty>();
+  readonly #pending = new Map<string, Pending>();
+  readonly #cache: EntryCache;
+  #position: LogPosition;
+  #applied: LogPosition;
+  /** Called inside each index transaction, for what others keep there. */
+  onFlush: () => void = () => undefined;
+  entries = 0;
+  unlistedEntries = 0;
+
+  constructor(index: IndexFile, digests: DigestStore, position: LogPosition, cacheEntries: number) {
+    this.index = index;
+    this.digests = digests;
+    this.statistics = new SegmentStatistics(index.database);
+    this.promises = new PromiseTable(index.database);
+    this.#cache = new EntryCache(cacheEntries);
+    this.#position = position;
+    this.#applied = position;
+    this.unlistedEntries = index.countUnlisted();
+  }
+
+  /** Up to where the log is in this view. */
+  get position(): LogPosition {
+    return this.#position;
+  }
+
+  /** Up to where the log is in the index. */
+  get applied(): LogPosition {
+    return this.#applied;
+  }
+
+  get waiting(): number {
+    return this.#overlay.size;
+  }
+
+  /** The newest committed entry. @throws OperatingError `damaged`: the index is damaged */
+  get(key: EntryKey): StoredEntry | undefined {
+    const text = keyText(key);
+    const dirty = this.#overlay.get(text);
+    if (dirty !== undefined) return dirty.current;
+    const cached = this.#cache.get(text);
+    if (cached !== undefined) return cached;
+    const found = this.#look(key);
+    if (found !== undefined) this.#cache.set(text, found);
+    return found;
+  }
+
+  /** The newest entry, including the commit that is being written. */
+  latest(key: EntryKey): StoredEntry | undefined {
+    const pending = this.#pending.size === 0 ? undefined : this.#pending.get(keyText(key));
+    return pending === undefined ? this.get(key) : pending.entry;
+  }
+
+  /** An entry of the commit that is being written; undefined forgets the key. */
+  put(key: EntryKey, entry: StoredEntry | undefined): void {
+    this.#pending.set(keyText(key), { key, entry });
+  }
+
+  /** The commit was synced: its entries are what readers see. */
+  commit(
+    position: LogPosition,
+    replaced: (before: StoredEntry, after: StoredEntry | undefined) => void,
+  ): void {
+    for (const [text, { key, entry }] of this.#pending) {
+      const dirty = this.#overlay.get(text);
+      const before = dirty === undefined ? this.get(key) : dirty.current;
+      this.digests.change(before, entry);
+      this.unlistedEntries += Number(entry?.unlisted ?? false) - Number(before?.unlisted ?? false);
+      const indexed = dirty === undefined ? before : dirty.indexed;
+      this.#overlay.set(text, { indexed, current: entry, key });
+      if (before !== undefined) replaced(before, entry);
+    }
+    this.#pending.clear();
+    this.promises.commit();
+    this.#position = position;
+  }
+
+  rollBack(): void {
+    this.#pending.clear();
+    this.promises.rollBack();
+  }
+
+  /** A mark that needs no record: the log says the same, conservatively. */
+  remark(key: EntryKey, entry: StoredEntry): void {
+    const text = keyText(key);
+    const dirty = this.#overlay.get(text);
+    const before = dirty === undefined ? this.get(key) : dirty.current;
+    if (before === undefined) return;
+    this.digests.change(before, entry);
+    this.unlistedEntries += Number(entry.unlisted) - Number(before.unlisted);
+    this.#overlay.set(text, {
+      indexed: dirty === undefined ? before : dirty.indexed,
+      current: entry,
+      key,
+    });
+  }
+
+  /** Brings the index up to the newest commit, in one transaction. */
+  flush(): void {
+    const { segment, offset } = this.#applied;
+    const moved = segment !== this.#position.segment || offset !== this.#position.offset;
+    if (!moved && this.#overlay.size === 0) return;
+    const texts = [...this.#overlay.keys()].sort();
+    try {
+      this.index.database.transaction(() => this.#apply(texts));
+    } catch (error) {
+      this.digests.discard();
+      this.statistics.discard();
+      throw error;
+    }
+    this.statistics.settle();
+    this.promises.settle();
+    for (const [text, { current }] of this.#overlay) {
+      if (current !== undefined) this.#cache.set(text, current);
+      else this.#cache.delete(text);
+    }
+    this.#overlay.clear();
+    this.#applied = this.#position;
+  }
+
+  #apply(texts: readonly string[]): void {
+    for (const text of texts) {
+      const { indexed, current, key } = this.#overlay.get(text)!;
+      if (indexed === current) continue;
+      if (current === undefined) this.index.remove(key);
+      else this.index.put(current);
+      this.digests.note(indexed, current);
+      this.statistics.note(indexed, current);
+    }
+    this.statistics.persist();
+    this.promises.persist();
+    this.digests.persist();
+    this.index.setPosition(this.#position);
+    this.onFlush();
+  }
+
+  promisedFor(key: EntryKey): Timestamp | undefined {
+    return this.promises.get(key);
+  }
+
+  /**
+   * A key that the index does not have is believed to be absent only when the index has as many rows
+   * in its bucket as the digest has counted: a flipped byte in a database page can hide a row.
+   */
+  #look(key: EntryKey): StoredEntry | undefined {
+    const bucket = bucketOf(key.hash);
+    if (this.digests.entriesIn(key.policy, bucket) === 0) return undefined;
+    const own = { policy: key.policy, hash: Buffer.from(key.hash) };
+    const found = this.index.get(own);
+    if (found !== undefined || this.#agrees(key.policy, bucket)) return found;
+    this.flush();
+    if (this.#agrees(key.policy, bucket)) return undefined;
+    throw damaged('the index lacks a row', { policy: key.policy, bucket });
+  }
+
+  #agrees(policy: number, bucket: number): boolean {
+    return this.index.countBucket(policy, bucket) === this.digests.entriesIn(policy, bucket);
+  }
+}

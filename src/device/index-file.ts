@@ -1,0 +1,194 @@
+/**
+ * index.db: the state of every key as of one position of the log. A cache: whatever is lost or damaged
+ * in it is rebuilt from the log.
+ *
+ * Invariants: rows, segment statistics, digests, completeness and the position change in one
+ * transaction. What is in the rows alone determines the statistics and the digests.
+ */
+import { crc32 } from 'node:zlib';
+import { pack, unpack } from '#base/codec.ts';
+import { OperatingError } from '#base/errors.ts';
+import type { Database, Statement } from '#env/env.ts';
+import type { EntryKey, LogPosition } from './contract.ts';
+import { BUCKETS } from './digest-table.ts';
+import { damaged } from './errors.ts';
+import { decodeIndexRow, encodeIndexRow } from './index-row.ts';
+import { deleteAtOf, type StoredEntry } from './stored-entry.ts';
+
+export const INDEX_VERSION = 1;
+
+const SCHEMA = `
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entries (
+  policy INTEGER NOT NULL, hash BLOB NOT NULL, slot INTEGER NOT NULL,
+  unlisted INTEGER, delete_at INTEGER, entry BLOB NOT NULL,
+  PRIMARY KEY (policy, hash, slot)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS entries_unlisted ON entries (unlisted) WHERE unlisted IS NOT NULL;
+CREATE INDEX IF NOT EXISTS entries_delete_at ON entries (delete_at) WHERE delete_at IS NOT NULL;
+CREATE TABLE IF NOT EXISTS segments (segment INTEGER PRIMARY KEY, live INTEGER NOT NULL, rows INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS promises (
+  policy INTEGER NOT NULL, hash BLOB NOT NULL, promise BLOB NOT NULL,
+  PRIMARY KEY (policy, hash)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS digest_pages (
+  policy INTEGER NOT NULL, page INTEGER NOT NULL, sequence INTEGER NOT NULL, bytes BLOB NOT NULL,
+  PRIMARY KEY (policy, page)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS digest_changes (sequence INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+`;
+
+type KeyedRow = [policy: number, hash: Buffer, entry: Buffer];
+
+export class IndexFile {
+  readonly database: Database;
+  readonly #get: Statement<Buffer>;
+  readonly #put: Statement<unknown>;
+  readonly #delete: Statement<unknown>;
+  readonly #count: Statement<number>;
+  readonly #range: Statement<KeyedRow>;
+  readonly #unlisted: Statement<KeyedRow>;
+  readonly #expiring: Statement<KeyedRow>;
+  readonly #getMeta: Statement<Buffer>;
+  readonly #putMeta: Statement<unknown>;
+
+  constructor(database: Database) {
+    this.database = database;
+    database.exec(SCHEMA);
+    const prepare = <Row>(sql: string): Statement<Row> => database.prepare<Row>(sql);
+    const scan = 'SELECT policy, hash, entry FROM entries';
+    this.#get = prepare<Buffer>(
+      'SELECT entry FROM entries WHERE policy = ? AND hash = ? AND slot = 0',
+    ).pluck();
+    this.#put = prepare('INSERT OR REPLACE INTO entries VALUES (?, ?, 0, ?, ?, ?)');
+    this.#delete = prepare('DELETE FROM entries WHERE policy = ? AND hash = ? AND slot = 0');
+    this.#count = prepare<number>(
+      'SELECT count(*) FROM entries WHERE policy = ? AND hash >= ? AND hash < ?',
+    ).pluck();
+    this.#range = prepare<KeyedRow>(
+      `${scan} WHERE policy = ? AND hash >= ? AND hash < ? ORDER BY hash LIMIT ?`,
+    ).raw();
+    this.#unlisted = prepare<KeyedRow>(
+      `${scan} WHERE unlisted IS NOT NULL AND unlisted <= ? ORDER BY unlisted LIMIT ?`,
+    ).raw();
+    this.#expiring = prepare<KeyedRow>(
+      `${scan} WHERE delete_at IS NOT NULL AND delete_at <= ? ORDER BY delete_at LIMIT ?`,
+    ).raw();
+    this.#getMeta = prepare<Buffer>('SELECT value FROM meta WHERE name = ?').pluck();
+    this.#putMeta = prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)');
+  }
+
+  /** @throws OperatingError `damaged` */
+  get(key: EntryKey): StoredEntry | undefined {
+    const row = this.#get.get(key.policy, key.hash);
+    return row === undefined ? undefined : decodeIndexRow(key, row);
+  }
+
+  put(entry: StoredEntry): void {
+    const deleteAt = deleteAtOf(entry.state);
+    this.#put.run(
+      entry.key.policy,
+      entry.key.hash,
+      entry.unlistedSinceMs === 0 ? null : entry.unlistedSinceMs,
+      deleteAt === undefined ? null : Math.ceil(deleteAt),
+      encodeIndexRow(entry),
+    );
+  }
+
+  remove(key: EntryKey): void {
+    this.#delete.run(key.policy, key.hash);
+  }
+
+  /** How many rows the bucket has. */
+  countBucket(policy: number, bucket: number): number {
+    return this.#count.get(policy, bucketStart(bucket), bucketStart(bucket + 1)) ?? 0;
+  }
+
+  range(policy: number, from: Buffer, to: Buffer | undefined, limit: number): StoredEntry[] {
+    return this.#range.all(policy, from, to ?? AFTER_ALL, limit).map(decodeKeyed);
+  }
+
+  unlisted(upToMs: number, limit: number): StoredEntry[] {
+    return this.#unlisted.all(upToMs, limit).map(decodeKeyed);
+  }
+
+  expiring(nowSeconds: number, limit: number): StoredEntry[] {
+    return this.#expiring.all(Math.floor(nowSeconds), limit).map(decodeKeyed);
+  }
+
+  countUnlisted(): number {
+    const sql = 'SELECT count(*) FROM entries WHERE unlisted IS NOT NULL';
+    return this.database.prepare<number>(sql).pluck().get() ?? 0;
+  }
+
+  policies(): number[] {
+    const policies: number[] = [];
+    const next = this.database
+      .prepare<number>('SELECT policy FROM entries WHERE policy > ? ORDER BY policy LIMIT 1')
+      .pluck();
+    for (let policy = next.get(-1); policy !== undefined; policy = next.get(policy)) {
+      policies.push(policy);
+    }
+    return policies;
+  }
+
+  /** A value of the meta table, with its checksum verified. @throws OperatingError `damaged` */
+  meta(name: string): unknown {
+    const bytes = this.#getMeta.get(name);
+    return bytes === undefined ? undefined : unpack(unsealed(bytes, `meta ${name}`));
+  }
+
+  setMeta(name: string, value: unknown): void {
+    this.#putMeta.run(name, sealed(pack(value)));
+  }
+
+  position(): LogPosition | undefined {
+    const value = this.meta('position');
+    if (!Array.isArray(value)) return undefined;
+    const [segment, offset] = value as number[];
+    return { segment: segment!, offset: offset! };
+  }
+
+  setPosition(position: LogPosition): void {
+    this.setMeta('position', [position.segment, position.offset]);
+  }
+}
+
+/** Above every hash: blobs compare by bytes, then by length. */
+const AFTER_ALL = Buffer.alloc(17, 0xff);
+
+function bucketStart(bucket: number): Buffer {
+  if (bucket >= BUCKETS) return AFTER_ALL;
+  const start = Buffer.alloc(16);
+  start.writeUInt32BE((bucket << 12) >>> 0, 0);
+  return start;
+}
+
+function decodeKeyed([policy, hash, entry]: KeyedRow): StoredEntry {
+  return decodeIndexRow({ policy, hash }, entry);
+}
+
+/** Bytes with a CRC-32 in front, for everything in the database that is not an entry. */
+export function sealed(bytes: Buffer): Buffer {
+  const out = Buffer.allocUnsafe(4 + bytes.length);
+  out.writeUInt32BE(crc32(bytes), 0);
+  out.set(bytes, 4);
+  return out;
+}
+
+/** @throws OperatingError `damaged` */
+export function unsealed(bytes: Buffer, what: string): Buffer {
+  const content = bytes.subarray(4);
+  if (bytes.length < 4 || bytes.readUInt32BE(0) !== crc32(content)) {
+    throw damaged(`the index is damaged: ${what}`);
+  }
+  return content;
+}
+
+/** Whether an error means that index.db itself is bad, so that it must be rebuilt. */
+export function isIndexDamage(error: unknown): boolean {
+  const code = error instanceof OperatingError ? error.code : (error as { code?: string })?.code;
+  return (
+    code === 'damaged' ||
+    code === 'malformed' ||
+    code === 'SQLITE_NOTADB' ||
+    code?.startsWith('SQLITE_CORRUPT') === true
+  );
+}

@@ -1,0 +1,197 @@
+/**
+ * Reads a segment from a position to its end: batches, and what could not be read.
+ *
+ * A reader never trusts a length before the header that holds it has been verified, and finds its way
+ * again after damage: to the next good record inside a batch whose header is good, else to the next
+ * good batch header. What "bad" means (a torn tail, or damage) is decided by who asks: it depends on
+ * what comes after.
+ */
+import type { DiskFile } from '#env/env.ts';
+import { firstBadBlock } from './blocks.ts';
+import {
+  BATCH_HEADER_BYTES,
+  BATCH_MAGIC,
+  type BatchHeader,
+  decodeBatchHeader,
+  decodeRecordHead,
+  type LogOwner,
+  MAX_BATCH_BYTES,
+  RECORD_MAGIC,
+  type RecordHeader,
+  recordLength,
+  saltOf,
+} from './format.ts';
+
+export interface ScannedRecord {
+  readonly header: RecordHeader;
+  /** Undefined: the data does not match its checksums. Empty where there is none. */
+  readonly data: Buffer | undefined;
+}
+
+export interface BadRegion {
+  readonly segment: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface ScannedBatch {
+  /** Undefined: from `from` to `to` nothing could be read. */
+  readonly header: BatchHeader | undefined;
+  readonly from: number;
+  readonly to: number;
+  readonly records: readonly ScannedRecord[];
+  /** Parts of the batch whose record head could not be read. */
+  readonly bad: readonly BadRegion[];
+}
+
+/** Whether every byte of the batch is good. */
+export function isWhole(batch: ScannedBatch): boolean {
+  return (
+    batch.header !== undefined &&
+    batch.bad.length === 0 &&
+    batch.records.length === batch.header.records &&
+    batch.records.every((record) => record.data !== undefined)
+  );
+}
+
+const WINDOW_BYTES = 4 * 1024 * 1024;
+
+/** Sequential reads through a window, so that small batches do not cost a read each. */
+class Window {
+  readonly #file: DiskFile;
+  #start = 0;
+  #bytes: Buffer = Buffer.alloc(0);
+
+  constructor(file: DiskFile) {
+    this.#file = file;
+  }
+
+  /** Up to `length` bytes from `position`; fewer only at the end of the file. */
+  async at(position: number, length: number): Promise<Buffer> {
+    const end = this.#start + this.#bytes.length;
+    if (position < this.#start || position + length > end) {
+      this.#bytes = await this.#file.read(position, Math.max(length, WINDOW_BYTES));
+      this.#start = position;
+    }
+    return this.#bytes.subarray(position - this.#start, position - this.#start + length);
+  }
+}
+
+export async function* scanSegment(
+  file: DiskFile,
+  owner: LogOwner,
+  segment: number,
+  from: number,
+): AsyncGenerator<ScannedBatch> {
+  const window = new Window(file);
+  const salt = saltOf(owner.incarnation);
+  const size = await file.size();
+  for (let at = from; at < size; ) {
+    const batch = await readBatch(window, owner, segment, at, salt);
+    if (batch !== undefined) {
+      yield batch;
+      at = batch.to;
+      continue;
+    }
+    const next = await findBatch(window, owner, segment, at + 1, size);
+    yield {
+      header: undefined,
+      from: at,
+      to: next,
+      records: [],
+      bad: [{ segment, from: at, to: next }],
+    };
+    at = next;
+  }
+}
+
+async function readBatch(
+  window: Window,
+  owner: LogOwner,
+  segment: number,
+  at: number,
+  salt: number,
+): Promise<ScannedBatch | undefined> {
+  const head = await window.at(at, BATCH_HEADER_BYTES);
+  const header = decodeBatchHeader(head, owner, segment, at);
+  if (header === undefined) return undefined;
+  const bodyAt = at + BATCH_HEADER_BYTES;
+  const body = await window.at(bodyAt, header.length);
+  const { records, bad } = readRecords(body, segment, bodyAt, salt);
+  if (body.length < header.length) {
+    bad.push({ segment, from: bodyAt + body.length, to: bodyAt + header.length });
+  }
+  return { header, from: at, to: bodyAt + body.length, records, bad };
+}
+
+function readRecords(
+  body: Buffer,
+  segment: number,
+  start: number,
+  salt: number,
+): { records: ScannedRecord[]; bad: BadRegion[] } {
+  const records: ScannedRecord[] = [];
+  const bad: BadRegion[] = [];
+  for (let at = 0; at < body.length; ) {
+    const header = decodeRecordHead(body, at, segment, start + at, salt);
+    if (header === undefined) {
+      const next = findRecord(body, at + 1, segment, start, salt);
+      bad.push({ segment, from: start + at, to: start + next });
+      at = next;
+      continue;
+    }
+    records.push({ header, data: goodData(body, at, header) });
+    at += recordLength(header);
+  }
+  return { records, bad };
+}
+
+function goodData(body: Buffer, at: number, header: RecordHeader): Buffer | undefined {
+  const start = at + header.headLength;
+  const data = body.subarray(start, start + header.dataLength);
+  if (data.length < header.dataLength) return undefined;
+  const bad = firstBadBlock(data, 0, (block) => header.checksums[block]);
+  return bad === undefined ? data : undefined;
+}
+
+function findRecord(
+  body: Buffer,
+  from: number,
+  segment: number,
+  start: number,
+  salt: number,
+): number {
+  const magic = magicBytes(RECORD_MAGIC);
+  for (let at = body.indexOf(magic, from); at !== -1; at = body.indexOf(magic, at + 1)) {
+    if (decodeRecordHead(body, at, segment, start + at, salt) !== undefined) return at;
+  }
+  return body.length;
+}
+
+/** Position of the next good batch header, or the end of the file. */
+async function findBatch(
+  window: Window,
+  owner: LogOwner,
+  segment: number,
+  from: number,
+  size: number,
+): Promise<number> {
+  const magic = magicBytes(BATCH_MAGIC);
+  const step = Math.min(WINDOW_BYTES, MAX_BATCH_BYTES);
+  for (let base = from; base < size; base += step - BATCH_HEADER_BYTES) {
+    const bytes = await window.at(base, step);
+    for (let at = bytes.indexOf(magic); at !== -1; at = bytes.indexOf(magic, at + 1)) {
+      if (decodeBatchHeader(bytes.subarray(at), owner, segment, base + at) !== undefined) {
+        return base + at;
+      }
+    }
+    if (base + bytes.length >= size) break;
+  }
+  return size;
+}
+
+function magicBytes(magic: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(magic, 0);
+  return bytes;
+}

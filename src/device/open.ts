@@ -1,0 +1,289 @@
+/**
+ * The way in: `formatDevice` makes a device of an empty folder, `openDevice` brings one up.
+ *
+ * Order of opening: whose folder is it, index (or a new one, when it is lost, damaged or of another
+ * version), replay, then the end of the log is opened for writing and the losses that replay met are
+ * recorded. Only then anything is served.
+ */
+import { messageOf, OperatingError } from '#base/errors.ts';
+import type { HybridClock } from '#base/hybrid-clock.ts';
+import type { Database, Env } from '#env/env.ts';
+import { BlobStore } from './blob-store.ts';
+import { CompletenessMap } from './completeness.ts';
+import type { DeviceIdentity, DeviceStatus, EntryKey, LogPosition, RowSink } from './contract.ts';
+import { ContributionHasher } from './contribution.ts';
+import { DigestStore } from './digest-store.ts';
+import { EntryStore } from './entry-store.ts';
+import {
+  isMountPoint,
+  readIdentity,
+  type StoredIdentity,
+  SUBFOLDERS,
+  writeIdentity,
+} from './identity.ts';
+import { INDEX_VERSION, IndexFile, isIndexDamage } from './index-file.ts';
+import { DEFAULT_LIMITS, type DeviceLimits } from './limits.ts';
+import { LogDevice } from './log-device.ts';
+import { LogWriter } from './log-writer.ts';
+import { Quarantine } from './quarantine.ts';
+import { isBefore, Reaper } from './reaper.ts';
+import { RecordReplay } from './record-replay.ts';
+import { Recovery, type RecoveryReport } from './recovery.ts';
+import { SegmentFiles } from './segment-files.ts';
+
+export type { DeviceLimits, LogDevice };
+export { DEFAULT_LIMITS };
+
+export interface OpenOptions {
+  readonly clusterId: string;
+  readonly deviceId: number;
+  readonly clock: HybridClock;
+  /** Opens the row store of this device folder; `incarnation` tells it whose rows it may believe. */
+  readonly openRows: (folder: string, incarnation: string) => RowSink | Promise<RowSink>;
+  readonly limits?: Partial<DeviceLimits>;
+  readonly onStatus?: (status: DeviceStatus, reason: string) => void;
+  /** A body is not good any more (its key), or the index is not (no key). */
+  readonly onDamage?: (key: EntryKey | undefined, what: string) => void;
+  /** The configuration says that this path is a mount point. */
+  readonly mountPoint?: boolean;
+}
+
+/** @throws OperatingError `device-in-use` */
+export function formatDevice(
+  env: Env,
+  path: string,
+  identity: Pick<DeviceIdentity, 'clusterId' | 'deviceId' | 'name' | 'genesis'>,
+): Promise<DeviceIdentity> {
+  return writeIdentity(env, path, identity);
+}
+
+/**
+ * @throws OperatingError `device-blank` (format it, as not genesis), `device-unmounted`,
+ *   `device-other-cluster`, `device-other-id`, `newer-format`, `foreign-segment`, `damaged`
+ */
+export async function openDevice(env: Env, path: string, options: OpenOptions): Promise<LogDevice> {
+  const identity = await checkIdentity(env, path, options);
+  const limits: DeviceLimits = { ...DEFAULT_LIMITS, ...options.limits };
+  for (const name of SUBFOLDERS) await env.disk.mkdir(`${path}/${name}`);
+  const sink = await options.openRows(path, identity.incarnation);
+  try {
+    return await bringUp(env, path, identity, limits, sink, options);
+  } catch (error) {
+    sink.close();
+    throw error;
+  }
+}
+
+async function checkIdentity(
+  env: Env,
+  path: string,
+  options: OpenOptions,
+): Promise<StoredIdentity> {
+  const mounted = await isMountPoint(env.disk, path);
+  if (options.mountPoint === true && !mounted) {
+    throw new OperatingError('device-unmounted', 'nothing is mounted on the folder', { path });
+  }
+  const identity = await readIdentity(env.disk, path);
+  const { clusterId, deviceId } = identity;
+  if (clusterId !== options.clusterId) {
+    throw new OperatingError('device-other-cluster', 'the device belongs to another cluster', {
+      path,
+      clusterId,
+    });
+  }
+  if (deviceId !== options.deviceId) {
+    throw new OperatingError('device-other-id', 'the folder holds another device', {
+      path,
+      deviceId,
+    });
+  }
+  if (identity.mountPoint && !mounted) {
+    throw new OperatingError('device-unmounted', 'the folder was a mount point and is none', {
+      path,
+    });
+  }
+  return identity;
+}
+
+async function bringUp(
+  env: Env,
+  path: string,
+  identity: StoredIdentity,
+  limits: DeviceLimits,
+  sink: RowSink,
+  options: OpenOptions,
+): Promise<LogDevice> {
+  const files = new SegmentFiles(env.disk, `${path}/log`);
+  await files.load();
+  const run = env.random.bytes(6).toString('hex');
+  const blobs = new BlobStore(env.disk, `${path}/blobs`, run);
+  const quarantine = new Quarantine(env, `${path}/quarantine`);
+  await quarantine.load();
+  const reaper = new Reaper((folder) => env.disk.syncDirectory(folder));
+  const hasher = new ContributionHasher(identity.clusterId);
+  let device: LogDevice | undefined;
+  const completeness = new CompletenessMap((policy, extra) =>
+    device!.appendPartition(policy, extra),
+  );
+  const opened = await openIndex(env, path, identity, limits, files, completeness);
+  const { store } = opened;
+  try {
+    const owner = { device: identity.deviceId, incarnation: identity.incarnation };
+    const replay = new RecordReplay({
+      env,
+      store,
+      hasher,
+      completeness,
+      // The sweep finds the blobs that nothing refers to any more.
+      replaced: () => undefined,
+    });
+    const { lastBatch } = opened;
+    const parts = { env, files, owner, store, sink, replay, quarantine, lastBatch };
+    const report = await new Recovery(parts).run();
+    const writer = new LogWriter(env.disk, env.clock, files, owner, report.end);
+    await writer.open();
+    store.onFlush = () => saveMeta(store.index, completeness, writer.batch);
+    device = new LogDevice({
+      env,
+      path,
+      identity,
+      limits,
+      clock: options.clock,
+      files,
+      blobs,
+      store,
+      hasher,
+      writer,
+      completeness,
+      quarantine,
+      sink,
+      reaper,
+      opened: {
+        tailCut: report.tailCut || opened.logBehind,
+        rebuilt: opened.rebuilt,
+        replayedRecords: report.records,
+        damaged: report.lost.length + report.bodies.length,
+      },
+      onStatus: options.onStatus ?? (() => undefined),
+      onDamage: options.onDamage ?? (() => undefined),
+    });
+    await settle(device, report, options);
+    await device.start(opened.rebuilt && report.lost.length > 0);
+    env.log.info('device.open', { device: identity.deviceId, path, ...device.opened });
+    return device;
+  } catch (error) {
+    store.index.database.close();
+    await files.close();
+    throw error;
+  }
+}
+
+/** Records what replay has lost, before anything is answered. */
+async function settle(
+  device: LogDevice,
+  report: RecoveryReport,
+  options: OpenOptions,
+): Promise<void> {
+  if (device.opened.tailCut) await device.completeness.cutTail();
+  for (const key of report.lost) await device.completeness.lose(key);
+  for (const key of report.bodies) options.onDamage?.(key, 'replay met a damaged body');
+  if (report.records > 0) await device.checkpoint();
+}
+
+interface OpenedIndex {
+  readonly store: EntryStore;
+  readonly rebuilt: boolean;
+  /** The index knew of a later end of the log than there is: synced batches are gone. */
+  readonly logBehind: boolean;
+  readonly lastBatch: number;
+}
+
+async function openIndex(
+  env: Env,
+  path: string,
+  identity: StoredIdentity,
+  limits: DeviceLimits,
+  files: SegmentFiles,
+  completeness: CompletenessMap,
+): Promise<OpenedIndex> {
+  const mark = `${path}/index.rebuild`;
+  const marked = (await env.disk.stat(mark)) !== undefined;
+  let logBehind = false;
+  if (!marked) {
+    const found = readIndex(env, path, identity, limits, files, completeness);
+    if (typeof found === 'object') return found;
+    logBehind = found === 'log-behind';
+  }
+  for (const name of ['index.db', 'index.db-wal', 'index.db-shm']) {
+    await env.disk.removeTree(`${path}/${name}`);
+  }
+  await env.disk.syncDirectory(path);
+  const hadLog = files.numbers().length > 0;
+  if (hadLog) env.log.warn('device.index-rebuild', { path, bytes: files.totalBytes() });
+  const index = new IndexFile(openDatabase(env, path, limits));
+  index.database.transaction(() => {
+    index.setMeta('format', [INDEX_VERSION, identity.incarnation]);
+    index.setPosition({ segment: 0, offset: 0 });
+  });
+  if (marked) await env.disk.unlink(mark);
+  const digests = new DigestStore(index.database);
+  const store = new EntryStore(index, digests, { segment: 0, offset: 0 }, limits.cacheEntries);
+  return { store, rebuilt: hadLog, logBehind, lastBatch: 0 };
+}
+
+/** A word: why there is none that can be used. */
+function readIndex(
+  env: Env,
+  path: string,
+  identity: StoredIdentity,
+  limits: DeviceLimits,
+  files: SegmentFiles,
+  completeness: CompletenessMap,
+): OpenedIndex | 'unusable' | 'log-behind' {
+  let database: Database | undefined;
+  try {
+    database = openDatabase(env, path, limits);
+    const index = new IndexFile(database);
+    const [version, incarnation] = (index.meta('format') ?? []) as [number?, string?];
+    const position = index.position();
+    if (
+      version !== INDEX_VERSION ||
+      incarnation !== identity.incarnation ||
+      position === undefined
+    ) {
+      database.close();
+      return 'unusable';
+    }
+    if (!reaches(files, position)) {
+      env.log.error('device.log-behind-index', { path, ...position });
+      database.close();
+      return 'log-behind';
+    }
+    const digests = new DigestStore(database);
+    digests.load();
+    const store = new EntryStore(index, digests, position, limits.cacheEntries);
+    completeness.import(index.meta('completeness'));
+    return { store, rebuilt: false, logBehind: false, lastBatch: Number(index.meta('batch') ?? 0) };
+  } catch (error) {
+    if (!isIndexDamage(error)) throw error;
+    env.log.error('device.index-damaged', { path, error: messageOf(error) });
+    database?.close();
+    return 'unusable';
+  }
+}
+
+function openDatabase(env: Env, path: string, limits: DeviceLimits): Database {
+  return env.disk.openDatabase(`${path}/index.db`, { cacheKiB: limits.indexCacheKiB });
+}
+
+/** The log goes at least as far as the index says. */
+function reaches(files: SegmentFiles, position: LogPosition): boolean {
+  const last = files.numbers().at(-1);
+  if (last === undefined) return position.segment === 0;
+  return !isBefore({ segment: last, offset: files.size(last) }, position);
+}
+
+function saveMeta(index: IndexFile, completeness: CompletenessMap, batch: number): void {
+  index.setMeta('completeness', completeness.export());
+  index.setMeta('batch', batch);
+}

@@ -1,0 +1,319 @@
+/** What is committed: client writes and joins, rows, promises, forgetting, partition state. */
+import type { EntryState } from '#base/entry.ts';
+import { newestTimestamp } from '#base/entry.ts';
+import { encodeState } from '#base/entry-codec.ts';
+import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import { blockChecksums } from './blocks.ts';
+import type { Operation } from './committer.ts';
+import type { EntryKey, RowRecord, WriteOutcome, WriteRequest } from './contract.ts';
+import type { ContributionHasher } from './contribution.ts';
+import { type Change, changeEntry, judge, kindWithoutBody } from './entry-change.ts';
+import type { EntryStore } from './entry-store.ts';
+import { FLAG_UNLISTED } from './format.ts';
+import type { BatchBuilder } from './log-writer.ts';
+import {
+  type BlobReference,
+  encodeBlobExtra,
+  encodePartitionExtra,
+  encodePromiseExtra,
+  encodeRowExtra,
+  type PartitionExtra,
+} from './record-extra.ts';
+import { Stage } from './stage.ts';
+import { type BodyPlace, type RecordPlace, StoredEntry } from './stored-entry.ts';
+
+/** What operations need of their device. */
+export interface OperationHost {
+  readonly store: EntryStore;
+  readonly hasher: ContributionHasher;
+  /** A row record is part of the group. */
+  addRow(row: RowRecord, place: RecordPlace): void;
+}
+
+/** A body that a record brings along. */
+export type GivenBody =
+  | { readonly kind: 'inline'; readonly bytes: Buffer }
+  | { readonly kind: 'blob'; readonly reference: BlobReference };
+
+const EMPTY = Buffer.alloc(0);
+
+interface EntryRecord {
+  readonly key: EntryKey;
+  readonly path: string;
+  readonly change: Pick<Change, 'state' | 'stateBytes'>;
+  readonly unlistedSinceMs: number;
+  readonly storedMs: number;
+  readonly since: number;
+  /** The body, where this record holds or names it. */
+  readonly given: GivenBody | undefined;
+  /** The body, where an earlier record does. */
+  readonly kept: BodyPlace | undefined;
+  readonly contribution: Buffer;
+}
+
+/** Adds the record of an entry to the batch, and the entry to the commit. */
+export function appendEntry(host: OperationHost, batch: BatchBuilder, record: EntryRecord): void {
+  const { key, path, change, since, given } = record;
+  const bytes = given?.kind === 'inline' ? given.bytes : EMPTY;
+  const checksums = blockChecksums(bytes);
+  const kind = given === undefined ? kindWithoutBody(change.state) : given.kind;
+  const parts = {
+    kind: kind === 'inline' ? 'data' : kind,
+    flags: record.unlistedSinceMs === 0 ? 0 : FLAG_UNLISTED,
+    policy: key.policy,
+    hash: key.hash,
+    since,
+    path,
+    state: change.stateBytes,
+    checksums,
+    dataLength: bytes.length,
+    extra: given?.kind === 'blob' ? encodeBlobExtra(given.reference) : undefined,
+  } as const;
+  const { place, dataStart } = batch.add(parts, bytes);
+  const entry = new StoredEntry({
+    key,
+    path,
+    stateBytes: change.stateBytes,
+    state: change.state,
+    record: place,
+    body: bodyPlace(given, place, dataStart, checksums) ?? record.kept,
+    unlistedSinceMs: record.unlistedSinceMs,
+    since,
+    storedMs: record.storedMs,
+    contribution: record.contribution,
+  });
+  host.store.put(key, entry);
+}
+
+function bodyPlace(
+  given: GivenBody | undefined,
+  record: RecordPlace,
+  start: number,
+  checksums: readonly number[],
+): BodyPlace | undefined {
+  if (given === undefined || (given.kind === 'inline' && given.bytes.length === 0))
+    return undefined;
+  if (given.kind === 'blob') return { kind: 'blob', record, ...given.reference };
+  return { kind: 'inline', record, start, length: given.bytes.length, checksums };
+}
+
+/** Resolves or rejects a promise when its group has been committed, or could not be. */
+abstract class Answering<Result> implements Operation {
+  abstract readonly bytes: number;
+  readonly answer: Promise<Result>;
+  protected result: Result | undefined;
+  #resolve!: (result: Result) => void;
+  fail!: (error: unknown) => void;
+
+  constructor() {
+    this.answer = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.fail = reject;
+    });
+  }
+
+  abstract prepare(batch: BatchBuilder): void;
+
+  done(): void {
+    this.#resolve(this.result as Result);
+  }
+}
+
+export class WriteOperation extends Answering<WriteOutcome> {
+  readonly bytes: number;
+  readonly #host: OperationHost;
+  readonly #request: WriteRequest;
+  #bodyTaken = false;
+
+  constructor(host: OperationHost, request: WriteRequest) {
+    super();
+    this.#host = host;
+    this.#request = request;
+    this.bytes = 512 + (request.body instanceof Stage ? 0 : (request.body?.length ?? 0));
+  }
+
+  prepare(batch: BatchBuilder): void {
+    const { store } = this.#host;
+    const request = this.#request;
+    const existing = store.latest(request.key);
+    const promised = store.promisedFor(request.key);
+    const verdict = judge(existing?.state, promised, request);
+    if (verdict.kind !== 'store') {
+      this.result = verdict;
+      return;
+    }
+    const change = changeEntry(existing, request, request.body !== undefined);
+    const newest = newestTimestamp(change.state);
+    const isNewest = change.needed || newest === newestTimestamp(request.state);
+    this.result = { kind: isNewest ? 'stored' : 'superseded', newest };
+    if (!change.needed) return;
+    this.#append(batch, existing, change);
+    if (promised !== undefined && newest >= promised) store.promises.put(request.key, undefined);
+  }
+
+  #append(batch: BatchBuilder, existing: StoredEntry | undefined, change: Change): void {
+    const request = this.#request;
+    const key = existing?.key ?? copyKey(request.key);
+    const nowMs = batch.writtenMs;
+    this.#bodyTaken = change.body === 'given';
+    appendEntry(this.#host, batch, {
+      key,
+      path: request.path,
+      change,
+      unlistedSinceMs: change.unlisted ? existing?.unlistedSinceMs || nowMs : 0,
+      storedMs: nowMs,
+      since: existing?.since ?? batch.segment,
+      given: change.body === 'given' ? givenBody(request.body!) : undefined,
+      kept: change.body === 'kept' ? existing?.body : undefined,
+      contribution: this.#host.hasher.of(key, change.state),
+    });
+  }
+
+  override done(): void {
+    const { body } = this.#request;
+    if (body instanceof Stage) {
+      if (this.#bodyTaken) body.committed();
+      // The body was here already (a retry): this copy of it is not needed.
+      else if (this.result?.kind === 'stored') body.abandon().catch(() => undefined);
+    }
+    super.done();
+  }
+}
+
+function givenBody(body: NonNullable<WriteRequest['body']>): GivenBody {
+  if (!(body instanceof Stage)) return { kind: 'inline', bytes: body as Buffer };
+  const { reference } = body;
+  if (reference !== undefined) return { kind: 'blob', reference };
+  return { kind: 'inline', bytes: body.inline! };
+}
+
+/** The caller's key may be a view into a message that should not be kept alive for it. */
+export function copyKey(key: EntryKey): EntryKey {
+  return { policy: key.policy, hash: Buffer.from(key.hash) };
+}
+
+export class RowOperation extends Answering<void> {
+  readonly bytes = 512;
+  readonly #host: OperationHost;
+  readonly #row: RowRecord;
+  readonly #oldest: number;
+
+  /** `oldest`: the oldest segment there is; any may hold an earlier record of this row. */
+  constructor(host: OperationHost, row: RowRecord, oldest: number) {
+    super();
+    this.#host = host;
+    this.#row = row;
+    this.#oldest = oldest;
+  }
+
+  prepare(batch: BatchBuilder): void {
+    const row = this.#row;
+    const { place } = batch.add({
+      kind: 'row',
+      flags: 0,
+      policy: row.key.policy,
+      hash: row.key.hash,
+      since: this.#oldest,
+      path: row.path,
+      extra: encodeRowExtra(row.name),
+      state: encodeState(row.state),
+    });
+    this.#host.addRow(row, place);
+  }
+}
+
+export type PromiseOutcome =
+  | {
+      readonly kind: 'promised';
+      readonly state: EntryState | undefined;
+      readonly previous: Timestamp | undefined;
+    }
+  | { readonly kind: 'refused'; readonly newest: Timestamp };
+
+export class PromiseOperation extends Answering<PromiseOutcome> {
+  readonly bytes = 256;
+  readonly #host: OperationHost;
+  readonly #key: EntryKey;
+  readonly #path: string;
+  readonly #ballot: Timestamp;
+
+  constructor(host: OperationHost, key: EntryKey, path: string, ballot: Timestamp) {
+    super();
+    this.#host = host;
+    this.#key = key;
+    this.#path = path;
+    this.#ballot = ballot;
+  }
+
+  prepare(batch: BatchBuilder): void {
+    const { store } = this.#host;
+    const state = store.latest(this.#key)?.state;
+    const previous = store.promisedFor(this.#key);
+    const newest = state === undefined ? ZERO_TIMESTAMP : newestTimestamp(state);
+    const above = maxTimestamp(newest, previous ?? ZERO_TIMESTAMP);
+    if (above >= this.#ballot) {
+      this.result = { kind: 'refused', newest: above };
+      return;
+    }
+    batch.add({
+      kind: 'promise',
+      flags: 0,
+      policy: this.#key.policy,
+      hash: this.#key.hash,
+      since: batch.segment,
+      path: this.#path,
+      extra: encodePromiseExtra(this.#ballot),
+    });
+    store.promises.put(this.#key, this.#ballot);
+    this.result = { kind: 'promised', state, previous };
+  }
+}
+
+/** Compare-and-drop: the key is forgotten only while it is still in exactly this state. */
+export class ForgetOperation extends Answering<boolean> {
+  readonly bytes = 256;
+  readonly #host: OperationHost;
+  readonly #entry: StoredEntry;
+
+  constructor(host: OperationHost, entry: StoredEntry) {
+    super();
+    this.#host = host;
+    this.#entry = entry;
+  }
+
+  prepare(batch: BatchBuilder): void {
+    const { key, path, since } = this.#entry;
+    const current = this.#host.store.latest(key);
+    this.result =
+      current !== undefined &&
+      !current.unlisted &&
+      current.stateBytes.equals(this.#entry.stateBytes);
+    if (!this.result) return;
+    batch.add({ kind: 'forget', flags: 0, policy: key.policy, hash: key.hash, since, path });
+    this.#host.store.put(key, undefined);
+  }
+}
+
+export class PartitionOperation extends Answering<void> {
+  readonly bytes = 4096;
+  readonly #policy: number;
+  readonly #extra: PartitionExtra;
+
+  constructor(policy: number, extra: PartitionExtra) {
+    super();
+    this.#policy = policy;
+    this.#extra = extra;
+  }
+
+  prepare(batch: BatchBuilder): void {
+    batch.add({
+      kind: 'partition',
+      flags: 0,
+      policy: this.#policy,
+      hash: Buffer.alloc(16),
+      since: batch.segment,
+      path: '',
+      extra: encodePartitionExtra(this.#extra),
+    });
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * The extra fields of a record: a msgpack map from field number to value. A number is never reused.
+ *
+ *   blob       1 name of the file under blobs/   2 length of the body   3 CRC-32 of its checksum list
+ *   row        4 name of the row ('' = the container's or account's own state)
+ *   promise    5 timestamp (10 bytes)            6 incarnation that promised (reserved)
+ *   forget     7 first hash, 8 end hash          (a range; absent: the record's own key)
+ *   partition  9 what: 'complete' 'floor' 'fence' 'tail'   10 value
+ *              complete: [from, to, from, to ...], all ranges of buckets of the ring `policy`, in order
+ *              floor, fence: reserved for the rounds and ring changes
+ *              tail: true after a bad last batch was cut off, false once it was confirmed
+ *   seal      11 seal id                         12 deadline (reserved)
+ *   data      13 fragment index (reserved), 14 version slot fields (reserved)
+ */
+import { pack, unpack } from '#base/codec.ts';
+import { OperatingError } from '#base/errors.ts';
+import { type Timestamp, timestampFromBytes, timestampToBytes } from '#base/timestamp.ts';
+
+const FIELD = {
+  blobName: 1,
+  blobLength: 2,
+  blobCheck: 3,
+  rowName: 4,
+  promise: 5,
+  what: 9,
+  value: 10,
+};
+
+export interface BlobReference {
+  readonly name: string;
+  readonly length: number;
+  /** CRC-32 of the list of block checksums at the end of the file. */
+  readonly check: number;
+}
+
+export type PartitionExtra =
+  | { readonly what: 'complete'; readonly ranges: readonly number[] }
+  | { readonly what: 'tail'; readonly cut: boolean };
+
+export function encodeBlobExtra(blob: BlobReference): Buffer {
+  return pack(
+    new Map<number, unknown>([
+      [FIELD.blobName, blob.name],
+      [FIELD.blobLength, blob.length],
+      [FIELD.blobCheck, blob.check],
+    ]),
+  );
+}
+
+export function decodeBlobExtra(extra: Buffer): BlobReference {
+  const fields = fieldsOf(extra);
+  const name = fields[FIELD.blobName];
+  const length = fields[FIELD.blobLength];
+  const check = fields[FIELD.blobCheck];
+  if (typeof name !== 'string' || !isSafeName(name)) throw malformed('blob name');
+  if (typeof length !== 'number' || typeof check !== 'number') throw malformed('blob');
+  return { name, length, check };
+}
+
+/** A name of ours: `blobs/` joined with it stays inside that folder. */
+export function isSafeName(name: string): boolean {
+  return /^[0-9a-f-]{8,100}$/.test(name);
+}
+
+export function encodeRowExtra(name: string): Buffer {
+  return pack(new Map([[FIELD.rowName, name]]));
+}
+
+export function decodeRowExtra(extra: Buffer): string {
+  const name = fieldsOf(extra)[FIELD.rowName];
+  if (typeof name !== 'string') throw malformed('row name');
+  return name;
+}
+
+export function encodePromiseExtra(timestamp: Timestamp): Buffer {
+  return pack(new Map([[FIELD.promise, timestampToBytes(timestamp)]]));
+}
+
+export function decodePromiseExtra(extra: Buffer): Timestamp {
+  const bytes = fieldsOf(extra)[FIELD.promise];
+  if (!(bytes instanceof Uint8Array) || bytes.length !== 10) throw malformed('promise');
+  return timestampFromBytes(bytes);
+}
+
+export function encodePartitionExtra(extra: PartitionExtra): Buffer {
+  const value = extra.what === 'complete' ? extra.ranges : extra.cut;
+  return pack(
+    new Map<number, unknown>([
+      [FIELD.what, extra.what],
+      [FIELD.value, value],
+    ]),
+  );
+}
+
+/** Undefined: a kind of partition state that this version keeps but doesn't use yet. */
+export function decodePartitionExtra(extra: Buffer): PartitionExtra | undefined {
+  const fields = fieldsOf(extra);
+  const value = fields[FIELD.value];
+  if (fields[FIELD.what] === 'tail') return { what: 'tail', cut: value === true };
+  if (fields[FIELD.what] !== 'complete') return undefined;
+  if (!Array.isArray(value) || value.length % 2 !== 0) throw malformed('ranges');
+  let last = -1;
+  for (const bound of value as unknown[]) {
+    if (typeof bound !== 'number' || !Number.isInteger(bound) || bound <= last) {
+      throw malformed('ranges');
+    }
+    last = bound;
+  }
+  return { what: 'complete', ranges: value as number[] };
+}
+
+function fieldsOf(extra: Buffer): Readonly<Record<number, unknown>> {
+  const value = unpack(extra);
+  if (typeof value !== 'object' || value === null) throw malformed('extra fields');
+  return value as Readonly<Record<number, unknown>>;
+}
+
+function malformed(what: string): OperatingError {
+  return new OperatingError('malformed', `malformed record: ${what}`);
+}

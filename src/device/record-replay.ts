@@ -1,0 +1,156 @@
+/**
+ * Applies records of the log to the view of a device: the same decisions as when they were written,
+ * in the same order, so that a rebuilt index equals the lost one.
+ */
+
+import { newestTimestamp } from '#base/entry.ts';
+import { decodeState } from '#base/entry-codec.ts';
+import type { Env } from '#env/env.ts';
+import type { CompletenessMap } from './completeness.ts';
+import type { EntryKey, LogPosition, RowRecord } from './contract.ts';
+import type { ContributionHasher } from './contribution.ts';
+import { changeEntry } from './entry-change.ts';
+import type { EntryStore } from './entry-store.ts';
+import { FLAG_UNLISTED, type RecordHeader, recordLength } from './format.ts';
+import { isBefore } from './reaper.ts';
+import {
+  decodeBlobExtra,
+  decodePartitionExtra,
+  decodePromiseExtra,
+  decodeRowExtra,
+} from './record-extra.ts';
+import { type BodyPlace, type RecordPlace, StoredEntry } from './stored-entry.ts';
+
+export interface ReplayParts {
+  readonly env: Env;
+  readonly store: EntryStore;
+  readonly hasher: ContributionHasher;
+  readonly completeness: CompletenessMap;
+  /** A body that no entry refers to any more. */
+  readonly replaced: (before: StoredEntry, after: StoredEntry | undefined) => void;
+}
+
+export class RecordReplay {
+  readonly #parts: ReplayParts;
+
+  constructor(parts: ReplayParts) {
+    this.#parts = parts;
+  }
+
+  /** `data` undefined: the record's data is damaged. */
+  apply(header: RecordHeader, data: Buffer | undefined, writtenMs: number): void {
+    try {
+      this.#apply(header, data, writtenMs);
+    } catch (error) {
+      // Its checksum is right, so this is what was written: another version's, or a bug's.
+      const { segment, offset, kind } = header;
+      this.#parts.env.log.error('device.record-refused', { segment, offset, kind, error });
+      throw error;
+    }
+  }
+
+  commit(position: LogPosition): void {
+    this.#parts.store.commit(position, this.#parts.replaced);
+  }
+
+  row(header: RecordHeader): RowRecord | undefined {
+    const key = keyOf(header);
+    const name = decodeRowExtra(header.extra);
+    return { key, path: header.path, name, state: decodeState(Buffer.from(header.state)) };
+  }
+
+  #apply(header: RecordHeader, data: Buffer | undefined, writtenMs: number): void {
+    const { store, completeness } = this.#parts;
+    switch (header.kind) {
+      case 'data':
+      case 'blob':
+      case 'metadata':
+      case 'tombstone':
+        return this.#entry(header, data, writtenMs);
+      case 'forget':
+        return store.put(keyOf(header), undefined);
+      case 'promise':
+        return this.#promise(header);
+      case 'row':
+        return store.statistics.addRows(header.segment, recordLength(header));
+      case 'partition': {
+        const extra = decodePartitionExtra(header.extra);
+        if (extra !== undefined) completeness.replay(header.policy, extra);
+        return;
+      }
+      case 'seal':
+        return;
+    }
+  }
+
+  #entry(header: RecordHeader, data: Buffer | undefined, writtenMs: number): void {
+    const { store, hasher } = this.#parts;
+    const key = keyOf(header);
+    const existing = store.latest(key);
+    const record = placeOf(header);
+    if (existing !== undefined && !isBefore(existing.record, record)) return;
+    const unlisted = (header.flags & FLAG_UNLISTED) !== 0;
+    const given = { state: decodeState(header.state), unlisted };
+    const body = bodyOf(header, data, record);
+    const change = changeEntry(existing, given, body !== undefined);
+    // The same body in a later record: compaction has moved it.
+    const moved = change.body === 'kept' && body !== undefined;
+    const entry = new StoredEntry({
+      key,
+      path: header.path,
+      stateBytes: change.stateBytes,
+      state: change.state,
+      record,
+      body:
+        change.body === 'given' || moved
+          ? body
+          : change.body === 'kept'
+            ? existing?.body
+            : undefined,
+      unlistedSinceMs: unlisted ? existing?.unlistedSinceMs || writtenMs : 0,
+      since: header.since,
+      storedMs: writtenMs,
+      contribution: hasher.of(key, change.state),
+    });
+    store.put(key, entry);
+    const promised = store.promisedFor(key);
+    if (promised !== undefined && newestTimestamp(change.state) >= promised) {
+      store.promises.put(key, undefined);
+    }
+  }
+
+  #promise(header: RecordHeader): void {
+    const { store } = this.#parts;
+    const key = keyOf(header);
+    const promised = decodePromiseExtra(header.extra);
+    const state = store.latest(key)?.state;
+    const before = store.promisedFor(key);
+    if (before !== undefined && before >= promised) return;
+    if (state !== undefined && newestTimestamp(state) >= promised) return;
+    store.promises.put(key, promised);
+  }
+}
+
+function keyOf(header: RecordHeader): EntryKey {
+  return { policy: header.policy, hash: Buffer.from(header.hash) };
+}
+
+function placeOf(header: RecordHeader): RecordPlace {
+  return { segment: header.segment, offset: header.offset, length: recordLength(header) };
+}
+
+function bodyOf(
+  header: RecordHeader,
+  data: Buffer | undefined,
+  record: RecordPlace,
+): BodyPlace | undefined {
+  if (header.kind === 'blob') return { kind: 'blob', record, ...decodeBlobExtra(header.extra) };
+  if (header.kind !== 'data' || data === undefined || data.length === 0) return undefined;
+  return {
+    kind: 'inline',
+    record,
+    start: header.offset + header.headLength,
+    length: data.length,
+    checksums: header.checksums,
+  };
+}

@@ -1,0 +1,180 @@
+/** The operations of compaction: needed records are written again at the end of the log. */
+import type { Operation } from './committer.ts';
+import type { EntryKey } from './contract.ts';
+import { type RecordHeader, recordLength } from './format.ts';
+import type { BatchBuilder } from './log-writer.ts';
+import { appendEntry, type GivenBody, type OperationHost } from './operations.ts';
+import { samePlace } from './segment-statistics.ts';
+import type { RecordPlace, StoredEntry } from './stored-entry.ts';
+
+abstract class Move<Result> implements Operation {
+  abstract readonly bytes: number;
+  abstract readonly result: Result;
+  readonly answer: Promise<Result>;
+  #resolve!: (result: Result) => void;
+  fail!: (error: unknown) => void;
+
+  constructor() {
+    this.answer = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.fail = reject;
+    });
+  }
+
+  abstract prepare(batch: BatchBuilder): void;
+
+  done(): void {
+    this.#resolve(this.result);
+  }
+}
+
+/** The current state of a key, with the body that the old record holds or names. */
+export class RelocateOperation extends Move<void> {
+  readonly bytes: number;
+  readonly result = undefined;
+  readonly #host: OperationHost;
+  readonly #header: RecordHeader;
+  readonly #data: Buffer | undefined;
+
+  constructor(host: OperationHost, header: RecordHeader, data: Buffer | undefined) {
+    super();
+    this.#host = host;
+    this.#header = header;
+    this.#data = data;
+    this.bytes = recordLength(header);
+  }
+
+  prepare(batch: BatchBuilder): void {
+    const old = { ...this.#header, length: 0 };
+    const entry = this.#host.store.latest(keyOf(this.#header));
+    if (entry === undefined) return;
+    const isBody = entry.body !== undefined && samePlace(entry.body.record, old);
+    if (!isBody && !samePlace(entry.record, old)) return; // something newer was written meanwhile
+    const given = isBody ? bodyOf(entry, this.#data) : undefined;
+    appendAgain(this.#host, batch, entry, given, isBody ? undefined : entry.body);
+  }
+}
+
+function bodyOf(entry: StoredEntry, data: Buffer | undefined): GivenBody | undefined {
+  const { body } = entry;
+  if (body?.kind === 'blob') return { kind: 'blob', reference: body };
+  return data === undefined ? undefined : { kind: 'inline', bytes: data };
+}
+
+function appendAgain(
+  host: OperationHost,
+  batch: BatchBuilder,
+  entry: StoredEntry,
+  given: GivenBody | undefined,
+  kept: StoredEntry['body'],
+): void {
+  appendEntry(host, batch, {
+    key: entry.key,
+    path: entry.path,
+    change: entry,
+    unlistedSinceMs: entry.unlistedSinceMs,
+    storedMs: entry.storedMs,
+    since: entry.since,
+    given,
+    kept,
+    contribution: entry.contribution,
+  });
+}
+
+/** The state alone, from the index: the record in `segment` can't be read any more. */
+export class SalvageOperation extends Move<void> {
+  readonly bytes = 1024;
+  readonly result = undefined;
+  readonly #host: OperationHost;
+  readonly #key: EntryKey;
+  readonly #segment: number;
+
+  constructor(host: OperationHost, key: EntryKey, segment: number) {
+    super();
+    this.#host = host;
+    this.#key = key;
+    this.#segment = segment;
+  }
+
+  prepare(batch: BatchBuilder): void {
+    const entry = this.#host.store.latest(this.#key);
+    if (entry === undefined) return;
+    const lost = entry.body?.record.segment === this.#segment;
+    if (entry.record.segment !== this.#segment && !lost) return;
+    // A blob named by a lost record is itself still good: its name is in the index.
+    const { body } = entry;
+    const given: GivenBody | undefined =
+      lost && body?.kind === 'blob' ? { kind: 'blob', reference: body } : undefined;
+    appendAgain(this.#host, batch, entry, given, lost ? undefined : body);
+  }
+}
+
+/** A tombstone whose time has come: the key is forgotten with its last record. */
+export class DropOperation extends Move<void> {
+  readonly bytes = 0;
+  readonly result = undefined;
+  readonly #host: OperationHost;
+  readonly #entry: StoredEntry;
+
+  constructor(host: OperationHost, entry: StoredEntry) {
+    super();
+    this.#host = host;
+    this.#entry = entry;
+  }
+
+  prepare(): void {
+    const { store } = this.#host;
+    if (store.latest(this.#entry.key)?.record === this.#entry.record) {
+      store.put(this.#entry.key, undefined);
+    }
+  }
+}
+
+/** A record as it is: only its place is new. */
+export class CopyOperation extends Move<void> {
+  readonly bytes: number;
+  readonly result = undefined;
+  readonly #header: RecordHeader;
+  readonly #placed: (place: RecordPlace) => void;
+
+  constructor(header: RecordHeader, placed: (place: RecordPlace) => void = () => undefined) {
+    super();
+    this.#header = header;
+    this.#placed = placed;
+    this.bytes = recordLength(header);
+  }
+
+  prepare(batch: BatchBuilder): void {
+    const { kind, flags, policy, hash, since, path, extra, state } = this.#header;
+    this.#placed(batch.add({ kind, flags, policy, hash, since, path, extra, state }).place);
+  }
+}
+
+/**
+ * A forget record must stay before what was written of its key afterwards. So it can only be moved while
+ * there is nothing: false means that the segment has to stay.
+ */
+export class ForgetAgainOperation extends Move<boolean> {
+  readonly bytes: number;
+  result = false;
+  readonly #host: OperationHost;
+  readonly #header: RecordHeader;
+
+  constructor(host: OperationHost, header: RecordHeader) {
+    super();
+    this.#host = host;
+    this.#header = header;
+    this.bytes = recordLength(header);
+  }
+
+  prepare(batch: BatchBuilder): void {
+    const { kind, flags, policy, hash, since, path } = this.#header;
+    if (this.#host.store.latest(keyOf(this.#header)) !== undefined) return;
+    batch.add({ kind, flags, policy, hash, since, path });
+    this.result = true;
+  }
+}
+
+export function keyOf(header: RecordHeader): EntryKey {
+  return { policy: header.policy, hash: Buffer.from(header.hash) };
+}
