@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { OperatingError } from '#base/errors.ts';
 import { type CallOptions, WireError } from './contract.ts';
-import { bodyOf, patternAt, readAll, SimCluster } from './sim-cluster.ts';
+import { bodyOf, patternAt, readAll, SimCluster } from './testing/sim-cluster.ts';
 
 const CALL: CallOptions = { txn: 'tx1', deadlineMs: 1000 };
 

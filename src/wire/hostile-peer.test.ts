@@ -3,8 +3,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Endpoint } from './endpoint.ts';
 import { FLAG_BODY, FLAG_END, FLAG_SUMMED, FRAME, HEADER_BYTES } from './format.ts';
 import type { Hello } from './hello.ts';
-import { makeFrame, packed, ScriptedPeer, testHello } from './scripted-peer.ts';
-import { SimCluster, TEST_CLUSTER } from './sim-cluster.ts';
+import { makeFrame, packed, ScriptedPeer, testHello } from './testing/scripted-peer.ts';
+import { SimCluster, TEST_CLUSTER } from './testing/sim-cluster.ts';
 
 let cluster: SimCluster;
 let endpoint: Endpoint;

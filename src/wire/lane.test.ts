@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type CallOptions, WireError } from './contract.ts';
 import type { Endpoint } from './endpoint.ts';
-import { bodyOf, readAll, SimCluster, TEST_CLUSTER } from './sim-cluster.ts';
+import { bodyOf, readAll, SimCluster, TEST_CLUSTER } from './testing/sim-cluster.ts';
 
 const CALL: CallOptions = { txn: 'tx1', deadlineMs: 2000 };
 

@@ -1,6 +1,6 @@
 /** For tests of the wire: a peer that speaks frame by frame, rightly or wrongly. */
 import type { Env, Socket } from '#env/env.ts';
-import type { ClusterIdentity } from './contract.ts';
+import type { ClusterIdentity } from '../contract.ts';
 import {
   FLAG_SUMMED,
   FRAME,
@@ -8,11 +8,11 @@ import {
   HEADER_BYTES,
   payloadSum,
   writeHeader,
-} from './format.ts';
-import { FrameReader } from './frame-reader.ts';
-import { Handshake } from './handshake.ts';
-import { decodeGoodbye, type Goodbye, type Hello } from './hello.ts';
-import { encodeValue } from './value-codec.ts';
+} from '../format.ts';
+import { FrameReader } from '../frame-reader.ts';
+import { Handshake } from '../handshake.ts';
+import { decodeGoodbye, type Goodbye, type Hello } from '../hello.ts';
+import { encodeValue } from '../value-codec.ts';
 
 export interface SeenFrame {
   readonly type: number;

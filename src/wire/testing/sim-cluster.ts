@@ -1,8 +1,8 @@
 /** For tests of the wire: endpoints on the machines of a simulated world. */
 import { HybridClock } from '#base/hybrid-clock.ts';
 import { SimWorld } from '#env/sim/world.ts';
-import type { BodyReader, BodySource, PeerDirectory } from './contract.ts';
-import { Endpoint, type EndpointOptions } from './endpoint.ts';
+import type { BodyReader, BodySource, PeerDirectory } from '../contract.ts';
+import { Endpoint, type EndpointOptions } from '../endpoint.ts';
 
 const PORT = 7400;
 export const TEST_CLUSTER = { clusterId: 'test', sharedKey: Buffer.alloc(32, 7) };
