@@ -218,7 +218,8 @@ export function groupsAt(
   const groups: Record<string, Group> = {};
   if (Object.keys(user).length > 0) groups['user'] = { timestamp, values: user };
   if (Object.keys(system).length > 0) {
-    const expiry: Record<string, string> = deleteAt === null ? {} : { 'delete-at': String(deleteAt) };
+    const expiry: Record<string, string> =
+      deleteAt === null ? {} : { 'delete-at': String(deleteAt) };
     groups['system'] = { timestamp, values: { ...system, ...expiry } };
   }
   return groups;

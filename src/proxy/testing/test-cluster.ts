@@ -1,0 +1,268 @@
+/**
+ * A cluster in one process on virtual time: real wire, real devices on simulated disks, the real
+ * object service and proxies. Container and account replicas are MemoryRows.
+ */
+import { HybridClock } from '#base/hybrid-clock.ts';
+import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
+import { BUCKET_BITS, type Device } from '#device/contract.ts';
+import { formatDevice, openDevice } from '#device/open.ts';
+import { MemoryRows as RowSinkInMemory } from '#device/testing/memory-rows.ts';
+import type { Env } from '#env/env.ts';
+import type { Machine } from '#env/sim/machine.ts';
+import { SimWorld } from '#env/sim/world.ts';
+import { createObjectService, type ObjectService } from '#object/server.ts';
+import type { ClusterSource, ClusterView, ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
+import { Ring } from '#ring/ring.ts';
+import { Endpoint } from '#wire/endpoint.ts';
+import type { Operation, PutRequest } from '../contract.ts';
+import type { ProxyLimits } from '../limits.ts';
+import { createProxy, type Proxy } from '../proxy.ts';
+import { MemoryRows } from './memory-rows.ts';
+
+const CLUSTER_ID = '0123456789abcdef0123456789abcdef';
+const PORT = 7400;
+const PART_POWER = 4;
+
+export interface TestNode {
+  readonly name: string;
+  readonly site: string;
+  readonly device: number;
+  machine: Machine;
+  env: Env;
+  clock: HybridClock;
+  endpoint: Endpoint;
+  service: ObjectService;
+  devices: Map<number, Device>;
+  proxy: Proxy;
+}
+
+export interface TestClusterOptions {
+  readonly seed?: number;
+  /** One node with one device at each; the first three are the primaries of everything. */
+  readonly sites?: readonly string[];
+  readonly mode?: ConsistencyMode;
+  readonly copies?: number;
+  readonly limits?: Partial<ProxyLimits>;
+  /** Wall clock minus true time, by node name. */
+  readonly skewMs?: Readonly<Record<string, number>>;
+  /** Nodes whose device starts as not genesis: it is complete for nothing. */
+  readonly blank?: readonly string[];
+}
+
+export class TestCluster {
+  readonly world: SimWorld;
+  readonly rows = new MemoryRows();
+  readonly nodes = new Map<string, TestNode>();
+  readonly view: ClusterView;
+  readonly #options: TestClusterOptions;
+  #txn = 0;
+
+  constructor(options: TestClusterOptions = {}) {
+    this.#options = options;
+    this.world = new SimWorld({ seed: options.seed ?? 1 });
+    this.view = makeView(options.sites ?? ['lngs', 'bari', 'padova'], options);
+  }
+
+  static async start(options: TestClusterOptions = {}): Promise<TestCluster> {
+    const cluster = new TestCluster(options);
+    await cluster.world.run(cluster.#startAll());
+    return cluster;
+  }
+
+  /** Runs until the promise settles. */
+  run<Result>(promise: Promise<Result>): Promise<Result> {
+    return this.world.run(promise);
+  }
+
+  node(name: string): TestNode {
+    return this.nodes.get(name)!;
+  }
+
+  device(name: string): Device {
+    const node = this.node(name);
+    return node.devices.get(node.device)!;
+  }
+
+  get proxy(): Proxy {
+    return this.node('lngs').proxy;
+  }
+
+  operation(overrides: Partial<Operation> = {}): Operation {
+    const signal = new AbortController().signal;
+    return { txn: `tx${++this.#txn}`, signal, read: 'quorum', ...overrides };
+  }
+
+  kill(name: string): void {
+    this.node(name).machine.kill();
+  }
+
+  async restart(name: string): Promise<void> {
+    const { machine } = this.node(name);
+    machine.restart();
+    await this.run(this.#boot(name, machine));
+  }
+
+  async createContainer(mode?: ConsistencyMode): Promise<void> {
+    const options = { changes: {}, ...(mode !== undefined && { mode }) };
+    await this.run(this.proxy.createContainer(this.operation(), CONTAINER, options));
+  }
+
+  async #startAll(): Promise<void> {
+    for (const name of this.view.nodes.keys()) {
+      const machine = this.world.machine(name, { skewMs: this.#options.skewMs?.[name] ?? 0 });
+      const identity = {
+        clusterId: CLUSTER_ID,
+        deviceId: this.#deviceOf(name),
+        name: 'd1',
+        genesis: !(this.#options.blank ?? []).includes(name),
+      };
+      await machine.env.disk.mkdir('/d1');
+      await formatDevice(machine.env, '/d1', identity);
+      await this.#boot(name, machine);
+    }
+  }
+
+  #deviceOf(name: string): number {
+    return [...this.view.nodes.keys()].indexOf(name);
+  }
+
+  async #boot(name: string, machine: Machine): Promise<void> {
+    const { env } = machine;
+    const { site } = this.view.nodes.get(name)!;
+    const deviceId = this.#deviceOf(name);
+    const clock = new HybridClock({
+      workerId: deviceId + 1,
+      wallMicros: () => env.clock.wallMicros(),
+      bound: 0,
+      reserve: () => undefined,
+    });
+    const endpoint = new Endpoint({
+      env,
+      clock,
+      cluster: { clusterId: CLUSTER_ID, sharedKey: Buffer.alloc(32, 7) },
+      self: { node: name, site },
+      peers: { lookup: (peer) => this.#locate(peer) },
+    });
+    const device = await openDevice(env, '/d1', {
+      clusterId: CLUSTER_ID,
+      deviceId,
+      clock,
+      openRows: () => new RowSinkInMemory(),
+    });
+    if (device.genesis) {
+      for (const { policy } of this.view.rings.values()) {
+        await device.completeness.mark(policy, 0, 2 ** BUCKET_BITS, true);
+      }
+    }
+    const devices = new Map<number, Device>([[deviceId, device]]);
+    const cluster: ClusterSource = { current: () => this.view, subscribe: () => () => undefined };
+    const self = { node: name, site };
+    const common = { env, wire: endpoint, cluster, self };
+    const service = createObjectService({ ...common, devices: () => devices });
+    for (const [method, handler] of this.rows.handlers()) endpoint.handle(method, handler);
+    const proxy = createProxy({ ...common, clock, limits: this.#options.limits });
+    await endpoint.listen({ host: name, port: PORT });
+    const node = {
+      name,
+      site,
+      device: deviceId,
+      machine,
+      env,
+      clock,
+      endpoint,
+      service,
+      devices,
+      proxy,
+    };
+    this.nodes.set(name, node);
+  }
+
+  #locate(peer: string) {
+    const node = this.view.nodes.get(peer);
+    return node && { address: { host: peer, port: PORT }, site: node.site };
+  }
+}
+
+export const CONTAINER = { account: 'AUTH_test', container: 'box' } as const;
+
+export function objectName(object: string) {
+  return { ...CONTAINER, object };
+}
+
+/** Every partition's first three devices are its primaries, in turned order; the rest are handoffs. */
+function makeView(sites: readonly string[], options: TestClusterOptions): ClusterView {
+  const devices = sites.map((site, id) => ({
+    id,
+    site: site.split('-')[0]!,
+    zone: '1',
+    node: site,
+    name: 'd1',
+    weight: 100,
+    meta: {},
+  }));
+  const { copies = 3, mode = 'strict' } = options;
+  const ring = (policy: number): Ring =>
+    new Ring({
+      policy,
+      version: 1,
+      partPower: PART_POWER,
+      copies: policy === 0 ? copies : 3,
+      devices,
+      columns: [0, 1, 2].map((column) => new Uint16Array(2 ** PART_POWER).fill(column)),
+      former: { partitions: new Uint32Array(0), width: 0, devices: new Uint16Array(0) },
+    });
+  const policy: StoragePolicy = {
+    index: 0,
+    name: 'standard',
+    copies,
+    states: 3,
+    mode,
+    isDefault: true,
+  };
+  const nodes = devices.map(({ node, site, zone }) => {
+    return [node, { name: node, site, zone, wire: { host: node, port: PORT } }] as const;
+  });
+  return {
+    clusterId: CLUSTER_ID,
+    version: 1,
+    hashPrefix: 'p',
+    hashSuffix: 's',
+    policies: [policy],
+    nodes: new Map(nodes),
+    rings: new Map([0, CONTAINER_RING, ACCOUNT_RING].map((index) => [index, ring(index)])),
+  };
+}
+
+/** A PUT of these bytes, in the given chunks. */
+export function putRequest(
+  body: Buffer | readonly Buffer[],
+  overrides: Partial<PutRequest> = {},
+): PutRequest {
+  const chunks = Buffer.isBuffer(body) ? [body] : body;
+  return {
+    body: chunkSource(chunks),
+    length: chunks.reduce((sum, chunk) => sum + chunk.length, 0),
+    maxLength: 5 * 1024 ** 3,
+    contentType: 'text/plain',
+    user: {},
+    system: {},
+    ...overrides,
+  };
+}
+
+async function* chunkSource(chunks: readonly Buffer[]): AsyncGenerator<Uint8Array> {
+  for (const chunk of chunks) if (chunk.length > 0) yield chunk;
+}
+
+export async function collect(body: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of body) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+/** Bytes that differ at every position, so that a shift or a mix shows. */
+export function patternBytes(length: number, salt = 0): Buffer {
+  const bytes = Buffer.allocUnsafe(length);
+  for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >>> 8) * 7 + salt) & 0xff;
+  return bytes;
+}
