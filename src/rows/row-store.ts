@@ -38,9 +38,8 @@ export interface RowStoreOptions {
   readonly file: string;
   /** The device's incarnation: a database of another one is not used. */
   readonly incarnation: string;
-  readonly deviceId?: number;
   /** Key of the digests, the same on every device of the cluster: its id. */
-  readonly digestKey?: string;
+  readonly digestKey: string;
 }
 
 /** `stored`: what was written is the newest. `superseded`: something newer is there. Joined and durable either way. */
@@ -97,7 +96,7 @@ export class RowStore implements RowSink {
     this.#rows = new RowTable(db);
     this.#lines = new ContainerTable(db);
     this.#cursors = new CursorTable(db);
-    this.#containers = new ContainerCache(options.digestKey ?? '', (ring, hash) =>
+    this.#containers = new ContainerCache(options.digestKey, (ring, hash) =>
       this.#lines.find(ring, hash),
     );
     this.#applier = new Applier(opened, this.#rows, this.#lines, this.#containers);
@@ -317,8 +316,8 @@ export class RowStore implements RowSink {
       if (code !== 'rows-damaged' && code !== 'SQLITE_NOTADB' && !code.startsWith('SQLITE_CORRUPT'))
         throw error;
       this.#damage = messageOf(error);
-      const { file, deviceId } = this.#options;
-      this.#env.log.error('rows.damaged', { device: deviceId, file, error: this.#damage });
+      const { file } = this.#options;
+      this.#env.log.error('rows.damaged', { file, error: this.#damage });
       markDamaged(this.#env.disk, file, this.#damage);
       throw damaged(this.#damage, error);
     }

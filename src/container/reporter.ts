@@ -1,0 +1,139 @@
+/**
+ * Reports the totals of containers to their accounts: every container that changed since its account
+ * last acknowledged, many in one message, about once a second.
+ *
+ * The report is the container's whole row in the account, with this replica's slot, so it is also what
+ * lists a container whose creation could not reach the account. It is idempotent and sent again until
+ * a majority of the account's replicas has it; until where that is so is kept in rows.db, so a restart
+ * goes on where it was.
+ */
+import { codeOf } from '#base/errors.ts';
+import { hashPath } from '#base/hash.ts';
+import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
+import type { ContainerFacts } from '#rows/row-store.ts';
+import type { RowItem, RowsArgs, RowTarget } from '#rows/service/calls.ts';
+import {
+  type Replicas,
+  RowContext,
+  type RowDevice,
+  type RowServiceOptions,
+} from '#rows/service/context.ts';
+import { isUsable } from '#rows/service/keeper.ts';
+import { parseOutcomes } from '#rows/service/replies.ts';
+import type { Job, StepResult } from '#worker/job.ts';
+import { accountRow, splitContainerPath } from './account-rows.ts';
+
+const BATCH = 500;
+const WAIT_MS = 1000;
+const CALL_DEADLINE_MS = 5000;
+
+interface Report {
+  readonly facts: ContainerFacts;
+  readonly row: RowItem;
+  readonly replicas: Replicas;
+  readonly held: Set<number>;
+}
+
+export class TotalsReporter implements Job {
+  readonly name = 'container.totals';
+  readonly #options: RowServiceOptions;
+  readonly #accounts: RowContext;
+  readonly #containers: RowContext;
+  /** Where the last step stopped on a device: what can't be reported must not hold up the rest. */
+  readonly #after = new Map<number, Buffer>();
+  #reported = 0;
+  #failed = 0;
+
+  constructor(options: RowServiceOptions) {
+    this.#options = options;
+    this.#accounts = new RowContext(options, ACCOUNT_RING, 'account');
+    this.#containers = new RowContext(options, CONTAINER_RING, 'container');
+  }
+
+  facts(): Record<string, number> {
+    return { reported: this.#reported, failed: this.#failed };
+  }
+
+  async step(signal: AbortSignal): Promise<StepResult> {
+    let more = false;
+    for (const target of this.#options.devices().values()) {
+      if (signal.aborted || !isUsable(target)) continue;
+      const { id } = target.device;
+      const page = target.rows.unreported(CONTAINER_RING, this.#after.get(id), BATCH);
+      if (page.length < BATCH) this.#after.delete(id);
+      else {
+        more = true;
+        this.#after.set(id, page.at(-1)!.hash);
+      }
+      await this.#report(target, page);
+    }
+    return more ? { kind: 'more' } : { kind: 'idle', waitMs: WAIT_MS };
+  }
+
+  async #report(target: RowDevice, page: readonly ContainerFacts[]): Promise<void> {
+    const reports: Report[] = [];
+    for (const facts of page) {
+      if (this.#isReplica(target, facts.hash)) this.#addReport(target, facts, reports);
+      // A handoff has no totals to report; the container's replicas do it.
+      else target.rows.markReported(CONTAINER_RING, facts.hash, facts.sequence);
+    }
+    await Promise.all(
+      [...byReplica(reports)].map(([replica, theirs]) => this.#send(replica, theirs)),
+    );
+    for (const { facts, replicas, held } of reports) {
+      if (!isMajority(replicas, held)) {
+        this.#failed++;
+        continue;
+      }
+      target.rows.markReported(CONTAINER_RING, facts.hash, facts.sequence);
+      this.#reported++;
+    }
+  }
+
+  #addReport(target: RowDevice, facts: ContainerFacts, reports: Report[]): void {
+    const name = splitContainerPath(facts.path);
+    if (name === undefined) return;
+    const { hashPrefix, hashSuffix } = this.#options.cluster.current();
+    const hash = hashPath(hashPrefix, name.account, hashSuffix);
+    const account = { hash, path: name.account };
+    const row = accountRow(target, facts, account, name.container, this.#options.clock);
+    reports.push({ facts, row, replicas: this.#accounts.replicas(hash), held: new Set() });
+  }
+
+  #isReplica({ device }: RowDevice, hash: Buffer): boolean {
+    return this.#containers.replicas(hash).members.some((member) => member.device === device.id);
+  }
+
+  async #send(replica: RowTarget, reports: readonly Report[]): Promise<void> {
+    const { ringVersion } = reports[0]!.replicas;
+    const rows = reports.map((report) => report.row);
+    const args: Omit<RowsArgs, 'device'> = { ringVersion, rows, intent: 'repair' };
+    const options = { txn: this.name, deadlineMs: CALL_DEADLINE_MS };
+    try {
+      const result = await this.#accounts.call(replica, 'rows', args, options);
+      const { outcomes } = parseOutcomes(result, rows.length);
+      for (const [i, outcome] of outcomes.entries()) {
+        if (outcome === 'stored' || outcome === 'superseded') reports[i]!.held.add(replica.device);
+      }
+    } catch (error) {
+      const facts = { node: replica.node, device: replica.device, error: codeOf(error) };
+      this.#options.env.log.debug('container.totals-unsent', facts);
+    }
+  }
+}
+
+function isMajority({ sets }: Replicas, held: ReadonlySet<number>): boolean {
+  return sets.every((set) => set.filter((device) => held.has(device)).length > set.length / 2);
+}
+
+function byReplica(reports: readonly Report[]): Map<RowTarget, Report[]> {
+  const replicas = new Map<number, [RowTarget, Report[]]>();
+  for (const report of reports) {
+    for (const member of report.replicas.members) {
+      const known = replicas.get(member.device);
+      if (known === undefined) replicas.set(member.device, [member, [report]]);
+      else known[1].push(report);
+    }
+  }
+  return new Map(replicas.values());
+}

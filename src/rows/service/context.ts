@@ -1,0 +1,161 @@
+/**
+ * What the parts of a row service share: the effects, the wire as far as it is used, the devices, and
+ * who the replicas of a container are. `service/` is in the wire's own layer, so it names only what it
+ * needs of it; the wire fits.
+ */
+import { OperatingError } from '#base/errors.ts';
+import { hashPath } from '#base/hash.ts';
+import type { HybridClock } from '#base/hybrid-clock.ts';
+import type { PolicyIndex } from '#base/names.ts';
+import type { Device } from '#device/contract.ts';
+import type { Env } from '#env/env.ts';
+import type { ClusterSource } from '#ring/cluster.ts';
+import type { Ring } from '#ring/ring.ts';
+import type { RowStore } from '../row-store.ts';
+import type { RowTarget } from './calls.ts';
+
+export interface RowWire {
+  call(
+    node: string,
+    method: string,
+    args: unknown,
+    options: RowCallOptions,
+  ): Promise<{ readonly result: unknown }>;
+  handle(method: string, handler: RowHandler): void;
+}
+
+export interface RowCallOptions {
+  readonly txn: string;
+  readonly deadlineMs: number;
+  readonly signal?: AbortSignal;
+  readonly lane?: 'calls' | 'bulk';
+}
+
+export interface RowCallContext {
+  readonly txn: string;
+  readonly deadline: { remainingMs(): number; readonly signal: AbortSignal };
+}
+
+export type RowHandler = (
+  args: unknown,
+  context: RowCallContext,
+) => Promise<{ readonly result: unknown }> | { readonly result: unknown };
+
+/** A device with its rows. */
+export interface RowDevice {
+  readonly device: Device;
+  readonly rows: RowStore;
+}
+
+export interface RowServiceOptions {
+  readonly env: Pick<Env, 'clock' | 'log' | 'random'>;
+  readonly wire: RowWire;
+  readonly cluster: ClusterSource;
+  readonly self: { readonly node: string; readonly site: string };
+  readonly devices: () => ReadonlyMap<number, RowDevice>;
+  readonly clock: HybridClock;
+}
+
+/** N of one key, in one or two sets (OLD and NEW while a ring change is under way). */
+export interface Replicas {
+  readonly ringVersion: number;
+  /** The union, nearest first. */
+  readonly members: readonly RowTarget[];
+  readonly sets: readonly (readonly number[])[];
+}
+
+/** R of N: any R replicas share one with any W = floor(N/2)+1. */
+export function readQuorum(replicas: number): number {
+  return replicas - Math.floor(replicas / 2);
+}
+
+/** How many more answers are needed, at the very least, before `counted` holds R of every set. */
+export function shortfall(replicas: Replicas, counted: ReadonlySet<number>): number {
+  const missing = replicas.sets.map((set) => {
+    return readQuorum(set.length) - set.filter((device) => counted.has(device)).length;
+  });
+  return Math.max(0, ...missing);
+}
+
+export class RowContext {
+  readonly options: RowServiceOptions;
+  readonly ring: PolicyIndex;
+  /** `container` or `account`: the first part of the methods' names. */
+  readonly prefix: string;
+
+  constructor(options: RowServiceOptions, ring: PolicyIndex, prefix: string) {
+    this.options = options;
+    this.ring = ring;
+    this.prefix = prefix;
+  }
+
+  /** @throws OperatingError `no-device`, `ring-old` */
+  open(id: number, ringVersion: number): RowDevice {
+    const own = this.currentRing()?.version ?? 0;
+    // Neighbouring ring versions may be in use together, v and v+2 never (consistency.md, Ring change).
+    if (ringVersion + 1 < own) {
+      throw new OperatingError('ring-old', 'placed by a ring too old', {
+        version: ringVersion,
+        own,
+      });
+    }
+    const device = this.options.devices().get(id);
+    if (device !== undefined) return device;
+    throw new OperatingError('no-device', 'this node does not serve the device', { device: id });
+  }
+
+  /** What is filed under another name's hash would be lost to everybody. @throws OperatingError `malformed` */
+  checkPath(path: string, hash: Buffer): void {
+    const { hashPrefix, hashSuffix } = this.options.cluster.current();
+    if (!hashPath(hashPrefix, path, hashSuffix).equals(hash)) {
+      throw new OperatingError('malformed', 'the hash is not that of the name', { path });
+    }
+  }
+
+  isComplete({ device }: RowDevice, hash: Buffer): boolean {
+    return device.completeness.isComplete(this.ring, hash);
+  }
+
+  currentRing(): Ring | undefined {
+    return this.options.cluster.current().rings.get(this.ring);
+  }
+
+  /** @throws OperatingError `no-ring` */
+  replicas(hash: Buffer): Replicas {
+    const view = this.options.cluster.current();
+    const ring = view.rings.get(this.ring);
+    if (ring === undefined)
+      throw new OperatingError('no-ring', 'the ring is not known yet', { ring: this.ring });
+    const { primaries, former } = ring.placement(ring.partitionOf(hash));
+    const sets = former === undefined ? [primaries] : [former, primaries];
+    const union = new Map(sets.flat().map((device) => [device.id, device]));
+    const { self } = this.options;
+    const distance = (node: string, site: string): number =>
+      node === self.node ? 0 : site === self.site ? 1 : 2;
+    const members = [...union.values()]
+      .sort((a, b) => distance(a.node, a.site) - distance(b.node, b.site))
+      .map(({ id, node }) => ({ device: id, node }));
+    return {
+      ringVersion: ring.version,
+      members,
+      sets: sets.map((set) => set.map((device) => device.id)),
+    };
+  }
+
+  /** One call of this service on another replica. Calls to this node's own devices go the same way. */
+  async call(
+    target: RowTarget,
+    method: string,
+    args: object,
+    options: RowCallOptions,
+  ): Promise<unknown> {
+    const full = { device: target.device, ...args };
+    const { result } = await this.options.wire.call(
+      target.node,
+      `${this.prefix}.${method}`,
+      full,
+      options,
+    );
+    return result;
+  }
+}

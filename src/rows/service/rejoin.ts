@@ -1,0 +1,276 @@
+/**
+ * Makes a device complete again for the row partitions it is a primary of (consistency.md, "Complete"):
+ * every acknowledged row is on W of N, so the rows of N-W+1 other complete primaries together have it.
+ *
+ * A step takes some partitions that are not complete, compares digests with the other primaries, and
+ * pulls the containers that differ. The ranges are marked when enough complete peers were joined.
+ *
+ * A device that is complete compares a few partitions per step with the other primaries, so that
+ * replicas converge without being listed. It pulls only what differs twice in the same way: a
+ * difference that changes is writes in flight, and pulling it would be work for nothing.
+ */
+import { codeOf } from '#base/errors.ts';
+import type { Ring, RingDevice } from '#ring/ring.ts';
+import type { Job, StepResult } from '#worker/job.ts';
+import { BUCKET_BITS, firstHash } from '../summary.ts';
+import type { RowTarget } from './calls.ts';
+import { type RowContext, type RowDevice, readQuorum } from './context.ts';
+import type { Freshness } from './freshness.ts';
+import { isUsable } from './keeper.ts';
+import { parseContainersReply, parseDigestsReply } from './replies.ts';
+
+const PARTITIONS_PER_STEP = 64;
+const PAGE = 500;
+const IDLE_MS = 10_000;
+const RETRY_MS = 2_000;
+const DEADLINE_MS = 5_000;
+const BUCKETS = 2 ** BUCKET_BITS;
+
+interface Part {
+  readonly from: number;
+  readonly to: number;
+  readonly others: readonly RingDevice[];
+  /** How many complete ones of them it takes. */
+  readonly needed: number;
+}
+
+export class RowRejoin implements Job {
+  readonly name: string;
+  readonly #context: RowContext;
+  readonly #freshness: Freshness;
+  readonly #parts = new WeakMap<Ring, Map<number, Part[]>>();
+  readonly #compared = new Map<number, number>();
+  /** Sums of ranges that differed when they were last compared, ours and theirs. */
+  readonly #differing = new Map<string, string>();
+  #joined = 0;
+  #missing = 0;
+  #pulled = 0;
+
+  constructor(context: RowContext, freshness: Freshness) {
+    this.name = `${context.prefix}.rejoin`;
+    this.#context = context;
+    this.#freshness = freshness;
+  }
+
+  facts(): Record<string, number> {
+    return {
+      joined: this.#joined,
+      incompletePartitions: this.#missing,
+      containersPulled: this.#pulled,
+    };
+  }
+
+  async step(signal: AbortSignal): Promise<StepResult> {
+    const ring = this.#context.currentRing();
+    if (ring === undefined) return { kind: 'idle', waitMs: RETRY_MS };
+    let progress = 0;
+    let missing = 0;
+    let wrapped = true;
+    for (const target of this.#context.options.devices().values()) {
+      if (!isUsable(target) || signal.aborted) continue;
+      const parts = this.#partsOf(ring, target.device.id);
+      const incomplete = parts.filter((part) => !this.#isCovered(target, part.from, part.to));
+      missing += incomplete.length;
+      if (incomplete.length > 0)
+        progress += await this.#rejoin(target, ring, incomplete.slice(0, PARTITIONS_PER_STEP));
+      else wrapped = (await this.#compareNext(target, ring, parts)) && wrapped;
+    }
+    this.#missing = missing - progress;
+    if (progress > 0 || (missing === 0 && !wrapped)) return { kind: 'more' };
+    return { kind: 'idle', waitMs: this.#missing > 0 ? RETRY_MS : IDLE_MS };
+  }
+
+  /** Share of a device's partitions that it is complete for; 1 where it has none. */
+  completeShare(target: RowDevice): number {
+    const ring = this.#context.currentRing();
+    const parts = ring === undefined ? [] : this.#partsOf(ring, target.device.id);
+    if (parts.length === 0) return 1;
+    return parts.filter(({ from, to }) => this.#isCovered(target, from, to)).length / parts.length;
+  }
+
+  /** What container.digests answers for one range. */
+  digestOf(
+    target: RowDevice,
+    from: number,
+    to: number,
+  ): { sum: Buffer; total: number; complete: boolean } {
+    const [summary] = target.rows.summarise(this.#context.ring, from, to, 1);
+    return {
+      sum: summary!.sum,
+      total: summary!.total,
+      complete: this.#isCovered(target, from, to),
+    };
+  }
+
+  /** How many of the partitions became complete. */
+  async #rejoin(target: RowDevice, ring: Ring, parts: readonly Part[]): Promise<number> {
+    const counts = await this.#joinPeers(target, ring, parts, true);
+    let complete = 0;
+    for (const part of parts) {
+      if ((counts.get(part) ?? 0) < part.needed) continue;
+      await target.device.completeness.mark(this.#context.ring, part.from, part.to, true);
+      complete++;
+    }
+    this.#joined += complete;
+    const facts = { device: target.device.id, partitions: complete };
+    if (complete > 0) this.#context.options.env.log.info(`${this.#context.prefix}.rejoined`, facts);
+    return complete;
+  }
+
+  /** Compares the next partitions with all peers; true when all have had their turn. */
+  async #compareNext(target: RowDevice, ring: Ring, parts: readonly Part[]): Promise<boolean> {
+    const start = this.#compared.get(target.device.id) ?? 0;
+    const batch = parts.slice(start, start + PARTITIONS_PER_STEP);
+    if (batch.length > 0) await this.#joinPeers(target, ring, batch, false);
+    const next = start + PARTITIONS_PER_STEP;
+    this.#compared.set(target.device.id, next >= parts.length ? 0 : next);
+    return next >= parts.length;
+  }
+
+  /**
+   * Joins what peers have more; how many complete ones were joined, per partition.
+   * `rejoining`: at once, and from no more peers than needed.
+   */
+  async #joinPeers(
+    target: RowDevice,
+    ring: Ring,
+    parts: readonly Part[],
+    rejoining: boolean,
+  ): Promise<Map<Part, number>> {
+    const counts = new Map<Part, number>();
+    for (const [peer, theirs] of byPeer(parts)) {
+      const wanted = theirs.filter((part) => !rejoining || (counts.get(part) ?? 0) < part.needed);
+      try {
+        for (const part of await this.#joinFrom(target, peer, ring, wanted, rejoining)) {
+          counts.set(part, (counts.get(part) ?? 0) + 1);
+        }
+      } catch (error) {
+        const facts = { peer: peer.node, error: codeOf(error) };
+        this.#context.options.env.log.debug(`${this.#context.prefix}.rejoin-peer`, facts);
+      }
+    }
+    return counts;
+  }
+
+  /** The partitions that the peer is complete for. */
+  async #joinFrom(
+    target: RowDevice,
+    peer: RowTarget,
+    ring: Ring,
+    parts: readonly Part[],
+    rejoining: boolean,
+  ): Promise<Part[]> {
+    if (parts.length === 0) return [];
+    const ranges = parts.map(({ from, to }) => [from, to] as const);
+    const args = { ringVersion: ring.version, ranges };
+    const reply = parseDigestsReply(
+      await this.#context.call(peer, 'digests', args, this.#callOptions()),
+    );
+    const done: Part[] = [];
+    for (const [i, part] of parts.entries()) {
+      const theirs = reply.ranges[i];
+      if (theirs === undefined) break;
+      const own = this.digestOf(target, part.from, part.to);
+      const isEqual = own.total === theirs.total && own.sum.equals(theirs.sum);
+      const difference = `${own.sum.toString('hex')} ${theirs.sum.toString('hex')}`;
+      const key = `${target.device.id} ${peer.device} ${part.from}`;
+      if (isEqual) this.#differing.delete(key);
+      else if (rejoining || this.#differing.get(key) === difference)
+        await this.#pullRange(target, peer, ring, part);
+      else this.#differing.set(key, difference);
+      if (theirs.complete) done.push(part);
+    }
+    return done;
+  }
+
+  async #pullRange(target: RowDevice, peer: RowTarget, ring: Ring, part: Part): Promise<void> {
+    const to = part.to === BUCKETS ? null : firstHash(part.to);
+    let from = firstHash(part.from);
+    for (;;) {
+      const args = { ringVersion: ring.version, from, to, limit: PAGE };
+      const page = parseContainersReply(
+        await this.#context.call(peer, 'containers', args, this.#callOptions()),
+      );
+      for (const { hash, path, digest } of page.containers) {
+        const own = target.rows.facts(this.#context.ring, hash);
+        if (own?.digest.equals(digest)) continue;
+        this.#context.checkPath(path, hash);
+        await this.#freshness.pullFrom(target, peer, { hash, path, txn: this.name }, ring.version);
+        this.#pulled++;
+      }
+      const last = page.containers.at(-1);
+      if (!page.more || last === undefined) return;
+      from = nextHash(last.hash);
+    }
+  }
+
+  #callOptions() {
+    return { txn: this.name, deadlineMs: DEADLINE_MS, lane: 'bulk' as const };
+  }
+
+  #isCovered({ device }: RowDevice, from: number, to: number): boolean {
+    let reached = from;
+    const ranges = [...device.completeness.ranges(this.#context.ring)].sort(
+      (a, b) => a.from - b.from,
+    );
+    for (const range of ranges) {
+      if (range.from > reached) break;
+      reached = Math.max(reached, range.to);
+    }
+    return reached >= to;
+  }
+
+  /** The partitions of which a device is a primary, by ring: a walk over all, done once. */
+  #partsOf(ring: Ring, device: number): Part[] {
+    let byDevice = this.#parts.get(ring);
+    if (byDevice === undefined) {
+      byDevice = allParts(ring);
+      this.#parts.set(ring, byDevice);
+    }
+    return byDevice.get(device) ?? [];
+  }
+}
+
+function allParts(ring: Ring): Map<number, Part[]> {
+  const byDevice = new Map<number, Part[]>();
+  const scale = BUCKETS / ring.partitions;
+  for (let partition = 0; partition < ring.partitions; partition++) {
+    const { primaries, former } = ring.placement(partition);
+    const from = Math.floor(partition * scale);
+    const to = Math.max(from + 1, Math.floor((partition + 1) * scale));
+    for (const { id } of primaries) {
+      // A joining device learns from the former set: that is where everything acknowledged is.
+      const isJoining = former !== undefined && !former.some((device) => device.id === id);
+      const set = isJoining ? former : primaries;
+      const needed = isJoining ? Math.floor(set.length / 2) + 1 : readQuorum(set.length);
+      const others = set.filter((device) => device.id !== id);
+      const parts = byDevice.get(id);
+      const part = { from, to, others, needed };
+      if (parts === undefined) byDevice.set(id, [part]);
+      else parts.push(part);
+    }
+  }
+  return byDevice;
+}
+
+function byPeer(parts: readonly Part[]): [RowTarget, Part[]][] {
+  const peers = new Map<number, [RowTarget, Part[]]>();
+  for (const part of parts) {
+    for (const { id, node } of part.others) {
+      const known = peers.get(id);
+      if (known === undefined) peers.set(id, [{ device: id, node }, [part]]);
+      else known[1].push(part);
+    }
+  }
+  return [...peers.values()];
+}
+
+/** The hash after this one, or all ones at the end: then the page is empty. */
+function nextHash(hash: Buffer): Buffer {
+  const next = Buffer.from(hash);
+  for (let i = next.length - 1; i >= 0; i--) {
+    next[i] = (next[i]! + 1) & 0xff;
+    if (next[i] !== 0) return next;
+  }
+  return Buffer.alloc(hash.length, 0xff);
+}
