@@ -1,0 +1,198 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type IdentityFixture, startIdentity } from '#identity/fixture.ts';
+import type { State } from '#state/state.ts';
+import { type Authenticator, createAuthenticator } from './authenticator.ts';
+import { ANONYMOUS, accountOf } from './caller.ts';
+
+let fixture: IdentityFixture;
+let state: State;
+let authenticator: Authenticator;
+let token: string;
+let auditId: string;
+const open: Authenticator[] = [];
+
+const FILE = 'identity-directory.bin';
+
+function start(name: string, on: State, refuseAfterMs?: number): Authenticator {
+  const cacheDir = join(fixture.folder, name);
+  const made = createAuthenticator({ env: fixture.env, state: on, cacheDir, refuseAfterMs });
+  open.push(made);
+  return made;
+}
+
+async function logIn(): Promise<string> {
+  const { userId, projectId, password } = fixture.second;
+  const { text, fields } = await fixture.identity.logIns.logIn({
+    password: { user: { id: userId }, password },
+    scope: { kind: 'project', id: projectId },
+    address: 'test',
+  });
+  auditId = fields.auditId;
+  return text;
+}
+
+beforeAll(async () => {
+  fixture = await startIdentity();
+  state = fixture.openState();
+  authenticator = start('one', state);
+  await authenticator.ready;
+  token = await logIn();
+});
+afterAll(async () => {
+  for (const each of open) await each.close();
+  await state.close();
+  await fixture.close();
+});
+
+const unreachable = (): State => {
+  const fail = async (): Promise<never> => {
+    throw Object.assign(new Error('away'), { code: 'state-unavailable' });
+  };
+  const watch = () => ({ heardAtMs: () => 0, close: () => undefined });
+  const lease = { grantLease: fail, keepAlive: fail, revokeLease: fail };
+  return {
+    get: fail,
+    range: fail,
+    txn: fail,
+    watch,
+    ...lease,
+    compact: fail,
+    close: async () => undefined,
+  };
+};
+
+describe('authenticator', () => {
+  it('tells who asks, from every header that can carry a token', async () => {
+    const expected = {
+      kind: 'user',
+      userId: fixture.second.userId,
+      userName: 'tester',
+      domainId: 'default',
+      projectId: fixture.second.projectId,
+      projectName: 'second',
+      projectDomainId: 'default',
+      roles: ['swiftoperator', 'member'],
+    };
+    for (const headers of [
+      { 'x-auth-token': token },
+      { 'x-storage-token': token },
+      { authorization: `Bearer ${token}` },
+      { 'x-auth-token': [token] },
+    ]) {
+      expect(await authenticator.authenticate(headers)).toMatchObject(expected);
+    }
+    expect(authenticator.accountDomain(accountOf(fixture.second.projectId))).toBe('default');
+    expect(authenticator.accountDomain('AUTH_nowhere')).toBeUndefined();
+    expect(authenticator.accountDomain('other')).toBeUndefined();
+  });
+
+  it('makes everybody else anonymous, and says why', async () => {
+    expect(await authenticator.authenticate({})).toBe(ANONYMOUS);
+    expect(await authenticator.authenticate({ 'x-auth-token': '' })).toBe(ANONYMOUS);
+    expect(await authenticator.authenticate({ authorization: 'Basic eDp5' })).toBe(ANONYMOUS);
+    const rejected = async (text: string) => authenticator.authenticate({ 'x-auth-token': text });
+    expect(await rejected('AUTH_tk0123')).toEqual({ kind: 'anonymous', rejected: 'malformed' });
+    const broken = `${token.slice(0, -8)}AAAAAAAA`;
+    expect(await rejected(broken)).toEqual({ kind: 'anonymous', rejected: 'bad-signature' });
+  });
+
+  it('waits for the news of a user who was made a moment ago', async () => {
+    const { users, projects, roles, grants, logIns } = fixture.identity;
+    const user = await users.create({ name: 'new', password: 'password' });
+    const project = await projects.create({ name: 'new' });
+    const role = (await roles.find('member'))!;
+    await grants.add({
+      actor: { kind: 'user', id: user.id },
+      target: { kind: 'project', id: project.id },
+      roleId: role.id,
+      inherited: false,
+    });
+    const { text } = await logIns.logIn({
+      password: { user: { id: user.id }, password: 'password' },
+      scope: { kind: 'project', id: project.id },
+      address: 'test',
+    });
+    const caller = await authenticator.authenticate({ 'x-auth-token': text });
+    expect(caller).toMatchObject({ userName: 'new', projectName: 'new', roles: ['member'] });
+  });
+
+  it('learns of a revocation within 2 s', async () => {
+    const text = await logIn();
+    expect((await authenticator.authenticate({ 'x-auth-token': text })).kind).toBe('user');
+    const start = performance.now();
+    await fixture.identity.revoke({ kind: 'audit', id: auditId });
+    for (;;) {
+      const caller = await authenticator.authenticate({ 'x-auth-token': text });
+      if (caller.kind === 'anonymous') break;
+      await fixture.env.clock.sleep(10);
+      expect(performance.now() - start).toBeLessThan(2000);
+    }
+  });
+
+  it('goes on from its own disk when state is away from the start', async () => {
+    const first = start('two', state);
+    await first.ready;
+    await first.close();
+    const alone = start('two', unreachable());
+    await alone.ready;
+    expect(await alone.authenticate({ 'x-auth-token': token })).toMatchObject({
+      userName: 'tester',
+    });
+  });
+
+  it('ignores a damaged file and asks state', async () => {
+    const first = start('three', state);
+    await first.ready;
+    await first.close();
+    const path = join(fixture.folder, 'three', FILE);
+    const bytes = readFileSync(path);
+    bytes[bytes.length >> 1]! ^= 1;
+    writeFileSync(path, bytes);
+    const second = start('three', state);
+    await second.ready;
+    expect(await second.authenticate({ 'x-auth-token': token })).toMatchObject({
+      userName: 'tester',
+    });
+  });
+
+  it('accepts known tokens in silence by default, and refuses after the time that was set', async () => {
+    const first = start('four', state);
+    await first.ready;
+    await first.close();
+    const trusting = start('four', unreachable());
+    const strict = start('four', unreachable(), 60_000);
+    await Promise.all([trusting.ready, strict.ready]);
+    expect((await strict.authenticate({ 'x-auth-token': token })).kind).toBe('user');
+    fixture.advance(61_000);
+    expect(await strict.authenticate({ 'x-auth-token': token })).toEqual({
+      kind: 'anonymous',
+      rejected: 'stale',
+    });
+    expect((await trusting.authenticate({ 'x-auth-token': token })).kind).toBe('user');
+  });
+
+  it('is fast: figures for the README, with ample room for a busy machine', async () => {
+    const headers = { 'x-auth-token': token };
+    const cached = await timed(20_000, () => authenticator.authenticate(headers));
+    const tokens = await Promise.all(Array.from({ length: 50 }, logInByToken));
+    const fresh = await timed(50, (i) =>
+      authenticator.authenticate({ 'x-auth-token': tokens[i]! }),
+    );
+    console.log(`verify: cached ${cached.toFixed(2)} µs, not cached ${fresh.toFixed(0)} µs`);
+    expect(cached).toBeLessThan(50);
+    expect(fresh).toBeLessThan(2000);
+  });
+});
+
+async function logInByToken(): Promise<string> {
+  const issued = await fixture.identity.logIns.logIn({ token, address: 'test' });
+  return issued.text;
+}
+
+async function timed(count: number, act: (i: number) => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  for (let i = 0; i < count; i++) await act(i);
+  return ((performance.now() - start) * 1000) / count;
+}
