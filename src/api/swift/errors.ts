@@ -35,11 +35,14 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   'client-gone': { status: 499 },
   'length-mismatch': { status: 499 },
   'container-mismatch': { status: 503 },
-  'container-sealed': { status: 503 },
   unavailable: { status: 503 },
-  busy: { status: 503 },
-  'deadline-exceeded': { status: 503 },
-  cancelled: { status: 503 },
+  overloaded: { status: 503 },
+  timeout: { status: 503 },
+  gone: { status: 503 },
+  'ring-old': { status: 503 },
+  'no-ring': { status: 503 },
+  'no-policy': { status: 503 },
+  'clock-drift': { status: 503 },
   'device-full': { status: 507 },
 };
 
