@@ -81,7 +81,11 @@ export class RingBuilder {
 
   plan(change: Change, options: PlanOptions): Plan {
     const before = this.#state;
-    const after = rebalanced(changed(before, change), options);
+    const start = changed(before, change);
+    // A raised part power alone must change no set: it is published without a rebalance.
+    const after = isOnlyPartPower(change)
+      ? { ...start, version: start.version + 1 }
+      : rebalanced(start, options);
     return {
       change,
       options,
@@ -157,6 +161,12 @@ export class RingBuilder {
     const table = formerTable(former);
     return new Ring({ policy, version, partPower, copies, devices: known, columns, former: table });
   }
+}
+
+function isOnlyPartPower({ add, update, remove, settings = {} }: Change): boolean {
+  const untouched = [add, update, remove].every((list) => list === undefined || list.length === 0);
+  const names = Object.entries(settings).filter(([, value]) => value !== undefined);
+  return untouched && names.length === 1 && names[0]![0] === 'partPower';
 }
 
 /** A raised part power renumbers partitions: compare with the renumbered state. */

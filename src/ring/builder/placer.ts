@@ -13,6 +13,9 @@ import type { TierTree } from './tree.ts';
 
 export const EMPTY = -1;
 
+/** Dice are thrown once into a table, and read from a random place on. */
+const CHANCE_MASK = 4095;
+
 export class Placer {
   readonly tree: TierTree;
   readonly partitions: number;
@@ -30,6 +33,7 @@ export class Placer {
   /** One by the quota: what a replica is to a tier. */
   readonly perQuota: Float64Array;
   readonly #random: SeededRandom;
+  readonly #chances: Float64Array;
 
   constructor(
     tree: TierTree,
@@ -49,6 +53,7 @@ export class Placer {
     this.perQuota = Float64Array.from(quotas, (quota) => 1 / Math.max(quota, 0.5));
     this.count = new Int32Array(tree.size);
     this.#random = random;
+    this.#chances = Float64Array.from({ length: CHANCE_MASK + 1 }, () => random.next() / 2 ** 32);
     this.need = quotas.slice();
     for (const tier of tierAt) if (tier !== EMPTY) this.#addAlong(this.need, tier, -1);
   }
@@ -109,23 +114,21 @@ export class Placer {
   #chooseChild(tier: number, hungry: boolean): number {
     const { count, ceiling, floor, need } = this;
     const first = this.tree.firstChild[tier]!;
-    const children = this.tree.children[tier]!;
-    const end = first + children;
+    const end = first + this.tree.children[tier]!;
     let best = EMPTY;
     let bestNeed = Number.NEGATIVE_INFINITY;
-    // Ties go to the first one met, so each search starts somewhere else: devices that always
-    // followed each other would share partitions, and fail together.
-    let child = first + (children > 1 ? this.#random.below(children) : 0);
-    for (let i = 0; i < children; i++) {
-      if (count[child]! < ceiling[child]! && !(hungry && need[child]! <= 0)) {
-        const must = count[child]! < floor[child]! ? 4 : 0;
-        const relative = must + need[child]! * this.perQuota[child]!;
-        if (relative > bestNeed) {
-          best = child;
-          bestNeed = relative;
-        }
+    // Chance of less than one replica: without it devices of nearly the same quota would always
+    // follow each other in the same order, share partitions with the same few, and fail together.
+    let dice = this.#random.next();
+    for (let child = first; child < end; child++) {
+      if (count[child]! >= ceiling[child]! || (hungry && need[child]! <= 0)) continue;
+      const must = count[child]! < floor[child]! ? 4 : 0;
+      const chance = this.#chances[dice++ & CHANCE_MASK]!;
+      const relative = must + (need[child]! + chance) * this.perQuota[child]!;
+      if (relative > bestNeed) {
+        best = child;
+        bestNeed = relative;
       }
-      if (++child === end) child = first;
     }
     return best;
   }
@@ -162,6 +165,17 @@ export class Placer {
       if (this.count[tier]! <= this.floor[tier]!) return false;
     }
     return true;
+  }
+
+  /** Whether the loaded partition may move its replica from one device to another. */
+  canMove(from: number, to: number): boolean {
+    const { parent } = this.tree;
+    let above = from;
+    for (let other = to; above !== other; other = parent[other]!) {
+      if (this.count[other]! >= this.ceiling[other]!) return false;
+      above = parent[above]!;
+    }
+    return this.canLose(from, above);
   }
 
   /** Whether every tier from `device` up to below `above` holds more than its quota. */

@@ -14,6 +14,7 @@ import { DEPTH } from './tree.ts';
 /** Tries per misplaced replica before it is left for the next rebalance. */
 const MAX_DETOURS = 200;
 const MAX_DETOURS_IN_ALL = 200_000;
+const MAX_PULLS = 300_000;
 
 /** What a move may take: only slots that cost nothing, or one more replica of a partition too. */
 type Price = 'free' | 'any';
@@ -49,6 +50,7 @@ export class Settlement {
     this.#moveAround('any', 'any');
     this.#emptyDrained();
     this.#moveAround('any', 'free');
+    this.#pullAround();
   }
 
   #canMove(slot: number, price: Price): boolean {
@@ -254,5 +256,59 @@ export class Settlement {
         this.#moved(slot);
       }
     }
+  }
+
+  /**
+   * The other way round: a device that still lacks something takes it from one at its quota, which is
+   * then given something by one above. Finds what starting from above cannot, where nearly every
+   * partition is at the hungry tier's ceiling already.
+   */
+  #pullAround(): void {
+    const { tree, need, partitions } = this.#placer;
+    let tries = MAX_PULLS;
+    for (let device = tree.firstDevice; device < tree.size; device++) {
+      for (let partition = 0; partition < partitions && need[device]! > 0; partition++) {
+        if (tries-- <= 0) return;
+        this.#pull(partition, device);
+      }
+    }
+  }
+
+  #pull(partition: number, device: number): void {
+    const placer = this.#placer;
+    for (let column = 0; column < placer.columns; column++) {
+      const slot = placer.slot(column, partition);
+      if (slot < 0 || !this.#canMove(slot, 'any')) continue;
+      const from = placer.tierAt[slot]!;
+      placer.load(partition);
+      const possible = placer.need[from]! <= 0 && placer.canMove(from, device);
+      if (possible) {
+        placer.take(slot);
+        placer.put(slot, device);
+      }
+      placer.unload(partition);
+      if (possible && this.#keepPull(slot, from)) return;
+    }
+  }
+
+  /** Finds the giver something from a device above its quota; otherwise takes the move back. */
+  #keepPull(slot: number, from: number): boolean {
+    const placer = this.#placer;
+    const partition = slot % placer.partitions;
+    const wasMovable = this.#movable[partition]!;
+    const wasFree = this.#free[slot]!;
+    this.#moved(slot);
+    if (placer.need[from]! <= 0) return true;
+    for (let over = placer.tree.firstDevice; over < placer.tree.size; over++) {
+      if (placer.need[over]! >= 0) continue;
+      if (this.#relieve(over, placer.firstNotOver(over), 'any', 1) > 0) return true;
+    }
+    placer.load(partition);
+    placer.take(slot);
+    placer.put(slot, from);
+    placer.unload(partition);
+    this.#movable[partition] = wasMovable;
+    this.#free[slot] = wasFree;
+    return false;
   }
 }
