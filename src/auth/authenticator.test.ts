@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type IdentityFixture, startIdentity } from '#identity/fixture.ts';
+import { type IdentityFixture, startIdentity } from '#identity/testing/fixture.ts';
 import type { State } from '#state/state.ts';
 import { type Authenticator, createAuthenticator } from './authenticator.ts';
 import { ANONYMOUS, accountOf } from './caller.ts';

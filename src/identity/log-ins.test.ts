@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type IdentityFixture, startIdentity } from './fixture.ts';
 import type { LogInRequest, ScopeRequest } from './log-ins.ts';
+import { type IdentityFixture, startIdentity } from './testing/fixture.ts';
 
 const DEFAULT = { id: 'default' };
 let fixture: IdentityFixture;

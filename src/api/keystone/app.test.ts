@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { Hono } from 'hono';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type IdentityFixture, startIdentity } from '#identity/fixture.ts';
+import { type IdentityFixture, startIdentity } from '#identity/testing/fixture.ts';
 import { createKeystoneApp, isIdentityPath } from './app.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are JSON of any shape; the expectations check it
