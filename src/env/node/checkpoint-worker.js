@@ -6,6 +6,7 @@
  * is then started over, which holds the writer up for as long as copying the last few pages takes;
  * otherwise SQLite's writer starts it over by itself after a checkpoint that caught up with it.
  */
+import { statSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import BetterSqlite from 'better-sqlite3';
 
@@ -18,6 +19,7 @@ const MAX_ROUNDS = 3;
 const RESTART_WAIT_MS = 1000;
 const CACHE_KIB = 256;
 
+/** By path: the connection, and the file it is connected to. */
 const connections = new Map();
 
 parentPort.on('message', (request) => {
@@ -40,18 +42,27 @@ parentPort.on('message', (request) => {
 });
 
 function connection(path) {
+  const file = fileAt(path);
   const open = connections.get(path);
-  if (open !== undefined) return open;
+  if (open !== undefined && open.file === file) return open.db;
+  // Replaced under us: a checkpoint of the file that was deleted would claim what is not so.
+  release(path);
   const db = new BetterSqlite(path, { timeout: RESTART_WAIT_MS, fileMustExist: true });
   db.pragma('synchronous = NORMAL');
   db.pragma('wal_autocheckpoint = 0');
   db.pragma(`cache_size = ${-CACHE_KIB}`);
-  connections.set(path, db);
+  connections.set(path, { db, file });
   return db;
 }
 
+/** A number can't be given to another file while we have this one open. */
+function fileAt(path) {
+  const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stats && `${stats.dev}:${stats.ino}`;
+}
+
 function release(path) {
-  connections.get(path)?.close();
+  connections.get(path)?.db.close();
   connections.delete(path);
 }
 

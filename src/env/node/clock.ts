@@ -47,23 +47,28 @@ export class NodeClock implements Clock {
 
 class NodeTimer implements Timer {
   readonly #task: () => void;
-  #leftMs: number;
-  #timeout: NodeJS.Timeout | undefined;
+  readonly #dueMs: number;
+  #timeout: NodeJS.Timeout;
 
   constructor(ms: number, task: () => void) {
     this.#task = task;
-    // Rounded up: Node cuts the fraction off, and a timer must not fire early.
-    this.#leftMs = Math.max(0, Math.ceil(ms));
-    this.#arm();
+    this.#dueMs = performance.now() + ms;
+    this.#timeout = this.#arm(ms);
   }
 
   cancel(): void {
     clearTimeout(this.#timeout);
   }
 
-  #arm(): void {
-    const stepMs = Math.min(this.#leftMs, MAX_TIMEOUT_MS);
-    this.#leftMs -= stepMs;
-    this.#timeout = setTimeout(() => (this.#leftMs > 0 ? this.#arm() : this.#task()), stepMs);
+  #arm(leftMs: number): NodeJS.Timeout {
+    const stepMs = Math.min(Math.max(0, Math.ceil(leftMs)), MAX_TIMEOUT_MS);
+    return setTimeout(() => this.#fire(), stepMs);
+  }
+
+  /** Node's timers count from the start of its turn, in whole milliseconds: they may come early. */
+  #fire(): void {
+    const leftMs = this.#dueMs - performance.now();
+    if (leftMs > 0) this.#timeout = this.#arm(leftMs);
+    else this.#task();
   }
 }

@@ -96,6 +96,21 @@ describe('databases of node', () => {
     lost.close();
   });
 
+  it('a checkpoint never speaks of a database that was replaced under it', async () => {
+    const old = open('replaced.db');
+    old.prepare('INSERT INTO t (v) VALUES (?)').run('old');
+    expect(await old.checkpoint()).toBe(true);
+    for (const suffix of ['', '-wal', '-shm']) rmSync(join(folder, `replaced.db${suffix}`));
+    const fresh = open('replaced.db');
+    fresh.prepare('INSERT INTO t (v) VALUES (?)').run('new');
+    expect(await fresh.checkpoint()).toBe(true);
+    const copy = join(folder, 'replaced-copy.db');
+    await disk.replace(copy, await disk.read(join(folder, 'replaced.db')));
+    const found = disk.openDatabase(copy);
+    expect(found.prepare('SELECT v FROM t').pluck().all()).toEqual(['new']);
+    for (const db of [found, fresh, old]) db.close();
+  });
+
   it('several processes write one database', async () => {
     const script = `
       import { createNodeEnv } from ${JSON.stringify(new URL('./node-env.ts', import.meta.url).href)};

@@ -246,9 +246,7 @@ export class SimDisk implements Disk {
 
   #checkDatabase(path: string, operation: 'read' | 'write'): void {
     this.#host.assertAlive();
-    for (const action of this.volume.faults.hit('database', path)) {
-      if (action.kind === 'error') throw databaseError(sqliteCode(action.code), path);
-    }
+    failIfAsked(this.volume.faults.hit('database', path), 'database', path);
     if (operation === 'write' && this.volume.freeBytes === 0) {
       throw databaseError('SQLITE_FULL', path);
     }
@@ -259,6 +257,7 @@ export class SimDisk implements Disk {
     const commits = store.commitCount;
     const isBusy = this.volume.random.chance(this.volume.settings.checkpointBusyProbability);
     return this.run('checkpoint', path, 0, (actions) => {
+      if (this.volume.find(path) !== file) throw databaseError('SQLITE_CANTOPEN', path);
       if (isBusy) return false;
       if (isLost(actions)) return true;
       store.markSynced(commits);
@@ -275,7 +274,11 @@ function failIfAsked(
   path: string,
 ): void {
   for (const action of actions) {
-    if (action.kind === 'error') throw diskError(action.code, operation, path);
+    if (action.kind !== 'error') continue;
+    const isDatabase = operation === 'database' || operation === 'checkpoint';
+    throw isDatabase
+      ? databaseError(sqliteCode(action.code), path)
+      : diskError(action.code, operation, path);
   }
 }
 
