@@ -6,10 +6,10 @@ import type { Clock } from '#env/env.ts';
 import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
 import { openSqliteState } from '#state/sqlite-state.ts';
 import type { State } from '#state/state.ts';
-import { bootstrap, type ReadyAccount } from './bootstrap.ts';
-import type { IdentitySettings } from './context.ts';
-import { createIdentity, type Identity } from './identity.ts';
-import { MASTER_KEY_BYTES } from './vault.ts';
+import { bootstrap, type ReadyAccount } from '../bootstrap.ts';
+import type { IdentitySettings } from '../context.ts';
+import { createIdentity, type Identity } from '../identity.ts';
+import { MASTER_KEY_BYTES } from '../vault.ts';
 
 export interface IdentityFixture {
   readonly env: NodeEnv;
