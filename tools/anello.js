@@ -4,13 +4,13 @@
 // needs Node 24, and better-sqlite3 crashes a process under Node 20, so nothing is imported before.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { enableCompileCache } from 'node:module';
+import module from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 const OLDEST = 24;
 
 if (Number(process.versions.node.split('.')[0]) >= OLDEST) {
-  enableCompileCache?.();
+  module.enableCompileCache?.();
   const { main } = await import('./program.ts');
   await main(process.argv.slice(2));
 } else {
