@@ -72,6 +72,9 @@ export class Connection implements FrameSink {
   #state: State = 'hello';
   #timer: Timer | undefined;
   #version = 0;
+  /** When our HELLO left; what answers it comes a round trip later. */
+  #helloMs = 0;
+  #handshakeMs = 0;
   /** From `open` on. */
   #session: Session | undefined;
   #saidGoodbye = false;
@@ -211,7 +214,7 @@ export class Connection implements FrameSink {
     this.#timer = env.clock.setTimer(limits.handshakeTimeoutMs, () =>
       this.close(new ProtocolError('handshake-timeout', 'the peer did not finish its handshake')),
     );
-    if (this.role === 'dials') this.#outbox.frame(FRAME.hello, 0, 0, this.#handshake.hello);
+    if (this.role === 'dials') this.#sendHello();
   }
 
   #onData(bytes: Buffer): void {
@@ -232,7 +235,8 @@ export class Connection implements FrameSink {
 
   #onHello(payload: Buffer): void {
     // Before any refusal, so that the dialler can name the same reason.
-    if (this.role === 'accepts') this.#outbox.frame(FRAME.hello, 0, 0, this.#handshake.hello);
+    if (this.role === 'accepts') this.#sendHello();
+    else this.#noteHandshake();
     this.#version = this.#handshake.acceptHello(payload);
     this.#state = 'proof';
     if (this.role === 'accepts') this.#sendProof();
@@ -241,6 +245,7 @@ export class Connection implements FrameSink {
   #onProof(payload: Buffer): void {
     this.#handshake.acceptProof(payload);
     if (this.role === 'dials') this.#sendProof();
+    else this.#noteHandshake();
     this.#timer?.cancel();
     this.#state = 'open';
     this.#session = new Session({
@@ -248,11 +253,21 @@ export class Connection implements FrameSink {
       outbox: this.#outbox,
       peer: this.peer,
       dialled: this.role === 'dials',
+      handshakeMs: this.#handshakeMs,
       idle: () => this.#closeIfDone(),
       silent: () => this.close(new ProtocolError('silent', 'the peer does not answer')),
     });
     this.#session.heartbeat.start();
     this.#owner.opened(this);
+  }
+
+  #sendHello(): void {
+    this.#helloMs = this.#context.env.clock.monotonicMs();
+    this.#outbox.frame(FRAME.hello, 0, 0, this.#handshake.hello);
+  }
+
+  #noteHandshake(): void {
+    this.#handshakeMs = this.#context.env.clock.monotonicMs() - this.#helloMs;
   }
 
   #sendProof(): void {

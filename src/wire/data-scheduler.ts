@@ -60,11 +60,11 @@ export class DataScheduler {
 
   /** Called by the outbox in each flush. */
   fill(): void {
-    const frameLimit = Math.min(this.#maxFrameBytes, Math.max(MIN_FRAME_BYTES, this.#window >>> 2));
+    const frameLimit = Math.min(this.#maxFrameBytes, Math.max(MIN_FRAME_BYTES, this.#window >>> 4));
     while (this.#ready.length > 0) {
       const room = this.#window - this.#inFlight;
       // A sliver of room would make sliver frames: wait for a decent one.
-      if (room < Math.min(frameLimit, this.#window >>> 3)) {
+      if (room < frameLimit) {
         this.#wasLimited = true;
         return;
       }

@@ -1,11 +1,11 @@
 /**
  * Pings: how long the path takes, and whether the peer is still there. Rarely while nothing
- * happens, ten times a second while DATA is under way (the pacer lives on it).
+ * happens, twenty times a second while DATA is under way (the pacer lives on it).
  */
 import type { Clock, Random, Timer } from '#env/env.ts';
 import { ProtocolError } from './protocol-error.ts';
 
-const BUSY_INTERVAL_MS = 100;
+const BUSY_INTERVAL_MS = 50;
 /** u32 zero, u32 number, u64 the sender's wall clock in microseconds. */
 export const PING_BYTES = 16;
 const MAX_OUTSTANDING = 64;

@@ -3,10 +3,11 @@
  *
  * Bytes beyond what the path holds only wait in some router's queue, and every call between the two
  * sites waits behind them. So: as long as pings come back fast and the window was the reason to
- * wait, it grows (doubling until the first queue, then by an eighth); when even the fastest of three
+ * wait, it grows (doubling until the first queue, then by a sixteenth); when even the fastest of three
  * pings was slow, it shrinks. One slow ping alone may be a lost packet or a busy process.
  */
-const QUEUE_TARGET_MS = 15;
+/** Below the 25 ms that are allowed: what is under way when a queue is seen comes on top. */
+const QUEUE_TARGET_MS = 10;
 const SAMPLES = 3;
 /** The floor is the fastest ping of this long: routes change, and so does what they can do. */
 const FLOOR_PERIOD_MS = 30_000;
@@ -39,26 +40,32 @@ export class Pacer {
     return Math.min(this.#floorNow, this.#floorBefore);
   }
 
+  /** A round trip that was measured before there was any DATA. */
+  noteHandshake(rttMs: number, nowMs: number): void {
+    this.#noteFloor(rttMs, nowMs);
+  }
+
   /** Takes one ping into account; `wasLimited`: the window has held DATA back since the last one. */
   sample(rttMs: number, nowMs: number, wasLimited: boolean): number {
     this.#noteFloor(rttMs, nowMs);
     this.#recent.push(rttMs);
     if (this.#recent.length > SAMPLES) this.#recent.shift();
     const queueMs = Math.min(...this.#recent) - this.floorMs;
+    const isSlow = rttMs - this.floorMs > QUEUE_TARGET_MS;
+    if (isSlow) this.#starting = false;
     if (queueMs > QUEUE_TARGET_MS && this.#recent.length === SAMPLES) this.#shrink(queueMs);
-    else if (wasLimited && rttMs - this.floorMs <= QUEUE_TARGET_MS) this.#grow();
+    else if (wasLimited && !isSlow) this.#grow();
     return this.#window;
   }
 
   #shrink(queueMs: number): void {
-    this.#starting = false;
     this.#recent = [];
     const factor = Math.max(0.5, QUEUE_TARGET_MS / queueMs);
     this.#window = Math.max(this.#limits.minBytes, Math.floor(this.#window * factor));
   }
 
   #grow(): void {
-    const more = this.#starting ? this.#window : this.#window >>> 3;
+    const more = this.#starting ? this.#window : this.#window >>> 4;
     this.#window = Math.min(this.#limits.maxBytes, this.#window + more);
   }
 

@@ -17,6 +17,8 @@ export interface SessionOptions {
   readonly outbox: Outbox;
   readonly peer: Hello;
   readonly dialled: boolean;
+  /** How long the handshake took there and back. */
+  readonly handshakeMs: number;
   /** The last call has ended. */
   readonly idle: () => void;
   readonly silent: () => void;
@@ -36,6 +38,7 @@ export class Session {
     const dataBytes = Math.min(limits.dataBytes, peer.dataBytes);
     const isFar = peer.site !== self.site;
     this.pacer = new Pacer(pacerLimits(isFar, peer.connectionWindow));
+    this.pacer.noteHandshake(options.handshakeMs, context.env.clock.monotonicMs());
     this.scheduler = new DataScheduler(outbox, dataBytes, this.pacer.windowBytes);
     this.calls = new Calls({ ...options, scheduler: this.scheduler });
     this.heartbeat = this.#makeHeartbeat(options);
@@ -91,8 +94,8 @@ export class Session {
 }
 
 const NEAR_START_BYTES = 4 * 1024 * 1024;
-const NEAR_MIN_BYTES = 1024 * 1024;
-const FAR_START_BYTES = 1024 * 1024;
+const NEAR_MIN_BYTES = 4 * 1024 * 1024;
+const FAR_START_BYTES = 512 * 1024;
 const FAR_MIN_BYTES = 256 * 1024;
 
 /** Within a site a queue is short-lived and a busy process looks like one: shrink less. */

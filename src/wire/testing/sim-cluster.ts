@@ -5,6 +5,8 @@ import type { BodyReader, BodySource, PeerDirectory } from '../contract.ts';
 import { Endpoint, type EndpointOptions } from '../endpoint.ts';
 
 const PORT = 7400;
+/** A prime length, so that a body shifted by any round number is noticed. */
+const PATTERN = Buffer.from(Array.from({ length: 65_521 }, (_, i) => (i * 2_654_435_761) >>> 24));
 export const TEST_CLUSTER = { clusterId: 'test', sharedKey: Buffer.alloc(32, 7) };
 
 export type NodeOptions = Partial<Pick<EndpointOptions, 'limits' | 'cluster' | 'versions'>>;
@@ -72,6 +74,9 @@ export async function* bodyOf(length: number, chunkBytes = 64 * 1024): BodySourc
 
 export function patternAt(start: number, length: number): Buffer {
   const bytes = Buffer.allocUnsafe(length);
-  for (let i = 0; i < length; i++) bytes[i] = ((start + i) * 2654435761) >>> 24;
+  for (let filled = 0; filled < length; ) {
+    const from = (start + filled) % PATTERN.length;
+    filled += PATTERN.copy(bytes, filled, from, from + length - filled);
+  }
   return bytes;
 }
