@@ -20,6 +20,7 @@ export function processStatus(foundation: Foundation, storage: StorageRole | und
     uptimeSeconds: process.uptime(),
     bundleVersion: view.version,
     rings: Object.fromEntries([...view.rings].map(([policy, ring]) => [ringName(policy), ring.version])),
+    configured: storage === undefined ? [] : config.devices,
     devices: storage?.reports() ?? [],
     jobs: storage?.jobs() ?? [],
     wire: wire.status(),

@@ -8,12 +8,15 @@ const deviceSchema = z.object({
   id: z.number(),
   name: z.string(),
   status: z.string(),
-  complete: z.boolean(),
-  totalBytes: z.number(),
-  freeBytes: z.number(),
-  entries: z.number(),
-  unlisted: z.number(),
-  quarantined: z.number(),
+  /** Share of its partitions, by ring number, for which the device counts in a majority. */
+  complete: z.record(z.string(), z.number()),
+  facts: z.object({
+    totalBytes: z.number(),
+    freeBytes: z.number(),
+    entries: z.number(),
+    unlisted: z.number(),
+    quarantined: z.number(),
+  }),
 });
 
 const statusSchema = z.object({
@@ -24,8 +27,9 @@ const statusSchema = z.object({
   uptimeSeconds: z.number(),
   bundleVersion: z.number(),
   rings: z.record(z.string(), z.number()),
+  /** As the node's file names them; one that is not among `devices` could not be opened. */
+  configured: z.array(z.object({ id: z.number(), name: z.string(), path: z.string() })),
   devices: z.array(deviceSchema),
-  peers: z.array(z.object({ node: z.string(), connected: z.boolean() }).loose()),
 });
 
 type NodeStatus = z.infer<typeof statusSchema>;
@@ -62,14 +66,27 @@ function problemsOf(found: Found): string[] {
   const { status } = found;
   if (status === undefined) return [`${found.name} does not answer: ${found.error}`];
   const problems: string[] = [];
+  for (const { id, name, path } of status.configured) {
+    if (!status.devices.some((device) => device.id === id)) {
+      problems.push(`${status.node}/${name} (device ${id}) could not be opened: see the node's log (${path})`);
+    }
+  }
   for (const device of status.devices) {
     const where = `${status.node}/${device.name} (device ${device.id})`;
     if (device.status !== 'ok') problems.push(`${where} is ${device.status}`);
-    if (!device.complete) problems.push(`${where} is not complete: it stores and serves, but does not count in a majority`);
-    if (device.quarantined > 0) problems.push(`${where} holds ${device.quarantined} damaged records in quarantine`);
-    if (device.unlisted > 0) problems.push(`${where} has ${device.unlisted} objects whose listing is under way`);
+    const share = completeShare(device);
+    if (share < 1) {
+      problems.push(`${where} is ${(share * 100).toFixed(0)} % complete: it stores and serves, but counts in a majority only where it is complete`);
+    }
+    const { quarantined, unlisted } = device.facts;
+    if (quarantined > 0) problems.push(`${where} holds ${quarantined} damaged records in quarantine`);
+    if (unlisted > 0) problems.push(`${where} has ${unlisted} objects whose listing is under way`);
   }
   return problems;
+}
+
+function completeShare(device: z.infer<typeof deviceSchema>): number {
+  return Math.min(1, ...Object.values(device.complete));
 }
 
 function versionProblems(found: readonly Found[]): string[] {
@@ -93,7 +110,9 @@ function printNode({ name, status, error }: Found): void {
   const rings = Object.entries(status.rings).map(([ring, version]) => `${ring} v${version}`);
   console.log(`  ${name}  ${status.roles.join(', ')}  pid ${status.pid}  up ${Math.round(status.uptimeSeconds)} s  bundle ${status.bundleVersion}  ${rings.join(', ')}`);
   for (const device of status.devices) {
-    const used = device.totalBytes === 0 ? 0 : 1 - device.freeBytes / device.totalBytes;
-    console.log(`    ${device.name}  device ${device.id}  ${device.status}${device.complete ? '' : ', not complete'}  ${device.entries} entries  disk ${(used * 100).toFixed(1)} % full`);
+    const { totalBytes, freeBytes, entries } = device.facts;
+    const used = totalBytes === 0 ? 0 : 1 - freeBytes / totalBytes;
+    const complete = completeShare(device) < 1 ? ', not complete' : '';
+    console.log(`    ${device.name}  device ${device.id}  ${device.status}${complete}  ${entries} entries  disk ${(used * 100).toFixed(1)} % full`);
   }
 }

@@ -7,11 +7,23 @@ import { addEndpointOptions, adminUrls, type EndpointOptions, getJson } from '..
 const traceSchema = z.object({
   txn: z.string(),
   operation: z.string(),
-  ringVersion: z.number().optional(),
-  startedAt: z.string(),
-  ms: z.number(),
-  outcome: z.string(),
-  steps: z.array(z.object({ atMs: z.number(), ms: z.number(), node: z.string(), call: z.string(), outcome: z.string() }).loose()),
+  path: z.string(),
+  /** Unix milliseconds. */
+  startedAt: z.number(),
+  /** Null while it is under way. */
+  tookMs: z.number().nullable(),
+  outcome: z.string().nullable(),
+  steps: z.array(
+    z.object({
+      atMs: z.number(),
+      tookMs: z.number(),
+      node: z.string(),
+      device: z.number(),
+      call: z.string(),
+      ringVersion: z.number(),
+      outcome: z.string(),
+    }),
+  ),
 });
 
 export function register(program: Command): void {
@@ -40,9 +52,11 @@ async function collect(txid: string, options: EndpointOptions): Promise<Trace[]>
 }
 
 function print(trace: Trace): void {
-  const ring = trace.ringVersion === undefined ? '' : `, ring version ${trace.ringVersion}`;
-  console.log(`${trace.process}: ${trace.operation} at ${trace.startedAt}${ring}: ${trace.outcome} after ${trace.ms.toFixed(2)} ms`);
+  const end = trace.tookMs === null ? 'under way' : `${trace.outcome} after ${trace.tookMs.toFixed(2)} ms`;
+  console.log(`${trace.process}: ${trace.operation} ${trace.path} at ${new Date(trace.startedAt).toISOString()}: ${end}`);
   for (const step of trace.steps) {
-    console.log(`  +${step.atMs.toFixed(2).padStart(8)} ms  ${step.ms.toFixed(2).padStart(8)} ms  ${step.node.padEnd(12)} ${step.call.padEnd(18)} ${step.outcome}`);
+    const times = `+${step.atMs.toFixed(2).padStart(8)} ms  ${step.tookMs.toFixed(2).padStart(8)} ms`;
+    const where = `${step.node} device ${step.device}`;
+    console.log(`  ${times}  ${where.padEnd(24)} ${step.call.padEnd(18)} ring v${step.ringVersion}  ${step.outcome}`);
   }
 }

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import type { EntryState } from '../../src/base/entry.ts';
 import { HybridClock } from '../../src/base/hybrid-clock.ts';
 import { formatDevice, type LogDevice, openDevice } from '../../src/device/open.ts';
-import { MemoryRows } from '../../src/device/testing/memory-rows.ts';
+import { TableRows } from '../../src/device/testing/table-rows.ts';
 import { createNodeEnv } from '../../src/env/node/node-env.ts';
 
 const folder = mkdtempSync(join(process.argv[2] ?? tmpdir(), 'anello-device-bench-'));
@@ -145,7 +145,7 @@ async function download(device: LogDevice): Promise<{ count: number; bytes: numb
 
 try {
   await formatDevice(env, folder, { clusterId: 'bench', deviceId: 1, name: 'd1', genesis: true });
-  const options = { clusterId: 'bench', deviceId: 1, clock, openRows: () => new MemoryRows() };
+  const options = { clusterId: 'bench', deviceId: 1, clock, openRows: (folder: string) => new TableRows(env, folder) };
   let device = await openDevice(env, folder, options);
   await measure('write 4 KiB, 32 writers', () => writes(device));
   const { commits, syncs } = device.facts();
@@ -160,10 +160,7 @@ try {
   await device.close();
   console.log(`close: ${Math.round(performance.now() - start)} ms`);
   start = performance.now();
-  device = await openDevice(env, folder, {
-    ...options,
-    openRows: () => Object.assign(new MemoryRows(), { position: device.store.position }),
-  });
+  device = await openDevice(env, folder, options);
   console.log(
     `open: ${Math.round(performance.now() - start)} ms, ${device.facts().entries} entries`,
   );
