@@ -25,8 +25,7 @@ describe('hashPath', () => {
 
   it('equals MD5 of the UTF-8 bytes for any text, lone surrogates too', () => {
     const text = fc.oneof(
-      fc.string({ unit: 'binary', maxLength: 300 }),
-      fc.string({ unit: 'grapheme', maxLength: 80 }),
+      fc.array(fc.nat(0xffff), { maxLength: 300 }).map((units) => String.fromCharCode(...units)),
       fc.string({ maxLength: 120 }),
       fc.constantFrom('\ud800', 'a\udc00b', '\u{1f40b}'),
     );
