@@ -75,16 +75,15 @@ export class Committer {
   #start(): Promise<void> {
     return new Promise((resolve) => {
       this.#clock.defer(() => {
-        this.#run().finally(() => {
-          this.#running = undefined;
-          resolve();
-        });
+        this.#run().then(resolve);
       });
     });
   }
 
   async #run(): Promise<void> {
     while (this.#waiting.length > 0) await this.#commit(this.#take());
+    // In the same turn as the look at `#waiting`: what is added from now on starts a new run.
+    this.#running = undefined;
   }
 
   #take(): Operation[] {

@@ -110,8 +110,6 @@ export class LogWriter {
     const { segment } = this.#end;
     this.#file = await this.#disk.open(this.#files.path(segment), 'write');
     this.#identity = (await this.#file.stat()).identity;
-    // What replay has read may never have been synced; from here on it counts.
-    await this.#sync(this.#file);
     this.#files.adopt(segment, this.#file);
   }
 

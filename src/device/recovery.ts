@@ -68,6 +68,7 @@ export class Recovery {
 
   async run(): Promise<RecoveryReport> {
     await this.#dropHalfMade();
+    await this.#makeDurable();
     const { files } = this.#parts;
     const from = isBefore(this.#rowsFrom, this.#indexFrom) ? this.#rowsFrom : this.#indexFrom;
     let held: ScannedBatch | undefined;
@@ -103,6 +104,23 @@ export class Recovery {
     const bytes = await env.disk.read(files.path(last));
     if (decodeSegmentHeader(bytes) !== undefined) return;
     await files.unlink(last);
+    await env.disk.syncDirectory(files.folder);
+  }
+
+  /**
+   * After a kill, the last batch may be in the page cache only. It is about to be believed, and the index
+   * to be built on it, so it is synced first: an index must never know more than the log.
+   */
+  async #makeDurable(): Promise<void> {
+    const { files, env } = this.#parts;
+    const last = files.numbers().at(-1);
+    if (last === undefined) return;
+    const file = await env.disk.open(files.path(last), 'write');
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
     await env.disk.syncDirectory(files.folder);
   }
 
@@ -210,8 +228,11 @@ export class Recovery {
   #flush(): void {
     this.#parts.store.flush();
     const { segment, offset } = this.#report.end;
-    if (isBefore(this.#rowsFrom, { segment, offset })) {
-      this.#parts.sink?.apply(this.#rows, { segment, offset });
+    const { sink } = this.#parts;
+    const applied = sink?.applied();
+    // Also where the rows know of more than the log has (it lost its end): what comes next must count.
+    if (applied?.segment !== segment || applied.offset !== offset) {
+      sink?.apply(this.#rows, { segment, offset });
     }
     this.#rows = [];
     this.#sinceFlush = 0;

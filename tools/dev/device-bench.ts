@@ -145,7 +145,12 @@ async function download(device: LogDevice): Promise<{ count: number; bytes: numb
 
 try {
   await formatDevice(env, folder, { clusterId: 'bench', deviceId: 1, name: 'd1', genesis: true });
-  const options = { clusterId: 'bench', deviceId: 1, clock, openRows: (folder: string) => new TableRows(env, folder) };
+  const options = {
+    clusterId: 'bench',
+    deviceId: 1,
+    clock,
+    openRows: (folder: string) => new TableRows(env, folder),
+  };
   let device = await openDevice(env, folder, options);
   await measure('write 4 KiB, 32 writers', () => writes(device));
   const { commits, syncs } = device.facts();

@@ -1,0 +1,300 @@
+import { describe, expect, it } from 'vitest';
+import { newestTimestamp } from '#base/entry.ts';
+import { codeOf } from '#base/errors.ts';
+import { CONTAINER_RING } from '#base/names.ts';
+import { makeTimestamp, microsOf } from '#base/timestamp.ts';
+import { bytes, FOLDER, keyOf, pathOf, readAll, withDevice } from './testing/device-fixture.ts';
+
+const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'fine', codeOf);
+
+describe('a device', () => {
+  it('returns what was written, small and large, after a restart too', () =>
+    withDevice(async (fixture, first) => {
+      const small = bytes(5000, 1);
+      const large = bytes(400_000, 2);
+      expect((await fixture.put(first, 1, small)).kind).toBe('stored');
+      expect((await fixture.putStaged(first, 2, large)).kind).toBe('stored');
+      await first.close();
+      const second = await fixture.open();
+      for (const device of [second]) {
+        const one = device.stat(keyOf(1))!;
+        expect(one.path).toBe(pathOf(1));
+        expect(one.hasBody && one.unlisted).toBe(true);
+        expect(await readAll(device, one)).toEqual(small);
+        expect(device.readSmall(one)).toEqual(small);
+        const two = device.stat(keyOf(2))!;
+        expect(await readAll(device, two)).toEqual(large);
+        expect(await readAll(device, two, { start: 70_001, end: 200_003 })).toEqual(
+          large.subarray(70_001, 200_003),
+        );
+        expect(device.readSmall(two)).toBeUndefined();
+      }
+      expect(second.stat(keyOf(3))).toBeUndefined();
+      await second.close();
+    }));
+
+  it('reads any range of a body in the log and of a blob', () =>
+    withDevice(async (fixture, device) => {
+      const inline = bytes(99_000, 3);
+      const blob = bytes(1_300_000, 4);
+      await fixture.put(device, 1, inline);
+      await fixture.putStaged(device, 2, blob);
+      const ranges = [
+        [0, 1],
+        [65_535, 65_537],
+        [65_536, 131_072],
+        [98_999, 99_000],
+        [0, 0],
+        [5, 5],
+      ] as const;
+      for (const [start, end] of ranges) {
+        expect(await readAll(device, device.stat(keyOf(1))!, { start, end })).toEqual(
+          inline.subarray(start, end),
+        );
+        expect(await readAll(device, device.stat(keyOf(2))!, { start, end })).toEqual(
+          blob.subarray(start, end),
+        );
+      }
+      const tail = { start: 1_250_000, end: 9_999_999 };
+      expect(await readAll(device, device.stat(keyOf(2))!, tail)).toEqual(blob.subarray(1_250_000));
+      await device.close();
+    }));
+
+  it('answers superseded for an older write and stores nothing of it', () =>
+    withDevice(async (fixture, device) => {
+      const older = fixture.clock.now();
+      const body = bytes(100);
+      const newer = fixture.live(body.length);
+      await fixture.put(device, 1, body, newer);
+      const outcome = await fixture.put(device, 1, bytes(50, 9), fixture.live(50, { at: older }));
+      expect(outcome).toEqual({ kind: 'superseded', newest: newer.data!.timestamp });
+      expect(await readAll(device, device.stat(keyOf(1))!)).toEqual(body);
+      await device.close();
+    }));
+
+  it('answers stored for the retry of a write, and does not write it twice', () =>
+    withDevice(async (fixture, device) => {
+      const body = bytes(300_000);
+      const state = fixture.live(body.length);
+      await fixture.putStaged(device, 1, body, state);
+      const { logBytes } = device.facts();
+      expect((await fixture.putStaged(device, 1, body, state)).kind).toBe('stored');
+      expect(device.facts().logBytes).toBe(logBytes);
+      expect(await readAll(device, device.stat(keyOf(1))!)).toEqual(body);
+      await device.close();
+    }));
+
+  it('keeps the body of a version when its metadata changes, and frees it when it is deleted', () =>
+    withDevice(async (fixture, device) => {
+      const body = bytes(300_000);
+      await fixture.putStaged(device, 1, body);
+      const post = fixture.metadata({ color: 'blue' });
+      await device.write({
+        key: keyOf(1),
+        path: pathOf(1),
+        state: post,
+        unlisted: false,
+        intent: 'write',
+      });
+      const entry = device.stat(keyOf(1))!;
+      expect(entry.state.groups['user']!.values).toEqual({ color: 'blue' });
+      expect(await readAll(device, entry)).toEqual(body);
+      expect(device.facts().blobBytes).toBe(0); // the index is behind
+      await fixture.remove(device, 1);
+      expect(device.stat(keyOf(1))!.state.data!.kind).toBe('deleted');
+      const files = () =>
+        fixture.env.disk.list(`${FOLDER}/blobs/${keyOf(1).hash.toString('hex', 0, 1)}`);
+      expect(await files()).toHaveLength(1);
+      while ((await files()).length > 0) await device.checkpoint(); // a checkpoint may find the database busy
+      await device.close();
+    }));
+
+  it('joins what replication brings, whatever is there, and keeps the unlisted mark', () =>
+    withDevice(async (fixture, device) => {
+      const older = fixture.live(4);
+      const newer = fixture.live(6);
+      const join = { key: keyOf(1), path: pathOf(1), intent: 'join' } as const;
+      await device.write({ ...join, state: newer, body: bytes(6), unlisted: true });
+      const late = await device.write({ ...join, state: older, body: bytes(4), unlisted: false });
+      expect(late).toEqual({ kind: 'superseded', newest: newer.data!.timestamp });
+      expect(device.stat(keyOf(1))).toMatchObject({ unlisted: true, hasBody: true });
+      device.markListed(keyOf(1), older.data!.timestamp);
+      expect(device.stat(keyOf(1))!.unlisted).toBe(true);
+      device.markListed(keyOf(1), newer.data!.timestamp);
+      expect(device.stat(keyOf(1))!.unlisted).toBe(false);
+      await device.close();
+    }));
+
+  it('knows a state without its body, and takes the body when it comes', () =>
+    withDevice(async (fixture, device) => {
+      const body = bytes(2000);
+      const state = fixture.live(body.length);
+      const join = {
+        key: keyOf(1),
+        path: pathOf(1),
+        state,
+        unlisted: false,
+        intent: 'join',
+      } as const;
+      await device.write(join);
+      expect(device.stat(keyOf(1))!.hasBody).toBe(false);
+      expect(device.digests.summarise(0, 0, 1 << 20, 1)[0]).toMatchObject({
+        live: 1,
+        total: 1,
+        bodiless: 1,
+      });
+      expect(await code(readAll(device, device.stat(keyOf(1))!))).toBe('gone');
+      await device.write({ ...join, body });
+      expect(await readAll(device, device.stat(keyOf(1))!)).toEqual(body);
+      expect(device.digests.summarise(0, 0, 1 << 20, 1)[0]).toMatchObject({
+        live: 1,
+        total: 1,
+        bodiless: 0,
+      });
+      await device.close();
+    }));
+
+  it('refuses a plain write where a conditional one came before, or was promised', () =>
+    withDevice(async (fixture, device) => {
+      const base = fixture.clock.now();
+      await fixture.put(device, 1, bytes(5), fixture.live(5, { base }));
+      const refused = await fixture.put(device, 1, bytes(5));
+      expect(refused.kind).toBe('use-rounds');
+      expect((await fixture.remove(device, 1)).kind).toBe('use-rounds');
+      const ballot = fixture.clock.now();
+      expect(await device.promise(keyOf(2), pathOf(2), ballot)).toMatchObject({ kind: 'promised' });
+      expect(await fixture.put(device, 2, bytes(5))).toEqual({
+        kind: 'use-rounds',
+        newest: ballot,
+      });
+      await device.close();
+      const again = await fixture.open();
+      expect(await again.promise(keyOf(2), pathOf(2), ballot)).toEqual({
+        kind: 'refused',
+        newest: ballot,
+      });
+      const above = fixture.clock.now();
+      const accept = await fixture.put(
+        again,
+        2,
+        bytes(5),
+        fixture.live(5, { base: ballot, at: above }),
+      );
+      expect(accept).toEqual({ kind: 'stored', newest: above });
+      await again.close();
+    }));
+
+  it('refuses a timestamp too far ahead of its clock', () =>
+    withDevice(async (fixture, device) => {
+      const ahead = makeTimestamp(microsOf(fixture.clock.now()) + 7 * 3600 * 1e6, 9);
+      const write = fixture.put(device, 1, bytes(5), fixture.live(5, { at: ahead }));
+      expect(await code(write)).toBe('clock-drift');
+      expect(device.stat(keyOf(1))).toBeUndefined();
+      await device.close();
+    }));
+
+  it('refuses a body that is not what its state says, and a stage of another key', () =>
+    withDevice(async (fixture, device) => {
+      expect(await code(fixture.put(device, 1, bytes(5), fixture.live(6)))).toBe('bad-body');
+      const stage = await device.stage(keyOf(2));
+      await stage.write(bytes(5));
+      const request = {
+        key: keyOf(1),
+        path: pathOf(1),
+        state: fixture.live(5),
+        body: stage,
+        unlisted: true,
+        intent: 'write',
+      } as const;
+      expect(await code(device.write(request))).toBe('bad-stage');
+      await stage.finish();
+      expect(await code(device.write(request))).toBe('bad-stage');
+      expect((await device.write({ ...request, key: keyOf(2) })).kind).toBe('stored');
+      await device.close();
+    }));
+
+  it('bounds the stages that are open at once', () =>
+    withDevice(
+      async (_fixture, device) => {
+        const stages = [await device.stage(keyOf(1)), await device.stage(keyOf(1))];
+        expect(await code(device.stage(keyOf(1)))).toBe('overloaded');
+        await stages[0]!.abandon();
+        await (await device.stage(keyOf(3))).abandon();
+        await device.close();
+      },
+      { limits: { maxStages: 2 } },
+    ));
+
+  it('leaves no file of an abandoned stage', () =>
+    withDevice(async (fixture, device) => {
+      const stage = await device.stage(keyOf(1));
+      await stage.write(bytes(300_000));
+      await stage.write(bytes(300_000));
+      await stage.abandon();
+      for (const folder of await fixture.env.disk.list(`${FOLDER}/blobs`)) {
+        expect(await fixture.env.disk.list(`${FOLDER}/blobs/${folder}`)).toEqual([]);
+      }
+      expect(await code(stage.write(bytes(1)))).toBe('abandoned');
+      await device.close();
+    }));
+
+  it('lists entries by hash, unlisted ones by age, expiring ones by their time', () =>
+    withDevice(async (fixture, device) => {
+      for (let n = 0; n < 20; n++) {
+        const deleteAt = n % 2 === 0 ? 1000 + n : undefined;
+        await fixture.put(device, n, bytes(3), fixture.live(3, { deleteAt }));
+        if (n < 5) device.markListed(keyOf(n), newestTimestamp(device.stat(keyOf(n))!.state));
+      }
+      const all = device.entries(0, Buffer.alloc(16), undefined, 100);
+      const hashes = all.map((entry) => entry.key.hash.toString('hex'));
+      expect(hashes).toEqual([...hashes].sort());
+      expect(all).toHaveLength(20);
+      expect(device.entries(0, all[5]!.key.hash, all[9]!.key.hash, 100)).toHaveLength(4);
+      expect(device.entries(0, all[5]!.key.hash, undefined, 3)).toHaveLength(3);
+      expect(device.unlisted(100, 0)).toHaveLength(15);
+      expect(device.unlisted(100, 3_600_000)).toHaveLength(0);
+      expect(device.expiring(1004, 100).map((entry) => entry.state.data!.deleteAt)).toEqual([
+        1000, 1002, 1004,
+      ]);
+      expect(device.facts()).toMatchObject({ entries: 20, unlisted: 15 });
+      await device.close();
+    }));
+
+  it('commits rows with the objects, and replays those that the row store lacks', () =>
+    withDevice(async (fixture, device) => {
+      const row = {
+        key: keyOf(1, CONTAINER_RING),
+        path: '/AUTH_test/c',
+        name: 'a',
+        state: fixture.live(3),
+      };
+      await Promise.all([device.rowLog.append(row), fixture.put(device, 1, bytes(3))]);
+      expect(device.facts().commits).toBe(1);
+      expect(fixture.rows.get(row)).toEqual(row.state);
+      await device.close();
+      fixture.machine.disk.lose(`${FOLDER}/rows.db`);
+      const again = await fixture.open();
+      expect(fixture.rows.get(row)).toEqual(row.state);
+      await again.close();
+    }));
+
+  it('forgets a copy only while it is in the state that was confirmed', () =>
+    withDevice(async (fixture, device) => {
+      await fixture.put(device, 1, bytes(3));
+      const before = device.stat(keyOf(1))!;
+      expect(await device.forget(before)).toBe(false); // its row is not acknowledged
+      device.markListed(keyOf(1), newestTimestamp(before.state));
+      const listed = device.stat(keyOf(1))!;
+      await fixture.put(device, 1, bytes(4));
+      device.markListed(keyOf(1), newestTimestamp(device.stat(keyOf(1))!.state));
+      expect(await device.forget(listed)).toBe(false);
+      expect(await device.forget(device.stat(keyOf(1))!)).toBe(true);
+      expect(device.stat(keyOf(1))).toBeUndefined();
+      await device.close();
+      fixture.machine.disk.lose(`${FOLDER}/index.db`);
+      const rebuilt = await fixture.open();
+      expect(rebuilt.opened.rebuilt).toBe(true);
+      expect(rebuilt.stat(keyOf(1))).toBeUndefined();
+      await rebuilt.close();
+    }));
+});
