@@ -47,7 +47,7 @@ export class Lister {
         const listedOn = delivery.complete ? [target.device] : [];
         return { listedOn, held: true, ...(refused && { refused }) };
       }
-      refused = delivery.outcome;
+      if (isRefusal(delivery.outcome)) refused = delivery.outcome;
     }
     return refused === undefined ? NOT_LISTED : { ...NOT_LISTED, refused };
   }
@@ -58,6 +58,11 @@ export class Lister {
     const near = (target: Target): boolean => nodes.get(target.node)?.site === this.#site;
     return [...targets.filter(near), ...targets.filter((target) => !near(target))];
   }
+}
+
+/** The container says no; anything else that is not held may be tried again. */
+export function isRefusal(outcome: RowOutcome): boolean {
+  return outcome === 'no-container' || outcome === 'sealed' || outcome === 'container-mismatch';
 }
 
 /** `superseded`: a newer row of a concurrent write is there, which listings show. */

@@ -16,7 +16,7 @@ import {
   containerPath,
 } from '#base/names.ts';
 import { microsOf, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
-import type { OwnStateArgs, OwnStateReply, SealArgs, SealReply } from '#container/calls.ts';
+import type { OwnListing, RemoveReply, SealArgs, SealReply } from '#container/calls.ts';
 import { newWriteId, type ProxyContext, unavailable } from './context.ts';
 import type { Operation } from './contract.ts';
 import { callList } from './listing-call.ts';
@@ -85,14 +85,14 @@ class ContainerDeletion {
       const devices = outcomes.get(outcome) ?? new Set();
       outcomes.set(outcome, devices.add(replica.device));
     });
-    if (outcomes.has('not-empty')) return 'not-empty';
     const { quorum } = this.#place;
     const sealed = outcomes.get('sealed') ?? new Set<number>();
     const missing = outcomes.get('missing') ?? new Set<number>();
     if (quorum.isWrite(sealed)) return 'sealed';
     if (sealed.size === 0 && quorum.isRead(missing)) return 'no-container';
-    if (quorum.isWrite(new Set([...sealed, ...missing]))) return 'sealed';
     await this.#unseal();
+    // A replica that missed a deletion says `not-empty` too: what a majority knows decides.
+    if (outcomes.has('not-empty') && !(await this.#isEmpty())) return 'not-empty';
     throw unavailable('container deletion', codes);
   }
 
@@ -122,12 +122,11 @@ class ContainerDeletion {
     const args = {
       ...this.#sealArgs(),
       state: encodeState({ data, groups: {} }),
-      intent: 'write' as const,
       listing: accountListing(account, 0),
     };
     const removed = new Set<number>();
     const codes = await this.#each('container.remove', args, (replica, reply) => {
-      const { outcome, complete } = reply as OwnStateReply;
+      const { outcome, complete } = reply as RemoveReply;
       const done = outcome === 'stored' || outcome === 'superseded';
       if (done && this.#place.quorum.countsIn(replica.device, complete))
         removed.add(replica.device);
@@ -147,7 +146,7 @@ class ContainerDeletion {
   /** Calls all replicas at once and waits for all; gives the codes of those that failed. */
   async #each(
     method: string,
-    args: Omit<SealArgs, 'device'> & Partial<OwnStateArgs>,
+    args: Omit<SealArgs, 'device'> & { state?: Buffer; listing?: OwnListing },
     answered: (replica: Replica, reply: unknown) => void,
   ): Promise<string[]> {
     const { calls, limits } = this.#context;

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import {
+  CONTAINER,
   collect,
   objectName,
   patternBytes,
@@ -18,9 +19,12 @@ async function readAll(cluster: TestCluster, object: string): Promise<Buffer | u
   return cluster.run(work());
 }
 
-describe('the proxy', () => {
+describe.each([
+  ['rows in memory', false],
+  ['the real row services', true],
+])('the proxy, with %s', (_name, realRows) => {
   it('stores a small object on three devices and gives it back', async () => {
-    const cluster = await TestCluster.start();
+    const cluster = await TestCluster.start({ realRows });
     await cluster.createContainer();
     const body = Buffer.from('hello, world');
     const result = await cluster.run(
@@ -29,13 +33,16 @@ describe('the proxy', () => {
     expect(result).toMatchObject({ kind: 'stored', etag: md5(body), size: body.length });
     expect(result.ack).toBeUndefined();
     expect(await readAll(cluster, 'a/b')).toEqual(body);
-    expect(
-      cluster.rows.holders('container', '/AUTH_test/box', 'a/b').length,
-    ).toBeGreaterThanOrEqual(2);
+    const query = { limit: 10 };
+    const page = await cluster.run(
+      cluster.node('padova').proxy.listObjects(cluster.operation(), CONTAINER, query),
+    );
+    expect(page?.items).toMatchObject([{ name: 'a/b', bytes: body.length, etag: md5(body) }]);
+    expect(page?.info).toMatchObject({ objects: 1, bytes: body.length });
   });
 
   it('stores a large object by staging it', async () => {
-    const cluster = await TestCluster.start();
+    const cluster = await TestCluster.start({ realRows });
     await cluster.createContainer();
     const body = patternBytes(3 * 1024 * 1024 + 17);
     const chunks = [body.subarray(0, 1_000_000), body.subarray(1_000_000)];
@@ -44,5 +51,36 @@ describe('the proxy', () => {
     );
     expect(result).toMatchObject({ kind: 'stored', etag: md5(body), size: body.length });
     expect((await readAll(cluster, 'big'))?.equals(body)).toBe(true);
+  });
+
+  it('makes, fills, empties and deletes a container', async () => {
+    const cluster = await TestCluster.start({ realRows });
+    const { proxy } = cluster;
+    const changes = { 'x-container-meta-color': 'red' };
+    const create = () =>
+      cluster.run(proxy.createContainer(cluster.operation(), CONTAINER, { changes }));
+    const remove = () => cluster.run(proxy.deleteContainer(cluster.operation(), CONTAINER));
+    const info = () => cluster.run(proxy.containerInfo(cluster.operation(), CONTAINER, false));
+    const account = () => cluster.run(proxy.accountInfo(cluster.operation(), 'AUTH_test'));
+    expect((await account()).exists).toBe(false);
+    expect(await create()).toBe('created');
+    expect(await create()).toBe('exists');
+    expect(await account()).toMatchObject({ exists: true, containers: 1 });
+    expect((await info())?.headers).toEqual(changes);
+    const update = { 'x-container-meta-color': null, 'x-container-read': '.r:*' };
+    expect(await cluster.run(proxy.updateContainer(cluster.operation(), CONTAINER, update))).toBe(
+      'updated',
+    );
+    expect((await info())?.headers).toEqual({ 'x-container-read': '.r:*' });
+    const object = objectName('x');
+    await cluster.run(proxy.putObject(cluster.operation(), object, putRequest(Buffer.from('x'))));
+    expect(await remove()).toBe('not-empty');
+    expect(await cluster.run(proxy.deleteObject(cluster.operation(), object))).toBe('deleted');
+    expect(await remove()).toBe('deleted');
+    expect(await remove()).toBe('no-container');
+    expect(await info()).toBeUndefined();
+    expect(await account()).toMatchObject({ exists: true, containers: 0 });
+    expect(await create()).toBe('created');
+    expect((await info())?.headers).toEqual(changes);
   });
 });

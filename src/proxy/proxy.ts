@@ -39,14 +39,14 @@ export interface ProxyOptions {
   readonly registry?: Registry;
 }
 
-export interface Proxy extends Store {
+export interface ProxyStore extends Store {
   /** For `anello trace TXID`. */
   readonly tracer: Tracer;
   /** Latency and error limits of the devices, for `anello status`. */
   peers(): PeerStatus[];
 }
 
-export function createProxy(options: ProxyOptions): Proxy {
+export function createProxy(options: ProxyOptions): ProxyStore {
   const { env, wire, cluster, self, clock, registry = new Registry() } = options;
   const limits = { ...DEFAULT_PROXY_LIMITS, ...options.limits };
   const peers = new Peers(env, self);

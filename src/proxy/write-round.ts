@@ -17,6 +17,7 @@ import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import type { RowOutcome } from '#container/calls.ts';
 import type { Env, Timer } from '#env/env.ts';
 import type { Previous } from '#object/calls.ts';
+import { isHeld, isRefusal } from '#object/lister.ts';
 import type { ConsistencyMode } from '#ring/cluster.ts';
 import type { Peers } from './peers.ts';
 import type { Place, Replica } from './placement.ts';
@@ -257,7 +258,8 @@ class WriteRound {
         try {
           this.#options.onEvent?.('row-sent');
           const { outcome, complete } = await rows.deliver(target);
-          if (outcome !== 'stored' && outcome !== 'superseded') this.#refused = outcome;
+          if (isRefusal(outcome)) this.#refused = outcome;
+          else if (!isHeld(outcome)) this.#codes.push(`row-${outcome}`);
           else if (rows.quorum.countsIn(target.device, complete)) this.#listed.add(target.device);
           this.#decide();
         } catch (error) {

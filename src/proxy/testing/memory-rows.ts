@@ -9,6 +9,7 @@ import { decodeState, encodeState } from '#base/entry-codec.ts';
 import type {
   ListArgs,
   ListReply,
+  OwnListing,
   OwnStateArgs,
   RowItem,
   RowOutcome,
@@ -119,18 +120,19 @@ export class MemoryRows {
       return { outcome: 'superseded', newest, complete, listedOn: [] };
     }
     replica.own = join(replica.own, state);
-    const listedOn: number[] = [];
-    if (listing != null && state.data !== undefined) {
-      const target = listing.targets[0]!;
-      const name = path.slice(path.indexOf('/', 1) + 1);
-      const account = this.#of('account', target.device, listing.accountPath);
-      account.rows.set(
-        name,
-        join(account.rows.get(name) ?? EMPTY_STATE, { data: state.data, groups: {} }),
-      );
-      listedOn.push(target.device);
-    }
+    const listedOn = this.#listed(path, state, listing);
     return { outcome: 'stored', newest: newestTimestamp(replica.own), complete, listedOn };
+  }
+
+  /** The container's row in the account replica that is named first. */
+  #listed(path: string, state: EntryState, listing: OwnListing | undefined): number[] {
+    if (listing == null || state.data === undefined) return [];
+    const target = listing.targets[0]!;
+    const name = path.slice(path.indexOf('/', 1) + 1);
+    const account = this.#of('account', target.device, listing.accountPath);
+    const row = account.rows.get(name) ?? EMPTY_STATE;
+    account.rows.set(name, join(row, { data: state.data, groups: {} }));
+    return [target.device];
   }
 
   /** From all replicas of the name, whichever is asked: the real service pulls from a majority. */
@@ -183,13 +185,15 @@ export class MemoryRows {
     return { outcome: 'unsealed' };
   }
 
-  #remove(kind: Kind, { device, path, seal, state }: SealArgs & OwnStateArgs): unknown {
+  #remove(kind: Kind, args: SealArgs & OwnStateArgs): unknown {
+    const { device, path, seal, listing } = args;
+    const state = decodeState(args.state);
     const replica = this.#of(kind, device, path);
     const complete = !this.incomplete.has(device);
     const newest = newestTimestamp(replica.own);
     if (replica.seal !== seal) return { outcome: 'not-sealed', newest, complete, listedOn: [] };
-    replica.own = join(replica.own, decodeState(state));
+    replica.own = join(replica.own, state);
     replica.seal = undefined;
-    return { outcome: 'removed', newest, complete, listedOn: [] };
+    return { outcome: 'stored', newest, complete, listedOn: this.#listed(path, state, listing) };
   }
 }

@@ -2,21 +2,25 @@
  * A cluster in one process on virtual time: real wire, real devices on simulated disks, the real
  * object service and proxies. Container and account replicas are MemoryRows.
  */
+
+import { createAccountService } from '#account/server.ts';
 import { HybridClock } from '#base/hybrid-clock.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
+import { createContainerService } from '#container/server.ts';
 import { BUCKET_BITS, type Device } from '#device/contract.ts';
 import { formatDevice, openDevice } from '#device/open.ts';
-import { MemoryRows as RowSinkInMemory } from '#device/testing/memory-rows.ts';
 import type { Env } from '#env/env.ts';
 import type { Machine } from '#env/sim/machine.ts';
 import { SimWorld } from '#env/sim/world.ts';
 import { createObjectService, type ObjectService } from '#object/server.ts';
 import type { ClusterSource, ClusterView, ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
 import { Ring } from '#ring/ring.ts';
+import { RowStore } from '#rows/row-store.ts';
 import { Endpoint } from '#wire/endpoint.ts';
+import type { Job } from '#worker/job.ts';
 import type { Operation, PutRequest } from '../contract.ts';
 import type { ProxyLimits } from '../limits.ts';
-import { createProxy, type Proxy } from '../proxy.ts';
+import { createProxy, type ProxyStore } from '../proxy.ts';
 import { MemoryRows } from './memory-rows.ts';
 
 const CLUSTER_ID = '0123456789abcdef0123456789abcdef';
@@ -33,7 +37,9 @@ export interface TestNode {
   endpoint: Endpoint;
   service: ObjectService;
   devices: Map<number, Device>;
-  proxy: Proxy;
+  proxy: ProxyStore;
+  /** Not running by themselves: a test runs the one it is about. */
+  jobs: readonly Job[];
 }
 
 export interface TestClusterOptions {
@@ -45,6 +51,10 @@ export interface TestClusterOptions {
   readonly limits?: Partial<ProxyLimits>;
   /** Wall clock minus true time, by node name. */
   readonly skewMs?: Readonly<Record<string, number>>;
+  /** The real container and account services instead of MemoryRows. */
+  readonly realRows?: boolean;
+  /** Proxies have clocks of their own, so that they learn of others' timestamps only by their writes. */
+  readonly deafClocks?: boolean;
   /** Nodes whose device starts as not genesis: it is complete for nothing. */
   readonly blank?: readonly string[];
 }
@@ -83,7 +93,7 @@ export class TestCluster {
     return node.devices.get(node.device)!;
   }
 
-  get proxy(): Proxy {
+  get proxy(): ProxyStore {
     return this.node('lngs').proxy;
   }
 
@@ -100,6 +110,16 @@ export class TestCluster {
     const { machine } = this.node(name);
     machine.restart();
     await this.run(this.#boot(name, machine));
+  }
+
+  /** Steps a job of a node until it is idle. */
+  async runJob(name: string, job: string): Promise<void> {
+    const found = this.node(name).jobs.find((candidate) => candidate.name === job)!;
+    for (let step = 0; step < 100; step++) {
+      const result = await this.run(found.step(new AbortController().signal));
+      if (result.kind === 'idle') return;
+    }
+    throw new Error(`${job} is never idle`);
   }
 
   async createContainer(mode?: ConsistencyMode): Promise<void> {
@@ -130,12 +150,8 @@ export class TestCluster {
     const { env } = machine;
     const { site } = this.view.nodes.get(name)!;
     const deviceId = this.#deviceOf(name);
-    const clock = new HybridClock({
-      workerId: deviceId + 1,
-      wallMicros: () => env.clock.wallMicros(),
-      bound: 0,
-      reserve: () => undefined,
-    });
+    const clock = hybridClock(env, deviceId + 1);
+    const proxyClock = this.#options.deafClocks === true ? hybridClock(env, deviceId + 101) : clock;
     const endpoint = new Endpoint({
       env,
       clock,
@@ -143,12 +159,18 @@ export class TestCluster {
       self: { node: name, site },
       peers: { lookup: (peer) => this.#locate(peer) },
     });
+    let rows: RowStore | undefined;
     const device = await openDevice(env, '/d1', {
       clusterId: CLUSTER_ID,
       deviceId,
       clock,
-      openRows: () => new RowSinkInMemory(),
+      openRows: (folder, incarnation) => {
+        const options = { file: `${folder}/rows.db`, incarnation, digestKey: CLUSTER_ID };
+        rows = RowStore.open(env, options);
+        return rows;
+      },
     });
+    rows!.bind(device.rowLog);
     if (device.genesis) {
       for (const { policy } of this.view.rings.values()) {
         await device.completeness.mark(policy, 0, 2 ** BUCKET_BITS, true);
@@ -159,21 +181,18 @@ export class TestCluster {
     const self = { node: name, site };
     const common = { env, wire: endpoint, cluster, self };
     const service = createObjectService({ ...common, devices: () => devices });
-    for (const [method, handler] of this.rows.handlers()) endpoint.handle(method, handler);
-    const proxy = createProxy({ ...common, clock, limits: this.#options.limits });
+    const jobs: Job[] = [...service.jobs];
+    if (this.#options.realRows === true) {
+      const open = new Map([[deviceId, { device, rows: rows! }]]);
+      const options = { ...common, clock, devices: () => open };
+      jobs.push(...createContainerService(options).jobs, ...createAccountService(options).jobs);
+    } else {
+      for (const [method, handler] of this.rows.handlers()) endpoint.handle(method, handler);
+    }
+    const proxy = createProxy({ ...common, clock: proxyClock, limits: this.#options.limits });
     await endpoint.listen({ host: name, port: PORT });
-    const node = {
-      name,
-      site,
-      device: deviceId,
-      machine,
-      env,
-      clock,
-      endpoint,
-      service,
-      devices,
-      proxy,
-    };
+    const open = { devices, proxy, jobs };
+    const node = { name, site, device: deviceId, machine, env, clock, endpoint, service, ...open };
     this.nodes.set(name, node);
   }
 
@@ -181,6 +200,11 @@ export class TestCluster {
     const node = this.view.nodes.get(peer);
     return node && { address: { host: peer, port: PORT }, site: node.site };
   }
+}
+
+function hybridClock(env: Env, workerId: number): HybridClock {
+  const wallMicros = (): number => env.clock.wallMicros();
+  return new HybridClock({ workerId, wallMicros, bound: 0, reserve: () => undefined });
 }
 
 export const CONTAINER = { account: 'AUTH_test', container: 'box' } as const;

@@ -1,0 +1,328 @@
+/** What a PUT, POST or DELETE leaves behind: all of it, or nothing. */
+import { describe, expect, it } from 'vitest';
+import { OperatingError } from '#base/errors.ts';
+import { hashPath } from '#base/hash.ts';
+import { objectPath } from '#base/names.ts';
+import type { Entry } from '#device/contract.ts';
+import type { PutRequest } from './contract.ts';
+import {
+  CONTAINER,
+  objectName,
+  patternBytes,
+  putRequest,
+  TestCluster,
+} from './testing/test-cluster.ts';
+
+const NODES = ['lngs', 'bari', 'padova'];
+const SMALL = Buffer.from('small body');
+const LARGE = patternBytes(2_500_000);
+
+async function started(): Promise<TestCluster> {
+  const cluster = await TestCluster.start();
+  await cluster.createContainer();
+  return cluster;
+}
+
+function entryAt(cluster: TestCluster, node: string, object: string): Entry | undefined {
+  const { hashPrefix, hashSuffix } = cluster.view;
+  const hash = hashPath(hashPrefix, objectPath(objectName(object)), hashSuffix);
+  return cluster.device(node).stat({ policy: 0, hash });
+}
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise;
+    return 'no error';
+  } catch (error) {
+    return error instanceof OperatingError ? error.code : String(error);
+  }
+}
+
+function put(cluster: TestCluster, object: string, request: PutRequest, signal?: AbortSignal) {
+  const operation = cluster.operation(signal && { signal });
+  return cluster.run(cluster.proxy.putObject(operation, objectName(object), request));
+}
+
+/** Nothing of it on any device: no entry, no staged body, no row. */
+async function expectNothing(cluster: TestCluster, object: string): Promise<void> {
+  await cluster.world.runFor(2_000);
+  for (const node of NODES) {
+    expect(entryAt(cluster, node, object)).toBeUndefined();
+    const staged = await cluster.run(stagedFiles(cluster, node));
+    expect(staged).toEqual([]);
+  }
+  expect(cluster.rows.holders('container', '/AUTH_test/box', object)).toEqual([]);
+}
+
+async function stagedFiles(cluster: TestCluster, node: string): Promise<string[]> {
+  const { disk } = cluster.node(node).machine.env;
+  const files: string[] = [];
+  const walk = async (folder: string): Promise<void> => {
+    for (const name of await disk.list(folder)) {
+      const stat = await disk.stat(`${folder}/${name}`);
+      if (stat?.kind === 'directory') await walk(`${folder}/${name}`);
+      else if (stat !== undefined) files.push(`${folder}/${name}`);
+    }
+  };
+  await walk('/d1/blobs');
+  return files;
+}
+
+async function* failingAfter(
+  body: Buffer,
+  length: number,
+  error: Error,
+): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < length; at += 100_000)
+    yield body.subarray(at, Math.min(length, at + 100_000));
+  throw error;
+}
+
+describe.each([
+  ['small', SMALL],
+  ['large', LARGE],
+])('a %s PUT leaves nothing behind', (_name, body) => {
+  it('when its MD5 is not the one declared', async () => {
+    const cluster = await started();
+    const request = putRequest(body, { expectedEtag: '0'.repeat(32) });
+    expect(await codeOf(put(cluster, 'x', request))).toBe('etag-mismatch');
+    await expectNothing(cluster, 'x');
+  });
+
+  it('when the client goes away midway', async () => {
+    const cluster = await started();
+    const half = body.length >> 1;
+    const request = { ...putRequest(body), body: failingAfter(body, half, new Error('reset')) };
+    expect(await codeOf(put(cluster, 'x', request))).toBe('client-gone');
+    await expectNothing(cluster, 'x');
+  });
+
+  it('when the body is shorter than declared, or longer', async () => {
+    const cluster = await started();
+    for (const length of [body.length + 1, body.length - 1]) {
+      const code = await codeOf(put(cluster, 'x', putRequest(body, { length })));
+      expect(code).toBe('length-mismatch');
+    }
+    await expectNothing(cluster, 'x');
+  });
+
+  it('when it is larger than allowed, declared or not', async () => {
+    const cluster = await started();
+    const maxLength = body.length - 1;
+    expect(await codeOf(put(cluster, 'x', putRequest(body, { maxLength })))).toBe('body-too-large');
+    const undeclared = putRequest(body, { maxLength, length: undefined });
+    expect(await codeOf(put(cluster, 'x', undeclared))).toBe('body-too-large');
+    await expectNothing(cluster, 'x');
+  });
+
+  it('and the version before it stays', async () => {
+    const cluster = await started();
+    await put(cluster, 'x', putRequest(Buffer.from('before')));
+    const request = putRequest(body, { expectedEtag: 'f'.repeat(32) });
+    expect(await codeOf(put(cluster, 'x', request))).toBe('etag-mismatch');
+    const reader = await cluster.run(
+      cluster.proxy.openObject(cluster.operation(), objectName('x')),
+    );
+    expect(reader?.inline?.toString()).toBe('before');
+  });
+});
+
+describe('PUT', () => {
+  it('takes a body of unknown length, small or large', async () => {
+    const cluster = await started();
+    for (const body of [SMALL, LARGE, Buffer.alloc(0)]) {
+      const result = await put(cluster, 'x', putRequest(body, { length: undefined }));
+      expect(result).toMatchObject({ kind: 'stored', size: body.length });
+      const state = await cluster.run(
+        cluster.proxy.statObject(cluster.operation(), objectName('x')),
+      );
+      expect(state?.data?.size).toBe(body.length);
+    }
+  });
+
+  it('asks for the body only when a majority is there', async () => {
+    const cluster = await started();
+    let ready = 0;
+    const onReady = (): void => {
+      ready++;
+    };
+    await put(cluster, 'x', putRequest(SMALL, { onReady }));
+    await put(cluster, 'y', putRequest(LARGE, { onReady }));
+    expect(ready).toBe(2);
+    cluster.kill('bari');
+    cluster.kill('padova');
+    await cluster.world.runFor(10_000);
+    for (const body of [SMALL, LARGE]) {
+      const code = await codeOf(put(cluster, 'z', putRequest(body, { onReady })));
+      expect(code).toBe('unavailable');
+    }
+    expect(ready).toBe(2);
+  });
+
+  it('if absent: refuses where a live object is, not where a deleted one was', async () => {
+    const cluster = await started();
+    const onlyIfAbsent = true;
+    expect((await put(cluster, 'x', putRequest(SMALL, { onlyIfAbsent }))).kind).toBe('stored');
+    expect((await put(cluster, 'x', putRequest(SMALL, { onlyIfAbsent }))).kind).toBe('exists');
+    await cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName('x')));
+    expect((await put(cluster, 'x', putRequest(SMALL, { onlyIfAbsent }))).kind).toBe('stored');
+  });
+
+  it('into no container says so', async () => {
+    const cluster = await TestCluster.start();
+    expect((await put(cluster, 'x', putRequest(SMALL))).kind).toBe('no-container');
+  });
+
+  it('into a container that was deleted meanwhile leaves no live object', async () => {
+    const cluster = await started();
+    await put(cluster, 'warm', putRequest(SMALL)); // lngs remembers the container
+    const other = cluster.node('bari').proxy;
+    await cluster.run(other.deleteObject(cluster.operation(), objectName('warm')));
+    expect(await cluster.run(other.deleteContainer(cluster.operation(), CONTAINER))).toBe(
+      'deleted',
+    );
+    expect((await put(cluster, 'x', putRequest(SMALL))).kind).toBe('no-container');
+    await cluster.world.runFor(1_000);
+    for (const node of NODES)
+      expect(entryAt(cluster, node, 'x')?.state.data?.kind).not.toBe('live');
+  });
+});
+
+describe('the row', () => {
+  it('is on a majority of container replicas before a strict write is acknowledged', async () => {
+    const cluster = await started();
+    cluster.rows.broken.add(1);
+    expect((await put(cluster, 'x', putRequest(SMALL))).ack).toBeUndefined();
+    expect(cluster.rows.holders('container', '/AUTH_test/box', 'x')).toEqual([0, 2]);
+    cluster.rows.broken.add(2);
+    expect(await codeOf(put(cluster, 'y', putRequest(SMALL)))).toBe('unavailable');
+  });
+
+  it('counts only on complete container replicas', async () => {
+    const cluster = await started();
+    cluster.rows.incomplete.add(1).add(2);
+    await cluster.world.runFor(3_000);
+    cluster.rows.incomplete.delete(2);
+    expect((await put(cluster, 'x', putRequest(SMALL))).ack).toBeUndefined();
+    cluster.rows.incomplete.add(2);
+    expect(await codeOf(put(cluster, 'y', putRequest(SMALL)))).toBe('unavailable');
+  });
+});
+
+describe('DELETE', () => {
+  it('tells what it deleted, and writes its tombstone also for nothing', async () => {
+    const cluster = await started();
+    await put(cluster, 'x', putRequest(SMALL));
+    const remove = () =>
+      cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName('x')));
+    expect(await remove()).toBe('deleted');
+    const first = entryAt(cluster, 'lngs', 'x')?.state.data;
+    expect(first?.kind).toBe('deleted');
+    expect(await remove()).toBe('not-found');
+    expect(entryAt(cluster, 'lngs', 'x')!.state.data!.timestamp > first!.timestamp).toBe(true);
+    expect(cluster.rows.holders('container', '/AUTH_test/box', 'x')).toEqual([]);
+  });
+});
+
+describe('POST', () => {
+  it('replaces user metadata, keeps the body and its etag', async () => {
+    const cluster = await started();
+    const user = { 'x-object-meta-a': '1', 'x-object-meta-b': '2' };
+    const { etag } = await put(cluster, 'x', putRequest(SMALL, { user }));
+    const change = {
+      user: { 'x-object-meta-c': '3' },
+      system: { 'content-type': 'image/png' },
+      deleteAt: null,
+    };
+    const { proxy } = cluster;
+    expect(
+      await cluster.run(proxy.updateObject(cluster.operation(), objectName('x'), change)),
+    ).toBe('updated');
+    const reader = await cluster.run(proxy.openObject(cluster.operation(), objectName('x')));
+    expect(reader?.state.data?.etag).toBe(etag);
+    expect(reader?.state.groups['user']?.values).toEqual({ 'x-object-meta-c': '3' });
+    expect(reader?.inline).toEqual(SMALL);
+    const row = cluster.rows.row('container', 0, '/AUTH_test/box', 'x');
+    expect(row?.groups['system']?.values['content-type']).toBe('image/png');
+  });
+
+  it('to nothing is not found', async () => {
+    const cluster = await started();
+    const change = { user: {}, system: {}, deleteAt: null };
+    const answer = cluster.proxy.updateObject(cluster.operation(), objectName('x'), change);
+    expect(await cluster.run(answer)).toBe('not-found');
+  });
+
+  it('can move an expiry, and can take it away', async () => {
+    const cluster = await started();
+    const now = Math.floor(cluster.node('lngs').env.clock.wallMicros() / 1e6);
+    const system = { 'content-encoding': 'gzip' };
+    await put(cluster, 'x', putRequest(SMALL, { deleteAt: now + 10, system }));
+    const stat = () => cluster.run(cluster.proxy.statObject(cluster.operation(), objectName('x')));
+    expect(await stat()).toBeDefined();
+    await cluster.world.runFor(11_000);
+    expect(await stat()).toBeUndefined();
+    await put(cluster, 'x', putRequest(SMALL, { deleteAt: now + 20 }));
+    const change = { user: {}, system: {}, deleteAt: null };
+    await cluster.run(cluster.proxy.updateObject(cluster.operation(), objectName('x'), change));
+    await cluster.world.runFor(20_000);
+    expect(await stat()).toBeDefined();
+  });
+});
+
+describe('containers and accounts', () => {
+  it('are made, listed, changed and deleted', async () => {
+    const cluster = await TestCluster.start();
+    const { proxy } = cluster;
+    const account = 'AUTH_test';
+    expect((await cluster.run(proxy.accountInfo(cluster.operation(), account))).exists).toBe(false);
+    const changes = { 'x-container-meta-color': 'red' };
+    const create = () =>
+      cluster.run(proxy.createContainer(cluster.operation(), CONTAINER, { changes }));
+    expect(await create()).toBe('created');
+    expect(await create()).toBe('exists');
+    expect((await cluster.run(proxy.accountInfo(cluster.operation(), account))).exists).toBe(true);
+    const page = await cluster.run(
+      proxy.listContainers(cluster.operation(), account, { limit: 10 }),
+    );
+    expect(page?.items).toMatchObject([{ name: 'box' }]);
+    await cluster.run(
+      proxy.updateContainer(cluster.operation(), CONTAINER, {
+        'x-container-meta-color': null,
+        'x-container-read': '.r:*',
+      }),
+    );
+    const info = await cluster.run(proxy.containerInfo(cluster.operation(), CONTAINER, false));
+    expect(info?.headers).toEqual({ 'x-container-read': '.r:*' });
+    await put(cluster, 'x', putRequest(SMALL));
+    const remove = () => cluster.run(proxy.deleteContainer(cluster.operation(), CONTAINER));
+    expect(await remove()).toBe('not-empty');
+    await cluster.run(proxy.deleteObject(cluster.operation(), objectName('x')));
+    expect(await remove()).toBe('deleted');
+    expect(await remove()).toBe('no-container');
+    expect(
+      await cluster.run(proxy.containerInfo(cluster.operation(), CONTAINER, false)),
+    ).toBeUndefined();
+    expect(await create()).toBe('created');
+  });
+
+  it('a container changed by another proxy is seen within two seconds', async () => {
+    const cluster = await started();
+    const info = () =>
+      cluster.run(cluster.proxy.containerInfo(cluster.operation(), CONTAINER, false));
+    await info();
+    const changes = { 'x-container-read': '.r:*' };
+    await cluster.run(
+      cluster.node('bari').proxy.updateContainer(cluster.operation(), CONTAINER, changes),
+    );
+    await cluster.world.runFor(2_001);
+    expect((await info())?.headers).toEqual(changes);
+  });
+
+  it('a policy that is not the container’s is a conflict', async () => {
+    const cluster = await started();
+    const options = { policy: 7, changes: {} };
+    const answer = cluster.proxy.createContainer(cluster.operation(), CONTAINER, options);
+    expect(await cluster.run(answer)).toBe('policy-conflict');
+  });
+});
