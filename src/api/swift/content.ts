@@ -4,11 +4,12 @@
 import { codeOf } from '#base/errors.ts';
 import type { ObjectName } from '#base/names.ts';
 import type { ObjectReader } from '#proxy/contract.ts';
-import { type ManifestPart, manifestKind, openManifest } from '#proxy/manifest.ts';
-import { mayRead } from './access.ts';
+import { dynamicTarget, type ManifestPart, manifestKind, openManifest } from '#proxy/manifest.ts';
+import { authorizeOther, mayRead } from './access.ts';
 import { refuse } from './errors.ts';
 import { type Face, faceOf } from './object-headers.ts';
 import type { SwiftRequest } from './request.ts';
+import { parseObjectPath } from './target.ts';
 
 export interface Content {
   readonly face: Face;
@@ -18,16 +19,6 @@ export interface Content {
   readonly inline?: Buffer;
   /** Of a static large object. */
   readonly parts?: readonly ManifestPart[];
-}
-
-export async function openContent(
-  request: SwiftRequest,
-  name: ObjectName,
-): Promise<Content | undefined> {
-  const reader = await request.service.store.openObject(request, name);
-  if (reader === undefined) return undefined;
-  if (manifestKind(reader.state) === undefined) return ownContent(reader);
-  return await largeContent(request, name, reader);
 }
 
 /** The object's stored bytes; of a dynamic manifest, too (`multipart-manifest=get`). */
@@ -47,6 +38,7 @@ export async function largeContent(
   reader: ObjectReader,
 ): Promise<Content> {
   const { store } = request.service;
+  await authorizeParts(request, name, reader);
   const options = { mayRead: mayRead(request) };
   const manifest = await asConflict(openManifest(store, request, name, reader, options));
   const own = faceOf(reader.state);
@@ -60,6 +52,30 @@ export async function largeContent(
     read: (start, end) => brokenAsConflict(manifest.read(start, end)),
     ...(!dynamic && { parts: manifest.parts }),
   };
+}
+
+/**
+ * A dynamic manifest is made of a listing, which tells names, sizes and etags: only who may read
+ * what it lists may have it. (Parts of a static one are asked for one by one.)
+ */
+async function authorizeParts(
+  request: SwiftRequest,
+  name: ObjectName,
+  reader: ObjectReader,
+): Promise<void> {
+  if (manifestKind(reader.state) !== 'dynamic') return;
+  const parts = parseObjectPath(decodeTarget(dynamicTarget(reader.state) ?? ''));
+  if (parts === undefined) throw refuse('conflict');
+  await authorizeOther(request, { account: name.account, container: parts.container }, 'read');
+}
+
+/** As the proxy decodes it: what is checked must be what is listed. */
+function decodeTarget(target: string): string {
+  try {
+    return decodeURIComponent(target);
+  } catch {
+    return target;
+  }
 }
 
 async function asConflict<Value>(work: Promise<Value>): Promise<Value> {

@@ -291,6 +291,17 @@ describe('a dynamic large object', () => {
     expect((await put(value)).status).toBe(400);
   });
 
+  it('tells nothing of parts that the caller may not read', async () => {
+    await put('parts/p');
+    await server.ask('POST', `${BASE}/c`, { headers: { 'X-Container-Read': '.r:*,p2:*' } });
+    for (const method of ['GET', 'HEAD']) {
+      expect((await server.ask(method, `${BASE}/c/dyn`, { as: '' })).status).toBe(401);
+      expect((await server.ask(method, `${BASE}/c/dyn`, { as: 'stranger' })).status).toBe(403);
+    }
+    await server.ask('POST', `${BASE}/parts`, { headers: { 'X-Container-Read': 'p2:*' } });
+    expect((await server.ask('GET', `${BASE}/c/dyn`, { as: 'stranger' })).text).toBe(WHOLE);
+  });
+
   it('is an ordinary object once a POST leaves the header out', async () => {
     await put('parts/p');
     await server.ask('POST', `${BASE}/c/dyn`, { headers: { 'X-Object-Manifest': 'parts/p' } });

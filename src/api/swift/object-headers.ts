@@ -2,6 +2,7 @@
 
 import { assert } from '#base/assert.ts';
 import { contentTypeOf, type DataPart, type EntryState, expirySource } from '#base/entry.ts';
+import { microsOf, type Timestamp } from '#base/timestamp.ts';
 import { httpDate, lastModifiedSeconds, xTimestamp } from './http-date.ts';
 import type { SwiftRequest } from './request.ts';
 import { latin1FromUtf8, titleCase } from './utf8.ts';
@@ -47,6 +48,21 @@ export function isLargeEtag(etag: string): boolean {
   return etag.indexOf('-') === 32;
 }
 
+/**
+ * When the object was last written as Swift counts it: a POST counts, too. Microseconds.
+ * (A group no newer than the data part came with it, or was stamped again with it.)
+ */
+export function shownMicros(state: EntryState): number {
+  const data = dataOf(state);
+  let newest: Timestamp | undefined;
+  for (const name of ['user', 'system']) {
+    const timestamp = state.groups[name]?.timestamp;
+    if (timestamp === undefined || timestamp <= data.timestamp) continue;
+    if (newest === undefined || timestamp > newest) newest = timestamp;
+  }
+  return newest === undefined ? data.clientMicros : Math.max(data.clientMicros, microsOf(newest));
+}
+
 /** An ordinary object, or a manifest whose own size and etag are already those of its content. */
 export function faceOf(state: EntryState): Face {
   const data = dataOf(state);
@@ -66,14 +82,15 @@ export function userValues(state: EntryState): Readonly<Record<string, string>> 
 /** All but Content-Length, Content-Type and Content-Range, which depend on what is sent. */
 export function objectHeaders(face: Face): string[] {
   const { state, etag, large } = face;
-  const { clientMicros, manifest } = dataOf(state);
+  const { manifest } = dataOf(state);
+  const micros = shownMicros(state);
   const headers = [
     'Etag',
     large ? `"${etag}"` : etag,
     'Last-Modified',
-    httpDate(lastModifiedSeconds(clientMicros)),
+    httpDate(lastModifiedSeconds(micros)),
     'X-Timestamp',
-    xTimestamp(clientMicros),
+    xTimestamp(micros),
     'Accept-Ranges',
     'bytes',
   ];

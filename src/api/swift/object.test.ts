@@ -223,6 +223,16 @@ describe('POST of an object', () => {
     expect(headers['content-type']).toBe('text/x-two');
   });
 
+  it('counts as a change of the object: Last-Modified and X-Timestamp follow', async () => {
+    server.nowMicros = () => 4_000_000_000_000_000;
+    await server.ask('PUT', `${BASE}/c/o`, { body: 'x' });
+    server.nowMicros = () => 4_000_000_100_000_000;
+    await server.ask('POST', `${BASE}/c/o`, { headers: { 'X-Object-Meta-A': '1' } });
+    const { headers } = await server.ask('HEAD', `${BASE}/c/o`);
+    expect(headers['x-timestamp']).toBe('4000000100.00000');
+    expect(headers['last-modified']).toBe(new Date(4_000_000_100_000).toUTCString());
+  });
+
   it('answers 404 where there is nothing', async () => {
     expect((await server.ask('POST', `${BASE}/c/none`)).status).toBe(404);
   });

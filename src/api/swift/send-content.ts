@@ -3,7 +3,7 @@ import { checkConditions, rangeApplies, type Validators } from './conditions.ts'
 import type { Content } from './content.ts';
 import { page } from './errors.ts';
 import { lastModifiedSeconds } from './http-date.ts';
-import { dataOf, type Face, objectHeaders } from './object-headers.ts';
+import { type Face, objectHeaders, shownMicros } from './object-headers.ts';
 import { contentRange, parseRange, type Span, unsatisfied } from './ranges.ts';
 import { finish, reply, writeHead } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
@@ -11,7 +11,7 @@ import { stream } from './send-body.ts';
 import { latin1FromUtf8 } from './utf8.ts';
 
 export function validatorsOf(face: Face): Validators {
-  return { etag: face.etag, lastModified: lastModifiedSeconds(dataOf(face.state).clientMicros) };
+  return { etag: face.etag, lastModified: lastModifiedSeconds(shownMicros(face.state)) };
 }
 
 /**
