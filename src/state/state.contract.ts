@@ -249,8 +249,8 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
     });
 
     it('says nothing more after a watch was closed', async () => {
-      const seen = collect(state, 'w/', 1);
       const first = await put('w/1', '');
+      const seen = collect(state, 'w/', first.revision);
       await seen.until(first.revision);
       seen.watch.close();
       const witness = collect(state, 'w/', first.revision + 1);

@@ -1,0 +1,145 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createNodeEnv } from '#env/node/node-env.ts';
+import { openEtcdState } from './etcd-state.ts';
+import { mirrorRange } from './mirror.ts';
+import { describeState } from './state.contract.ts';
+import type { State } from './state.ts';
+import { EtcdCluster, hasEtcd } from './testing/etcd-cluster.ts';
+
+if (!hasEtcd)
+  console.log('etcd is not installed (apt-get install etcd-server): its driver is not tested');
+const required = process.env['CI'] === 'true';
+
+describe.skipIf(!hasEtcd && !required)('etcd', () => {
+  const env = createNodeEnv({ logLevel: 'silent' });
+  let cluster: EtcdCluster;
+  const value = Buffer.from('v');
+
+  beforeAll(async () => {
+    cluster = await EtcdCluster.start();
+  }, 30_000);
+  afterAll(async () => {
+    await cluster.stop();
+    await env.close();
+  });
+
+  const open = (
+    options: { attemptMs?: number; deadlineMs?: number; first?: number } = {},
+  ): State => {
+    const { first = 0, ...times } = options;
+    const { endpoints } = cluster;
+    const rotated = [...endpoints.slice(first), ...endpoints.slice(0, first)];
+    return openEtcdState(env, { endpoints: rotated, fetch, ...times });
+  };
+
+  describeState('etcd, three members', async () => {
+    const state = open();
+    await state.txn({ success: [{ kind: 'deleteRange', range: { prefix: '' } }] });
+    await state.close();
+    let opened = 0;
+    return { open: async () => open({ first: opened++ % 3 }), close: async () => undefined };
+  });
+
+  it('goes on with any one member dead, the leader too', { timeout: 60_000 }, async () => {
+    for (let round = 0; round < 2; round++) {
+      const dead = round === 0 ? await cluster.leader() : 0;
+      const state = open({ first: dead });
+      const before = await state.txn({ success: [{ kind: 'put', key: 'a', value }] });
+      cluster.kill(dead);
+      expect(await state.get('a')).toMatchObject({ modRevision: before.revision });
+      await eventually(() => state.txn({ success: [{ kind: 'put', key: 'b', value }] }));
+      expect(await state.get('b')).toBeDefined();
+      cluster.restart(dead);
+      await cluster.ready();
+      await state.close();
+    }
+  });
+
+  it('leaves a member that does not answer for another', { timeout: 30_000 }, async () => {
+    const slow = ((await cluster.leader()) + 1) % 3;
+    const state = open({ first: slow, attemptMs: 500 });
+    cluster.pause(slow);
+    const start = performance.now();
+    await state.get('a');
+    expect(performance.now() - start).toBeLessThan(2500);
+    const again = performance.now();
+    await state.get('a');
+    expect(performance.now() - again).toBeLessThan(400);
+    cluster.resume(slow);
+    await state.close();
+  });
+
+  it('keeps a mirror right while its member dies and history is compacted', {
+    timeout: 60_000,
+  }, async () => {
+    const writer = open({ first: 1 });
+    const reader = open({ first: 0, attemptMs: 1000 });
+    const seen = new Map<string, number>();
+    let snapshots = 0;
+    const mirror = mirrorRange(
+      env,
+      reader,
+      { prefix: 'm/' },
+      {
+        onSnapshot(items) {
+          snapshots += 1;
+          seen.clear();
+          for (const item of items) seen.set(item.key, item.modRevision);
+        },
+        onEvents(events) {
+          for (const event of events) {
+            if (event.kind === 'put') seen.set(event.item.key, event.item.modRevision);
+            else seen.delete(event.key);
+          }
+        },
+      },
+    );
+    await mirror.ready;
+    const put = (i: number) => writer.txn({ success: [{ kind: 'put', key: `m/${i}`, value }] });
+    for (let i = 0; i < 10; i++) await put(i);
+    cluster.kill(0);
+    let last = 0;
+    for (let i = 10; i < 20; i++) last = (await eventually(() => put(i))).revision;
+    // Behind the watch's back, in most runs before it has reconnected.
+    await writer.compact(last);
+    const expected = await writer.range({ prefix: 'm/' });
+    await eventually(async () => {
+      expect(Object.fromEntries(seen)).toEqual(
+        Object.fromEntries(expected.items.map(({ key, modRevision }) => [key, modRevision])),
+      );
+    });
+    expect(snapshots).toBeGreaterThanOrEqual(1);
+    expect(env.clock.monotonicMs() - (mirror.heardAtMs() ?? 0)).toBeLessThan(10_000);
+    mirror.close();
+    cluster.restart(0);
+    await cluster.ready();
+    await writer.close();
+    await reader.close();
+  });
+
+  it('says state-unavailable without a majority, and recovers', { timeout: 60_000 }, async () => {
+    const state = open({ attemptMs: 500, deadlineMs: 1500 });
+    cluster.kill(1);
+    cluster.kill(2);
+    await expect(state.get('a')).rejects.toMatchObject({ code: 'state-unavailable' });
+    const change = state.txn({ success: [{ kind: 'put', key: 'c', value }] });
+    await expect(change).rejects.toMatchObject({ code: 'state-unavailable' });
+    cluster.restart(1);
+    cluster.restart(2);
+    await cluster.ready();
+    await eventually(() => state.txn({ success: [{ kind: 'put', key: 'd', value }] }));
+    await state.close();
+  });
+
+  async function eventually<Result>(act: () => Promise<Result>): Promise<Result> {
+    const deadline = performance.now() + 15_000;
+    for (;;) {
+      try {
+        return await act();
+      } catch (error) {
+        if (performance.now() > deadline) throw error;
+        await env.clock.sleep(100);
+      }
+    }
+  }
+});

@@ -1,0 +1,119 @@
+/** For tests: three real etcd members on loopback, each of which can be killed, paused and restarted. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export const hasEtcd = spawnSync('etcd', ['--version']).status === 0;
+
+const MEMBERS = 3;
+const START_TIMEOUT_MS = 20_000;
+
+interface Member {
+  readonly client: string;
+  readonly args: readonly string[];
+  process: ChildProcess | undefined;
+}
+
+export class EtcdCluster {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'anello-etcd-'));
+  #members: Member[] = [];
+
+  static async start(): Promise<EtcdCluster> {
+    const cluster = new EtcdCluster();
+    const ports = await freePorts(2 * MEMBERS);
+    const peer = (i: number) => `http://127.0.0.1:${ports[2 * i]}`;
+    const client = (i: number) => `http://127.0.0.1:${ports[2 * i + 1]}`;
+    const indices = Array.from({ length: MEMBERS }, (_, i) => i);
+    const all = indices.map((i) => `m${i}=${peer(i)}`).join(',');
+    cluster.#members = indices.map((i) => ({
+      client: client(i),
+      process: undefined,
+      args: [
+        ...['--name', `m${i}`, '--data-dir', join(cluster.#folder, `m${i}`)],
+        ...['--listen-peer-urls', peer(i), '--initial-advertise-peer-urls', peer(i)],
+        ...['--listen-client-urls', client(i), '--advertise-client-urls', client(i)],
+        ...['--initial-cluster', all, '--initial-cluster-state', 'new'],
+        ...['--heartbeat-interval', '50', '--election-timeout', '500', '--log-level', 'error'],
+      ],
+    }));
+    for (const i of indices) cluster.restart(i);
+    await cluster.ready();
+    return cluster;
+  }
+
+  get endpoints(): string[] {
+    return this.#members.map(({ client }) => client);
+  }
+
+  kill(i: number): void {
+    this.#members[i]!.process?.kill('SIGKILL');
+    this.#members[i]!.process = undefined;
+  }
+
+  /** It is there but does not answer. */
+  pause(i: number): void {
+    this.#members[i]!.process?.kill('SIGSTOP');
+  }
+
+  resume(i: number): void {
+    this.#members[i]!.process?.kill('SIGCONT');
+  }
+
+  restart(i: number): void {
+    const member = this.#members[i]!;
+    member.process = spawn('etcd', [...member.args], { stdio: 'ignore' });
+  }
+
+  async ready(): Promise<void> {
+    const deadline = performance.now() + START_TIMEOUT_MS;
+    for (const { client } of this.#members) {
+      while (!(await isHealthy(client))) {
+        if (performance.now() > deadline) throw new Error('etcd did not start');
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
+  /** Index of the member that leads now. */
+  async leader(): Promise<number> {
+    for (const [i, { client }] of this.#members.entries()) {
+      const response = await fetch(`${client}/v3/maintenance/status`, {
+        method: 'POST',
+        body: '{}',
+      });
+      const status = (await response.json()) as { leader: string; header: { member_id: string } };
+      if (status.leader === status.header.member_id) return i;
+    }
+    throw new Error('no leader');
+  }
+
+  async stop(): Promise<void> {
+    for (const i of this.#members.keys()) this.kill(i);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+async function isHealthy(client: string): Promise<boolean> {
+  try {
+    const response = await fetch(`${client}/health`, { signal: AbortSignal.timeout(1000) });
+    return ((await response.json()) as { health: unknown }).health === 'true';
+  } catch {
+    return false;
+  }
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(
+    servers.map((server) => new Promise((resolve) => server.once('listening', resolve))),
+  );
+  const ports = servers.map((server) => {
+    const address = server.address();
+    return typeof address === 'object' && address !== null ? address.port : 0;
+  });
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
