@@ -126,8 +126,10 @@ export function mayMove(state: BuilderState, partition: number, nowHours: number
 function nextState(state: BuilderState, placer: Placer, nowHours: number): BuilderState {
   const { tree, partitions } = placer;
   const columns = placer.lengths.map((length, c) => {
-    const tiers = placer.tierAt.subarray(c * partitions, c * partitions + length);
-    return Uint16Array.from(tiers, (tier) => tree.device[tier]!.id);
+    const column = new Uint16Array(length);
+    const base = c * partitions;
+    for (let p = 0; p < length; p++) column[p] = tree.device[placer.tierAt[base + p]!]!.id;
+    return column;
   });
   const first = state.columns.length === 0;
   const movedAt = state.movedAt.slice();
