@@ -18,7 +18,7 @@ import { decodeValue, type Encoded, encodeValue } from './value-codec.ts';
 export const MAX_REASON_BYTES = 256;
 const MAX_MESSAGE_CHARACTERS = 2048;
 const MAX_FAILURE_BYTES = 64 * 1024;
-const MAX_DEADLINE_MS = 0x7fff_ffff;
+export const MAX_DEADLINE_MS = 0x7fff_ffff;
 
 export interface CallPayload {
   readonly method: string;

@@ -2,7 +2,13 @@
  * The calls of one open connection, in both directions: which stream is whose, and what the peer's
  * frames mean for them.
  */
-import { CallFrames, type CallPayload, decodeCall, decodeFailure } from './call-frames.ts';
+import {
+  CallFrames,
+  type CallPayload,
+  decodeCall,
+  decodeFailure,
+  MAX_DEADLINE_MS,
+} from './call-frames.ts';
 import { type Handler, WireError } from './contract.ts';
 import type { DataScheduler } from './data-scheduler.ts';
 import { DeadlineTimer } from './deadline-timer.ts';
@@ -92,9 +98,9 @@ export class Calls implements CallLink {
   send(call: OutgoingCall): void {
     const isFull = this.#outgoing.size >= this.#context.limits.callsPerConnection;
     const now = this.nowMs();
-    const remainingMs = Math.ceil(call.deadlineAtMs - now);
+    const remainingMs = Math.min(Math.ceil(call.deadlineAtMs - now), MAX_DEADLINE_MS);
     if (isFull || this.#hasFullOutput()) call.end(failureError(OVERLOADED));
-    else if (remainingMs <= 0) call.expire();
+    else if (!(remainingMs > 0)) call.expire();
     else this.#send(call, remainingMs, now);
   }
 

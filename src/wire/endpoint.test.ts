@@ -82,13 +82,26 @@ describe.each([
     expect(error).toMatchObject({ code: 'refused', facts: { method: 'nope' } });
   });
 
+  it('fails when its result is no data, or too large, and harms no other call', async () => {
+    const { world, a, callee } = await setUp();
+    callee.handle('symbol', () => ({ result: Symbol('x') }));
+    const error = await world.run(failure(a.call(target, 'symbol', null, CALL)));
+    expect(error).toMatchObject({ code: 'remote', remoteCode: 'bad-reply' });
+    expect(a.status().errors).toEqual({});
+  });
+
   it('is refused when its arguments are no data', async () => {
     const { world, a, callee } = await setUp();
     callee.handle('echo', (args) => ({ result: args }));
     const circular: unknown[] = [];
     circular.push(circular);
-    const error = await world.run(failure(a.call(target, 'echo', circular, CALL)));
-    expect(error.code).toBe('refused');
+    let deep: unknown = 1;
+    for (let depth = 0; depth < 70; depth++) deep = [deep];
+    for (const args of [circular, deep, Symbol('x')]) {
+      const error = await world.run(failure(a.call(target, 'echo', args, CALL)));
+      expect(error.code).toBe('refused');
+    }
+    expect(a.status().errors).toEqual({});
   });
 
   it('ends at its deadline, and the handler learns of it', async () => {
@@ -161,6 +174,59 @@ describe.each([
     expect(result).toBeGreaterThan(1_000_000);
     expect(closed).toBe(true);
     expect(produced).toBeLessThan(8 * 1024 * 1024);
+  });
+
+  it('stops the source of its reply body when the caller leaves off reading', async () => {
+    const { world, a, callee } = await setUp();
+    let closed = false;
+    callee.handle('endless', () => ({
+      result: null,
+      body: (async function* () {
+        try {
+          for (;;) yield Buffer.alloc(65536);
+        } finally {
+          closed = true;
+        }
+      })(),
+    }));
+    const read = async (): Promise<number> => {
+      const { body } = await a.call(target, 'endless', null, CALL);
+      let bytes = 0;
+      for await (const piece of body!) {
+        bytes += piece.length;
+        if (bytes >= 500_000) break;
+      }
+      return bytes;
+    };
+    expect(await world.run(read())).toBeGreaterThanOrEqual(500_000);
+    await world.runFor(10);
+    expect(closed).toBe(true);
+    expect(a.status().receiveWindowBytes).toBe(0);
+    const active = a.status().connections.map(({ callsOutActive }) => callsOutActive);
+    expect(active.every((count) => count === 0)).toBe(true);
+    expect(a.status().localCalls).toBe(0);
+  });
+
+  it('may have a body that is read on after the reply has begun, by both sides', async () => {
+    const { world, a, callee } = await setUp();
+    callee.handle('lengths', (_args, { body }) => ({
+      result: 'started',
+      body: (async function* () {
+        for await (const piece of body!) yield Buffer.from(`${piece.length} `);
+      })(),
+    }));
+    const { clock } = world.machine('a').env;
+    async function* slow() {
+      for (const length of [10, 20, 30]) {
+        yield Buffer.alloc(length);
+        await clock.sleep(20);
+      }
+    }
+    const exchange = async (): Promise<string> => {
+      const { result, body } = await a.call(target, 'lengths', null, { ...CALL, body: slow() });
+      return `${result}: ${await readAll(body)}`;
+    };
+    expect(await world.run(exchange())).toBe('started: 10 20 30 ');
   });
 
   it('fails when the source of its body fails, and the handler learns of it', async () => {

@@ -86,6 +86,8 @@ export class Endpoint implements Caller, ConnectionOwner {
   }
 
   call(node: string, method: string, args: unknown, options: CallOptions): Promise<CallResult> {
+    // A call that the other side can't read would cost everybody the connection.
+    assert(typeof method === 'string' && typeof options.txn === 'string', 'a method and a txn');
     return new Promise((resolve, reject) => {
       const now = this.#context.env.clock.monotonicMs();
       const call = new OutgoingCall(method, args, options, now, resolve, reject);

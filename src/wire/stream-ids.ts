@@ -9,8 +9,9 @@ const STEP = 2;
 export class StreamIds {
   #next: number;
 
-  constructor(first: 1 | 2) {
-    this.#next = first;
+  /** `next`: where to go on; for tests of the turn. */
+  constructor(first: 1 | 2, next: number = first) {
+    this.#next = next;
   }
 
   /** An id that `isOpen` does not know. */
@@ -32,9 +33,9 @@ export class PeerStreamIds {
   readonly #parity: 0 | 1;
   #last: number;
 
-  constructor(first: 1 | 2) {
+  constructor(first: 1 | 2, last: number = first - STEP) {
     this.#parity = first === 1 ? 1 : 0;
-    this.#last = (first - STEP) | 0;
+    this.#last = last | 0;
   }
 
   isPeers(id: number): boolean {

@@ -13,7 +13,16 @@ const key = fc.string({ maxLength: 40 }).filter((text) => text !== '__proto__');
 const { value: anyValue } = fc.letrec((tie) => ({
   value: fc.oneof(
     { maxDepth: 4 },
-    fc.constantFrom(null, undefined, true, false, new Date(1_767_225_600_000), new Date(5)),
+    fc.constantFrom(
+      null,
+      undefined,
+      true,
+      false,
+      new Date(1_767_225_600_123),
+      new Date(5),
+      new Date(-1e13),
+      new Date(Number.NaN),
+    ),
     fc.integer(),
     fc.maxSafeInteger(),
     fc.double({ noNaN: true }),
@@ -66,7 +75,8 @@ describe('a value', () => {
     const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)]);
     const deepest = encoded(nested(MAX_DEPTH));
     expect(decodeValue(deepest, 0, deepest.length)).toEqual(nested(MAX_DEPTH));
-    const deeper = encoded(nested(MAX_DEPTH + 1));
+    expect(() => encodeValue(nested(MAX_DEPTH + 1))).toThrow('nested too deeply');
+    const deeper = Buffer.concat([Buffer.alloc(MAX_DEPTH + 1, 0x91), Buffer.of(1)]);
     expect(() => decodeValue(deeper, 0, deeper.length)).toThrow('nested too deeply');
     expect(() => arrivedValue(nested(MAX_DEPTH + 1))).toThrow('nested too deeply');
   });

@@ -25,8 +25,15 @@ const unpackr = new Unpackr({
 const open = new Float64Array(MAX_DEPTH + 1);
 const range = { start: 0, end: 0 };
 
+/**
+ * Checked as the receiver will check it: what it would refuse (nested too deeply, say) must be the
+ * failure of one call here, not the end of everybody's connection there.
+ * @throws for what can't be sent
+ */
 export function encodeValue(value: unknown): Encoded {
-  return packr.pack(value, REUSE_BUFFER_MODE | RESET_BUFFER_MODE) as Encoded;
+  const bytes = packr.pack(value, REUSE_BUFFER_MODE | RESET_BUFFER_MODE) as Encoded;
+  checkValue(bytes, bytes.start, bytes.end);
+  return bytes;
 }
 
 /** Binary fields of the result are views into `bytes`. @throws ProtocolError `malformed-frame` */
@@ -64,10 +71,11 @@ export function checkValue(bytes: Buffer, start: number, end: number): void {
       const { lengthBytes, fixedBytes, kind } = TOKENS[token - 0xc0]!;
       if (kind === 'refused' || at + lengthBytes > end) throw malformed('a token');
       const length = lengthBytes === 0 ? 0 : bytes.readUIntBE(at, lengthBytes);
-      at += lengthBytes + fixedBytes;
+      const typeAt = at + lengthBytes;
+      at = typeAt + fixedBytes;
       if (kind === 'items') items = length * (token >= 0xde ? 2 : 1);
       else at += length;
-      if (kind === 'date' && bytes[at - fixedBytes] !== 0xff) throw malformed('an extension type');
+      if (kind === 'date' && bytes[typeAt] !== 0xff) throw malformed('an extension type');
     }
     if (at > end || items > end - at) throw malformed('longer than its bytes');
     if (items === 0) continue;
@@ -84,55 +92,22 @@ interface Token {
   readonly kind: 'bytes' | 'items' | 'date' | 'refused';
 }
 
-/** Tokens 0xc0 to 0xdf, as in the msgpack specification. */
+/** Tokens 0xc0 to 0xdf, eight in a line, in the notation of `token`. */
 const TOKENS: readonly Token[] = [
-  fixed(0),
-  refused(),
-  fixed(0),
-  fixed(0), // nil, (never used), false, true
-  sized(1),
-  sized(2),
-  sized(4),
-  refused(), // bin 8, 16, 32, ext 8
-  refused(),
-  refused(),
-  fixed(4),
-  fixed(8), // ext 16, 32, float 32, 64
-  fixed(1),
-  fixed(2),
-  fixed(4),
-  fixed(8), // uint
-  fixed(1),
-  fixed(2),
-  fixed(4),
-  fixed(8), // int
-  refused(),
-  refused(),
-  date(5),
-  date(9), // fixext 1, 2, 4, 8: the last two may be dates
-  refused(),
-  sized(1),
-  sized(2),
-  sized(4), // fixext 16, str 8, 16, 32
-  items(2),
-  items(4),
-  items(2),
-  items(4), // array 16, 32, map 16, 32
-];
+  'f0 -- f0 f0 b1 b2 b4 d1', // nil, never used, false, true, bin 8, 16, 32, ext 8 (of a date)
+  '-- -- f4 f8 f1 f2 f4 f8', // ext 16, 32, float 32, 64, uint 8, 16, 32, 64
+  'f1 f2 f4 f8 e2 -- e5 e9', // int 8, 16, 32, 64, fixext 1 (no date), 2, 4, 8 (dates)
+  '-- b1 b2 b4 i2 i4 i2 i4', // fixext 16, str 8, 16, 32, array 16, 32, map 16, 32
+].flatMap((line) => line.split(' ').map(token));
 
-function fixed(fixedBytes: number): Token {
-  return { lengthBytes: 0, fixedBytes, kind: 'bytes' };
-}
-function sized(lengthBytes: number): Token {
-  return { lengthBytes, fixedBytes: 0, kind: 'bytes' };
-}
-function items(lengthBytes: number): Token {
-  return { lengthBytes, fixedBytes: 0, kind: 'items' };
-}
-function date(fixedBytes: number): Token {
-  return { lengthBytes: 0, fixedBytes, kind: 'date' };
-}
-function refused(): Token {
+/** f: fixed bytes. b, i: a length, then so many bytes, or items. d, e: a date, with or without length. */
+function token([letter, digit]: string): Token {
+  const bytes = Number(digit);
+  if (letter === 'f') return { lengthBytes: 0, fixedBytes: bytes, kind: 'bytes' };
+  if (letter === 'b') return { lengthBytes: bytes, fixedBytes: 0, kind: 'bytes' };
+  if (letter === 'i') return { lengthBytes: bytes, fixedBytes: 0, kind: 'items' };
+  if (letter === 'd') return { lengthBytes: bytes, fixedBytes: 1, kind: 'date' };
+  if (letter === 'e') return { lengthBytes: 0, fixedBytes: bytes, kind: 'date' };
   return { lengthBytes: 0, fixedBytes: 0, kind: 'refused' };
 }
 

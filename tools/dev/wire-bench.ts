@@ -100,7 +100,7 @@ async function measureCalls(endpoint: Endpoint, seconds: number, print: boolean)
 }
 
 async function measureBody(endpoint: Endpoint, method: 'upload' | 'download'): Promise<void> {
-  const bytes = Number(values.gib) * GIB;
+  const bytes = Math.round(Number(values.gib) * GIB);
   const pings: number[] = [];
   const run = await timed(endpoint, async () => {
     const timer = setInterval(() => void ping(endpoint, pings), 20);
