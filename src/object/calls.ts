@@ -56,8 +56,8 @@ export interface WriteReply {
   readonly listedOn: readonly number[];
   /** Why a container replica refused the row, where one did. */
   readonly refused?: RowOutcome;
-  /** What was here before: so that a deletion knows what it deleted without asking first. */
-  readonly previous: Previous;
+  /** Deletions only: what was here before, so that they know what they deleted without asking first. */
+  readonly previous?: Previous;
 }
 
 export interface Previous {

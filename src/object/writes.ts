@@ -48,21 +48,20 @@ export class Writes {
     this.#guard.checkName(request.path, request.hash);
     const state = decodeState(request.state);
     const key: EntryKey = { policy: request.policy, hash: request.hash };
-    const before = device.stat(key);
+    // Only a deletion tells what it found: looking up a name that is new costs an index search.
+    const before = state.data?.kind === 'deleted' ? device.stat(key) : undefined;
     checkInTime(context);
-    const outcome = await this.#commit(device, key, request, state, before);
-    const listed =
-      outcome.kind === 'stored' && request.listing !== undefined
-        ? await this.#list(device, key, request, context)
-        : UNLISTED;
-    if (outcome.kind === 'stored') this.#fetchBody(device, request, state);
+    const outcome = await this.#commit(device, key, request, state);
+    const stored = outcome.kind === 'stored';
+    const listed = stored ? await this.#list(device, key, request, state, context) : UNLISTED;
+    if (stored) this.#fetchBody(device, request, state);
     const result: WriteReply = {
       outcome: outcome.kind,
       newest: outcome.newest,
       complete: device.completeness.isComplete(key.policy, key.hash),
       listedOn: listed.listedOn,
       ...(listed.refused !== undefined && { refused: listed.refused }),
-      previous: this.#previous(before),
+      ...(state.data?.kind === 'deleted' && { previous: this.#previous(before) }),
     };
     return { result };
   };
@@ -105,7 +104,6 @@ export class Writes {
     key: EntryKey,
     request: WriteArgs,
     state: EntryState,
-    before: Entry | undefined,
   ): Promise<WriteOutcome> {
     const { path, intent } = request;
     const unlisted = request.listing !== undefined || request.unlisted === true;
@@ -114,7 +112,7 @@ export class Writes {
       return device.write({ key, path, state, body: request.body, unlisted, intent });
     }
     const stage = this.#stages.take(request.stage, device);
-    if (stage === undefined) return repeated(state, before);
+    if (stage === undefined) return repeated(state, device.stat(key));
     return this.#commitStage(request, stage, (body) =>
       device.write({ key, path, state, body, unlisted, intent }),
     );
@@ -144,12 +142,15 @@ export class Writes {
     device: Device,
     key: EntryKey,
     request: WriteArgs,
+    state: EntryState,
     context: CallContext,
   ): Promise<Listed> {
-    const entry = device.stat(key);
-    if (entry === undefined || request.listing === undefined) return UNLISTED;
-    const listed = await this.#lister.list(entry.path, entry.state, request.listing, context.txn);
-    if (listed.held) device.markListed(key, newestTimestamp(entry.state));
+    if (request.listing === undefined) return UNLISTED;
+    // What was stored is the newest here, so with a data part it is all that a listing shows; a
+    // metadata update is shown with the data that it does not carry.
+    const shown = state.data === undefined ? (device.stat(key)?.state ?? state) : state;
+    const listed = await this.#lister.list(request.path, shown, request.listing, context.txn);
+    if (listed.held) device.markListed(key, newestTimestamp(shown));
     return listed;
   }
 
