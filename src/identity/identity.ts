@@ -1,6 +1,7 @@
 /** The identity service of one process, put together. */
 import { messageOf } from '#base/errors.ts';
 import type { Env, Timer } from '#env/env.ts';
+import { cacheState } from '#state/cached-state.ts';
 import { mirrorRange } from '#state/mirror.ts';
 import type { State } from '#state/state.ts';
 import { ApplicationCredentials } from './application-credentials.ts';
@@ -12,7 +13,7 @@ import { Groups } from './groups.ts';
 import { LogInLimiter } from './log-in-limiter.ts';
 import { LogIns } from './log-ins.ts';
 import { Passwords } from './password.ts';
-import { PUBLIC } from './records.ts';
+import { IDENTITY, PUBLIC } from './records.ts';
 import { purgeRevocations, type RevocationSubject, revoke } from './revocations.ts';
 import { Grants, Roles } from './roles.ts';
 import { SigningKeys } from './signing-keys.ts';
@@ -56,7 +57,8 @@ export interface Identity {
 
 /** Starts at once; never fails because state is away: it waits and tries again. */
 export function createIdentity(options: IdentityOptions): Identity {
-  const { env, state } = options;
+  const { env } = options;
+  const state = cacheState(env, options.state, IDENTITY);
   const directory = new Directory(env);
   const context: IdentityContext = {
     env,
@@ -90,7 +92,10 @@ export function createIdentity(options: IdentityOptions): Identity {
       const { revision } = await state.txn({ success: [revoke(context, subject)] });
       await directory.reached(env.clock, revision, CATCH_UP_MS);
     },
-    close: () => upkeep.close(),
+    async close() {
+      await upkeep.close();
+      await state.close();
+    },
   };
 }
 

@@ -196,16 +196,21 @@ export class LogIns {
 
   /** The directory may lag behind state by a moment: a token must not be laundered in it. */
   async #mustNotBeRevoked(fields: TokenFields): Promise<void> {
-    const { revocations } = this.#context.store;
+    const { revocations, state } = this.#context.store;
     const targetId = 'id' in fields.scope ? fields.scope.id : fields.scope.kind;
-    const subjects = [
-      ['audit', fields.auditId],
-      ['user', fields.userId],
-      ['target', targetId],
-      ['user-target', fields.userId, targetId],
+    const keys = [
+      revocations.key('audit', fields.auditId),
+      revocations.key('user', fields.userId),
+      revocations.key('target', targetId),
+      revocations.key('user-target', fields.userId, targetId),
     ];
-    const found = await Promise.all(subjects.map((parts) => revocations.get(...parts)));
-    if (found.some((event) => (event?.modRevision ?? 0) > fields.revision)) throw unauthorized();
+    const { results } = await state.txn({
+      success: keys.map((key) => ({ kind: 'range', range: { start: key, end: `${key}\0` } })),
+    });
+    for (const result of results) {
+      const [event] = result.kind === 'range' ? result.items : [];
+      if ((event?.modRevision ?? 0) > fields.revision) throw unauthorized();
+    }
   }
 
   async #byApplicationCredential(
@@ -351,7 +356,9 @@ export class LogIns {
       chainId: proof.chainId,
       applicationCredentialId: proof.applicationCredentialId,
     };
-    return { text: signToken(fields, this.#parts.signingKeys.current()), fields };
+    const text = signToken(fields, this.#parts.signingKeys.current());
+    this.#parts.verifier.remember(text);
+    return { text, fields };
   }
 }
 

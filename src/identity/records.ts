@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { defineRecord } from '#state/record.ts';
 import { domainIdSchema, idSchema, nameSchema } from './id.ts';
 
+export const IDENTITY = 'identity/';
 export const PUBLIC = 'identity/public/';
 export const PRIVATE = 'identity/private/';
 

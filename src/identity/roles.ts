@@ -237,7 +237,7 @@ export class Grants {
 
   async ofActor(actor: Actor): Promise<Assignment[]> {
     const { grants } = this.#context.store;
-    const stored = await grants.list(actor.kind, actor.id);
+    const stored = await grants.listSurely(actor.kind, actor.id);
     return stored.map(({ key }) => assignmentOf(key.slice(grants.prefix.length)));
   }
 

@@ -37,6 +37,14 @@ export class Table<Fields> {
     return items.map((item) => this.stored(item));
   }
 
+  /** The same, and when there are none, not from a cache that may lag behind other processes. */
+  async listSurely(...parts: readonly string[]): Promise<Stored<Fields>[]> {
+    const known = await this.list(...parts);
+    if (known.length > 0) return known;
+    const { items } = await readAll(this.#state, { prefix: `${this.key(...parts)}/` }, true);
+    return items.map((item) => this.stored(item));
+  }
+
   stored(item: KeyValue): Stored<Fields> {
     const fields = this.#format.decode(item.value);
     return { key: item.key, fields, modRevision: item.modRevision };

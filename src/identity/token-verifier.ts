@@ -71,6 +71,12 @@ export class TokenVerifier {
     return entry.verification;
   }
 
+  /** A token that this process has just signed itself. */
+  remember(text: string): void {
+    const decoded = decodeToken(text);
+    if (decoded !== undefined) this.#keep(text, decoded);
+  }
+
   #recall(text: string): CacheEntry | undefined {
     const entry = this.#cache.get(text);
     if (entry === undefined) return undefined;
@@ -85,6 +91,10 @@ export class TokenVerifier {
     const key = this.#directory.keys.get(decoded.keyId);
     if (key === undefined) return reject('unknown-key');
     if (!signatureMatches(decoded, key.key)) return reject('bad-signature');
+    return this.#keep(text, decoded);
+  }
+
+  #keep(text: string, decoded: DecodedToken): CacheEntry {
     const entry = { decoded, generation: -1, verification: reject('stale') };
     if (this.#cache.size >= this.#capacity) {
       const [oldest] = this.#cache.keys();

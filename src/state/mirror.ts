@@ -121,20 +121,20 @@ class RangeMirror implements Mirror {
 export async function readAll(
   state: State,
   range: { readonly prefix: string },
+  fresh = false,
 ): Promise<{ readonly items: KeyValue[]; readonly revision: Revision }> {
-  const first = await state.range(range);
+  const first = await state.range(range, { fresh });
   const items = [...first.items];
   for (let page = first; page.more; ) {
     const start = `${items.at(-1)!.key}\0`;
     page = await state.range(pageRange(range.prefix, start), { limit: MAX_RANGE_LIMIT });
-    const inside = page.items.filter(({ key }) => key.startsWith(range.prefix));
-    items.push(...inside);
-    if (inside.length < page.items.length) break;
+    items.push(...page.items);
   }
   return { items, revision: first.revision };
 }
 
 function pageRange(prefix: string, start: string): KeyRange {
+  if (prefix === '') return { start };
   // A key range ends before the prefix's successor; all prefixes here end in ASCII.
   const last = prefix.charCodeAt(prefix.length - 1);
   return { start, end: prefix.slice(0, -1) + String.fromCharCode(last + 1) };

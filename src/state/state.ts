@@ -39,6 +39,8 @@ export interface RangeOptions {
   /** At most MAX_RANGE_LIMIT, which is also the default. */
   readonly limit?: number;
   readonly reverse?: boolean;
+  /** Not from a cache in this process (cached-state.ts); drivers never cache. */
+  readonly fresh?: boolean;
 }
 
 export interface RangeResult {

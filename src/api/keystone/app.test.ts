@@ -491,6 +491,7 @@ describe('when state is away', () => {
     const { identity, second } = other;
     const away = createKeystoneApp({ identity, log: other.env.log, sites: () => [] });
     await other.state.close();
+    other.advance(10_000);
     const response = await away.request('/v3/auth/tokens', {
       method: 'POST',
       body: JSON.stringify(passwordAuth('tester', second.password)),
