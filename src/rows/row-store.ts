@@ -28,7 +28,7 @@ import { sumToBytes } from './digest.ts';
 import { listRows } from './listing.ts';
 import type { Listing, ListQuery, RowTotals } from './query.ts';
 import { rowTimestamp } from './row-state.ts';
-import { RowTable, stateOf } from './row-table.ts';
+import { RowTable, type StoredRow, stateOf } from './row-table.ts';
 import { summarise } from './summary.ts';
 
 export type RowStoreEnv = Pick<Env, 'clock' | 'disk' | 'random' | 'log'>;
@@ -277,10 +277,14 @@ export class RowStore implements RowSink {
     return { result, pending };
   }
 
-  #find(container: ContainerState, name: string) {
-    return container.line.id === 0
-      ? undefined
-      : this.#rows.find(container.line.id, Buffer.from(name));
+  #find({ line, own }: ContainerState, name: string): StoredRow | undefined {
+    if (line.id === 0) return undefined;
+    const hidden = line.total - line.rows;
+    // In a container without deleted rows, all that can be hidden is its own state.
+    if (name !== '' && (hidden === 0 || (hidden === 1 && own))) {
+      return this.#rows.findListed(line.id, Buffer.from(name));
+    }
+    return this.#rows.find(line.id, Buffer.from(name));
   }
 
   #committed(container: ContainerState, name: string): EntryState | undefined {

@@ -35,6 +35,7 @@ const ALL = `${LISTED}, hidden, expires, sequence, state`;
 
 export class RowTable {
   readonly #find: Statement<RawRow>;
+  readonly #findListed: Statement<RawRow>;
   readonly #put: Statement<unknown>;
   readonly #remove: Statement<unknown>;
   readonly #forward: Statement<RawListed>;
@@ -49,6 +50,9 @@ export class RowTable {
       .prepare<RawRow>(
         `SELECT ${ALL} FROM row WHERE container = ? AND hidden IN (0, 1) AND name = ?`,
       )
+      .raw();
+    this.#findListed = db
+      .prepare<RawRow>(`SELECT ${ALL} FROM row WHERE container = ? AND hidden = 0 AND name = ?`)
       .raw();
     this.#put = db.prepare(
       `INSERT OR REPLACE INTO row (container, hidden, name, micros, size, etag, type, count, crc, expires, sequence, state)
@@ -82,6 +86,12 @@ export class RowTable {
 
   find(container: number, name: Buffer): StoredRow | undefined {
     const raw = this.#find.get(container, name);
+    return raw && parseRow(raw);
+  }
+
+  /** Where the container hides no rows, one look is enough. */
+  findListed(container: number, name: Buffer): StoredRow | undefined {
+    const raw = this.#findListed.get(container, name);
     return raw && parseRow(raw);
   }
 
