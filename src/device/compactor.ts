@@ -263,7 +263,7 @@ export class Compactor {
         const page = store.index.range(policy, from, undefined, pageSize);
         const moves: Promise<unknown>[] = [];
         for (const entry of page) {
-          if (entry.body?.record.segment === segment) {
+          if (entry.body?.kind === 'inline' && entry.body.record.segment === segment) {
             this.#parts.damaged(entry, 'the record of a body cannot be read', undefined);
           }
           const inBody = entry.body?.record.segment === segment;

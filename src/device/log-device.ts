@@ -88,6 +88,7 @@ export class LogDevice implements contract.Device, CommitHost, operations.Operat
   #space = { totalBytes: 0, freeBytes: 0 };
   #lastCheckpointMs = 0;
   #checkpointing: Promise<void> | undefined;
+  #compacting: Promise<boolean> | undefined;
   #flushedEntries = 0;
   #blobSyncs = 0;
   #closed = false;
@@ -266,8 +267,15 @@ export class LogDevice implements contract.Device, CommitHost, operations.Operat
     };
   }
 
-  async compactStep(): Promise<boolean> {
-    if (!this.#health.writable) return false;
+  compactStep(): Promise<boolean> {
+    this.#compacting ??= this.#compactNow().finally(() => {
+      this.#compacting = undefined;
+    });
+    return this.#compacting;
+  }
+
+  async #compactNow(): Promise<boolean> {
+    if (!this.#health.writable || this.#closed) return false;
     const worked = await this.#compactor.step();
     if (this.#parts.reaper.waiting > 0 && !worked) await this.checkpoint();
     return worked;
@@ -286,6 +294,7 @@ export class LogDevice implements contract.Device, CommitHost, operations.Operat
     this.#closed = true;
     this.#timer?.cancel();
     this.#flushTimer?.cancel();
+    await this.#compacting?.catch(() => undefined); // its caller has the error
     await this.#committer.idle();
     await this.#checkpointing?.catch(() => undefined); // logged where it was started
     for (const stage of [...this.#stages]) await stage.abandon();

@@ -93,7 +93,10 @@ function bodyPlace(
 ): BodyPlace | undefined {
   if (given === undefined || (given.kind === 'inline' && given.bytes.length === 0))
     return undefined;
-  if (given.kind === 'blob') return { kind: 'blob', record, ...given.reference };
+  if (given.kind === 'blob') {
+    const { name, length, check } = given.reference; // of a moved blob it is its old place, record too
+    return { kind: 'blob', record, name, length, check };
+  }
   return { kind: 'inline', record, start, length: given.bytes.length, checksums };
 }
 
