@@ -2,6 +2,7 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
 import type { Log } from '../env.ts';
+import { LogStream } from './log-stream.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
@@ -29,10 +30,7 @@ const SECRET_PATHS = SECRET_FIELDS.flatMap((name) => [name, `*.${name}`]);
 
 export function createNodeLog(options: LogOptions): Log {
   const { destination = 1 } = options;
-  const stream =
-    typeof destination === 'object'
-      ? destination
-      : pino.destination({ dest: destination, sync: false, mkdir: true });
+  const stream = typeof destination === 'object' ? destination : new LogStream(destination);
   const logger = pino(
     {
       level: options.level,
