@@ -134,7 +134,10 @@ export class DigestTable {
 }
 
 function addRange(sum: Uint32Array, page: Page, from: number, to: number): void {
-  if (from === 0 && to === PAGE_BUCKETS) return addWords(sum, 0, page.total, 0);
+  if (from === 0 && to === PAGE_BUCKETS) {
+    addWords(sum, 0, page.total, 0);
+    return;
+  }
   for (let i = page.find(from); i < page.used && page.buckets[i]! < to; i++) {
     addWords(sum, 0, page.words, i * WORDS);
   }

@@ -3,7 +3,15 @@ import { newestTimestamp } from '#base/entry.ts';
 import { codeOf } from '#base/errors.ts';
 import { CONTAINER_RING } from '#base/names.ts';
 import { makeTimestamp, microsOf } from '#base/timestamp.ts';
-import { bytes, FOLDER, keyOf, pathOf, readAll, withDevice } from './testing/device-fixture.ts';
+import {
+  bytes,
+  expectBytes,
+  FOLDER,
+  keyOf,
+  pathOf,
+  readAll,
+  withDevice,
+} from './testing/device-fixture.ts';
 
 const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'fine', codeOf);
 
@@ -20,11 +28,12 @@ describe('a device', () => {
         const one = device.stat(keyOf(1))!;
         expect(one.path).toBe(pathOf(1));
         expect(one.hasBody && one.unlisted).toBe(true);
-        expect(await readAll(device, one)).toEqual(small);
+        expectBytes(await readAll(device, one), small);
         expect(device.readSmall(one)).toEqual(small);
         const two = device.stat(keyOf(2))!;
-        expect(await readAll(device, two)).toEqual(large);
-        expect(await readAll(device, two, { start: 70_001, end: 200_003 })).toEqual(
+        expectBytes(await readAll(device, two), large);
+        expectBytes(
+          await readAll(device, two, { start: 70_001, end: 200_003 }),
           large.subarray(70_001, 200_003),
         );
         expect(device.readSmall(two)).toBeUndefined();
@@ -48,15 +57,17 @@ describe('a device', () => {
         [5, 5],
       ] as const;
       for (const [start, end] of ranges) {
-        expect(await readAll(device, device.stat(keyOf(1))!, { start, end })).toEqual(
+        expectBytes(
+          await readAll(device, device.stat(keyOf(1))!, { start, end }),
           inline.subarray(start, end),
         );
-        expect(await readAll(device, device.stat(keyOf(2))!, { start, end })).toEqual(
+        expectBytes(
+          await readAll(device, device.stat(keyOf(2))!, { start, end }),
           blob.subarray(start, end),
         );
       }
       const tail = { start: 1_250_000, end: 9_999_999 };
-      expect(await readAll(device, device.stat(keyOf(2))!, tail)).toEqual(blob.subarray(1_250_000));
+      expectBytes(await readAll(device, device.stat(keyOf(2))!, tail), blob.subarray(1_250_000));
       await device.close();
     }));
 
@@ -68,7 +79,7 @@ describe('a device', () => {
       await fixture.put(device, 1, body, newer);
       const outcome = await fixture.put(device, 1, bytes(50, 9), fixture.live(50, { at: older }));
       expect(outcome).toEqual({ kind: 'superseded', newest: newer.data!.timestamp });
-      expect(await readAll(device, device.stat(keyOf(1))!)).toEqual(body);
+      expectBytes(await readAll(device, device.stat(keyOf(1))!), body);
       await device.close();
     }));
 
@@ -80,7 +91,7 @@ describe('a device', () => {
       const { logBytes } = device.facts();
       expect((await fixture.putStaged(device, 1, body, state)).kind).toBe('stored');
       expect(device.facts().logBytes).toBe(logBytes);
-      expect(await readAll(device, device.stat(keyOf(1))!)).toEqual(body);
+      expectBytes(await readAll(device, device.stat(keyOf(1))!), body);
       await device.close();
     }));
 
@@ -98,7 +109,7 @@ describe('a device', () => {
       });
       const entry = device.stat(keyOf(1))!;
       expect(entry.state.groups['user']!.values).toEqual({ color: 'blue' });
-      expect(await readAll(device, entry)).toEqual(body);
+      expectBytes(await readAll(device, entry), body);
       expect(device.facts().blobBytes).toBe(0); // the index is behind
       await fixture.remove(device, 1);
       expect(device.stat(keyOf(1))!.state.data!.kind).toBe('deleted');
@@ -145,7 +156,7 @@ describe('a device', () => {
       });
       expect(await code(readAll(device, device.stat(keyOf(1))!))).toBe('gone');
       await device.write({ ...join, body });
-      expect(await readAll(device, device.stat(keyOf(1))!)).toEqual(body);
+      expectBytes(await readAll(device, device.stat(keyOf(1))!), body);
       expect(device.digests.summarise(0, 0, 1 << 20, 1)[0]).toMatchObject({
         live: 1,
         total: 1,

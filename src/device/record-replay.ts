@@ -66,20 +66,24 @@ export class RecordReplay {
       case 'blob':
       case 'metadata':
       case 'tombstone':
-        return this.#entry(header, data, writtenMs);
+        this.#entry(header, data, writtenMs);
+        break;
       case 'forget':
-        return store.put(keyOf(header), undefined);
+        store.put(keyOf(header), undefined);
+        break;
       case 'promise':
-        return this.#promise(header);
+        this.#promise(header);
+        break;
       case 'row':
-        return store.statistics.addRows(header.segment, recordLength(header));
+        store.statistics.addRows(header.segment, recordLength(header));
+        break;
       case 'partition': {
         const extra = decodePartitionExtra(header.extra);
         if (extra !== undefined) completeness.replay(header.policy, extra);
-        return;
+        break;
       }
       case 'seal':
-        return;
+        break; // kept for the container service; nothing of it is the device's
     }
   }
 

@@ -1,0 +1,437 @@
+/** Damage at rest, full and failing disks, folders that are taken away. */
+import { describe, expect, it } from 'vitest';
+import { newestTimestamp } from '#base/entry.ts';
+import { codeOf } from '#base/errors.ts';
+import { formatDevice, type LogDevice } from './open.ts';
+import type { StoredEntry } from './stored-entry.ts';
+import {
+  bytes,
+  DeviceFixture,
+  expectBytes,
+  FOLDER,
+  keyOf,
+  pathOf,
+  readAll,
+  withDevice,
+} from './testing/device-fixture.ts';
+
+const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'fine', codeOf);
+const SEGMENT = `${FOLDER}/log/00000001.seg`;
+
+function blobPath(entry: StoredEntry): string {
+  const { name } = entry.body as { name: string };
+  return `${FOLDER}/blobs/${name.slice(5, 7)}/${name}`;
+}
+
+async function notes(fixture: DeviceFixture): Promise<string[]> {
+  const names = await fixture.env.disk.list(`${FOLDER}/quarantine`);
+  return names.filter((name) => name.endsWith('.json'));
+}
+
+async function markAll(device: LogDevice): Promise<void> {
+  await device.completeness.mark(0, 0, 1 << 20, true);
+}
+
+describe('a flipped byte', () => {
+  it('in the body of a record is never returned; the entry is known without a body', () =>
+    withDevice(async (fixture, device) => {
+      await markAll(device);
+      await fixture.put(device, 1, bytes(5000));
+      await fixture.put(device, 2, bytes(80_000));
+      for (const [number, at] of [
+        [1, 100],
+        [2, 70_000],
+      ] as const) {
+        const entry = device.stat(keyOf(number))!;
+        const { start } = entry.body as { start: number };
+        fixture.machine.disk.flipByte(SEGMENT, start + at);
+        expect(await code(readAll(device, entry))).toBe('damaged');
+        expect(device.stat(keyOf(number))).toMatchObject({ hasBody: false });
+        expect(device.completeness.isComplete(0, keyOf(number).hash)).toBe(true);
+      }
+      expect(fixture.damage).toHaveLength(2);
+      expect(device.digests.summarise(0, 0, 1 << 20, 1)[0]).toMatchObject({ live: 2, bodiless: 2 });
+      await device.close();
+      expect(await notes(fixture)).toHaveLength(2);
+      const again = await fixture.open();
+      expect(again.stat(keyOf(1))!.hasBody).toBe(false);
+      expect(again.facts().quarantined).toBe(2);
+      await again.close();
+    }));
+
+  it('in a small body is found by the read that waits for nothing, too', () =>
+    withDevice(async (fixture, device) => {
+      await fixture.put(device, 1, bytes(5000));
+      const entry = device.stat(keyOf(1))!;
+      fixture.machine.disk.flipByte(SEGMENT, (entry.body as { start: number }).start);
+      expect(() => device.readSmall(entry)).toThrow('damaged');
+      expect(() => device.readSmall(device.stat(keyOf(1))!)).toThrow('no body');
+      await device.close();
+    }));
+
+  it('leaves the other blocks of a body readable', () =>
+    withDevice(async (fixture, device) => {
+      const body = bytes(1_000_000);
+      await fixture.putStaged(device, 1, body);
+      const entry = device.stat(keyOf(1))!;
+      fixture.machine.disk.flipByte(blobPath(entry), 600_000);
+      expectBytes(
+        await readAll(device, entry, { start: 0, end: 400_000 }),
+        body.subarray(0, 400_000),
+      );
+      expect(device.stat(keyOf(1))!.hasBody).toBe(true);
+      expect(await code(readAll(device, entry, { start: 599_999, end: 600_001 }))).toBe('damaged');
+      expect(device.stat(keyOf(1))!.hasBody).toBe(false);
+      await device.close();
+    }));
+
+  it('in the checksums of a blob, and a blob that is gone, are damage', () =>
+    withDevice(async (fixture, device) => {
+      for (const number of [1, 2]) await fixture.putStaged(device, number, bytes(300_000));
+      const [one, two] = [device.stat(keyOf(1))!, device.stat(keyOf(2))!];
+      fixture.machine.disk.flipByte(blobPath(one), 300_001);
+      fixture.machine.disk.lose(blobPath(two));
+      expect(await code(readAll(device, one))).toBe('damaged');
+      expect(await code(readAll(device, two))).toBe('damaged');
+      // The body comes again from another replica, and is good.
+      const { state } = one;
+      const repair = {
+        key: keyOf(1),
+        path: pathOf(1),
+        state,
+        unlisted: false,
+        intent: 'join',
+      } as const;
+      const stage = await device.stage(keyOf(1));
+      await stage.write(bytes(300_000));
+      await stage.finish();
+      await device.write({ ...repair, body: stage });
+      expectBytes(await readAll(device, device.stat(keyOf(1))!), bytes(300_000));
+      await device.close();
+      fixture.machine.disk.lose(`${FOLDER}/index.db`);
+      const rebuilt = await fixture.open();
+      expectBytes(await readAll(rebuilt, rebuilt.stat(keyOf(1))!), bytes(300_000));
+      await rebuilt.close();
+    }));
+
+  it('in a record head with good records behind it loses that record only, and completeness', () =>
+    withDevice(async (fixture, device) => {
+      await markAll(device);
+      const writes = [1, 2, 3].map((number) => fixture.put(device, number, bytes(3000, number)));
+      await Promise.all(writes); // one batch
+      await fixture.put(device, 4, bytes(10));
+      const { record } = device.stat(keyOf(2))!;
+      await device.close();
+      fixture.machine.disk.flipByte(SEGMENT, record.offset + 70);
+      fixture.machine.disk.lose(`${FOLDER}/index.db`);
+      const rebuilt = await fixture.open();
+      expect(rebuilt.opened).toMatchObject({ rebuilt: true, tailCut: false, damaged: 1 });
+      expect(rebuilt.stat(keyOf(2))).toBeUndefined();
+      for (const number of [1, 3]) {
+        expectBytes(await readAll(rebuilt, rebuilt.stat(keyOf(number))!), bytes(3000, number));
+      }
+      expect(rebuilt.completeness.isComplete(0, keyOf(1).hash)).toBe(false);
+      await rebuilt.close();
+      const again = await fixture.open();
+      expect(again.completeness.isComplete(0, keyOf(1).hash)).toBe(false);
+      await again.close();
+    }));
+
+  it('in a batch header loses that batch only', () =>
+    withDevice(async (fixture, device) => {
+      await markAll(device);
+      for (const number of [1, 2, 3]) await fixture.put(device, number, bytes(3000, number));
+      const { record } = device.stat(keyOf(2))!;
+      await device.close();
+      fixture.machine.disk.flipByte(SEGMENT, record.offset - 20);
+      fixture.machine.disk.lose(`${FOLDER}/index.db`);
+      const rebuilt = await fixture.open();
+      expect([1, 2, 3].map((number) => rebuilt.stat(keyOf(number)) !== undefined)).toEqual([
+        true,
+        false,
+        true,
+      ]);
+      expect(rebuilt.opened).toMatchObject({ tailCut: false, damaged: 1 });
+      expect(rebuilt.completeness.ranges(0)).toEqual([]);
+      await rebuilt.close();
+    }));
+
+  it('anywhere in the index is noticed; nothing wrong is answered, and a rebuild brings all back', async () => {
+    for (let seed = 0; seed < 25; seed++) {
+      const fixture = new DeviceFixture(`index ${seed}`, { cacheEntries: 2 });
+      const scenario = async (): Promise<void> => {
+        await fixture.format();
+        const first = await fixture.open();
+        const states = new Map<number, string>();
+        for (let number = 0; number < 40; number++) {
+          await fixture.put(first, number, bytes(20, number));
+          states.set(number, newestTimestamp(first.stat(keyOf(number))!.state));
+        }
+        await first.close();
+        fixture.machine.disk.flipByte(`${FOLDER}/index.db`);
+        for (let start = 0; start < 3; start++) {
+          const device = await fixture.open();
+          for (const [number, newest] of states) {
+            try {
+              const entry = device.stat(keyOf(number));
+              expect(entry === undefined ? 'nothing' : newestTimestamp(entry.state)).toBe(newest);
+              expectBytes(await readAll(device, entry!), bytes(20, number));
+            } catch (error) {
+              if (codeOf(error) !== 'device-failed') throw error;
+            }
+          }
+          const { status } = device;
+          await device.close();
+          if (status === 'ok') return;
+        }
+        throw new Error('the index was not rebuilt');
+      };
+      await fixture.world.run(scenario());
+    }
+  });
+
+  it('in device.json refuses the device', () =>
+    withDevice(async (fixture, device) => {
+      await device.close();
+      fixture.machine.disk.flipByte(`${FOLDER}/device.json`, 40, 1);
+      expect(await code(fixture.open())).toBe('damaged');
+    }));
+});
+
+describe('a torn end of the log', () => {
+  it('is cut off, and nothing is complete until the tail is confirmed, also after a restart', () =>
+    withDevice(async (fixture, device) => {
+      await markAll(device);
+      for (const number of [1, 2]) await fixture.put(device, number, bytes(3000, number));
+      const { record } = device.stat(keyOf(2))!;
+      fixture.machine.kill();
+      fixture.machine.restart();
+      fixture.machine.disk.flipByte(SEGMENT, record.offset + 3000);
+      fixture.machine.disk.lose(`${FOLDER}/index.db`);
+      const again = await fixture.open();
+      expect(again.opened).toMatchObject({ tailCut: true, damaged: 0 });
+      expect(again.stat(keyOf(1))).toBeDefined();
+      expect(again.stat(keyOf(2))).toBeUndefined();
+      expect(again.completeness.isComplete(0, keyOf(1).hash)).toBe(false);
+      await again.close();
+      const third = await fixture.open();
+      expect(third.completeness.tailUnconfirmed).toBe(true);
+      await third.completeness.confirmTail();
+      expect(third.completeness.isComplete(0, keyOf(1).hash)).toBe(true);
+      await third.close();
+      const fourth = await fixture.open();
+      expect(fourth.completeness.isComplete(0, keyOf(1).hash)).toBe(true);
+      await fourth.close();
+      expect(await notes(fixture)).toHaveLength(1);
+    }));
+
+  it('behind a clean shutdown is damage, not a torn write', () =>
+    withDevice(async (fixture, device) => {
+      await markAll(device);
+      await fixture.put(device, 1, bytes(3000));
+      const { record } = device.stat(keyOf(1))!;
+      await device.close();
+      fixture.machine.disk.flipByte(SEGMENT, record.offset + 3000);
+      fixture.machine.disk.lose(`${FOLDER}/index.db`);
+      const again = await fixture.open();
+      expect(again.opened).toMatchObject({ tailCut: false, damaged: 1 });
+      expect(again.stat(keyOf(1))).toMatchObject({ hasBody: false });
+      expect(again.completeness.isComplete(0, keyOf(1).hash)).toBe(true);
+      await again.close();
+    }));
+
+  it('a log that ends before the index does is not believed to be complete', () =>
+    withDevice(async (fixture, device) => {
+      await markAll(device);
+      await fixture.put(device, 1, bytes(3000));
+      const { offset } = device.stat(keyOf(1))!.record;
+      await device.close();
+      const whole = await fixture.env.disk.read(SEGMENT);
+      fixture.machine.disk.plant(SEGMENT, whole.subarray(0, offset - 64));
+      const again = await fixture.open();
+      expect(again.opened).toMatchObject({ rebuilt: true, tailCut: true });
+      expect(again.completeness.ranges(0)).toEqual([]);
+      await again.close();
+    }));
+});
+
+describe('a disk that fails', () => {
+  it('full: writes are refused, deletions and reads go on, and it recovers by itself', () =>
+    withDevice(
+      async (fixture, device) => {
+        const { disk } = fixture.machine;
+        await fixture.put(device, 1, bytes(3000));
+        disk.settings = { ...disk.settings, capacityBytes: disk.usedBytes + 50_000 };
+        while (device.status === 'ok') {
+          await fixture.put(device, 2, bytes(9000)).catch(() => undefined); // one of them finds it full
+          await fixture.env.clock.sleep(300);
+        }
+        expect(device.status).toBe('full');
+        expect(await code(fixture.put(device, 3, bytes(10)))).toBe('device-full');
+        expect(await code(device.stage(keyOf(3)))).toBe('device-full');
+        expectBytes(await readAll(device, device.stat(keyOf(1))!), bytes(3000));
+        expect((await fixture.remove(device, 2)).kind).toBe('stored');
+        disk.settings = { ...disk.settings, capacityBytes: disk.usedBytes + 10_000_000 };
+        await fixture.env.clock.sleep(3000);
+        expect(device.status).toBe('ok');
+        expect((await fixture.put(device, 3, bytes(10))).kind).toBe('stored');
+        await device.close();
+      },
+      { limits: { reserveBytes: 20_000 } },
+    ));
+
+  it('full in the middle of a write: what was begun is taken back', () =>
+    withDevice(async (fixture, device) => {
+      const { disk } = fixture.machine;
+      await fixture.put(device, 1, bytes(3000, 1));
+      disk.inject({
+        operations: ['write'],
+        path: SEGMENT,
+        action: { kind: 'error', code: 'ENOSPC' },
+        times: 1,
+      });
+      expect(await code(fixture.put(device, 2, bytes(3000)))).toBe('device-full');
+      expect(device.stat(keyOf(2))).toBeUndefined();
+      await fixture.env.clock.sleep(3000);
+      expect((await fixture.put(device, 3, bytes(3000, 3))).kind).toBe('stored');
+      await device.close();
+      fixture.machine.disk.lose(`${FOLDER}/index.db`);
+      const again = await fixture.open();
+      expect(again.opened).toMatchObject({ tailCut: false, damaged: 0 });
+      expectBytes(await readAll(again, again.stat(keyOf(3))!), bytes(3000, 3));
+      await again.close();
+    }));
+
+  it('an error of a sync takes it out of service for good, and nothing is acknowledged', () =>
+    withDevice(async (fixture, device) => {
+      await fixture.put(device, 1, bytes(3000));
+      fixture.machine.disk.inject({
+        operations: ['sync'],
+        path: SEGMENT,
+        action: { kind: 'error', code: 'EIO' },
+        times: 1,
+      });
+      expect(await code(fixture.put(device, 2, bytes(10)))).toBe('device-failed');
+      expect(device.status).toBe('failed');
+      expect(await code(fixture.put(device, 3, bytes(10)))).toBe('device-failed');
+      await fixture.env.clock.sleep(5000);
+      expect(device.status).toBe('failed');
+      expect(fixture.statuses).toHaveLength(1);
+      expect(() => device.stat(keyOf(1))).toThrow('out of service');
+      await device.close();
+    }));
+
+  it('a staged body whose sync failed is never committed', () =>
+    withDevice(async (fixture, device) => {
+      fixture.machine.disk.inject({
+        operations: ['sync'],
+        path: `${FOLDER}/blobs`,
+        action: { kind: 'error', code: 'EIO' },
+      });
+      expect(await code(fixture.putStaged(device, 1, bytes(300_000)))).toBe('device-failed');
+      expect(device.status).toBe('failed');
+      await device.close();
+    }));
+
+  it('read-only: reads go on', () =>
+    withDevice(async (fixture, device) => {
+      await fixture.put(device, 1, bytes(3000));
+      fixture.machine.disk.inject({
+        operations: ['write', 'sync', 'replace'],
+        action: { kind: 'error', code: 'EROFS' },
+      });
+      expect(await code(fixture.put(device, 2, bytes(10)))).toBe('device-read-only');
+      expect(device.status).toBe('read-only');
+      expectBytes(await readAll(device, device.stat(keyOf(1))!), bytes(3000));
+      await device.close();
+    }));
+
+  it('reads that fail quarantine the body, and many of them the device', () =>
+    withDevice(async (fixture, device) => {
+      for (let number = 0; number < 10; number++) await fixture.put(device, number, bytes(3000));
+      fixture.machine.disk.inject({
+        operations: ['read'],
+        path: SEGMENT,
+        action: { kind: 'error', code: 'EIO' },
+      });
+      expect(await code(readAll(device, device.stat(keyOf(0))!))).toBe('damaged');
+      expect(device.status).toBe('ok');
+      for (let number = 1; number < 8; number++)
+        await code(readAll(device, device.stat(keyOf(number))!));
+      expect(device.status).toBe('failed');
+      await device.close();
+    }));
+});
+
+describe('a folder that is taken away', () => {
+  it('wiped under the running process: nothing is acknowledged into deleted files', () =>
+    withDevice(async (fixture, device) => {
+      await fixture.put(device, 1, bytes(3000));
+      fixture.machine.disk.wipe(FOLDER);
+      expect(await code(fixture.put(device, 2, bytes(10)))).toBe('device-missing');
+      expect(device.status).toBe('missing');
+      await device.close();
+      expect(await code(fixture.open())).toBe('device-blank');
+      await formatDevice(fixture.env, FOLDER, {
+        clusterId: 'test',
+        deviceId: 7,
+        name: 'd7',
+        genesis: false,
+      });
+      const again = await fixture.open();
+      expect(again.incarnation).not.toBe(device.incarnation);
+      expect(again.genesis).toBe(false);
+      expect(again.stat(keyOf(1))).toBeUndefined();
+      await again.close();
+    }));
+
+  it('only the log is removed: noticed as well', () =>
+    withDevice(async (fixture, device) => {
+      fixture.machine.disk.lose(SEGMENT);
+      expect(await code(fixture.put(device, 2, bytes(10)))).toBe('device-missing');
+      await device.close();
+    }));
+
+  it('is noticed by an idle device within two seconds', () =>
+    withDevice(async (fixture, device) => {
+      fixture.machine.disk.wipe(FOLDER);
+      await fixture.env.clock.sleep(2500);
+      expect(device.status).toBe('missing');
+      expect(() => device.stat(keyOf(1))).toThrow('not the one that was opened');
+      await device.close();
+    }));
+
+  it('a mount point that is not mounted is no blank device', async () => {
+    const fixture = new DeviceFixture();
+    const scenario = async (): Promise<void> => {
+      await fixture.env.disk.mkdir(FOLDER);
+      fixture.machine.disk.mount(FOLDER);
+      await fixture.format();
+      const device = await fixture.open({ mountPoint: true });
+      await fixture.put(device, 1, bytes(10));
+      fixture.machine.disk.unmount(FOLDER);
+      expect(await code(fixture.put(device, 2, bytes(10)))).toBe('device-missing');
+      await device.close();
+      expect(await code(fixture.open({ mountPoint: true }))).toBe('device-unmounted');
+      fixture.machine.disk.mount(FOLDER);
+      const again = await fixture.open({ mountPoint: true });
+      expect(again.stat(keyOf(1))).toBeDefined();
+      await again.close();
+    };
+    await fixture.world.run(scenario());
+  });
+
+  it("another cluster's, another device's and a newer device are refused by name", () =>
+    withDevice(async (fixture, device) => {
+      await device.close();
+      expect(await code(fixture.open({ clusterId: 'other' }))).toBe('device-other-cluster');
+      expect(await code(fixture.open({ deviceId: 8 }))).toBe('device-other-id');
+      expect(await code(fixture.format())).toBe('device-in-use');
+      const text = (await fixture.env.disk.read(`${FOLDER}/device.json`)).toString();
+      const newer = text.replace('"formatVersion": 1', '"formatVersion": 2');
+      await fixture.env.disk.replace(`${FOLDER}/device.json`, Buffer.from(newer));
+      expect(await code(fixture.open())).toBe('newer-format');
+      fixture.machine.disk.lose(`${FOLDER}/device.json`);
+      expect(await code(fixture.open())).toBe('damaged');
+    }));
+});
