@@ -23,6 +23,8 @@ import type { WireContext } from './wire-context.ts';
 
 /** How long the last words may take to leave. */
 const LINGER_MS = 1000;
+/** How long a peer may take to say goodbye too, once no call is left. */
+const LEAVE_MS = 60_000;
 
 export interface ConnectionOptions {
   readonly context: WireContext;
@@ -159,7 +161,15 @@ export class Connection implements FrameSink {
     }
     this.#state = 'leaving';
     this.#sayGoodbye(code, '');
+    this.#awaitGoodbye(code);
     this.#closeIfDone();
+  }
+
+  #awaitGoodbye(code: PeacefulCode): void {
+    this.#timer = this.#context.env.clock.setTimer(LEAVE_MS, () => {
+      if (this.#session?.calls.isIdle === false) this.#awaitGoodbye(code);
+      else this.close(new ProtocolError(code, 'the peer did not say goodbye'));
+    });
   }
 
   /** Ends it now; the peer is told why. */
@@ -344,7 +354,8 @@ export class Connection implements FrameSink {
   }
 }
 
-function isPeaceful(code: string): code is PeacefulCode {
+/** Codes that part without a failure. */
+export function isPeaceful(code: string): code is PeacefulCode {
   return (PEACEFUL_CODES as readonly string[]).includes(code);
 }
 

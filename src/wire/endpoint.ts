@@ -5,7 +5,7 @@
 import { assert } from '#base/assert.ts';
 import type { HybridClock } from '#base/hybrid-clock.ts';
 import type { Address, Env, Listener, ListenOptions, Socket } from '#env/env.ts';
-import { Connection, type ConnectionOwner } from './connection.ts';
+import { Connection, type ConnectionOwner, isPeaceful } from './connection.ts';
 import {
   type Caller,
   type CallOptions,
@@ -141,6 +141,7 @@ export class Endpoint implements Caller, ConnectionOwner {
     const facts = { peer: peer.node, site: peer.site, lane, version, role: connection.role };
     this.#context.env.log.info('wire.connection-opened', facts);
     this.#lane(peer.node, lane).adopt(connection);
+    for (const other of this.#lanes.get(peer.node) ?? []) other.encourage();
     if (this.#closed) connection.retire('closing');
   }
 
@@ -150,8 +151,7 @@ export class Endpoint implements Caller, ConnectionOwner {
 
   closed(connection: Connection, error: ProtocolError): void {
     this.#connections.delete(connection);
-    this.#errors.set(error.code, (this.#errors.get(error.code) ?? 0) + 1);
-    this.#logClosed(connection, error);
+    this.#count(connection, error);
     if (connection.wasOpen) {
       this.#lane(connection.peer.node, connection.lane).lost(connection, error);
     } else if (connection.expectedNode !== undefined) {
@@ -234,13 +234,15 @@ export class Endpoint implements Caller, ConnectionOwner {
     });
   }
 
-  #logClosed(connection: Connection, error: ProtocolError): void {
+  #count(connection: Connection, error: ProtocolError): void {
     const peer = connection.wasOpen ? connection.peer.node : connection.expectedNode;
     const facts = { peer, lane: connection.lane, code: error.code, message: error.message };
     const { log } = this.#context.env;
-    if (PEACEFUL.includes(error.code)) log.info('wire.connection-closed', facts);
-    else log.warn('wire.connection-failed', { ...facts, ...error.facts });
+    if (isPeaceful(error.code)) {
+      log.info('wire.connection-closed', facts);
+      return;
+    }
+    this.#errors.set(error.code, (this.#errors.get(error.code) ?? 0) + 1);
+    log.warn('wire.connection-failed', { ...error.facts, ...facts });
   }
 }
-
-const PEACEFUL: readonly string[] = ['closing', 'duplicate', 'replaced', 'socket-closed'];

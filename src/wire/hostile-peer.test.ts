@@ -298,19 +298,26 @@ describe('a member that breaks the rules', () => {
     expect(refusal?.payload.toString('latin1')).toContain('overloaded');
   });
 
-  it('is cut off when it calls and does not read the replies', async () => {
-    await setUp({ outputSoftBytes: 1_000_000, outputHardBytes: 2_000_000 });
+  it('is answered `overloaded` while it does not read its replies, then cut off', async () => {
+    await setUp({ outputSoftBytes: 1_000_000, outputHardBytes: 1_500_000 });
     endpoint.handle('big', () => ({ result: Buffer.alloc(400_000) }));
     const peer = await member();
     peer.socket.pause();
-    for (let stream = 1; stream < 20_001; stream += 2) peer.send(call(stream, 'big'));
-    await cluster.world.runFor(500);
-    const { connections, errors } = endpoint.status();
-    expect(connections.every(({ waitingBytes }) => waitingBytes < 2_500_000)).toBe(true);
-    const others = await member({ node: 'other' });
-    expect(await verdict(others, call(1))).toBeUndefined();
-    expect(others.frames(FRAME.reply)).toHaveLength(1);
-    expect(errors['internal']).toBeUndefined();
+    const ask = async (from: number, to: number): Promise<void> => {
+      for (let stream = from; stream < to; stream += 2) peer.send(call(stream, 'big'));
+      await cluster.world.runFor(50);
+    };
+    // The path itself holds a megabyte.
+    await ask(1, 21);
+    await ask(21, 41);
+    const { connections } = endpoint.status();
+    expect(connections[0]!.waitingBytes).toBeGreaterThan(1_000_000);
+    expect(connections[0]!.waitingBytes).toBeLessThan(1_500_000);
+    await ask(41, 20_001);
+    expect(endpoint.status()).toMatchObject({ connections: [], errors: { 'output-overflow': 1 } });
+    const other = await member({ node: 'other' });
+    expect(await verdict(other, call(1))).toBeUndefined();
+    expect(other.frames(FRAME.reply)).toHaveLength(1);
   });
 
   it('is refused with a clock beyond the drift limit, which is not adopted', async () => {
@@ -324,6 +331,22 @@ describe('a member that breaks the rules', () => {
     await cluster.world.runFor(5);
     expect(near.goodbye).toBeUndefined();
     expect(near.frames(FRAME.pong)[0]!.clockMicros).toBeGreaterThanOrEqual(wall + 3_600_000_000);
+  });
+
+  it('is left in the end when it never says goodbye', async () => {
+    await setUp();
+    const peer = await member();
+    const closing = endpoint.close(1_000_000);
+    await cluster.world.runFor(5);
+    expect(peer.goodbye?.code).toBe('closing');
+    for (let second = 0; second < 58; second++) {
+      await cluster.world.runFor(1000);
+      expect(peer.closed).toBe(false);
+      peer.send(makeFrame(FRAME.ping, Buffer.alloc(16)));
+    }
+    await cluster.world.runFor(5000);
+    expect(peer.closed).toBe(true);
+    await cluster.world.run(closing);
   });
 
   it('may cancel, confirm and grant for calls that are over: such frames cross replies', async () => {

@@ -195,6 +195,21 @@ describe('a peer that is down', () => {
     expect((await world.run(a.call('b', 'who', null, CALL))).result).toBe('b');
   });
 
+  it('is found up on all lanes when it is on one', async () => {
+    const cluster = new SimCluster();
+    const { world } = cluster;
+    const limits = { backoffFirstMs: 60_000, backoffMaxMs: 60_000 };
+    const a = await cluster.start('a', 'lngs', { limits });
+    answer(a, 'a');
+    cluster.announce('b', 'bari');
+    await world.run(failure(a.call('b', 'count', null, { ...CALL, body: bodyOf(10) })));
+    const b = await cluster.start('b', 'bari');
+    answer(b, 'b');
+    await world.run(b.call('a', 'who', null, CALL));
+    const { result } = await world.run(a.call('b', 'count', null, { ...CALL, body: bodyOf(10) }));
+    expect(result).toBe(10);
+  });
+
   it('is not dialled any more when nobody asks for it', async () => {
     const cluster = new SimCluster();
     const { world } = cluster;

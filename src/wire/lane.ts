@@ -126,6 +126,13 @@ export class Lane implements CallHolder {
     for (const call of waiting) this.submit(call);
   }
 
+  /** The peer is up, as another lane has found: the next call dials instead of failing. */
+  encourage(): void {
+    if (!this.#isDown || this.#isDialling) return;
+    this.#retry?.cancel();
+    this.#isDown = false;
+  }
+
   /** No new calls on this connection. */
   dismiss(connection: Connection): void {
     if (this.#probed === connection) this.#probed = undefined;
@@ -196,19 +203,23 @@ export class Lane implements CallHolder {
     if (this.#isDialling || this.#stopped || this.#connection !== undefined) return;
     const location = this.#options.peers.lookup(this.#options.node);
     if (location === undefined) {
+      this.#isDown = false;
       this.#endWaiting(new WireError('refused', 'no such node', { node: this.#options.node }));
       return;
     }
     this.#isDialling = true;
-    this.#connect(location).catch((error) => this.failed(error));
+    this.#connect(location).then(
+      (socket) => {
+        if (this.#stopped) socket.destroy();
+        else this.#options.connected(socket);
+      },
+      (error) => this.failed(error),
+    );
   }
 
-  async #connect({ address, delayMs, tls }: PeerLocation): Promise<void> {
-    const { context, connected } = this.#options;
-    const timeoutMs = context.limits.connectTimeoutMs;
-    const socket = await context.env.network.connect(address, { timeoutMs, delayMs, tls });
-    if (this.#stopped) socket.destroy();
-    else connected(socket);
+  #connect({ address, delayMs, tls }: PeerLocation): Promise<Socket> {
+    const { env, limits } = this.#context;
+    return env.network.connect(address, { timeoutMs: limits.connectTimeoutMs, delayMs, tls });
   }
 
   #dialAgain(): void {

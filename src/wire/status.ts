@@ -11,7 +11,7 @@ export interface WireStatus {
   readonly localCalls: number;
   /** Credit given to peers for bodies, all streams together. */
   readonly receiveWindowBytes: number;
-  /** How many connections have ended, by code. */
+  /** How many connections have ended in failure, by code. */
   readonly errors: Readonly<Record<string, number>>;
 }
 
