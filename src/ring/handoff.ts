@@ -6,55 +6,88 @@
  */
 import type { RingDevice } from './fields.ts';
 
-/** Yields every device of positive weight that is not in `used`, once. O(devices) per step. */
-export function* handoffOrder(
-  partition: number,
-  used: readonly RingDevice[],
-  devices: readonly (RingDevice | undefined)[],
-): Generator<RingDevice> {
-  const crowd = new Crowd();
-  const taken = new Set<number>();
-  for (const device of used) {
-    if (taken.has(device.id)) continue;
-    taken.add(device.id);
-    crowd.add(device);
-  }
-  const rest = candidates(partition, devices, taken);
-  while (rest.length > 0) {
-    const next = farthest(rest, crowd);
-    const { device } = rest[next]!;
-    rest.splice(next, 1);
-    crowd.add(device);
-    yield device;
-  }
-}
+/** What the order needs to know of a ring's devices, worked out once. */
+export class HandoffOrder {
+  readonly #live: readonly RingDevice[];
+  readonly #places: ReadonlyMap<number, Place>;
+  readonly #groups: number;
 
-interface Candidate {
-  readonly device: RingDevice;
-  readonly site: string;
-  readonly zone: string;
-  readonly node: string;
-}
-
-/** In order of score, so that the first of equally far candidates is the one to take. */
-function candidates(
-  partition: number,
-  devices: readonly (RingDevice | undefined)[],
-  taken: ReadonlySet<number>,
-): Candidate[] {
-  const scored: { score: number; candidate: Candidate }[] = [];
-  for (const device of devices) {
-    if (device === undefined || device.weight <= 0 || taken.has(device.id)) continue;
-    const candidate = {
-      device,
-      site: siteKey(device),
-      zone: zoneKey(device),
-      node: nodeKey(device),
+  constructor(devices: readonly (RingDevice | undefined)[]) {
+    const present = devices.filter((device) => device !== undefined);
+    const numbers = new Map<string, number>();
+    const numberOf = (...names: string[]): number => {
+      // JSON keeps the names apart whatever characters they hold.
+      const key = JSON.stringify(names);
+      const known = numbers.get(key) ?? numbers.size;
+      numbers.set(key, known);
+      return known;
     };
-    scored.push({ score: score(partition, device), candidate });
+    this.#places = new Map(
+      present.map(({ id, site, zone, node }): [number, Place] => [
+        id,
+        { site: numberOf(site), zone: numberOf(site, zone), node: numberOf(site, zone, node) },
+      ]),
+    );
+    this.#live = present.filter((device) => device.weight > 0);
+    this.#groups = numbers.size;
   }
-  scored.sort((a, b) => a.score - b.score || a.candidate.device.id - b.candidate.device.id);
-  return scored.map((item) => item.candidate);
+
+  /** Yields every device of positive weight that is not in `used`, once. O(devices) per step. */
+  *after(used: readonly RingDevice[], partition: number): Generator<RingDevice> {
+    const crowd = new Uint32Array(this.#groups);
+    const taken = new Set<number>();
+    for (const { id } of used) {
+      if (!taken.has(id)) this.#count(crowd, id);
+      taken.add(id);
+    }
+    const rest = this.#live.filter((device) => !taken.has(device.id));
+    const scores = new Map(rest.map((device) => [device.id, score(partition, device)]));
+    while (rest.length > 0) {
+      const next = this.#farthest(rest, scores, crowd);
+      const [device] = rest.splice(next, 1);
+      this.#count(crowd, device!.id);
+      yield device!;
+    }
+  }
+
+  #count(crowd: Uint32Array, id: number): void {
+    const place = this.#places.get(id)!;
+    crowd[place.site]!++;
+    crowd[place.zone]!++;
+    crowd[place.node]!++;
+  }
+
+  #farthest(
+    rest: readonly RingDevice[],
+    scores: ReadonlyMap<number, number>,
+    crowd: Uint32Array,
+  ): number {
+    let best = 0;
+    let bestCrowding = Number.POSITIVE_INFINITY;
+    let bestScore = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < rest.length; i++) {
+      const { id } = rest[i]!;
+      const crowding = crowdingOf(this.#places.get(id)!, crowd);
+      const own = scores.get(id)!;
+      if (crowding > bestCrowding || (crowding === bestCrowding && own >= bestScore)) continue;
+      best = i;
+      bestCrowding = crowding;
+      bestScore = own;
+    }
+    return best;
+  }
+}
+
+/** Numbers of a device's site, zone and node among all of them. */
+interface Place {
+  readonly site: number;
+  readonly zone: number;
+  readonly node: number;
+}
+
+/** Site, zone and node in one number, in that order: 17 bits each, as there are under 2^16 devices. */
+function crowdingOf({ site, zone, node }: Place, crowd: Uint32Array): number {
+  return (crowd[site]! * 2 ** 17 + crowd[zone]!) * 2 ** 17 + crowd[node]!;
 }
 
 /** Rendezvous hashing by weight: an exponential variable of rate `weight`; the smallest is first. */
@@ -64,46 +97,4 @@ function score(partition: number, device: RingDevice): number {
   hash = Math.imul(hash ^ (hash >>> 15), 0x846ca68b);
   const uniform = (((hash ^ (hash >>> 16)) >>> 0) + 0.5) / 2 ** 32;
   return -Math.log(uniform) / device.weight;
-}
-
-function farthest(rest: readonly Candidate[], crowd: Crowd): number {
-  let best = 0;
-  let bestCrowding = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < rest.length; i++) {
-    const crowding = crowd.of(rest[i]!);
-    if (crowding < bestCrowding) {
-      best = i;
-      bestCrowding = crowding;
-      if (crowding === 0) break;
-    }
-  }
-  return best;
-}
-
-/** How many of the used devices share a site, a zone, a node; compared in that order. */
-class Crowd {
-  readonly #counts = new Map<string, number>();
-
-  add(device: RingDevice): void {
-    for (const key of [siteKey(device), zoneKey(device), nodeKey(device)]) {
-      this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
-    }
-  }
-
-  /** One number: 17 bits each, since there are fewer than 2^16 devices. */
-  of({ site, zone, node }: Candidate): number {
-    const count = (key: string): number => this.#counts.get(key) ?? 0;
-    return (count(site) * 2 ** 17 + count(zone)) * 2 ** 17 + count(node);
-  }
-}
-
-/** JSON keeps the levels apart whatever characters the names hold. */
-function siteKey(device: RingDevice): string {
-  return JSON.stringify([device.site]);
-}
-function zoneKey(device: RingDevice): string {
-  return JSON.stringify([device.site, device.zone]);
-}
-function nodeKey(device: RingDevice): string {
-  return JSON.stringify([device.site, device.zone, device.node]);
 }

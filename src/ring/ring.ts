@@ -8,7 +8,7 @@
 import { assert } from '#base/assert.ts';
 import { type FormerTable, NO_DEVICE, type RingDevice, type RingFields } from './fields.ts';
 import { decodeRing, encodeRing } from './format.ts';
-import { handoffOrder } from './handoff.ts';
+import { HandoffOrder } from './handoff.ts';
 
 export type { RingDevice } from './fields.ts';
 
@@ -34,6 +34,8 @@ export class Ring {
   readonly #columns: readonly Uint16Array[];
   readonly #former: FormerTable;
   readonly #shift: number;
+  /** Made when first asked for: most processes never need it. */
+  #handoffs: HandoffOrder | undefined;
 
   /** Takes ownership of the tables. The fields must be consistent, as `decode` and the builder see to. */
   constructor(fields: RingFields) {
@@ -95,7 +97,8 @@ export class Ring {
   /** After the union of the primaries: the farthest first, every other device of weight > 0 once. */
   handoffs(partition: number): Iterable<RingDevice> {
     const { primaries, former = [] } = this.placement(partition);
-    return handoffOrder(partition, [...primaries, ...former], this.devices);
+    this.#handoffs ??= new HandoffOrder(this.devices);
+    return this.#handoffs.after([...primaries, ...former], partition);
   }
 
   device(id: number): RingDevice | undefined {

@@ -111,6 +111,15 @@ export class Placer {
     return at;
   }
 
+  /** Where to put the replica that was just taken from `device`: where it is missed, if it is. */
+  chooseInstead(device: number): number {
+    let above = 0;
+    for (let tier = device; tier > 0; tier = this.tree.parent[tier]!) {
+      if (this.count[tier]! < this.floor[tier]!) above = this.tree.parent[tier]!;
+    }
+    return this.choose(above);
+  }
+
   #chooseChild(tier: number, hungry: boolean): number {
     const { count, ceiling, floor, need } = this;
     const first = this.tree.firstChild[tier]!;

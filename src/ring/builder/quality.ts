@@ -81,7 +81,7 @@ class Spread {
     let slots = 0;
     let worst: Exposure | undefined;
     for (let partition = 0; partition < partitions; partition++) {
-      const replicas = this.#count_(partition);
+      const replicas = this.#countPartition(partition);
       slots += replicas;
       atRisk += Math.max(...this.#excess);
       if (worst === undefined || this.#isWorse(worst)) worst = this.#exposure(partition, replicas);
@@ -90,7 +90,7 @@ class Spread {
     return { dispersion: (100 * atRisk) / slots, ...(worst && { worst }) };
   }
 
-  #count_(partition: number): number {
+  #countPartition(partition: number): number {
     const { parent, depth, tierOf } = this.#tree;
     let replicas = 0;
     this.#excess.fill(0);

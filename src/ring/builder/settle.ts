@@ -13,8 +13,9 @@ import { DEPTH } from './tree.ts';
 
 /** Tries per misplaced replica before it is left for the next rebalance. */
 const MAX_DETOURS = 200;
-const MAX_DETOURS_IN_ALL = 200_000;
-const MAX_PULLS = 300_000;
+const MAX_ROUNDS = 4;
+const MAX_DETOURS_IN_ALL = 100_000;
+const MAX_PULLS = 100_000;
 
 /** What a move may take: only slots that cost nothing, or one more replica of a partition too. */
 type Price = 'free' | 'any';
@@ -47,10 +48,17 @@ export class Settlement {
     this.#moveAround('free', 'free');
     this.#moveDirectly('any');
     this.#moveAround('any', 'free');
-    this.#moveAround('any', 'any');
     this.#emptyDrained();
-    this.#moveAround('any', 'free');
-    this.#pullAround();
+    for (let round = 0; round < MAX_ROUNDS && this.#isUnsettled(); round++) {
+      this.#moveAround('any', 'free');
+      this.#moveAround('any', 'any');
+      this.#pullAround();
+    }
+    this.#emptyDrained();
+  }
+
+  #isUnsettled(): boolean {
+    return this.#placer.need.some((need) => need < 0);
   }
 
   #canMove(slot: number, price: Price): boolean {
@@ -216,7 +224,7 @@ export class Settlement {
     const wasMovable = this.#movable[partition]!;
     const wasFree = this.#free[slot]!;
     const from = placer.tierAt[slot]!;
-    const to = this.#replace(slot, 0);
+    const to = this.#replace(slot);
     if (to === from) return;
     this.#moved(slot);
     if (placer.need[to]! >= 0 || this.#relieve(to, placer.firstNotOver(to), onward, 1) > 0) return;
@@ -229,12 +237,12 @@ export class Settlement {
   }
 
   /** Puts a slot where its partition wants it most; returns the device it is on then. */
-  #replace(slot: number, above: number): number {
+  #replace(slot: number): number {
     const placer = this.#placer;
     const partition = slot % placer.partitions;
     placer.load(partition);
     const from = placer.take(slot);
-    const to = placer.choose(above);
+    const to = placer.chooseInstead(from);
     placer.put(slot, to === EMPTY ? from : to);
     placer.unload(partition);
     return placer.tierAt[slot]!;
@@ -249,8 +257,7 @@ export class Settlement {
         if (placer.tierAt[slot] !== device || !this.#canMove(slot, 'any')) continue;
         const partition = slot % placer.partitions;
         placer.load(partition);
-        placer.take(slot);
-        const to = placer.choose(0);
+        const to = placer.chooseInstead(placer.take(slot));
         placer.put(slot, to === EMPTY ? placer.chooseAnywhere() : to);
         placer.unload(partition);
         this.#moved(slot);
