@@ -1,10 +1,10 @@
 /** Application credentials: a user's password for a program, for one project and some of its roles. */
-import type { Random } from '#env/env.ts';
 import { badRequest, commit, type IdentityContext, makeId, notFound, nowMs } from './context.ts';
 import type { ApplicationCredential } from './records.ts';
 import { revoke } from './revocations.ts';
+import { secretText } from './secret-text.ts';
 
-const SECRET_BYTES = 48;
+const SECRET_LENGTH = 64;
 
 export interface NewApplicationCredential {
   readonly name: string;
@@ -32,7 +32,7 @@ export class ApplicationCredentials {
     const { applicationCredentials, names, users, projects } = this.#context.store;
     const { name, userId, projectId, roleIds, description = '', unrestricted = false } = wanted;
     if (roleIds.length === 0) throw badRequest('An application credential needs a role.');
-    const secret = wanted.secret ?? newSecret(this.#context.env.random);
+    const secret = wanted.secret ?? secretText(this.#context.env.random, SECRET_LENGTH);
     const id = makeId(this.#context);
     const credential: ApplicationCredential = {
       ...{ id, name, userId, projectId, roleIds: [...roleIds], description, unrestricted },
@@ -96,8 +96,4 @@ export class ApplicationCredentials {
     };
     await commit(this.#context, transaction, 'It was changed at the same time.');
   }
-}
-
-function newSecret(random: Random): string {
-  return random.bytes(SECRET_BYTES).toString('base64url');
 }

@@ -8,8 +8,9 @@ import { DEFAULT_DOMAIN_ID } from './id.ts';
 import type { Identity } from './identity.ts';
 import type { Project, User } from './records.ts';
 import { BUILT_IN_ROLES } from './roles.ts';
+import { secretText } from './secret-text.ts';
 
-const PASSWORD_BYTES = 15;
+const PASSWORD_LENGTH = 20;
 
 export interface BootstrapAccount {
   readonly project: string;
@@ -93,8 +94,7 @@ async function ensureUser(
   project: Project,
 ): Promise<{ user: User; password: string }> {
   const { users, context } = identity;
-  const password =
-    account.password ?? context.env.random.bytes(PASSWORD_BYTES).toString('base64url');
+  const password = account.password ?? secretText(context.env.random, PASSWORD_LENGTH);
   const known = await users.find(account.user);
   if (known === undefined) {
     const wanted = { name: account.user, password, defaultProjectId: project.id };

@@ -3,17 +3,15 @@
  * sealed; what a proxy needs of a key pair, all but its secret, is in the public directory.
  */
 import { createHash, createHmac } from 'node:crypto';
-import type { Random } from '#env/env.ts';
 import { badRequest, commit, type IdentityContext, makeId, notFound, nowMs } from './context.ts';
 import type { Credential } from './records.ts';
+import { secretText } from './secret-text.ts';
 
 const ACCESS_KEY_FORM = /^[\w.:-]{3,128}$/;
 const ACCESS_KEY_LENGTH = 20;
 const SECRET_LENGTH = 40;
 const MIN_SECRET_LENGTH = 8;
 const MAX_BLOB_BYTES = 16_384;
-const ACCESS_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
-const SECRET_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 
 export interface KeyPair {
   readonly credentialId: string;
@@ -48,8 +46,8 @@ export class Credentials {
   async createKeyPair(wanted: NewKeyPair): Promise<KeyPair> {
     const { random } = this.#context.env;
     const { userId, projectId } = wanted;
-    const access = wanted.access ?? pick(random, ACCESS_ALPHABET, ACCESS_KEY_LENGTH);
-    const secret = wanted.secret ?? pick(random, SECRET_ALPHABET, SECRET_LENGTH);
+    const access = wanted.access ?? secretText(random, ACCESS_KEY_LENGTH).toUpperCase();
+    const secret = wanted.secret ?? secretText(random, SECRET_LENGTH);
     if (!ACCESS_KEY_FORM.test(access)) {
       throw badRequest('An access key has 3 to 128 letters, digits, or any of "_.:-".');
     }
@@ -208,11 +206,6 @@ function parseKeyPair(blob: string): { access: string; secret: string } {
     throw badRequest('The blob of an ec2 credential has access and secret.');
   }
   return { access, secret };
-}
-
-/** Both alphabets' lengths divide 256, so a byte's remainder is uniform. */
-function pick(random: Random, alphabet: string, length: number): string {
-  return Array.from(random.bytes(length), (byte) => alphabet[byte % alphabet.length]).join('');
 }
 
 /** The S3 id of a project: stable, and of the form clients expect (64 hex digits). */
