@@ -32,12 +32,18 @@ const LAYERS: Readonly<Record<string, number>> = {
 };
 
 /**
- * Types only, and inside one layer: the row sink and the calls are contracts between neighbours that
- * meet over the log and the wire; the code behind them is never imported.
+ * Inside one layer: the row sink and the calls are contracts (types and constants) between neighbours
+ * that meet over the log and the wire; the code behind them is never imported.
  */
 const CONTRACTS = /^#(device\/contract|object\/calls|container\/calls)\.ts$/;
 
-const AMBIENT = [/\bDate\.now\(/, /\bMath\.random\(/, /\bsetTimeout\(/, /\bsetInterval\(/, /\bprocess\.env\b/];
+const AMBIENT = [
+  /\bDate\.now\(/,
+  /\bMath\.random\(/,
+  /\bsetTimeout\(/,
+  /\bsetInterval\(/,
+  /\bprocess\.env\b/,
+];
 const AMBIENT_MODULES = /from '(node:)?(fs|fs\/promises|net|http|https|dns|tls)'/;
 /** The HTTP edge handles node's own requests and timers; main and env/node are the effects. */
 const MAY_BE_AMBIENT = /^(env\/node|main|api)\//;
@@ -52,21 +58,17 @@ function filesBelow(folder: string): string[] {
 }
 
 const sources = filesBelow(SRC).filter((file) => file.endsWith('.ts'));
-const product = sources.filter((file) => !/\.(test|contract)\.ts$/.test(file) && !/\/testing\//.test(file));
+const product = sources.filter(
+  (file) => !/\.(test|contract)\.ts$/.test(file) && !/\/testing\//.test(file),
+);
 
 function relative(file: string): string {
   return path.relative(SRC, file).split(path.sep).join('/');
 }
 
-function importsOf(text: string): { spec: string; typeOnly: boolean }[] {
-  const found = [];
-  for (const match of text.matchAll(/^(?:import|export)\s+(type\s+)?(\{[^}]*\}|[^;'"]*?)\s*(?:from\s+)?'([^']+)';/gms)) {
-    const names = match[2] ?? '';
-    const inner = names.startsWith('{') ? names.slice(1, -1).split(',').map((part) => part.trim()).filter(Boolean) : [];
-    const typeOnly = match[1] !== undefined || (inner.length > 0 && inner.every((part) => part.startsWith('type ')));
-    found.push({ spec: match[3]!, typeOnly });
-  }
-  return found;
+function importsOf(text: string): { spec: string }[] {
+  const statements = text.matchAll(/^(?:import|export)\s+(?:[^;'"]*?\s+from\s+)?'([^']+)';/gms);
+  return [...statements].map((match) => ({ spec: match[1]! }));
 }
 
 describe('layout of src', () => {
@@ -79,7 +81,7 @@ describe('layout of src', () => {
     const wrong: string[] = [];
     for (const file of product) {
       const from = relative(file).split('/')[0]!;
-      for (const { spec, typeOnly } of importsOf(readFileSync(file, 'utf8'))) {
+      for (const { spec } of importsOf(readFileSync(file, 'utf8'))) {
         if (spec.startsWith('..')) {
           const target = relative(path.resolve(path.dirname(file), spec)).split('/')[0];
           if (target !== from) wrong.push(`${relative(file)} reaches out by ${spec}`);
@@ -87,8 +89,10 @@ describe('layout of src', () => {
         if (!spec.startsWith('#')) continue;
         const to = spec.slice(1).split('/')[0]!;
         if (to === from || LAYERS[to]! < LAYERS[from]!) continue;
-        if (CONTRACTS.test(spec) && LAYERS[to] === LAYERS[from] && typeOnly) continue;
-        wrong.push(`${relative(file)} (layer ${LAYERS[from]}) imports ${spec} (layer ${LAYERS[to]})`);
+        if (CONTRACTS.test(spec) && LAYERS[to] === LAYERS[from]) continue;
+        wrong.push(
+          `${relative(file)} (layer ${LAYERS[from]}) imports ${spec} (layer ${LAYERS[to]})`,
+        );
       }
     }
     expect(wrong).toEqual([]);
@@ -99,19 +103,22 @@ describe('layout of src', () => {
     for (const file of product) {
       if (MAY_BE_AMBIENT.test(relative(file))) continue;
       const text = readFileSync(file, 'utf8').replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '');
-      for (const pattern of AMBIENT) if (pattern.test(text)) wrong.push(`${relative(file)}: ${pattern}`);
-      const imports = importsOf(text);
+      for (const pattern of AMBIENT)
+        if (pattern.test(text)) wrong.push(`${relative(file)}: ${pattern}`);
       for (const line of text.split('\n')) {
-        if (AMBIENT_MODULES.test(line) && !/^import type|\{ type /.test(line)) wrong.push(`${relative(file)}: ${line.trim()}`);
+        if (AMBIENT_MODULES.test(line) && !/^import type|\{ type /.test(line))
+          wrong.push(`${relative(file)}: ${line.trim()}`);
       }
-      expect(imports).toBeDefined();
     }
     expect(wrong).toEqual([]);
   });
 
   it('keeps files short enough to be one noun', () => {
     const long = product
-      .map((file) => ({ file: relative(file), lines: readFileSync(file, 'utf8').split('\n').length }))
+      .map((file) => ({
+        file: relative(file),
+        lines: readFileSync(file, 'utf8').split('\n').length,
+      }))
       .filter(({ lines }) => lines > MAX_LINES);
     expect(long).toEqual([]);
   });
@@ -119,7 +126,9 @@ describe('layout of src', () => {
   it('has a README in each folder', () => {
     const folders = readdirSync(SRC).filter((name) => filesBelow(path.join(SRC, name)).length > 0);
     const missing = folders
-      .flatMap((name) => (name === 'api' ? readdirSync(path.join(SRC, name)).map((sub) => `api/${sub}`) : [name]))
+      .flatMap((name) =>
+        name === 'api' ? readdirSync(path.join(SRC, name)).map((sub) => `api/${sub}`) : [name],
+      )
       .filter((name) => !existsSync(path.join(SRC, name, 'README.md')));
     expect(missing).toEqual([]);
   });
@@ -127,12 +136,18 @@ describe('layout of src', () => {
 
 describe('what is committed', () => {
   it('is erasable TypeScript: no enum, namespace, parameter property or decorator', () => {
-    const wrong = sources.filter((file) => /^\s*(export\s+)?(const\s+)?enum\s|^\s*namespace\s/m.test(readFileSync(file, 'utf8')));
+    const wrong = sources.filter((file) =>
+      /^\s*(export\s+)?(const\s+)?enum\s|^\s*namespace\s/m.test(readFileSync(file, 'utf8')),
+    );
     expect(wrong.map(relative)).toEqual([]);
   });
 
   it('leaves no test switched off', () => {
-    const wrong = sources.filter((file) => file.endsWith('.test.ts') && /\b(it|describe|test)\.(only|todo)\b/.test(readFileSync(file, 'utf8')));
+    const wrong = sources.filter(
+      (file) =>
+        file.endsWith('.test.ts') &&
+        /\b(it|describe|test)\.(only|todo)\b/.test(readFileSync(file, 'utf8')),
+    );
     expect(wrong.map(relative)).toEqual([]);
   });
 });

@@ -20,7 +20,9 @@ if (Number(process.versions.node.split('.')[0]) >= OLDEST) {
 function runPinned() {
   const pinned = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url));
   if (!existsSync(pinned)) {
-    console.error(`anello: Node ${OLDEST} or newer is needed, this is ${process.version}; run "npm ci" first`);
+    console.error(
+      `anello: Node ${OLDEST} or newer is needed, this is ${process.version}; run "npm ci" first`,
+    );
     process.exit(1);
   }
   const self = fileURLToPath(import.meta.url);

@@ -4,9 +4,9 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { messageOf, OperatingError } from '#base/errors.ts';
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { messageOf, OperatingError } from '#base/errors.ts';
 
 const TIMEOUT_MS = 5000;
 
@@ -40,23 +40,33 @@ export type RunningNode = z.infer<typeof nodesSchema>[number];
 export function readNodes(folder: string): RunningNode[] {
   const file = path.join(folder, 'nodes.json');
   if (!existsSync(file)) {
-    throw new OperatingError('no-cluster', `no cluster in ${folder}: start one with "anello up --data ${folder}"`);
+    throw new OperatingError(
+      'no-cluster',
+      `no cluster in ${folder}: start one with "anello up --data ${folder}"`,
+    );
   }
   const result = nodesSchema.safeParse(JSON.parse(readFileSync(file, 'utf8')));
-  if (!result.success) throw new OperatingError('no-cluster', `${file} is not what "anello up" writes`);
+  if (!result.success)
+    throw new OperatingError('no-cluster', `${file} is not what "anello up" writes`);
   return result.data;
 }
 
 /** Admin base URLs, workers included. */
 export function adminUrls(options: EndpointOptions): { name: string; url: string }[] {
-  if (options.endpoint !== undefined) return [{ name: options.endpoint, url: options.endpoint.replace(/\/$/, '') }];
+  if (options.endpoint !== undefined)
+    return [{ name: options.endpoint, url: options.endpoint.replace(/\/$/, '') }];
   return readNodes(options.data).flatMap((node) => [
     { name: node.name, url: `http://127.0.0.1:${node.ports.admin}` },
-    ...node.ports.workerAdmin.map((port, n) => ({ name: `${node.name}/worker-${n + 1}`, url: `http://127.0.0.1:${port}` })),
+    ...node.ports.workerAdmin.map((port, n) => ({
+      name: `${node.name}/worker-${n + 1}`,
+      url: `http://127.0.0.1:${port}`,
+    })),
   ]);
 }
 
-export type Answer = { readonly status: number; readonly value: unknown } | { readonly error: string };
+export type Answer =
+  | { readonly status: number; readonly value: unknown }
+  | { readonly error: string };
 
 export async function getJson(url: string): Promise<Answer> {
   try {

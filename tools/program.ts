@@ -2,8 +2,9 @@
  * The `anello` command: one file per verb under commands/. Exit codes: 0 done, 1 failed, 2 wrong use.
  * Verbs throw OperatingErrors; they end here as one clear line.
  */
-import { codeOf, messageOf } from '#base/errors.ts';
+
 import { Command, CommanderError } from 'commander';
+import { codeOf, messageOf } from '#base/errors.ts';
 
 const FAILED = 1;
 const WRONG_USE = 2;

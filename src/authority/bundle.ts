@@ -13,13 +13,13 @@
  * A bundle is never rewritten: a change is a new version. Ring files inside keep their own format.
  */
 import { crc32 } from 'node:zlib';
+import { z } from 'zod';
 import { pack, unpack } from '#base/codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { ClusterView, NodeInfo, StoragePolicy } from '#ring/cluster.ts';
 import { CONSISTENCY_MODES } from '#ring/cluster.ts';
 import type { Ring } from '#ring/ring.ts';
 import { decodeRingFile, encodeRingFile } from '#ring/ring-file.ts';
-import { z } from 'zod';
 
 const MAGIC = Buffer.from('ANLB');
 export const BUNDLE_FORMAT = 1;
@@ -119,13 +119,17 @@ function checkedPayload(bytes: Buffer, verify: Verify): Buffer {
     throw new OperatingError('newer-format', 'the bundle was made by a newer version', { format });
   }
   const end = HEADER_BYTES + bytes.readUInt32BE(8);
-  if (bytes.length !== end + SIGNATURE_BYTES) throw new OperatingError('malformed', 'bundle length');
+  if (bytes.length !== end + SIGNATURE_BYTES)
+    throw new OperatingError('malformed', 'bundle length');
   const payload = bytes.subarray(HEADER_BYTES, end);
   if (crc32(payload) !== bytes.readUInt32BE(12)) {
     throw new OperatingError('checksum', 'the bundle is damaged');
   }
   if (!verify(bytes.subarray(0, end), bytes.subarray(end))) {
-    throw new OperatingError('bad-signature', "the bundle is not signed by this cluster's authority");
+    throw new OperatingError(
+      'bad-signature',
+      "the bundle is not signed by this cluster's authority",
+    );
   }
   return payload;
 }

@@ -16,7 +16,11 @@ const PIECE_BYTES = MAX_VALUE_BYTES / 2;
 export async function publishBundle(state: State, version: number, bytes: Buffer): Promise<void> {
   const pieces: Operation[] = [];
   for (let at = 0, n = 0; at < bytes.length; at += PIECE_BYTES, n += 1) {
-    pieces.push({ kind: 'put', key: pieceKey(version, n), value: bytes.subarray(at, at + PIECE_BYTES) });
+    pieces.push({
+      kind: 'put',
+      key: pieceKey(version, n),
+      value: bytes.subarray(at, at + PIECE_BYTES),
+    });
   }
   for (const piece of pieces) await state.txn({ success: [piece] });
   const before = await state.get(CURRENT);
@@ -29,7 +33,10 @@ export async function publishBundle(state: State, version: number, bytes: Buffer
         success: [{ kind: 'put', key: CURRENT, value: Buffer.from(`${version}`) }],
       })
     ).succeeded;
-  if (!done) throw new OperatingError('version-taken', 'another bundle was published meanwhile', { current });
+  if (!done)
+    throw new OperatingError('version-taken', 'another bundle was published meanwhile', {
+      current,
+    });
 }
 
 /** Version of the bundle in force; 0: none was published yet. */

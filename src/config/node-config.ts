@@ -2,15 +2,22 @@
  * A node's own file: its name, site, roles, disks, ports and where the authority is. Parsed and
  * checked once; everything else about the cluster comes signed from the authority.
  */
-import { OperatingError } from '#base/errors.ts';
+
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { OperatingError } from '#base/errors.ts';
 
 export const ROLES = ['proxy', 'storage', 'identity', 'authority'] as const;
 export type Role = (typeof ROLES)[number];
 
 /** Defaults of `anello run` on a real machine; `anello up` gives every port explicitly. */
-export const DEFAULT_PORTS = { wire: 7400, admin: 7500, proxy: 8080, authority: 7600, identity: 5000 };
+export const DEFAULT_PORTS = {
+  wire: 7400,
+  admin: 7500,
+  proxy: 8080,
+  authority: 7600,
+  identity: 5000,
+};
 
 /** X11's ports: wide-area Swift clashed with them (6000 and up). */
 const FORBIDDEN_PORTS = { from: 6000, to: 6063 };
@@ -24,7 +31,9 @@ const port = z
     message: `ports ${FORBIDDEN_PORTS.from}-${FORBIDDEN_PORTS.to} belong to X11`,
   });
 
-const name = z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?$/, 'lower-case letters, digits, dots, dashes');
+const name = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?$/, 'lower-case letters, digits, dots, dashes');
 
 const schema = z
   .object({
@@ -62,7 +71,11 @@ const schema = z
     /** Private key, only where the authority role runs. */
     authorityPrivateKeyFile: z.string().optional(),
     devices: z
-      .array(z.object({ id: z.number().int().min(0).max(0xffff), name, path: z.string().min(1) }).strict())
+      .array(
+        z
+          .object({ id: z.number().int().min(0).max(0xffff), name, path: z.string().min(1) })
+          .strict(),
+      )
       .default([]),
     /** Proxy worker processes; 0: the proxy runs inside the node's own process. */
     proxyWorkers: z.number().int().min(0).max(8).default(0),
@@ -73,7 +86,11 @@ const schema = z
   .strict()
   .superRefine((config, context) => {
     if (config.workerIds.length < 1 + config.proxyWorkers) {
-      context.addIssue({ code: 'custom', path: ['workerIds'], message: 'one id per process is needed' });
+      context.addIssue({
+        code: 'custom',
+        path: ['workerIds'],
+        message: 'one id per process is needed',
+      });
     }
   });
 
@@ -89,6 +106,8 @@ export function parseNodeConfig(text: string): NodeConfig {
   }
   const result = schema.safeParse(value);
   if (result.success) return Object.freeze(result.data);
-  const issues = result.error.issues.map((issue) => `${issue.path.join('.') || '(top)'}: ${issue.message}`);
+  const issues = result.error.issues.map(
+    (issue) => `${issue.path.join('.') || '(top)'}: ${issue.message}`,
+  );
   throw new OperatingError('bad-config', `wrong node file: ${issues.join('; ')}`);
 }

@@ -2,8 +2,9 @@
  * A process's admin HTTP, for operators' tools on the machine's own address: /healthcheck, /metrics
  * (Prometheus), /status (JSON), /trace/TXID.
  */
-import type { Registry } from 'prom-client';
+
 import { Hono } from 'hono';
+import type { Registry } from 'prom-client';
 
 export interface AdminSources {
   readonly registry: Registry;
@@ -17,7 +18,9 @@ const TXN = /^[\w.:-]{1,128}$/;
 
 export function createAdminApp(sources: AdminSources): Hono {
   const app = new Hono();
-  app.get('/healthcheck', (context) => (sources.healthy() ? context.text('OK') : context.text('starting', 503)));
+  app.get('/healthcheck', (context) =>
+    sources.healthy() ? context.text('OK') : context.text('starting', 503),
+  );
   app.get('/metrics', async (context) => {
     const text = await sources.registry.metrics();
     return context.text(text, 200, { 'content-type': sources.registry.contentType });

@@ -15,7 +15,8 @@ export async function openClock(env: Env, folder: string, workerId: number): Pro
     workerId,
     wallMicros: () => env.clock.wallMicros(),
     bound: await readBound(env, file),
-    reserve: (bound) => env.disk.replaceSync(file, Buffer.from(`${JSON.stringify({ format: FORMAT, bound })}\n`)),
+    reserve: (bound) =>
+      env.disk.replaceSync(file, Buffer.from(`${JSON.stringify({ format: FORMAT, bound })}\n`)),
   });
 }
 
@@ -23,7 +24,12 @@ async function readBound(env: Env, file: string): Promise<number> {
   if ((await env.disk.stat(file)) === undefined) return 0;
   try {
     const value: unknown = JSON.parse((await env.disk.read(file)).toString());
-    if (typeof value === 'object' && value !== null && 'bound' in value && Number.isSafeInteger(value.bound)) {
+    if (
+      typeof value === 'object' &&
+      value !== null &&
+      'bound' in value &&
+      Number.isSafeInteger(value.bound)
+    ) {
       return value.bound as number;
     }
   } catch (error) {

@@ -5,6 +5,7 @@
 import { createPublicKey, verify as verifySignature } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { collectDefaultMetrics, Registry } from 'prom-client';
 import { MAX_BUNDLE_BYTES } from '#authority/bundle.ts';
 import { BundleSource } from '#authority/bundle-source.ts';
 import { OperatingError } from '#base/errors.ts';
@@ -13,7 +14,6 @@ import { type NodeConfig, parseNodeConfig } from '#config/node-config.ts';
 import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
 import type { PeerDirectory, PeerLocation } from '#wire/contract.ts';
 import { Endpoint } from '#wire/endpoint.ts';
-import { collectDefaultMetrics, Registry } from 'prom-client';
 import { openClock } from './clock-file.ts';
 
 const FETCH_TIMEOUT_MS = 5000;
@@ -33,7 +33,10 @@ export interface Foundation {
 export async function layFoundation(configFile: string, worker: number): Promise<Foundation> {
   const config = parseNodeConfig(readFileSync(configFile, 'utf8'));
   const name = worker === 0 ? config.name : `${config.name}/worker-${worker}`;
-  const env = createNodeEnv({ logLevel: config.logLevel, facts: { node: name, site: config.site } });
+  const env = createNodeEnv({
+    logLevel: config.logLevel,
+    facts: { node: name, site: config.site },
+  });
   const clock = await openClock(env, config.data, config.workerIds[worker]!);
   const cluster = await openCluster(env, config, worker);
   const wire = new Endpoint({
@@ -61,11 +64,15 @@ function openCluster(env: NodeEnv, config: NodeConfig, worker: number): Promise<
 }
 
 async function fetchBundle(authority: string, have: number): Promise<Buffer | undefined> {
-  const response = await fetch(`${authority}/v1/bundle?have=${have}`, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });
+  const response = await fetch(`${authority}/v1/bundle?have=${have}`, {
+    signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
+  });
   if (response.status === 204) return undefined;
   const length = Number(response.headers.get('content-length') ?? 0);
   if (!response.ok || length > MAX_BUNDLE_BYTES) {
-    throw new OperatingError('authority-error', `the authority answers ${response.status}`, { authority });
+    throw new OperatingError('authority-error', `the authority answers ${response.status}`, {
+      authority,
+    });
   }
   return Buffer.from(await response.arrayBuffer());
 }

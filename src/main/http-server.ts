@@ -4,8 +4,8 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
-import { codeOf, OperatingError } from '#base/errors.ts';
 import type { Hono } from 'hono';
+import { codeOf, OperatingError } from '#base/errors.ts';
 
 export type RawHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -26,13 +26,19 @@ export interface Routes {
   readonly app: Hono;
 }
 
-export async function serveHttp(address: { host: string; port: number }, routes: Routes): Promise<HttpListener> {
+export async function serveHttp(
+  address: { host: string; port: number },
+  routes: Routes,
+): Promise<HttpListener> {
   const app = getRequestListener(routes.app.fetch);
   const handle: RawHandler = (request, response) => {
     if (routes.raw?.matches(request.url ?? '/')) routes.raw.handle(request, response);
     else void app(request, response);
   };
-  const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: KEEP_ALIVE_MS }, handle);
+  const server = createServer(
+    { maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: KEEP_ALIVE_MS },
+    handle,
+  );
   // Node would drop what is above a count without a word; the handlers refuse too many by themselves.
   server.maxHeadersCount = 0;
   server.headersTimeout = HEADERS_TIMEOUT_MS;
@@ -47,7 +53,14 @@ function listen(server: Server, address: { host: string; port: number }): Promis
   return new Promise((resolve, reject) => {
     server.once('error', (cause) => {
       const code = codeOf(cause) === 'EADDRINUSE' ? 'port-taken' : 'listen-failed';
-      reject(new OperatingError(code, `cannot listen on ${address.host}:${address.port}`, { ...address }, { cause }));
+      reject(
+        new OperatingError(
+          code,
+          `cannot listen on ${address.host}:${address.port}`,
+          { ...address },
+          { cause },
+        ),
+      );
     });
     server.listen({ ...address, backlog: 1024 }, () => resolve());
   });

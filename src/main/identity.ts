@@ -2,12 +2,13 @@
  * The identity role: users and tokens on the state store, and the Keystone API as a hono app. It is
  * served on a port of its own and, so that one address is enough for a client, on the proxy's.
  */
+
+import type { Hono } from 'hono';
 import { createKeystoneApp } from '#api/keystone/app.ts';
 import type { CatalogueSite } from '#api/keystone/catalogue.ts';
 import { createIdentity, type Identity } from '#identity/identity.ts';
 import { loadMasterKey } from '#identity/vault.ts';
 import type { State } from '#state/state.ts';
-import type { Hono } from 'hono';
 import type { Foundation } from './foundation.ts';
 
 export interface IdentityRole {
@@ -15,7 +16,10 @@ export interface IdentityRole {
   readonly app: Hono;
 }
 
-export async function startIdentity({ env, config }: Foundation, state: State): Promise<IdentityRole> {
+export async function startIdentity(
+  { env, config }: Foundation,
+  state: State,
+): Promise<IdentityRole> {
   const masterKey = await loadMasterKey(env, config.masterKeyFile);
   const identity = createIdentity({ env, state, masterKey });
   const sites: CatalogueSite[] = Object.entries(config.publicUrls).map(([region, url]) => ({
@@ -23,6 +27,11 @@ export async function startIdentity({ env, config }: Foundation, state: State): 
     objectStore: url,
     identity: url,
   }));
-  const app = createKeystoneApp({ identity, log: env.log, sites: () => sites, homeRegion: () => config.site });
+  const app = createKeystoneApp({
+    identity,
+    log: env.log,
+    sites: () => sites,
+    homeRegion: () => config.site,
+  });
   return { identity, app };
 }

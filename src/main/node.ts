@@ -3,11 +3,11 @@
  * order that README.md gives, says `ready` to its parent, and stops in reverse on SIGTERM.
  */
 import cluster from 'node:cluster';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createAuthorityApp } from '#authority/app.ts';
 import { messageOf } from '#base/errors.ts';
-import { readFileSync } from 'node:fs';
 import { type NodeConfig, parseNodeConfig, type Role } from '#config/node-config.ts';
 import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
 import { openSqliteState } from '#state/sqlite-state.ts';
@@ -32,7 +32,8 @@ class Running {
   }
 
   async stop(): Promise<void> {
-    for (const stop of this.#stops.reverse()) await stop().catch((error) => console.error(messageOf(error)));
+    for (const stop of this.#stops.reverse())
+      await stop().catch((error) => console.error(messageOf(error)));
   }
 }
 
@@ -41,7 +42,10 @@ async function main(configFile: string): Promise<void> {
   stopOnSignal(running);
   const config = parseNodeConfig(readFileSync(configFile, 'utf8'));
   const has = (role: Role): boolean => config.roles.includes(role);
-  const bootEnv = createNodeEnv({ logLevel: config.logLevel, facts: { node: config.name, site: config.site } });
+  const bootEnv = createNodeEnv({
+    logLevel: config.logLevel,
+    facts: { node: config.name, site: config.site },
+  });
   const state = openState(bootEnv, config);
   running.add(() => state.close());
   if (has('authority')) await serveAuthority(running, config, state);
@@ -54,10 +58,13 @@ async function main(configFile: string): Promise<void> {
   await wire.listen({ host: config.listen.host, port: config.listen.wire });
   running.add(() => wire.close(REQUEST_GRACE_MS));
 
-  const identity = has('identity') || has('proxy') ? await startIdentity(foundation, state) : undefined;
+  const identity =
+    has('identity') || has('proxy') ? await startIdentity(foundation, state) : undefined;
   if (identity !== undefined) running.add(() => identity.identity.close());
   if (has('identity')) await serveIdentity(running, config, identity!);
-  const proxy = has('proxy') ? await serveProxy(running, foundation, configFile, state, identity!) : undefined;
+  const proxy = has('proxy')
+    ? await serveProxy(running, foundation, configFile, state, identity!)
+    : undefined;
   await serveAdmin(running, foundation, storage, proxy);
   env.log.info('node.ready', { roles: config.roles, pid: process.pid });
   process.send?.({ kind: 'ready' });
@@ -73,7 +80,11 @@ async function serveAuthority(running: Running, config: NodeConfig, state: State
   running.add(() => listener.close(REQUEST_GRACE_MS));
 }
 
-async function serveIdentity(running: Running, config: NodeConfig, role: IdentityRole): Promise<void> {
+async function serveIdentity(
+  running: Running,
+  config: NodeConfig,
+  role: IdentityRole,
+): Promise<void> {
   const { host, identity } = config.listen;
   const listener = await serveHttp({ host, port: identity }, { app: role.app });
   running.add(() => listener.close(REQUEST_GRACE_MS));
@@ -97,7 +108,11 @@ async function serveProxy(
   return proxy;
 }
 
-async function startWorkers(running: Running, { config, env }: Foundation, configFile: string): Promise<void> {
+async function startWorkers(
+  running: Running,
+  { config, env }: Foundation,
+  configFile: string,
+): Promise<void> {
   cluster.setupPrimary({ exec: WORKER_MAIN });
   const numbers = new Map<number, number>();
   const fork = (number: number): Promise<void> => {
@@ -131,7 +146,10 @@ async function serveAdmin(
     status: () => processStatus(foundation, storage, proxy),
     trace: (txn) => proxy?.trace(txn),
   });
-  const listener = await serveHttp({ host: config.listen.host, port: config.listen.admin }, { app });
+  const listener = await serveHttp(
+    { host: config.listen.host, port: config.listen.admin },
+    { app },
+  );
   running.add(() => listener.close(REQUEST_GRACE_MS));
 }
 

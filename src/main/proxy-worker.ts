@@ -26,7 +26,8 @@ async function main(configFile: string, number: number): Promise<void> {
     trace: (txn) => proxy.trace(txn),
   });
   const adminPort = config.listen.workerAdmin[number - 1];
-  if (adminPort !== undefined) await serveHttp({ host: config.listen.host, port: adminPort }, { app: admin });
+  if (adminPort !== undefined)
+    await serveHttp({ host: config.listen.host, port: adminPort }, { app: admin });
   const stop = (): void => {
     proxy
       .close(REQUEST_GRACE_MS)
@@ -38,7 +39,10 @@ async function main(configFile: string, number: number): Promise<void> {
   process.send?.({ kind: 'ready' });
 }
 
-main(process.env['ANELLO_CONFIG'] ?? 'node.yaml', Number(process.env['ANELLO_WORKER'] ?? '1')).catch((error) => {
+main(
+  process.env['ANELLO_CONFIG'] ?? 'node.yaml',
+  Number(process.env['ANELLO_WORKER'] ?? '1'),
+).catch((error) => {
   console.error(`anello proxy worker: ${messageOf(error)}`);
   process.exit(1);
 });

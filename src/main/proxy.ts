@@ -1,11 +1,11 @@
 /** The proxy role: the object APIs and, on the same port, identity's. */
 import path from 'node:path';
+import type { Hono } from 'hono';
+import { Counter, Histogram, type Registry } from 'prom-client';
 import { createSwiftHandler, type FinishedRequest } from '#api/swift/handler.ts';
 import { createAuthenticator } from '#auth/authenticator.ts';
 import { createProxy } from '#proxy/proxy.ts';
 import type { State } from '#state/state.ts';
-import type { Hono } from 'hono';
-import { Counter, Histogram, type Registry } from 'prom-client';
 import type { Foundation } from './foundation.ts';
 import { type HttpListener, serveHttp } from './http-server.ts';
 
@@ -16,15 +16,42 @@ export interface ProxyRole {
   close(graceMs: number): Promise<void>;
 }
 
-export async function startProxy(foundation: Foundation, state: State, identityApp: Hono): Promise<ProxyRole> {
+export async function startProxy(
+  foundation: Foundation,
+  state: State,
+  identityApp: Hono,
+): Promise<ProxyRole> {
   const { env, config, clock, cluster, wire, registry, name } = foundation;
-  const authenticator = createAuthenticator({ env, state, cacheDir: path.join(config.data, 'cache', name.replace('/', '-')) });
+  const authenticator = createAuthenticator({
+    env,
+    state,
+    cacheDir: path.join(config.data, 'cache', name.replace('/', '-')),
+  });
   await authenticator.ready;
-  const proxy = createProxy({ env, wire, cluster, self: { node: name, site: config.site }, clock, registry });
-  const swift = createSwiftHandler({ store: proxy, authenticator, env, clusterName: config.site, finished: requestMetrics(registry) });
+  const proxy = createProxy({
+    env,
+    wire,
+    cluster,
+    self: { node: name, site: config.site },
+    clock,
+    registry,
+  });
+  const swift = createSwiftHandler({
+    store: proxy,
+    authenticator,
+    env,
+    clusterName: config.site,
+    finished: requestMetrics(registry),
+  });
   const listener = await serveHttp(
     { host: config.listen.host, port: config.listen.proxy },
-    { raw: { matches: swift.matches, handle: (request, response) => void swift.handle(request, response) }, app: identityApp },
+    {
+      raw: {
+        matches: swift.matches,
+        handle: (request, response) => void swift.handle(request, response),
+      },
+      app: identityApp,
+    },
   );
   return {
     listener,
@@ -38,15 +65,34 @@ export async function startProxy(foundation: Foundation, state: State, identityA
 }
 
 /** Seconds; from a cached GET to an upload of hours. */
-const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600];
+const BUCKETS = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600,
+];
 
 function requestMetrics(registry: Registry): (request: FinishedRequest) => void {
   const labelNames = ['operation', 'status'];
-  const seconds = new Histogram({ name: 'anello_http_request_seconds', help: 'Duration of requests', labelNames, buckets: BUCKETS, registers: [registry] });
-  const received = new Counter({ name: 'anello_http_received_bytes_total', help: 'Body bytes from clients', registers: [registry] });
-  const sent = new Counter({ name: 'anello_http_sent_bytes_total', help: 'Body bytes to clients', registers: [registry] });
+  const seconds = new Histogram({
+    name: 'anello_http_request_seconds',
+    help: 'Duration of requests',
+    labelNames,
+    buckets: BUCKETS,
+    registers: [registry],
+  });
+  const received = new Counter({
+    name: 'anello_http_received_bytes_total',
+    help: 'Body bytes from clients',
+    registers: [registry],
+  });
+  const sent = new Counter({
+    name: 'anello_http_sent_bytes_total',
+    help: 'Body bytes to clients',
+    registers: [registry],
+  });
   return (request) => {
-    seconds.observe({ operation: request.operation, status: request.status }, request.elapsedMs / 1000);
+    seconds.observe(
+      { operation: request.operation, status: request.status },
+      request.elapsedMs / 1000,
+    );
     received.inc(request.bytesReceived);
     sent.inc(request.bytesSent);
   };

@@ -4,7 +4,11 @@ import type { Foundation } from './foundation.ts';
 import type { ProxyRole } from './proxy.ts';
 import type { StorageRole } from './storage.ts';
 
-export function processStatus(foundation: Foundation, storage: StorageRole | undefined, proxy: ProxyRole | undefined): unknown {
+export function processStatus(
+  foundation: Foundation,
+  storage: StorageRole | undefined,
+  proxy: ProxyRole | undefined,
+): unknown {
   const { config, cluster, wire, name } = foundation;
   const view = cluster.current();
   const ringName = (policy: PolicyIndex): string => {
@@ -19,7 +23,9 @@ export function processStatus(foundation: Foundation, storage: StorageRole | und
     pid: process.pid,
     uptimeSeconds: process.uptime(),
     bundleVersion: view.version,
-    rings: Object.fromEntries([...view.rings].map(([policy, ring]) => [ringName(policy), ring.version])),
+    rings: Object.fromEntries(
+      [...view.rings].map(([policy, ring]) => [ringName(policy), ring.version]),
+    ),
     configured: storage === undefined ? [] : config.devices,
     devices: storage?.reports() ?? [],
     jobs: storage?.jobs() ?? [],

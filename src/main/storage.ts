@@ -40,7 +40,12 @@ export async function startStorage(foundation: Foundation): Promise<StorageRole>
   const rowOptions = { env, wire, cluster, self, clock, devices: () => open };
   const containers = createContainerService(rowOptions);
   const accounts = createAccountService(rowOptions);
-  const jobs: Job[] = [...objects.jobs, ...containers.jobs, ...accounts.jobs, ...[...devices.values()].map(compaction)];
+  const jobs: Job[] = [
+    ...objects.jobs,
+    ...containers.jobs,
+    ...accounts.jobs,
+    ...[...devices.values()].map(compaction),
+  ];
   const runners = jobs.map((job) => new JobRunner(env, job));
   return {
     reports: () => objects.reports(),
@@ -58,7 +63,8 @@ const COMPACT_IDLE_MS = 10_000;
 function compaction(device: Device): Job {
   return {
     name: `device.compaction.${device.name}`,
-    step: async () => ((await device.compactStep()) ? { kind: 'more' } : { kind: 'idle', waitMs: COMPACT_IDLE_MS }),
+    step: async () =>
+      (await device.compactStep()) ? { kind: 'more' } : { kind: 'idle', waitMs: COMPACT_IDLE_MS },
   };
 }
 
@@ -69,7 +75,12 @@ async function openDevices(foundation: Foundation): Promise<Map<number, OpenDevi
     try {
       open.set(slot.id, await openOne(foundation, slot));
     } catch (error) {
-      const facts = { device: slot.id, path: slot.path, code: codeOf(error), reason: messageOf(error) };
+      const facts = {
+        device: slot.id,
+        path: slot.path,
+        code: codeOf(error),
+        reason: messageOf(error),
+      };
       foundation.env.log.error('device.unusable', facts);
     }
   }
@@ -84,24 +95,37 @@ async function openOne(foundation: Foundation, slot: Slot): Promise<OpenDevice> 
     return await tryOpen(foundation, slot);
   } catch (error) {
     if (codeOf(error) !== 'device-blank') throw error;
-    const identity = { clusterId: config.clusterId, deviceId: slot.id, name: slot.name, genesis: false };
+    const identity = {
+      clusterId: config.clusterId,
+      deviceId: slot.id,
+      name: slot.name,
+      genesis: false,
+    };
     await formatDevice(env, slot.path, identity);
     env.log.warn('device.formatted', { device: slot.id, path: slot.path });
     return tryOpen(foundation, slot);
   }
 }
 
-async function tryOpen({ env, config, clock, cluster }: Foundation, slot: Slot): Promise<OpenDevice> {
+async function tryOpen(
+  { env, config, clock, cluster }: Foundation,
+  slot: Slot,
+): Promise<OpenDevice> {
   let rows: RowStore | undefined;
   const device = await openDevice(env, slot.path, {
     clusterId: config.clusterId,
     deviceId: slot.id,
     clock,
     openRows: (folder, incarnation) => {
-      rows = RowStore.open(env, { file: path.join(folder, 'rows.db'), incarnation, digestKey: config.clusterId });
+      rows = RowStore.open(env, {
+        file: path.join(folder, 'rows.db'),
+        incarnation,
+        digestKey: config.clusterId,
+      });
       return rows;
     },
-    onStatus: (status, reason) => env.log.warn('device.status', { device: slot.id, status, reason }),
+    onStatus: (status, reason) =>
+      env.log.warn('device.status', { device: slot.id, status, reason }),
   });
   rows!.bind(device.rowLog);
   if (device.genesis) await markGenesis(device, cluster.current());
@@ -126,7 +150,8 @@ function* bucketRanges(ring: Ring, device: number): Generator<readonly [number, 
   let start = -1;
   for (let partition = 0; partition <= ring.partitions; partition += 1) {
     const mine =
-      partition < ring.partitions && ring.placement(partition).primaries.some((primary) => primary.id === device);
+      partition < ring.partitions &&
+      ring.placement(partition).primaries.some((primary) => primary.id === device);
     if (mine && start < 0) start = partition;
     if (!mine && start >= 0) {
       yield [start << shift, partition << shift];

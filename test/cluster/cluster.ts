@@ -11,9 +11,20 @@ const READY_MS = 30_000;
 const PORT_SPAN = 50;
 
 export interface Access {
-  readonly swift: { readonly auth: string; readonly user: string; readonly key: string; readonly storageUrls: string[] };
-  readonly keystone: Readonly<Record<'url' | 'region' | 'domain' | 'project' | 'user' | 'password', string>>;
-  readonly s3: { readonly endpoints: string[]; readonly accessKey: string; readonly secretKey: string };
+  readonly swift: {
+    readonly auth: string;
+    readonly user: string;
+    readonly key: string;
+    readonly storageUrls: string[];
+  };
+  readonly keystone: Readonly<
+    Record<'url' | 'region' | 'domain' | 'project' | 'user' | 'password', string>
+  >;
+  readonly s3: {
+    readonly endpoints: string[];
+    readonly accessKey: string;
+    readonly secretKey: string;
+  };
   readonly second: Pick<Access, 'swift' | 'keystone' | 's3'>;
 }
 
@@ -33,7 +44,10 @@ export class Cluster {
   readonly #child: ChildProcess;
   readonly #exited: Promise<number | null>;
 
-  static async start(options: readonly string[] = [], folder = mkdtempSync(path.join(tmpdir(), 'anello-test-'))): Promise<Cluster> {
+  static async start(
+    options: readonly string[] = [],
+    folder = mkdtempSync(path.join(tmpdir(), 'anello-test-')),
+  ): Promise<Cluster> {
     const cluster = new Cluster(folder, await freeBase(), options);
     await cluster.untilReady();
     return cluster;
@@ -42,9 +56,13 @@ export class Cluster {
   private constructor(folder: string, basePort: number, options: readonly string[]) {
     this.folder = folder;
     this.basePort = basePort;
-    this.#child = spawn(process.execPath, [CLI, 'up', '--data', folder, '--port', String(basePort), ...options], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    this.#child = spawn(
+      process.execPath,
+      [CLI, 'up', '--data', folder, '--port', String(basePort), ...options],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
       stream.on('data', (chunk: Buffer) => this.output.push(chunk.toString()));
     }
@@ -67,14 +85,19 @@ export class Cluster {
 
   /** Proxy base URLs in site order. */
   get proxies(): string[] {
-    return this.nodes.flatMap((node) => (node.ports.proxy === undefined ? [] : [`http://127.0.0.1:${node.ports.proxy}`]));
+    return this.nodes.flatMap((node) =>
+      node.ports.proxy === undefined ? [] : [`http://127.0.0.1:${node.ports.proxy}`],
+    );
   }
 
   async untilReady(): Promise<void> {
     const deadline = Date.now() + READY_MS;
     while (Date.now() < deadline) {
-      if (this.#child.exitCode !== null) throw new Error(`anello up ended: ${this.output.join('')}`);
-      const answers = await Promise.all([0, 1, 2].map((n) => healthy(`http://127.0.0.1:${this.basePort + n}`)));
+      if (this.#child.exitCode !== null)
+        throw new Error(`anello up ended: ${this.output.join('')}`);
+      const answers = await Promise.all(
+        [0, 1, 2].map((n) => healthy(`http://127.0.0.1:${this.basePort + n}`)),
+      );
       if (answers.every(Boolean)) return;
       await sleep(100);
     }
@@ -118,7 +141,12 @@ async function healthy(url: string): Promise<boolean> {
 export async function freeBase(): Promise<number> {
   for (let attempt = 0; attempt < 50; attempt += 1) {
     const base = 20_000 + ((process.pid * 7 + attempt * 131) % 200) * PORT_SPAN;
-    if ((await Promise.all(Array.from({ length: PORT_SPAN }, (_, n) => isFree(base + n)))).every(Boolean)) return base;
+    if (
+      (await Promise.all(Array.from({ length: PORT_SPAN }, (_, n) => isFree(base + n)))).every(
+        Boolean,
+      )
+    )
+      return base;
   }
   throw new Error('no fifty free ports in a row');
 }

@@ -63,7 +63,10 @@ class Writer {
   async #put(key: string, body: Buffer): Promise<void> {
     const until = Date.now() + RETRY_MS;
     for (let attempt = 0; ; attempt += 1) {
-      const status = await request(this.#proxy, 'PUT', `/kill/${key}`, body).then((r) => r.arrayBuffer().then(() => r.status), (error) => String(error));
+      const status = await request(this.#proxy, 'PUT', `/kill/${key}`, body).then(
+        (r) => r.arrayBuffer().then(() => r.status),
+        (error) => String(error),
+      );
       if (status === 201) {
         this.acknowledged.set(key, createHash('md5').update(body).digest('hex'));
         return;
@@ -80,26 +83,34 @@ class Writer {
   }
 }
 
-describe.each(['bari-1', 'padova-1', 'padova-2', 'lngs-1'])('kill -9 of %s under load', (victim) => {
-  it('loses nothing acknowledged, and only its own clients notice', async () => {
-    const victimProxy = cluster.proxies.findIndex((url) => url.endsWith(`:${cluster.node(victim).ports.proxy}`));
-    const writers = Array.from({ length: 3 * WRITERS }, (_, n) => new Writer(n % 3, `${victim}-${n}`));
-    const runs = writers.map((writer) => writer.run());
-    await sleep(1000);
-    const before = cluster.node(victim).pid;
-    process.kill(before, 'SIGKILL');
-    await sleep(2500);
-    for (const writer of writers) writer.stop();
-    await Promise.all(runs);
+describe.each(['bari-1', 'padova-1', 'padova-2', 'lngs-1'])(
+  'kill -9 of %s under load',
+  (victim) => {
+    it('loses nothing acknowledged, and only its own clients notice', async () => {
+      const victimProxy = cluster.proxies.findIndex((url) =>
+        url.endsWith(`:${cluster.node(victim).ports.proxy}`),
+      );
+      const writers = Array.from(
+        { length: 3 * WRITERS },
+        (_, n) => new Writer(n % 3, `${victim}-${n}`),
+      );
+      const runs = writers.map((writer) => writer.run());
+      await sleep(1000);
+      const before = cluster.node(victim).pid;
+      process.kill(before, 'SIGKILL');
+      await sleep(2500);
+      for (const writer of writers) writer.stop();
+      await Promise.all(runs);
 
-    expect(cluster.node(victim).pid).not.toBe(before);
-    expect(cluster.output.join('')).toContain(`node ${victim} was killed by SIGKILL`);
-    expect(writers.flatMap((writer) => writer.lost)).toEqual([]);
-    const others = writers.filter((_, n) => n % 3 !== victimProxy);
-    expect(others.flatMap((writer) => writer.firstFailures)).toEqual([]);
-    for (const writer of writers) await check(writer.acknowledged);
-  }, 60_000);
-});
+      expect(cluster.node(victim).pid).not.toBe(before);
+      expect(cluster.output.join('')).toContain(`node ${victim} was killed by SIGKILL`);
+      expect(writers.flatMap((writer) => writer.lost)).toEqual([]);
+      const others = writers.filter((_, n) => n % 3 !== victimProxy);
+      expect(others.flatMap((writer) => writer.firstFailures)).toEqual([]);
+      for (const writer of writers) await check(writer.acknowledged);
+    }, 60_000);
+  },
+);
 
 async function check(acknowledged: ReadonlyMap<string, string>): Promise<void> {
   expect(acknowledged.size).toBeGreaterThan(0);
@@ -109,7 +120,8 @@ async function check(acknowledged: ReadonlyMap<string, string>): Promise<void> {
     const response = await request(proxy, 'GET', `/kill/${key}`);
     const body = Buffer.from(await response.arrayBuffer());
     const found = createHash('md5').update(body).digest('hex');
-    if (response.status !== 200 || found !== md5) wrong.push(`${key} by proxy ${proxy}: ${response.status}`);
+    if (response.status !== 200 || found !== md5)
+      wrong.push(`${key} by proxy ${proxy}: ${response.status}`);
   }
   expect(wrong).toEqual([]);
 }

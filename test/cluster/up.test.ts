@@ -1,6 +1,14 @@
 /** `anello up` from outside: what it refuses, what it writes, how it stops. */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -13,7 +21,9 @@ const scratch = mkdtempSync(path.join(tmpdir(), 'anello-up-'));
 
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
-async function anello(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+async function anello(
+  ...args: string[]
+): Promise<{ code: number; stdout: string; stderr: string }> {
   try {
     const { stdout, stderr } = await run(process.execPath, [CLI, ...args], { timeout: 20_000 });
     return { code: 0, stdout, stderr };
@@ -35,7 +45,9 @@ describe('what anello up refuses', () => {
     const result = await anello('up', '--data', folder, '--port', String(base));
     other.close();
     expect(result.code).toBe(1);
-    expect(lines(result.stderr)).toEqual([`anello: port ${base + 11} is taken: choose another --port`]);
+    expect(lines(result.stderr)).toEqual([
+      `anello: port ${base + 11} is taken: choose another --port`,
+    ]);
     expect(existsSync(path.join(folder, 'nodes'))).toBe(false);
     expect(existsSync(path.join(folder, 'up.lock'))).toBe(false);
   });
@@ -83,7 +95,9 @@ describe('a running cluster', () => {
     expect(nodes.map((node) => node.name)).toEqual(['lngs-1', 'bari-1', 'padova-1', 'padova-2']);
     for (const node of nodes) {
       expect(() => process.kill(node.pid, 0)).not.toThrow();
-      expect(node.devices.every((folder) => existsSync(path.join(folder, 'device.json')))).toBe(true);
+      expect(node.devices.every((folder) => existsSync(path.join(folder, 'device.json')))).toBe(
+        true,
+      );
       expect(node.devices).toHaveLength(2);
     }
   });
@@ -93,7 +107,11 @@ describe('a running cluster', () => {
     for (const node of cluster.nodes) {
       const text = readFileSync(`/proc/${node.pid}/net/tcp`, 'utf8');
       const inodes = socketsOf(node.pid);
-      const ports = text.split('\n').slice(1).map((line) => line.trim().split(/\s+/)).filter((fields) => fields[3] === '0A' && inodes.has(fields[9] ?? ''));
+      const ports = text
+        .split('\n')
+        .slice(1)
+        .map((line) => line.trim().split(/\s+/))
+        .filter((fields) => fields[3] === '0A' && inodes.has(fields[9] ?? ''));
       expect(ports.length).toBeGreaterThan(0);
       for (const fields of ports) {
         const port = Number.parseInt(fields[1]!.split(':')[1]!, 16);
@@ -115,9 +133,18 @@ describe('a running cluster', () => {
     expect(found.nodes).toHaveLength(4);
     expect(found.nodes.every((node: { status?: unknown }) => node.status !== undefined)).toBe(true);
     const { token, url } = await cluster.login();
-    const response = await fetch(`${url}/traced`, { method: 'PUT', headers: { 'x-auth-token': token } });
+    const response = await fetch(`${url}/traced`, {
+      method: 'PUT',
+      headers: { 'x-auth-token': token },
+    });
     expect(response.status).toBe(201);
-    const trace = await anello('trace', response.headers.get('x-trans-id')!, '--data', cluster.folder, '--json');
+    const trace = await anello(
+      'trace',
+      response.headers.get('x-trans-id')!,
+      '--data',
+      cluster.folder,
+      '--json',
+    );
     expect(trace.code).toBe(0);
     expect(JSON.parse(trace.stdout)[0].steps.length).toBeGreaterThan(0);
   });
@@ -126,14 +153,20 @@ describe('a running cluster', () => {
     const { token, url } = await cluster.login();
     const put = await fetch(`${url}/kept`, { method: 'PUT', headers: { 'x-auth-token': token } });
     expect(put.status).toBe(201);
-    const object = await fetch(`${url}/kept/object`, { method: 'PUT', headers: { 'x-auth-token': token }, body: 'kept' });
+    const object = await fetch(`${url}/kept/object`, {
+      method: 'PUT',
+      headers: { 'x-auth-token': token },
+      body: 'kept',
+    });
     expect(object.status).toBe(201);
     const before = cluster.access;
     expect(await cluster.stop()).toBe(0);
     cluster = await Cluster.start([], cluster.folder);
     expect(cluster.access.swift.key).toBe(before.swift.key);
     const again = await cluster.login();
-    const read = await fetch(`${again.url}/kept/object`, { headers: { 'x-auth-token': again.token } });
+    const read = await fetch(`${again.url}/kept/object`, {
+      headers: { 'x-auth-token': again.token },
+    });
     expect(await read.text()).toBe('kept');
   }, 60_000);
 });

@@ -2,8 +2,8 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { OperatingError } from '#base/errors.ts';
 import type { Command } from 'commander';
+import { OperatingError } from '#base/errors.ts';
 
 const NODE_MAIN = fileURLToPath(new URL('../../src/main/node.ts', import.meta.url));
 

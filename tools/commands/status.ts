@@ -1,7 +1,8 @@
 /** `anello status`: sites, nodes, devices, fullness, ring versions, and what is degraded. */
-import { OperatingError } from '#base/errors.ts';
+
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { OperatingError } from '#base/errors.ts';
 import { addEndpointOptions, adminUrls, type EndpointOptions, getJson } from '../endpoint.ts';
 
 const deviceSchema = z.object({
@@ -59,7 +60,9 @@ async function ask(name: string, url: string): Promise<Found> {
   const answer = await getJson(`${url}/status`);
   if ('error' in answer) return { name, error: answer.error };
   const parsed = statusSchema.safeParse(answer.value);
-  return parsed.success ? { name, status: parsed.data } : { name, error: 'an answer of another version' };
+  return parsed.success
+    ? { name, status: parsed.data }
+    : { name, error: 'an answer of another version' };
 }
 
 function problemsOf(found: Found): string[] {
@@ -68,7 +71,9 @@ function problemsOf(found: Found): string[] {
   const problems: string[] = [];
   for (const { id, name, path } of status.configured) {
     if (!status.devices.some((device) => device.id === id)) {
-      problems.push(`${status.node}/${name} (device ${id}) could not be opened: see the node's log (${path})`);
+      problems.push(
+        `${status.node}/${name} (device ${id}) could not be opened: see the node's log (${path})`,
+      );
     }
   }
   for (const device of status.devices) {
@@ -76,10 +81,13 @@ function problemsOf(found: Found): string[] {
     if (device.status !== 'ok') problems.push(`${where} is ${device.status}`);
     const share = completeShare(device);
     if (share < 1) {
-      problems.push(`${where} is ${(share * 100).toFixed(0)} % complete: it stores and serves, but counts in a majority only where it is complete`);
+      problems.push(
+        `${where} is ${(share * 100).toFixed(0)} % complete: it stores and serves, but counts in a majority only where it is complete`,
+      );
     }
     const { quarantined, unlisted } = device.facts;
-    if (quarantined > 0) problems.push(`${where} holds ${quarantined} damaged records in quarantine`);
+    if (quarantined > 0)
+      problems.push(`${where} holds ${quarantined} damaged records in quarantine`);
     if (unlisted > 0) problems.push(`${where} has ${unlisted} objects whose listing is under way`);
   }
   return problems;
@@ -90,16 +98,25 @@ function completeShare(device: z.infer<typeof deviceSchema>): number {
 }
 
 function versionProblems(found: readonly Found[]): string[] {
-  const versions = new Set(found.flatMap((node) => (node.status ? [node.status.bundleVersion] : [])));
-  return versions.size > 1 ? [`nodes run different versions of the rings: ${[...versions].sort().join(', ')}`] : [];
+  const versions = new Set(
+    found.flatMap((node) => (node.status ? [node.status.bundleVersion] : [])),
+  );
+  return versions.size > 1
+    ? [`nodes run different versions of the rings: ${[...versions].sort().join(', ')}`]
+    : [];
 }
 
 function print(found: readonly Found[], degraded: readonly string[]): void {
   for (const site of new Set(found.map((node) => node.status?.site ?? '?'))) {
     console.log(`site ${site}`);
-    for (const node of found.filter((candidate) => (candidate.status?.site ?? '?') === site)) printNode(node);
+    for (const node of found.filter((candidate) => (candidate.status?.site ?? '?') === site))
+      printNode(node);
   }
-  console.log(degraded.length === 0 ? '\nnothing is degraded' : `\ndegraded:\n${degraded.map((line) => `  ${line}`).join('\n')}`);
+  console.log(
+    degraded.length === 0
+      ? '\nnothing is degraded'
+      : `\ndegraded:\n${degraded.map((line) => `  ${line}`).join('\n')}`,
+  );
 }
 
 function printNode({ name, status, error }: Found): void {
@@ -108,11 +125,15 @@ function printNode({ name, status, error }: Found): void {
     return;
   }
   const rings = Object.entries(status.rings).map(([ring, version]) => `${ring} v${version}`);
-  console.log(`  ${name}  ${status.roles.join(', ')}  pid ${status.pid}  up ${Math.round(status.uptimeSeconds)} s  bundle ${status.bundleVersion}  ${rings.join(', ')}`);
+  console.log(
+    `  ${name}  ${status.roles.join(', ')}  pid ${status.pid}  up ${Math.round(status.uptimeSeconds)} s  bundle ${status.bundleVersion}  ${rings.join(', ')}`,
+  );
   for (const device of status.devices) {
     const { totalBytes, freeBytes, entries } = device.facts;
     const used = totalBytes === 0 ? 0 : 1 - freeBytes / totalBytes;
     const complete = completeShare(device) < 1 ? ', not complete' : '';
-    console.log(`    ${device.name}  device ${device.id}  ${device.status}${complete}  ${entries} entries  disk ${(used * 100).toFixed(1)} % full`);
+    console.log(
+      `    ${device.name}  device ${device.id}  ${device.status}${complete}  ${entries} entries  disk ${(used * 100).toFixed(1)} % full`,
+    );
   }
 }

@@ -2,10 +2,10 @@
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
 import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
 import { parseDescriptionText } from '#ring/description.ts';
-import type { Command } from 'commander';
 import type { Access } from '../up/access.ts';
 import { createCluster, prepareRun, readCluster } from '../up/cluster-files.ts';
 import { type NodePlan, planNodes } from '../up/cluster-plan.ts';
@@ -36,13 +36,19 @@ export function register(program: Command): void {
     .option('--sites <file>', 'other sites, nodes and devices', undefined)
     .option('--workers <n>', 'proxy worker processes per site; 0: in the node process', '0')
     .option('--fresh', 'forget what is in the data folder')
-    .addHelpText('after', '\nExamples:\n  npm start\n  anello up --data /tmp/a --port 9080 --rtt 20ms')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  npm start\n  anello up --data /tmp/a --port 9080 --rtt 20ms',
+    )
     .action((options: UpOptions) => up(options));
 }
 
 async function up(options: UpOptions): Promise<void> {
   const folder = path.resolve(options.data);
-  const settings = { rttMs: parseRtt(options.rtt), workers: wholeNumber('--workers', options.workers, 0, MAX_WORKERS) };
+  const settings = {
+    rttMs: parseRtt(options.rtt),
+    workers: wholeNumber('--workers', options.workers, 0, MAX_WORKERS),
+  };
   const basePort = parsePort(options.port);
   makeFolder(folder);
   const unlock = lockFolder(path.join(folder, 'up.lock'));
@@ -50,8 +56,15 @@ async function up(options: UpOptions): Promise<void> {
   if (options.fresh) forget(folder);
 
   const { cluster, text } = descriptionOf(folder, options.sites);
-  const plans = planNodes(parseDescriptionText(text), { folder, basePort, workers: settings.workers });
-  await checkFree('127.0.0.1', plans.flatMap(({ ports }) => portsOf(ports)));
+  const plans = planNodes(parseDescriptionText(text), {
+    folder,
+    basePort,
+    workers: settings.workers,
+  });
+  await checkFree(
+    '127.0.0.1',
+    plans.flatMap(({ ports }) => portsOf(ports)),
+  );
   const env = createNodeEnv({ logLevel: 'warn' });
   const made = cluster ?? (await createCluster(env, folder, text, plans));
   const access = await prepareRun(env, folder, made, plans, settings);
@@ -59,7 +72,11 @@ async function up(options: UpOptions): Promise<void> {
   await supervise(folder, plans, access);
 }
 
-async function supervise(folder: string, plans: readonly NodePlan[], access: Access): Promise<void> {
+async function supervise(
+  folder: string,
+  plans: readonly NodePlan[],
+  access: Access,
+): Promise<void> {
   const supervisor = new Supervisor(folder, plans, (line) => console.error(`anello: ${line}`));
   let stopping = false;
   const stop = (): void => {
@@ -73,18 +90,27 @@ async function supervise(folder: string, plans: readonly NodePlan[], access: Acc
     await supervisor.start();
   } catch (error) {
     if (stopping) return;
-    throw new OperatingError('start-failed', `the cluster did not start: ${messageOf(error)}; see ${folder}/nodes/*/node.log`);
+    throw new OperatingError(
+      'start-failed',
+      `the cluster did not start: ${messageOf(error)}; see ${folder}/nodes/*/node.log`,
+    );
   }
   console.log(banner(folder, plans, access));
 }
 
 /** The cluster's own description rules; sites are changed by plans, not by another file. */
-function descriptionOf(folder: string, sites: string | undefined): { cluster: ReturnType<typeof readCluster>; text: string } {
+function descriptionOf(
+  folder: string,
+  sites: string | undefined,
+): { cluster: ReturnType<typeof readCluster>; text: string } {
   const cluster = readCluster(folder);
   const text = sites === undefined ? undefined : readSites(sites);
   if (cluster === undefined) return { cluster, text: text ?? readSites(LOCAL_SITES) };
   if (text !== undefined && text !== cluster.description) {
-    throw new OperatingError('wrong-use', `the cluster in ${folder} was made from other sites: use --fresh, or change its rings`);
+    throw new OperatingError(
+      'wrong-use',
+      `the cluster in ${folder} was made from other sites: use --fresh, or change its rings`,
+    );
   }
   return { cluster, text: cluster.description };
 }
@@ -125,7 +151,10 @@ function parseRtt(text: string | undefined): number {
 function parsePort(text: string): number {
   const port = wholeNumber('--port', text, 1024, 65_535 - PORT_SPAN);
   if (port <= X11.to && port + PORT_SPAN > X11.from) {
-    throw new OperatingError('wrong-use', `--port ${port}: ports ${X11.from}-${X11.to} belong to X11`);
+    throw new OperatingError(
+      'wrong-use',
+      `--port ${port}: ports ${X11.from}-${X11.to} belong to X11`,
+    );
   }
   return port;
 }
@@ -133,12 +162,19 @@ function parsePort(text: string): number {
 function wholeNumber(option: string, text: string, least: number, most: number): number {
   const value = Number(text);
   if (/^\d+$/.test(text) && value >= least && value <= most) return value;
-  throw new OperatingError('wrong-use', `${option} ${text}: a whole number from ${least} to ${most}`);
+  throw new OperatingError(
+    'wrong-use',
+    `${option} ${text}: a whole number from ${least} to ${most}`,
+  );
 }
 
 function banner(folder: string, plans: readonly NodePlan[], access: Access): string {
   const { swift, keystone } = access;
-  const proxies = plans.flatMap((plan) => (plan.ports.proxy === undefined ? [] : [`  ${plan.site.padEnd(10)} http://127.0.0.1:${plan.ports.proxy}`]));
+  const proxies = plans.flatMap((plan) =>
+    plan.ports.proxy === undefined
+      ? []
+      : [`  ${plan.site.padEnd(10)} http://127.0.0.1:${plan.ports.proxy}`],
+  );
   const v1 = `swift -A ${swift.auth} -U ${swift.user} -K ${swift.key}`;
   return `
 Anello is ready: ${plans.length} node processes at ${new Set(plans.map((plan) => plan.site)).size} sites, data in ${folder}

@@ -8,7 +8,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Case, type Figure, idleMemory, largeObject, listings, mediumObjects, smallObjects } from './bench/cases.ts';
+import {
+  type Case,
+  type Figure,
+  idleMemory,
+  largeObject,
+  listings,
+  mediumObjects,
+  smallObjects,
+} from './bench/cases.ts';
 import { type Store, startAnello, startSwift } from './bench/store.ts';
 
 const { values } = parseArgs({
@@ -37,14 +45,28 @@ const CASES: Readonly<Record<string, { own: Case; peer: Case | undefined }>> = {
 const chosen = values.only?.split(',') ?? Object.keys(CASES);
 const figures = new Map<string, Figure[]>();
 
-console.log(`${cpus().length} cores, ${cpus()[0]?.model}, Node ${process.version}; sequential write ${diskMegabytes()} MB/s`);
-await measure('anello', () => startAnello(Number(values.port)), (entry) => entry.own);
+console.log(
+  `${cpus().length} cores, ${cpus()[0]?.model}, Node ${process.version}; sequential write ${diskMegabytes()} MB/s`,
+);
+await measure(
+  'anello',
+  () => startAnello(Number(values.port)),
+  (entry) => entry.own,
+);
 if (peer !== undefined) {
-  await measure('peer', async () => startSwift(path.resolve(peer), values.tuned), (entry) => entry.peer);
+  await measure(
+    'peer',
+    async () => startSwift(path.resolve(peer), values.tuned),
+    (entry) => entry.peer,
+  );
 }
 printTable();
 
-async function measure(side: string, start: () => Promise<Store>, pick: (entry: { own: Case; peer: Case | undefined }) => Case | undefined): Promise<void> {
+async function measure(
+  side: string,
+  start: () => Promise<Store>,
+  pick: (entry: { own: Case; peer: Case | undefined }) => Case | undefined,
+): Promise<void> {
   const store = await start();
   try {
     for (const name of chosen) {
@@ -60,16 +82,28 @@ async function measure(side: string, start: () => Promise<Store>, pick: (entry: 
 }
 
 function describe(figure: Figure): string {
-  const more = figure.cpuMsEach === undefined ? '' : `  p50 ${figure.p50Ms?.toFixed(2)} ms, p99 ${figure.p99Ms?.toFixed(2)} ms, CPU ${figure.cpuMsEach.toFixed(3)} ms each`;
+  const more =
+    figure.cpuMsEach === undefined
+      ? ''
+      : `  p50 ${figure.p50Ms?.toFixed(2)} ms, p99 ${figure.p99Ms?.toFixed(2)} ms, CPU ${figure.cpuMsEach.toFixed(3)} ms each`;
   return `${figure.name}: ${figure.value.toFixed(1)} ${figure.unit}${more}${figure.errors > 0 ? `  ERRORS ${figure.errors}` : ''}`;
 }
 
 function printTable(): void {
-  console.log('\n| what | Anello | p50 / p99 ms | CPU ms each | peer | ratio |\n|---|---|---|---|---|---|');
+  console.log(
+    '\n| what | Anello | p50 / p99 ms | CPU ms each | peer | ratio |\n|---|---|---|---|---|---|',
+  );
   for (const figure of figures.get('anello') ?? []) {
     const other = figures.get('peer')?.find((candidate) => candidate.name === figure.name);
-    const ratio = other === undefined ? '' : (figure.better === 'more' ? figure.value / other.value : other.value / figure.value).toFixed(1);
-    const latency = figure.p50Ms === undefined ? '' : `${figure.p50Ms.toFixed(1)} / ${figure.p99Ms?.toFixed(1)}`;
+    const ratio =
+      other === undefined
+        ? ''
+        : (figure.better === 'more'
+            ? figure.value / other.value
+            : other.value / figure.value
+          ).toFixed(1);
+    const latency =
+      figure.p50Ms === undefined ? '' : `${figure.p50Ms.toFixed(1)} / ${figure.p99Ms?.toFixed(1)}`;
     console.log(
       `| ${figure.name} | ${figure.value.toFixed(1)} ${figure.unit} | ${latency} | ${figure.cpuMsEach?.toFixed(2) ?? ''} | ${other === undefined ? '' : `${other.value.toFixed(1)} ${other.unit}`} | ${ratio} |`,
     );
@@ -80,7 +114,11 @@ function printTable(): void {
 function diskMegabytes(): number {
   const folder = mkdtempSync(path.join(process.env['BENCH_DIR'] ?? tmpdir(), 'anello-dd-'));
   const started = performance.now();
-  execFileSync('dd', ['if=/dev/zero', `of=${folder}/file`, 'bs=1M', 'count=1024', 'conv=fdatasync'], { stdio: 'ignore' });
+  execFileSync(
+    'dd',
+    ['if=/dev/zero', `of=${folder}/file`, 'bs=1M', 'count=1024', 'conv=fdatasync'],
+    { stdio: 'ignore' },
+  );
   const seconds = (performance.now() - started) / 1000;
   rmSync(folder, { recursive: true });
   return Math.round((1024 * 1024 * 1024) / 1e6 / seconds);

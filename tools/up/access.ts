@@ -1,7 +1,7 @@
 /** access.json: every endpoint and credential of the two demo accounts, for scripts (mode 0600). */
 import { existsSync, readFileSync } from 'node:fs';
-import type { ReadyAccount } from '#identity/bootstrap.ts';
 import { z } from 'zod';
+import type { ReadyAccount } from '#identity/bootstrap.ts';
 import type { NodePlan } from './cluster-plan.ts';
 
 export interface AccountAccess {
@@ -37,13 +37,18 @@ export interface Access extends AccountAccess {
 /** S3's region names follow sites; any is accepted. */
 export function accessOf(plans: readonly NodePlan[], accounts: readonly ReadyAccount[]): Access {
   const proxies = plans.flatMap((plan) =>
-    plan.ports.proxy === undefined ? [] : [{ site: plan.site, url: `http://127.0.0.1:${plan.ports.proxy}` }],
+    plan.ports.proxy === undefined
+      ? []
+      : [{ site: plan.site, url: `http://127.0.0.1:${plan.ports.proxy}` }],
   );
   const [first, second] = accounts.map((account) => accountAccess(proxies, account));
   return { ...first!, second: second! };
 }
 
-function accountAccess(proxies: readonly { site: string; url: string }[], account: ReadyAccount): AccountAccess {
+function accountAccess(
+  proxies: readonly { site: string; url: string }[],
+  account: ReadyAccount,
+): AccountAccess {
   const { site: region, url } = proxies[0]!;
   return {
     swift: {
@@ -79,5 +84,10 @@ export function readPasswords(file: string): Map<string, string> {
   if (!existsSync(file)) return new Map();
   const parsed = accessFile.safeParse(JSON.parse(readFileSync(file, 'utf8')));
   if (!parsed.success) return new Map();
-  return new Map([parsed.data.keystone, parsed.data.second.keystone].map(({ user, password }) => [user, password]));
+  return new Map(
+    [parsed.data.keystone, parsed.data.second.keystone].map(({ user, password }) => [
+      user,
+      password,
+    ]),
+  );
 }

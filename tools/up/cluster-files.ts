@@ -12,6 +12,8 @@
 import { createPrivateKey, generateKeyPairSync, sign as signBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { parse, stringify } from 'yaml';
+import { z } from 'zod';
 import { encodeBundle } from '#authority/bundle.ts';
 import { publishBundle, publishedVersion, readBundle } from '#authority/publisher.ts';
 import { OperatingError } from '#base/errors.ts';
@@ -26,8 +28,6 @@ import { type ClusterDescription, parseDescriptionText } from '#ring/description
 import type { Ring } from '#ring/ring.ts';
 import { openSqliteState } from '#state/sqlite-state.ts';
 import type { State } from '#state/state.ts';
-import { parse, stringify } from 'yaml';
-import { z } from 'zod';
 import { type Access, accessOf, readPasswords } from './access.ts';
 import type { NodePlan } from './cluster-plan.ts';
 
@@ -60,7 +60,8 @@ export function readCluster(folder: string): ClusterFile | undefined {
   const file = statePath(folder, 'cluster.json');
   if (!existsSync(file)) return undefined;
   const parsed = clusterSchema.safeParse(JSON.parse(readFileSync(file, 'utf8')));
-  if (!parsed.success) throw new OperatingError('bad-cluster', `${file} is not what "anello up" writes`);
+  if (!parsed.success)
+    throw new OperatingError('bad-cluster', `${file} is not what "anello up" writes`);
   return parsed.data;
 }
 
@@ -68,14 +69,21 @@ export function readCluster(folder: string): ClusterFile | undefined {
  * Keys and devices of a new cluster. cluster.json is written last: a first run that was broken off
  * half-way has none, and the next one starts again from nothing.
  */
-export async function createCluster(env: Env, folder: string, text: string, plans: readonly NodePlan[]): Promise<ClusterFile> {
+export async function createCluster(
+  env: Env,
+  folder: string,
+  text: string,
+  plans: readonly NodePlan[],
+): Promise<ClusterFile> {
   mkdirSync(path.join(folder, 'state'), { recursive: true, mode: 0o700 });
   const { publicKey, privateKey } = generateKeyPairSync('ed25519', {
     publicKeyEncoding: { type: 'spki', format: 'pem' },
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
   });
   writeFileSync(statePath(folder, 'authority.key'), privateKey, { mode: SECRET_MODE });
-  writeFileSync(statePath(folder, 'wire.key'), env.random.bytes(WIRE_KEY_BYTES), { mode: SECRET_MODE });
+  writeFileSync(statePath(folder, 'wire.key'), env.random.bytes(WIRE_KEY_BYTES), {
+    mode: SECRET_MODE,
+  });
   await loadMasterKey(env, statePath(folder, 'master.key'));
   const cluster: ClusterFile = {
     format: 1,
@@ -86,14 +94,23 @@ export async function createCluster(env: Env, folder: string, text: string, plan
     description: text,
   };
   for (const plan of plans) await formatDevices(env, cluster, plan);
-  await env.disk.replace(statePath(folder, 'cluster.json'), Buffer.from(`${JSON.stringify(cluster, null, 2)}\n`), SECRET_MODE);
+  await env.disk.replace(
+    statePath(folder, 'cluster.json'),
+    Buffer.from(`${JSON.stringify(cluster, null, 2)}\n`),
+    SECRET_MODE,
+  );
   return cluster;
 }
 
 async function formatDevices(env: Env, { clusterId }: ClusterFile, plan: NodePlan): Promise<void> {
   for (const device of plan.devices) {
     mkdirSync(device.path, { recursive: true });
-    await formatDevice(env, device.path, { clusterId, deviceId: device.id, name: device.name, genesis: true });
+    await formatDevice(env, device.path, {
+      clusterId,
+      deviceId: device.id,
+      name: device.name,
+      genesis: true,
+    });
   }
 }
 
@@ -111,7 +128,9 @@ export async function prepareRun(
     await publish(env, folder, state, cluster, description, plans);
     const accounts = await ensureAccounts(env, folder, state);
     const access = accessOf(plans, accounts);
-    writeFileSync(path.join(folder, 'access.json'), `${JSON.stringify(access, null, 2)}\n`, { mode: SECRET_MODE });
+    writeFileSync(path.join(folder, 'access.json'), `${JSON.stringify(access, null, 2)}\n`, {
+      mode: SECRET_MODE,
+    });
     for (const plan of plans) writeNodeFile(folder, cluster, plans, plan, settings);
     return access;
   } finally {
@@ -132,11 +151,18 @@ async function publish(
     hashPrefix: cluster.hashPrefix,
     hashSuffix: cluster.hashSuffix,
     policies: description.policies,
-    nodes: plans.map(({ name, site, zone, ports }) => ({ name, site, zone, wire: { host: '127.0.0.1', port: ports.wire } })),
+    nodes: plans.map(({ name, site, zone, ports }) => ({
+      name,
+      site,
+      zone,
+      wire: { host: '127.0.0.1', port: ports.wire },
+    })),
   };
   const key = createPrivateKey(readFileSync(statePath(folder, 'authority.key')));
   const encode = (version: number): Buffer =>
-    encodeBundle({ clusterId: cluster.clusterId, version, document, rings }, (bytes) => signBytes(null, bytes, key));
+    encodeBundle({ clusterId: cluster.clusterId, version, document, rings }, (bytes) =>
+      signBytes(null, bytes, key),
+    );
   const version = await publishedVersion(state);
   const before = await readBundle(state, 0);
   if (before?.equals(encode(version))) return;
@@ -144,7 +170,12 @@ async function publish(
 }
 
 /** Builder files are made once; afterwards they are `anello ring`'s. */
-function loadRings(env: Env, folder: string, cluster: ClusterFile, description: ClusterDescription): Ring[] {
+function loadRings(
+  env: Env,
+  folder: string,
+  cluster: ClusterFile,
+  description: ClusterDescription,
+): Ring[] {
   return ringsOf(description).map(({ name }) => {
     const file = path.join(statePath(folder, 'rings'), `${name.replace('/', '-')}.builder`);
     if (existsSync(file)) return RingBuilder.decode(readFileSync(file)).toRing();
@@ -161,15 +192,26 @@ async function ensureAccounts(env: Env, folder: string, state: State): Promise<R
   const identity = createIdentity({ env, state, masterKey });
   try {
     const passwords = readPasswords(path.join(folder, 'access.json'));
-    return await bootstrap(identity, DEMO_ACCOUNTS.map((account) => ({ ...account, password: passwords.get(account.user) })));
+    return await bootstrap(
+      identity,
+      DEMO_ACCOUNTS.map((account) => ({ ...account, password: passwords.get(account.user) })),
+    );
   } finally {
     await identity.close();
   }
 }
 
-function writeNodeFile(folder: string, cluster: ClusterFile, plans: readonly NodePlan[], plan: NodePlan, settings: UpSettings): void {
+function writeNodeFile(
+  folder: string,
+  cluster: ClusterFile,
+  plans: readonly NodePlan[],
+  plan: NodePlan,
+  settings: UpSettings,
+): void {
   const { wire, admin, proxy, authority, identity, workerAdmin } = plan.ports;
-  const proxies = plans.flatMap((other) => (other.ports.proxy === undefined ? [] : [[other.site, `http://127.0.0.1:${other.ports.proxy}`]]));
+  const proxies = plans.flatMap((other) =>
+    other.ports.proxy === undefined ? [] : [[other.site, `http://127.0.0.1:${other.ports.proxy}`]],
+  );
   const config = {
     format: 1,
     name: plan.name,
@@ -189,7 +231,9 @@ function writeNodeFile(folder: string, cluster: ClusterFile, plans: readonly Nod
       workerAdmin,
     },
     publicUrls: Object.fromEntries(proxies),
-    authorities: plans.flatMap((other) => (other.ports.authority === undefined ? [] : [`http://127.0.0.1:${other.ports.authority}`])),
+    authorities: plans.flatMap((other) =>
+      other.ports.authority === undefined ? [] : [`http://127.0.0.1:${other.ports.authority}`],
+    ),
     state: { driver: 'sqlite', path: statePath(folder, 'state.db') },
     masterKeyFile: statePath(folder, 'master.key'),
     authorityKey: cluster.authorityKey,

@@ -52,7 +52,10 @@ export function planNodes(description: ClusterDescription, options: PlanOptions)
       folder,
       configFile: path.join(folder, 'node.yaml'),
       ports: ports.next({ proxy: first, authority: n === 0, workers: options.workers }),
-      workerIds: Array.from({ length: 1 + (first ? options.workers : 0) }, (_, w) => 1 + n * IDS_PER_NODE + w),
+      workerIds: Array.from(
+        { length: 1 + (first ? options.workers : 0) },
+        (_, w) => 1 + n * IDS_PER_NODE + w,
+      ),
       devices: node.devices.map((device) => ({
         id: deviceId++,
         name: device.name,

@@ -21,7 +21,9 @@ export function lockFolder(file: string): () => void {
 function removeStale(file: string): void {
   const pid = Number(readFileSync(file, 'utf8'));
   if (Number.isInteger(pid) && pid > 0 && isAlive(pid)) {
-    throw new OperatingError('in-use', `a cluster already runs on this data folder (pid ${pid})`, { pid });
+    throw new OperatingError('in-use', `a cluster already runs on this data folder (pid ${pid})`, {
+      pid,
+    });
   }
   unlinkSync(file);
 }

@@ -79,7 +79,9 @@ export class NodeProcess {
     this.#failures = lived > STABLE_MS ? 0 : Math.min(this.#failures + 1, BACKOFF_MS.length - 1);
     const waitMs = BACKOFF_MS[lived > STABLE_MS ? 0 : this.#failures - 1] ?? 0;
     const how = signal === null ? `ended with code ${code}` : `was killed by ${signal}`;
-    this.#options.report(`node ${this.name} ${how}; starting it again${waitMs > 0 ? ` in ${waitMs} ms` : ''}`);
+    this.#options.report(
+      `node ${this.name} ${how}; starting it again${waitMs > 0 ? ` in ${waitMs} ms` : ''}`,
+    );
     setTimeout(() => {
       if (this.#stopping) return;
       this.start().then(
@@ -93,9 +95,17 @@ export class NodeProcess {
 function waitForReady(child: ChildProcess): Promise<void> {
   return new Promise((resolve, reject) => {
     child.on('message', (message) => {
-      if (typeof message === 'object' && message !== null && 'kind' in message && message.kind === 'ready') resolve();
+      if (
+        typeof message === 'object' &&
+        message !== null &&
+        'kind' in message &&
+        message.kind === 'ready'
+      )
+        resolve();
     });
     child.once('error', reject);
-    child.once('exit', (code, signal) => reject(new Error(`ended early (${signal ?? `code ${code}`})`)));
+    child.once('exit', (code, signal) =>
+      reject(new Error(`ended early (${signal ?? `code ${code}`})`)),
+    );
   });
 }

@@ -11,7 +11,12 @@ const ADMIN = 20;
 const AUTHORITY = 30;
 const IDENTITY = 40;
 /** Admin ports of proxy workers come from what the first of each kind leave free. */
-const SPARE = [...range(ADMIN + 6, 30), ...range(WIRE + 6, 20), ...range(AUTHORITY + 3, 40), ...range(IDENTITY + 6, 50)];
+const SPARE = [
+  ...range(ADMIN + 6, 30),
+  ...range(WIRE + 6, 20),
+  ...range(AUTHORITY + 3, 40),
+  ...range(IDENTITY + 6, 50),
+];
 const MAX_SITES = 6;
 
 export interface NodePorts {
@@ -33,17 +38,29 @@ export class PortPlan {
     this.#base = base;
   }
 
-  next(roles: { readonly proxy: boolean; readonly authority: boolean; readonly workers: number }): NodePorts {
+  next(roles: {
+    readonly proxy: boolean;
+    readonly authority: boolean;
+    readonly workers: number;
+  }): NodePorts {
     const n = this.#nodes++;
     if (n >= MAX_SITES || this.#sites >= MAX_SITES) {
-      throw new OperatingError('wrong-use', `at most ${MAX_SITES} nodes fit into the ports of one cluster`);
+      throw new OperatingError(
+        'wrong-use',
+        `at most ${MAX_SITES} nodes fit into the ports of one cluster`,
+      );
     }
     const site = roles.proxy ? this.#sites++ : undefined;
-    const workerAdmin = Array.from({ length: roles.proxy ? roles.workers : 0 }, () => this.#spareport());
+    const workerAdmin = Array.from({ length: roles.proxy ? roles.workers : 0 }, () =>
+      this.#spareport(),
+    );
     return {
       wire: this.#base + WIRE + n,
       admin: this.#base + ADMIN + n,
-      ...(site !== undefined && { proxy: this.#base + site, identity: this.#base + IDENTITY + site }),
+      ...(site !== undefined && {
+        proxy: this.#base + site,
+        identity: this.#base + IDENTITY + site,
+      }),
       ...(roles.authority && { authority: this.#base + AUTHORITY }),
       workerAdmin,
     };
@@ -51,7 +68,8 @@ export class PortPlan {
 
   #spareport(): number {
     const offset = SPARE[this.#spare++];
-    if (offset === undefined) throw new OperatingError('wrong-use', 'too many workers for the ports of one cluster');
+    if (offset === undefined)
+      throw new OperatingError('wrong-use', 'too many workers for the ports of one cluster');
     return this.#base + offset;
   }
 }
@@ -66,7 +84,14 @@ export async function checkFree(host: string, ports: readonly number[]): Promise
     await new Promise<void>((resolve, reject) => {
       const probe = createServer();
       probe.once('error', (cause) =>
-        reject(new OperatingError('port-taken', `port ${port} is taken: choose another --port`, { port }, { cause })),
+        reject(
+          new OperatingError(
+            'port-taken',
+            `port ${port} is taken: choose another --port`,
+            { port },
+            { cause },
+          ),
+        ),
       );
       probe.listen({ host, port, exclusive: true }, () => probe.close(() => resolve()));
     });

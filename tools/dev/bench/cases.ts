@@ -23,13 +23,17 @@ const CONTAINER = 'bench';
 
 export function load(plan: LoadPlan): Promise<LoadResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [LOAD, JSON.stringify(plan)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, [LOAD, JSON.stringify(plan)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     let text = '';
     child.stdout.on('data', (chunk: Buffer) => {
       text += chunk;
     });
     child.once('error', reject);
-    child.once('exit', (code) => (code === 0 ? resolve(JSON.parse(text)) : reject(new Error(`load ended with ${code}`))));
+    child.once('exit', (code) =>
+      code === 0 ? resolve(JSON.parse(text)) : reject(new Error(`load ended with ${code}`)),
+    );
   });
 }
 
@@ -69,18 +73,34 @@ async function rate(store: Store, name: string, variation: Variation): Promise<F
 }
 
 async function request(store: Store, method: string, path: string): Promise<number> {
-  const response = await fetch(new URL(store.account + path, store.url), { method, headers: { 'X-Auth-Token': store.token } });
+  const response = await fetch(new URL(store.account + path, store.url), {
+    method,
+    headers: { 'X-Auth-Token': store.token },
+  });
   await response.arrayBuffer();
   return response.status;
 }
 
 /** Fills k0000000 .. with objects of one size. */
-export async function preload(store: Store, container: string, count: number, bodyBytes: number): Promise<void> {
+export async function preload(
+  store: Store,
+  container: string,
+  count: number,
+  bodyBytes: number,
+): Promise<void> {
   await request(store, 'PUT', `/${container}`);
   const connections = 16;
   const each = Math.ceil(count / connections);
   const result = await load(
-    planFor(store, { method: 'PUT', bodyBytes, connections, order: 'sequential', requests: each, seconds: 3600, path: `${store.account}/${container}/k%` }),
+    planFor(store, {
+      method: 'PUT',
+      bodyBytes,
+      connections,
+      order: 'sequential',
+      requests: each,
+      seconds: 3600,
+      path: `${store.account}/${container}/k%`,
+    }),
   );
   if (result.errors > 0) throw new Error(`${store.name}: preload had ${result.errors} errors`);
 }
@@ -94,10 +114,26 @@ const GIB = 1024 * MIB;
 export const smallObjects: Case = async (store) => {
   const figures: Figure[] = [];
   await request(store, 'PUT', `/${CONTAINER}`);
-  await load(planFor(store, { method: 'PUT', bodyBytes: KIB4, order: 'sequential', seconds: 3, path: `${store.account}/${CONTAINER}/warm%` }));
+  await load(
+    planFor(store, {
+      method: 'PUT',
+      bodyBytes: KIB4,
+      order: 'sequential',
+      seconds: 3,
+      path: `${store.account}/${CONTAINER}/warm%`,
+    }),
+  );
   for (const connections of [1, 16, 64]) {
     const path = `${store.account}/${CONTAINER}/put${connections}-%`;
-    figures.push(await rate(store, `PUT 4 KiB, ${connections}`, { method: 'PUT', bodyBytes: KIB4, connections, order: 'sequential', path }));
+    figures.push(
+      await rate(store, `PUT 4 KiB, ${connections}`, {
+        method: 'PUT',
+        bodyBytes: KIB4,
+        connections,
+        order: 'sequential',
+        path,
+      }),
+    );
   }
   await preload(store, CONTAINER, KEYS, KIB4);
   for (const connections of [1, 16, 64]) {
@@ -110,7 +146,14 @@ export const smallObjects: Case = async (store) => {
 
 /** Deletes need something to delete: as many as the time is likely to take, no more. */
 async function deletes(store: Store): Promise<Figure> {
-  const probe = await load(planFor(store, { method: 'DELETE', order: 'sequential', seconds: 1, path: `${store.account}/${CONTAINER}/warm%` }));
+  const probe = await load(
+    planFor(store, {
+      method: 'DELETE',
+      order: 'sequential',
+      seconds: 1,
+      path: `${store.account}/${CONTAINER}/warm%`,
+    }),
+  );
   const count = Math.min(40_000, Math.ceil(probe.perSecond * 5));
   await preload(store, `${CONTAINER}-deletes`, count, 0);
   return rate(store, 'DELETE, 16', {
@@ -125,9 +168,20 @@ async function deletes(store: Store): Promise<Figure> {
 export const mediumObjects: Case = async (store) => {
   await request(store, 'PUT', '/bench-1m');
   const path = `${store.account}/bench-1m/k%`;
-  const put = await rate(store, 'PUT 1 MiB, 8', { method: 'PUT', bodyBytes: MIB, connections: 8, order: 'sequential', path });
+  const put = await rate(store, 'PUT 1 MiB, 8', {
+    method: 'PUT',
+    bodyBytes: MIB,
+    connections: 8,
+    order: 'sequential',
+    path,
+  });
   const keys = Math.max(1, Math.floor(put.value * 4));
-  const get = await rate(store, 'GET 1 MiB, 8', { method: 'GET', connections: 8, keys: Math.min(keys, 100), path });
+  const get = await rate(store, 'GET 1 MiB, 8', {
+    method: 'GET',
+    connections: 8,
+    keys: Math.min(keys, 100),
+    path,
+  });
   return [put, get];
 };
 
@@ -137,7 +191,11 @@ export const largeObject: Case = async (store) => {
   const one = { connections: 1, requests: 1, seconds: 600, path };
   const put = await rate(store, 'PUT 1 GiB', { ...one, method: 'PUT', bodyBytes: GIB });
   const get = await rate(store, 'GET 1 GiB', { ...one, method: 'GET' });
-  return [put, get].map((figure) => ({ ...figure, unit: 'MB/s', value: (figure.value * GIB) / 1e6 }));
+  return [put, get].map((figure) => ({
+    ...figure,
+    unit: 'MB/s',
+    value: (figure.value * GIB) / 1e6,
+  }));
 };
 
 /** `sizes`: how many objects the containers hold. */
@@ -148,11 +206,22 @@ export function listings(sizes: readonly number[]): Case {
       const container = `list-${size}`;
       await preload(store, container, size, 0);
       const path = `${store.account}/${container}?format=json&limit=10000`;
-      const full = await rate(store, `list 10,000 of ${size.toLocaleString('en')}`, { method: 'GET', connections: 1, path });
+      const full = await rate(store, `list 10,000 of ${size.toLocaleString('en')}`, {
+        method: 'GET',
+        connections: 1,
+        path,
+      });
       figures.push({ ...full, unit: 'ms', better: 'less', value: full.p50Ms ?? 0 });
       const page = `${store.account}/${container}?format=json&limit=100&marker=k%`;
       for (const connections of [1, 16]) {
-        figures.push(await rate(store, `page of 100 of ${size.toLocaleString('en')}, ${connections}`, { method: 'GET', connections, path: page, keys: size }));
+        figures.push(
+          await rate(store, `page of 100 of ${size.toLocaleString('en')}, ${connections}`, {
+            method: 'GET',
+            connections,
+            path: page,
+            keys: size,
+          }),
+        );
       }
     }
     return figures;
@@ -161,5 +230,13 @@ export function listings(sizes: readonly number[]): Case {
 
 export const idleMemory: Case = async (store) => {
   await new Promise((resolve) => setTimeout(resolve, 2000));
-  return [{ name: 'memory idle (PSS)', unit: 'MB', better: 'less', value: pssBytes(store.pids()) / 1e6, errors: 0 }];
+  return [
+    {
+      name: 'memory idle (PSS)',
+      unit: 'MB',
+      better: 'less',
+      value: pssBytes(store.pids()) / 1e6,
+      errors: 0,
+    },
+  ];
 };

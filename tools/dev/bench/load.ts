@@ -45,7 +45,9 @@ class Connection {
   constructor(run: Run) {
     this.#run = run;
     this.#left = run.plan.requests ?? 0;
-    this.#socket = connect({ host: run.plan.host, port: run.plan.port, noDelay: true }, () => this.#send());
+    this.#socket = connect({ host: run.plan.host, port: run.plan.port, noDelay: true }, () =>
+      this.#send(),
+    );
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     this.#socket.on('error', () => run.onError());
     this.#socket.on('close', () => run.onClosed());
@@ -61,7 +63,8 @@ class Connection {
     this.#remaining = -1;
     this.#sentAt = performance.now();
     const { head, body } = this.#run.nextRequest();
-    if (body.length <= 65_536 || body.length === 0) this.#socket.write(body.length > 0 ? Buffer.concat([head, body]) : head);
+    if (body.length <= 65_536 || body.length === 0)
+      this.#socket.write(body.length > 0 ? Buffer.concat([head, body]) : head);
     else this.#stream(head, body);
   }
 
@@ -135,7 +138,11 @@ class Run {
     this.#done = done;
     this.#body = Buffer.alloc(Math.min(plan.bodyBytes, 1024 * 1024), 'anello benchmark body ');
     const length = plan.method === 'PUT' ? [`Content-Length: ${plan.bodyBytes}`] : [];
-    const all = [`Host: ${plan.host}:${plan.port}`, ...length, ...Object.entries(plan.headers).map(([k, v]) => `${k}: ${v}`)];
+    const all = [
+      `Host: ${plan.host}:${plan.port}`,
+      ...length,
+      ...Object.entries(plan.headers).map(([k, v]) => `${k}: ${v}`),
+    ];
     this.#headers = ` HTTP/1.1\r\n${all.join('\r\n')}\r\n\r\n`;
   }
 
@@ -144,9 +151,13 @@ class Run {
   }
 
   nextRequest(): { head: Buffer; body: Buffer } {
-    const n = this.plan.order === 'random' ? Math.floor(Math.random() * this.plan.keys) : this.#next++;
+    const n =
+      this.plan.order === 'random' ? Math.floor(Math.random() * this.plan.keys) : this.#next++;
     const path = this.plan.path.replace('%', String(n).padStart(7, '0'));
-    return { head: Buffer.from(this.plan.method + ' ' + path + this.#headers, 'latin1'), body: this.#body };
+    return {
+      head: Buffer.from(`${this.plan.method} ${path}${this.#headers}`, 'latin1'),
+      body: this.#body,
+    };
   }
 
   onAnswer(ms: number, status: number): void {
@@ -163,7 +174,8 @@ class Run {
     if (this.#open > 0) return;
     const seconds = (performance.now() - this.startedAt) / 1000;
     const sorted = Float64Array.from(this.#latencies).sort();
-    const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+    const at = (share: number): number =>
+      sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
     this.#done({
       requests: sorted.length,
       seconds,

@@ -7,7 +7,10 @@ const TICKS_PER_SECOND = 100;
 export function cpuSeconds(pids: readonly number[]): number {
   let ticks = 0;
   for (const pid of pids) {
-    const fields = read(`/proc/${pid}/stat`)?.replace(/^.*\) /, '').split(' ') ?? [];
+    const fields =
+      read(`/proc/${pid}/stat`)
+        ?.replace(/^.*\) /, '')
+        .split(' ') ?? [];
     ticks += Number(fields[11] ?? 0) + Number(fields[12] ?? 0);
   }
   return ticks / TICKS_PER_SECOND;
@@ -16,7 +19,8 @@ export function cpuSeconds(pids: readonly number[]): number {
 /** Proportional set size, bytes: shared pages count by their share. */
 export function pssBytes(pids: readonly number[]): number {
   let kib = 0;
-  for (const pid of pids) kib += Number(/^Pss:\s+(\d+)/m.exec(read(`/proc/${pid}/smaps_rollup`) ?? '')?.[1] ?? 0);
+  for (const pid of pids)
+    kib += Number(/^Pss:\s+(\d+)/m.exec(read(`/proc/${pid}/smaps_rollup`) ?? '')?.[1] ?? 0);
   return kib * 1024;
 }
 
@@ -25,7 +29,8 @@ export function familyOf(roots: readonly number[]): number[] {
   const parents = new Map<number, number>();
   for (const name of readdirSync('/proc')) {
     const stat = /^\d+$/.test(name) ? read(`/proc/${name}/stat`) : undefined;
-    if (stat !== undefined) parents.set(Number(name), Number(stat.replace(/^.*\) /, '').split(' ')[1]));
+    if (stat !== undefined)
+      parents.set(Number(name), Number(stat.replace(/^.*\) /, '').split(' ')[1]));
   }
   const family = new Set(roots);
   for (let grew = true; grew; ) {

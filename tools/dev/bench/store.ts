@@ -49,13 +49,22 @@ export function startSwift(folder: string, tuned: boolean): Store {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
   script('up.sh', 'fresh');
-  const runFolder = execFileSync('bash', ['-c', `. ${path.join(folder, 'swift/env.sh')}; echo "$RUN"`], { encoding: 'utf8' }).trim();
+  const runFolder = execFileSync(
+    'bash',
+    ['-c', `. ${path.join(folder, 'swift/env.sh')}; echo "$RUN"`],
+    { encoding: 'utf8' },
+  ).trim();
   return {
     name: tuned ? 'swift (tuned)' : 'swift',
     url: new URL('http://127.0.0.1:8085/v1/AUTH_test'),
     account: '/v1/AUTH_test',
     token: script('token.sh').trim(),
-    pids: () => familyOf(readdirSync(runFolder).filter((name) => name.endsWith('.pid')).map((name) => Number(readFileSync(path.join(runFolder, name), 'utf8')))),
+    pids: () =>
+      familyOf(
+        readdirSync(runFolder)
+          .filter((name) => name.endsWith('.pid'))
+          .map((name) => Number(readFileSync(path.join(runFolder, name), 'utf8'))),
+      ),
     stop: async () => {
       script('down.sh');
     },
@@ -65,14 +74,21 @@ export function startSwift(folder: string, tuned: boolean): Store {
 async function untilHealthy(url: string, child: { exitCode: number | null }): Promise<void> {
   for (let attempt = 0; attempt < 150; attempt += 1) {
     if (child.exitCode !== null) throw new Error(`the cluster ended with code ${child.exitCode}`);
-    const ok = await fetch(url).then((r) => r.ok, () => false);
+    const ok = await fetch(url).then(
+      (r) => r.ok,
+      () => false,
+    );
     if (ok) return;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
   throw new Error(`${url} never answered`);
 }
 
-async function login(auth: string, user: string, key: string): Promise<{ token: string; storageUrl: URL }> {
+async function login(
+  auth: string,
+  user: string,
+  key: string,
+): Promise<{ token: string; storageUrl: URL }> {
   const response = await fetch(auth, { headers: { 'x-auth-user': user, 'x-auth-key': key } });
   const token = response.headers.get('x-auth-token');
   const storageUrl = response.headers.get('x-storage-url');
