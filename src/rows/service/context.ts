@@ -62,6 +62,8 @@ export interface Replicas {
   /** The union, nearest first. */
   readonly members: readonly RowTarget[];
   readonly sets: readonly (readonly number[])[];
+  /** In NEW and not in OLD. */
+  readonly joining: ReadonlySet<number>;
 }
 
 /** R of N: any R replicas share one with any W = floor(N/2)+1. */
@@ -135,9 +137,12 @@ export class RowContext {
     const members = [...union.values()]
       .sort((a, b) => distance(a.node, a.site) - distance(b.node, b.site))
       .map(({ id, node }) => ({ device: id, node }));
+    const old = new Set(former?.map((device) => device.id));
+    const joining = former === undefined ? [] : primaries.filter((device) => !old.has(device.id));
     return {
       ringVersion: ring.version,
       members,
+      joining: new Set(joining.map((device) => device.id)),
       sets: sets.map((set) => set.map((device) => device.id)),
     };
   }

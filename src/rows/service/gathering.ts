@@ -71,7 +71,9 @@ export class Gathering {
   async #one(peer: RowTarget): Promise<void> {
     this.#active++;
     try {
-      if (await this.#ask(peer)) this.#counted.add(peer.device);
+      const complete = await this.#ask(peer);
+      // A joining device counts in NEW's majority: OLD's supplies what it lacks (Ring change, 3).
+      if (complete || this.#replicas.joining.has(peer.device)) this.#counted.add(peer.device);
     } catch (error) {
       this.#lastError = error;
     }
