@@ -96,7 +96,7 @@ function makePlan(set: RingSet, file: string | undefined, options: PlanningOptio
 }
 
 function plan(file: string | undefined, options: PlanningOptions): void {
-  withFolder(options.builder, () => {
+  withFolder(options.builder, file !== undefined, () => {
     const set = loadSet(options.builder, { mustExist: file === undefined });
     const made = makePlan(set, file, options);
     const view = viewPlan(set, made, options.bytesUsed, options.bandwidth);
@@ -118,7 +118,7 @@ function refuseRisks(made: SetPlan, force = false): void {
 }
 
 function apply(file: string | undefined, options: PlanningOptions): void {
-  withFolder(options.builder, () => {
+  withFolder(options.builder, file !== undefined, () => {
     const set = loadSet(options.builder, { mustExist: false });
     const named = file !== undefined || readChange(set, file, options) !== undefined;
     const made = named ? makePlan(set, file, options) : readPlan(options.builder, set);
@@ -141,7 +141,7 @@ function settle(options: FolderOptions): void {
 }
 
 function changeSet(options: FolderOptions, change: (set: RingSet) => void): void {
-  withFolder(options.builder, () => {
+  withFolder(options.builder, false, () => {
     const set = loadSet(options.builder);
     change(set);
     saveSet(options.builder, set);

@@ -32,9 +32,10 @@ const LOCK = 'lock';
 const fileName = z.string().regex(/^[a-z0-9][a-z0-9._-]*\.(builder|ring)$/);
 const journalSchema = z.object({ format: z.literal(1), files: z.array(fileName) });
 
-/** Runs `body` as the only one at work in this folder, which is made when it is missing. */
-export function withFolder<Result>(folder: string, body: () => Result): Result {
-  mkdirSync(folder, { recursive: true });
+/** Runs `body` as the only one at work in this folder; `create` makes the folder when it is missing. */
+export function withFolder<Result>(folder: string, create: boolean, body: () => Result): Result {
+  if (create) mkdirSync(folder, { recursive: true });
+  else if (!existsSync(folder)) throw noRings(folder);
   const lock = path.join(folder, LOCK);
   takeLock(lock);
   try {
@@ -43,6 +44,13 @@ export function withFolder<Result>(folder: string, body: () => Result): Result {
   } finally {
     rmSync(lock, { force: true });
   }
+}
+
+function noRings(folder: string): OperatingError {
+  return new OperatingError(
+    'no-rings',
+    `no builder files in ${folder}; start with: anello ring plan FILE`,
+  );
 }
 
 function takeLock(lock: string): void {

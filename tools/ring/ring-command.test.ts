@@ -34,7 +34,8 @@ function ring(...args: string[]): string {
   const { log } = console;
   console.log = (text: string) => printed.push(text);
   try {
-    program.parse(['ring', ...args, '--builder', folder], { from: 'user' });
+    const where = args.includes('--builder') ? [] : ['--builder', folder];
+    program.parse(['ring', ...args, ...where], { from: 'user' });
   } finally {
     console.log = log;
   }
@@ -133,6 +134,9 @@ describe('anello ring', () => {
   it('says what is wrong with the command line', () => {
     expect(code(() => ring('plan'))).toBe('no-rings');
     expect(code(() => ring('plan', '/nowhere.yaml'))).toBe('no-description');
+    const typed = path.join(folder, 'typo');
+    expect(code(() => ring('undo', '--builder', typed))).toBe('no-rings');
+    expect(existsSync(typed)).toBe(false);
     ring('apply', LOCAL, '--now', '100');
     expect(code(() => ring('plan', '--set-weight', 'x'))).toBe('wrong-use');
     expect(code(() => ring('plan', '--set-weight', '0=heavy'))).toBe('wrong-use');
