@@ -82,6 +82,10 @@ export class Calls implements CallLink {
     return this.#incoming.size;
   }
 
+  get handlersActive(): number {
+    return this.#running;
+  }
+
   get isIdle(): boolean {
     return this.#outgoing.size === 0 && this.#incoming.size === 0;
   }

@@ -30,6 +30,8 @@ export interface ConnectionStatus extends Traffic {
   readonly clockOffsetMs: number | undefined;
   readonly callsOutActive: number;
   readonly callsInActive: number;
+  /** Handlers at work, those included whose caller has gone. */
+  readonly handlersActive: number;
   readonly callsOut: number;
   readonly callsIn: number;
   readonly dataInFlightBytes: number;
@@ -53,6 +55,7 @@ export function describeConnection(connection: Connection, nowMs: number): Conne
     clockOffsetMs: heartbeat.clockOffsetMs,
     callsOutActive: calls.outgoingCount,
     callsInActive: calls.incomingCount,
+    handlersActive: calls.handlersActive,
     callsOut: calls.callsOut,
     callsIn: calls.callsIn,
     dataInFlightBytes: scheduler.inFlightBytes,
