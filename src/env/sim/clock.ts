@@ -32,12 +32,7 @@ export class SimClock implements Clock {
 
   setTimer(ms: number, task: () => void): Timer {
     const delayMs = Math.max(MIN_TIMER_MS, Math.ceil(ms)) + this.#random.float() * MAX_LATENESS_MS;
-    const event = this.#host.schedule(delayMs, 'timer', task);
-    return {
-      cancel: () => {
-        event.task = undefined;
-      },
-    };
+    return this.#host.schedule(delayMs, 'timer', task);
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {

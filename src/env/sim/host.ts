@@ -1,5 +1,5 @@
 /** One life of a process on a simulated machine, and what its effects stand on. */
-import type { SimEvent } from './event-queue.ts';
+import type { Timer } from '../env.ts';
 import type { Machine } from './machine.ts';
 
 /**
@@ -28,11 +28,21 @@ export class Host {
     return this.incarnation.alive;
   }
 
-  /** Like SimWorld.schedule, but dies with the process. */
-  schedule(delayMs: number, label: string, task: () => void): SimEvent {
-    return this.machine.world.schedule(delayMs, `${this.machine.name} ${label}`, () => {
-      if (this.incarnation.alive) task();
-    });
+  /** Like SimWorld.schedule, but dies with the process and waits while it stalls. */
+  schedule(delayMs: number, label: string, task: () => void): Timer {
+    const { machine, incarnation } = this;
+    const full = `${machine.name} ${label}`;
+    let wanted = true;
+    const run = (): void => {
+      if (incarnation.alive && wanted) task();
+    };
+    const event = machine.world.schedule(delayMs, full, () => machine.whenAwake(full, run));
+    return {
+      cancel: () => {
+        wanted = false;
+        event.task = undefined;
+      },
+    };
   }
 
   /** For what a dead process's objects are asked at once. */

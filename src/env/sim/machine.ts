@@ -18,6 +18,9 @@ export interface MachineOptions {
   readonly disk?: VolumeOptions;
 }
 
+/** Sums of times are not exact. */
+const MIN_WAIT_MS = 1e-6;
+
 export class Machine {
   readonly name: string;
   readonly world: SimWorld;
@@ -27,6 +30,7 @@ export class Machine {
   skewMs: number;
   /** False after a power failure until the restart: then nobody answers, not even with a refusal. */
   hasPower = true;
+  #stalledUntilMs = 0;
   #incarnation: Incarnation = { number: 1, alive: true };
   #env: Env;
 
@@ -53,6 +57,21 @@ export class Machine {
   /** The wall clock is set: forwards, or backwards. */
   jumpWallClock(ms: number): void {
     this.skewMs += ms;
+  }
+
+  /**
+   * The process stands still for so long (a garbage collection, a suspended machine) and then goes on
+   * as if nothing had been: timers are late, what arrived meanwhile comes at once.
+   */
+  stall(ms: number): void {
+    this.#stalledUntilMs = Math.max(this.#stalledUntilMs, this.world.nowMs + ms);
+  }
+
+  /** Runs a task now, or when the stall is over; what waits keeps its order. */
+  whenAwake(label: string, task: () => void): void {
+    const waitMs = this.#stalledUntilMs - this.world.nowMs;
+    if (waitMs < MIN_WAIT_MS) task();
+    else this.world.schedule(waitMs, label, () => this.whenAwake(label, task));
   }
 
   /** Power failure: what was not synced is lost, or torn. Peers hear nothing. */
@@ -83,6 +102,7 @@ export class Machine {
 
   #end(): void {
     this.#incarnation.alive = false;
+    this.#stalledUntilMs = 0;
     this.world.network.stopListening(this);
   }
 

@@ -6,9 +6,9 @@ import type {
   ListenOptions,
   Network,
   Socket,
+  Timer,
   TlsOptions,
 } from '../env.ts';
-import type { SimEvent } from './event-queue.ts';
 import type { Fabric, Listening } from './fabric.ts';
 import { type Host, machineDown } from './host.ts';
 import type { Machine } from './machine.ts';
@@ -68,7 +68,7 @@ class Attempt {
   readonly #address: Address;
   readonly #options: ConnectOptions;
   readonly #done = Promise.withResolvers<Socket>();
-  #timeout: SimEvent | undefined;
+  #timeout: Timer | undefined;
   #over = false;
 
   constructor(host: Host, fabric: Fabric, address: Address, options: ConnectOptions) {
@@ -127,7 +127,9 @@ class Attempt {
       else if (near.isClosed) this.#fail('ECONNRESET');
       else this.#succeed(near);
     });
-    listening.accept(far);
+    target.whenAwake(`${target.name} accept`, () => {
+      if (listening.host.alive) listening.accept(far);
+    });
   }
 
   /** One way across the link; it happens even if the process that sent it has ended. */
@@ -149,7 +151,7 @@ class Attempt {
 
   #end(): void {
     this.#over = true;
-    if (this.#timeout !== undefined) this.#timeout.task = undefined;
+    this.#timeout?.cancel();
   }
 }
 

@@ -102,9 +102,11 @@ export class Pipe {
       if (random.chance(link.corruptProbability))
         flipBit(segment.bytes, random.integer(length * 8));
     }
-    world.schedule(arrivalMs - world.nowMs, `${from}>${to} ${segment.kind}`, () =>
-      this.#arrive(segment),
-    );
+    const label = `${from}>${to} ${segment.kind}`;
+    const target = this.#to.host.machine;
+    world.schedule(arrivalMs - world.nowMs, label, () => {
+      target.whenAwake(label, () => this.#arrive(segment));
+    });
   }
 
   /** The reader has taken so many bytes. */

@@ -127,6 +127,32 @@ describe('simulated world', () => {
     expect(() => old.disk.statSync('/y')).toThrow('process has ended');
   });
 
+  it('a stalled process is late with everything, in order, and notices nothing', async () => {
+    const world = new SimWorld({ seed: 1 });
+    const [a, b] = [world.machine('a'), world.machine('b')];
+    const order: string[] = [];
+    const whole = async (): Promise<void> => {
+      await b.env.network.listen({ host: 'b', port: 1 }, (socket) => {
+        socket.onData = (bytes) => order.push(bytes.toString());
+      });
+      const socket = await a.env.network.connect({ host: 'b', port: 1 });
+      await a.env.clock.sleep(5);
+      b.stall(100);
+      const late = b.env.clock.setTimer(50, () => order.push('cancelled'));
+      b.env.clock.setTimer(10, () => {
+        order.push('first');
+        late.cancel();
+      });
+      await a.env.clock.sleep(20);
+      socket.write(Buffer.from('second'));
+      await a.env.clock.sleep(70);
+      expect(order).toEqual([]);
+      await a.env.clock.sleep(20);
+      expect(order.join(' ')).toMatch(/^first s ?e ?c ?o ?n ?d$/);
+    };
+    await world.run(whole());
+  });
+
   it('wall clocks are skewed and jump; monotonic ones do not', async () => {
     const world = new SimWorld({ seed: 1 });
     const [a, b] = [world.machine('a'), world.machine('b', { skewMs: -3_600_000 })];
