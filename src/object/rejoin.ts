@@ -22,6 +22,7 @@ import type { DigestsArgs, DigestsReply, StateItem, StatesArgs, StatesReply } fr
 import { bucketHash, isCovered, rangeDigest } from './exchange.ts';
 import type { Devices } from './guard.ts';
 import { type OwnPartition, OwnPartitions } from './own-partitions.ts';
+import { cutTail, TailCheck } from './tail.ts';
 
 const BATCH = 64;
 const PAGE = 1_000;
@@ -38,6 +39,7 @@ export class Rejoin implements Job {
   readonly #devices: Devices;
   readonly #puller: BodyPuller;
   readonly #own = new OwnPartitions();
+  readonly #tail: TailCheck;
   #joined = 0;
   #missing = 0;
 
@@ -47,12 +49,21 @@ export class Rejoin implements Job {
     cluster: ClusterSource,
     devices: Devices,
     puller: BodyPuller,
+    self: { readonly node: string },
   ) {
     this.#env = env;
     this.#caller = caller;
     this.#cluster = cluster;
     this.#devices = devices;
     this.#puller = puller;
+    this.#tail = new TailCheck({
+      env,
+      caller,
+      self,
+      own: this.#own,
+      joinObjects: (peer, device, ring, partitions) =>
+        this.#joinFrom(peer, device, ring, partitions),
+    });
   }
 
   facts(): Record<string, number> {
@@ -64,6 +75,17 @@ export class Rejoin implements Job {
     let missing = 0;
     for (const device of this.#devices().values()) {
       if (device.status !== 'ok') continue;
+      const tail = cutTail(device);
+      if (tail !== undefined) {
+        const confirmed = await this.#tail.run(
+          device,
+          tail,
+          this.#cluster.current().rings.values(),
+        );
+        if (confirmed) progress++;
+        missing++;
+        continue;
+      }
       for (const ring of this.#cluster.current().rings.values()) {
         if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
         const incomplete = this.#incomplete(device, ring);

@@ -46,7 +46,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   const puller = new BodyPuller(env, wire, cluster, devices);
   const writes = new Writes(env, guard, new Lister(sender, cluster, self.site), puller);
   const reads = new Reads(guard, puller);
-  const rejoin = new Rejoin(env, wire, cluster, devices, puller);
+  const rejoin = new Rejoin(env, wire, cluster, devices, puller, self);
   const reports = (): DeviceReport[] => deviceReports(devices, cluster, rejoin);
 
   wire.handle('object.write', writes.write);

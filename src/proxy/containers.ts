@@ -97,12 +97,13 @@ export class Containers {
     const present = await this.freshInfo(operation, trace, name);
     if (present !== undefined) {
       if (conflicts(present, options)) return 'policy-conflict';
-      if (Object.keys(options.changes).length > 0) await this.#write(trace, name, options.changes);
+      const changed = Object.keys(options.changes).length > 0;
+      if (changed) await this.#write(trace, name, options.changes);
       return 'exists';
     }
     await this.#accounts.ensure(operation, trace, name.account);
-    await this.#write(trace, name, options.changes, this.#policyFor(options));
-    return 'created';
+    const written = await this.#write(trace, name, options.changes, this.#policyFor(options));
+    return written === 'conflict' ? 'policy-conflict' : 'created';
   }
 
   async update(
@@ -112,8 +113,8 @@ export class Containers {
     changes: HeaderChanges,
   ): Promise<'updated' | 'no-container'> {
     if ((await this.freshInfo(operation, trace, name)) === undefined) return 'no-container';
-    await this.#write(trace, name, changes);
-    return 'updated';
+    const written = await this.#write(trace, name, changes);
+    return written === 'written' ? 'updated' : 'no-container';
   }
 
   #policyFor(options: CreateOptions): { policy: StoragePolicy; mode: ConsistencyMode } {
@@ -133,11 +134,11 @@ export class Containers {
     name: ContainerName,
     changes: HeaderChanges,
     created?: { policy: StoragePolicy; mode: ConsistencyMode },
-  ): Promise<void> {
+  ): ReturnType<typeof writeOwnState> {
     const path = containerPath(name);
     const writeId = newWriteId(this.#context.env);
     this.#cache.forget(path);
-    await writeOwnState(this.#context, {
+    const written = await writeOwnState(this.#context, {
       trace,
       ring: 'container',
       path,
@@ -163,6 +164,7 @@ export class Containers {
       },
     });
     this.#cache.forget(path);
+    return written;
   }
 
   async #fetch(

@@ -26,23 +26,33 @@ export interface OwnStateWrite {
   readonly stateAt: (timestamp: Timestamp) => EntryState;
 }
 
-/** @throws OperatingError `unavailable`, `clock-drift` */
+/**
+ * `conflict`: the container lives with another policy or mode. `no-container`: metadata for one that
+ * does not exist.
+ * @throws OperatingError `unavailable`, `clock-drift`
+ */
 export async function writeOwnState(
   context: ProxyContext,
   write: OwnStateWrite,
-): Promise<Timestamp> {
+): Promise<'written' | 'conflict' | 'no-container'> {
   const { clock, limits } = context;
   let timestamp = clock.now();
   let afterRound = false;
   for (let round = 0; round < limits.writeRounds; round++) {
     const result = await oneRound(context, write, timestamp, afterRound);
-    if (result.kind === 'acknowledged') return timestamp;
-    if (result.kind === 'failed') throw unavailable(`${write.ring} write`, result.codes);
+    if (result.kind === 'acknowledged') return 'written';
+    if (result.kind === 'failed') return refusal(write, result.codes);
     if (result.kind === 'refused') throw unavailable(`${write.ring} row`, [result.refused]);
     timestamp = clock.above(result.newest);
     afterRound = true;
   }
   throw unavailable('too many rounds');
+}
+
+function refusal(write: OwnStateWrite, codes: readonly string[]): 'conflict' | 'no-container' {
+  if (codes.includes('conflict')) return 'conflict';
+  if (codes.includes('no-container')) return 'no-container';
+  throw unavailable(`${write.ring} write`, codes);
 }
 
 function oneRound(

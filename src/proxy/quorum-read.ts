@@ -23,8 +23,8 @@ export interface Answer {
   readonly version: string;
   /** Undefined: not fetched (it agrees), or nothing known (version ''). */
   state: EntryState | undefined;
-  readonly hasBody: boolean;
-  readonly inline?: Buffer;
+  hasBody: boolean;
+  inline?: Buffer;
   readonly counts: boolean;
 }
 
@@ -214,8 +214,10 @@ class QuorumRead {
 
   async #fetch(answer: Answer): Promise<void> {
     try {
-      const { state } = await this.#request.full(answer.replica);
+      const { state, inline, hasBody } = await this.#request.full(answer.replica);
       answer.state = state === null ? EMPTY_STATE : decodeState(state);
+      answer.hasBody = hasBody;
+      if (inline) answer.inline = inline;
     } catch (error) {
       this.#codes.push(failureCode(error));
       this.#counted.delete(answer.replica.device);

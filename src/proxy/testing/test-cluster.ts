@@ -26,6 +26,8 @@ import { MemoryRows } from './memory-rows.ts';
 const CLUSTER_ID = '0123456789abcdef0123456789abcdef';
 const PORT = 7400;
 const PART_POWER = 4;
+/** Short, because virtual hours cost real seconds of pings. */
+export const EXPIRY_GRACE_SECONDS = 120;
 
 export interface TestNode {
   readonly name: string;
@@ -180,7 +182,11 @@ export class TestCluster {
     const cluster: ClusterSource = { current: () => this.view, subscribe: () => () => undefined };
     const self = { node: name, site };
     const common = { env, wire: endpoint, cluster, self };
-    const service = createObjectService({ ...common, devices: () => devices });
+    const service = createObjectService({
+      ...common,
+      devices: () => devices,
+      expirer: { graceSeconds: EXPIRY_GRACE_SECONDS },
+    });
     const jobs: Job[] = [...service.jobs];
     if (this.#options.realRows === true) {
       const open = new Map([[deviceId, { device, rows: rows! }]]);

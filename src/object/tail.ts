@@ -1,0 +1,256 @@
+/**
+ * After a kill the last batch of a device's log may be half written; it is cut off on the next start,
+ * and the device counts for nothing until it has made sure that it lost nothing acknowledged: for
+ * every partition of every ring it exchanges digests with N-W other complete primaries and joins what
+ * they have more. One peer less than for a device that knows nothing, as consistency.md ("Log") says:
+ * a batch that a crash tore was never synced, so it was never acknowledged.
+ *
+ * Objects are joined by their states. Rows are pulled with the row services' own calls and given to
+ * this node's own replica as repairs.
+ */
+import { messageOf, OperatingError } from '#base/errors.ts';
+import { HASH_BYTES } from '#base/hash.ts';
+import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
+import type {
+  ContainersArgs,
+  ContainersReply,
+  PullArgs,
+  PullReply,
+  RowDigestsReply,
+  RowsArgs,
+  RowsReply,
+} from '#container/calls.ts';
+import type { Completeness, Device } from '#device/contract.ts';
+import type { Env } from '#env/env.ts';
+import type { Ring } from '#ring/ring.ts';
+import type { Caller } from '#wire/contract.ts';
+import type { Target } from './calls.ts';
+import { bucketHash } from './exchange.ts';
+import { isHeld } from './lister.ts';
+import type { OwnPartition, OwnPartitions } from './own-partitions.ts';
+
+/** What the device engine adds to Completeness for this. */
+export interface TailCompleteness extends Completeness {
+  readonly tailUnconfirmed: boolean;
+  confirmTail(): Promise<void>;
+}
+
+/** Undefined: the device's tail is whole, or confirmed. */
+export function cutTail(device: Device): TailCompleteness | undefined {
+  const completeness = device.completeness as Partial<TailCompleteness> & Completeness;
+  if (completeness.tailUnconfirmed !== true || completeness.confirmTail === undefined)
+    return undefined;
+  return completeness as TailCompleteness;
+}
+
+export interface TailOptions {
+  readonly env: Env;
+  readonly caller: Caller;
+  readonly self: { readonly node: string };
+  readonly own: OwnPartitions;
+  /** Joins what a peer has more of these partitions; gives those that the peer is complete for. */
+  readonly joinObjects: (
+    peer: Target,
+    device: Device,
+    ring: Ring,
+    partitions: readonly OwnPartition[],
+  ) => Promise<readonly OwnPartition[]>;
+}
+
+const RANGES = 64;
+const PAGE = 500;
+const DEADLINE_MS = 10_000;
+/** Equal to no container's: all rows are wanted. */
+const NO_DIGEST = Buffer.alloc(16);
+
+export class TailCheck {
+  readonly #options: TailOptions;
+  /** By device: how many complete peers each partition of each ring was exchanged with. */
+  readonly #progress = new Map<number, Map<OwnPartition, Set<number>>>();
+
+  constructor(options: TailOptions) {
+    this.#options = options;
+  }
+
+  /** One pass over what is missing; true: the tail is confirmed. */
+  async run(device: Device, tail: TailCompleteness, rings: Iterable<Ring>): Promise<boolean> {
+    const done = this.#progress.get(device.id) ?? new Map<OwnPartition, Set<number>>();
+    this.#progress.set(device.id, done);
+    let missing = 0;
+    for (const ring of rings) missing += await this.#exchangeRing(device, ring, done);
+    if (missing > 0) return false;
+    await tail.confirmTail();
+    this.#progress.delete(device.id);
+    this.#options.env.log.info('device.tail-confirmed', { device: device.id });
+    return true;
+  }
+
+  /** How many partitions of the ring still miss peers. */
+  async #exchangeRing(
+    device: Device,
+    ring: Ring,
+    done: Map<OwnPartition, Set<number>>,
+  ): Promise<number> {
+    const partitions = this.#options.own.of(ring, device.id);
+    const missing = (): OwnPartition[] =>
+      partitions.filter((partition) => (done.get(partition)?.size ?? 0) < needed(partition));
+    for (const [id, peer] of peersOf(missing())) {
+      const wanted = missing().filter((one) => one.others.some((other) => other.id === id));
+      for (let i = 0; i < wanted.length; i += RANGES) {
+        const batch = wanted.slice(i, i + RANGES);
+        for (const partition of await this.#exchange(device, ring, peer, batch)) {
+          done.set(partition, (done.get(partition) ?? new Set()).add(id));
+        }
+      }
+    }
+    return missing().length;
+  }
+
+  async #exchange(
+    device: Device,
+    ring: Ring,
+    peer: Target,
+    partitions: readonly OwnPartition[],
+  ): Promise<readonly OwnPartition[]> {
+    try {
+      if (ring.policy === CONTAINER_RING)
+        return await this.#rows('container', device, ring, peer, partitions);
+      if (ring.policy === ACCOUNT_RING)
+        return await this.#rows('account', device, ring, peer, partitions);
+      return await this.#options.joinObjects(peer, device, ring, partitions);
+    } catch (error) {
+      const facts = { device: device.id, peer: peer.node, error: messageOf(error) };
+      this.#options.env.log.debug('device.tail-exchange', facts);
+      return [];
+    }
+  }
+
+  async #rows(
+    prefix: 'container' | 'account',
+    device: Device,
+    ring: Ring,
+    peer: Target,
+    partitions: readonly OwnPartition[],
+  ): Promise<OwnPartition[]> {
+    const own = { device: device.id, node: this.#options.self.node };
+    const theirs = await this.#digests(prefix, peer, ring, partitions);
+    const ours = await this.#digests(prefix, own, ring, partitions);
+    const done: OwnPartition[] = [];
+    for (const [i, partition] of partitions.entries()) {
+      const their = theirs.ranges[i];
+      const our = ours.ranges[i];
+      if (their?.complete !== true || our === undefined) continue;
+      const equal =
+        their.total === our.total && Buffer.from(their.sum).equals(Buffer.from(our.sum));
+      if (!equal) await this.#pullContainers(prefix, own, ring, peer, partition);
+      done.push(partition);
+    }
+    return done;
+  }
+
+  async #digests(
+    prefix: string,
+    target: Target,
+    ring: Ring,
+    partitions: readonly OwnPartition[],
+  ): Promise<RowDigestsReply> {
+    const ranges = partitions.map(({ buckets }) => [buckets.from, buckets.to]);
+    const args = { device: target.device, ringVersion: ring.version, ranges };
+    return (await this.#call(target, `${prefix}.digests`, args)) as RowDigestsReply;
+  }
+
+  async #pullContainers(
+    prefix: string,
+    own: Target,
+    ring: Ring,
+    peer: Target,
+    { buckets }: OwnPartition,
+  ): Promise<void> {
+    const to = bucketHash(buckets.to);
+    let from = bucketHash(buckets.from);
+    while (from !== null) {
+      const { version: ringVersion } = ring;
+      const args: ContainersArgs = { device: peer.device, ringVersion, from, to, limit: PAGE };
+      const page = (await this.#call(peer, `${prefix}.containers`, args)) as ContainersReply;
+      for (const container of page.containers) {
+        await this.#pullRows(prefix, own, ring, peer, container);
+      }
+      const last = page.containers.at(-1);
+      from = page.more && last !== undefined ? after(Buffer.from(last.hash)) : null;
+    }
+  }
+
+  /** Takes in all rows that the peer has at the moment it is first asked. */
+  async #pullRows(
+    prefix: string,
+    own: Target,
+    ring: Ring,
+    peer: Target,
+    { hash, path }: { readonly hash: Buffer; readonly path: string },
+  ): Promise<void> {
+    const { version: ringVersion } = ring;
+    const common = { device: peer.device, hash, path, ringVersion };
+    let incarnation: string | null = null;
+    let since = 0;
+    let upTo: number | undefined;
+    for (;;) {
+      const args: PullArgs = { ...common, incarnation, since, limit: PAGE, digest: NO_DIGEST };
+      const page = (await this.#call(peer, `${prefix}.pull`, args)) as PullReply;
+      await this.#join(prefix, own, { hash, path, ringVersion }, page);
+      upTo ??= page.upTo;
+      if (page.equal || !page.more || page.sequence >= upTo) return;
+      ({ incarnation, sequence: since } = page);
+    }
+  }
+
+  /** Through this node's own calls, so that the row service's checks hold for these rows as for any. */
+  async #join(
+    prefix: string,
+    own: Target,
+    container: { readonly hash: Buffer; readonly path: string; readonly ringVersion: number },
+    page: PullReply,
+  ): Promise<void> {
+    const { hash, path, ringVersion } = container;
+    const intent = 'repair';
+    for (const { name, state } of page.rows) {
+      if (name !== '') continue;
+      const args = { device: own.device, ...container, state, intent };
+      await this.#call(own, `${prefix}.write`, args);
+    }
+    const rows = page.rows.filter(({ name }) => name !== '');
+    if (rows.length === 0) return;
+    const items = rows.map(({ name, state }) => ({ hash, path, name, state }));
+    const args: RowsArgs = { device: own.device, ringVersion, intent, rows: items };
+    const { outcomes } = (await this.#call(own, `${prefix}.rows`, args)) as RowsReply;
+    if (outcomes.every(isHeld)) return;
+    throw new OperatingError('rows-refused', 'this replica refused rows of another', { path });
+  }
+
+  async #call(target: Target, method: string, args: unknown): Promise<unknown> {
+    const options = { txn: 'tail', deadlineMs: DEADLINE_MS, lane: 'bulk' as const };
+    return (await this.#options.caller.call(target.node, method, args, options)).result;
+  }
+}
+
+/** N-W: one less than a device that knows nothing needs, for this one has all but its tail. */
+function needed(partition: OwnPartition): number {
+  return Math.max(1, partition.needed - 1);
+}
+
+function peersOf(partitions: readonly OwnPartition[]): Map<number, Target> {
+  const peers = new Map<number, Target>();
+  for (const { others } of partitions) {
+    for (const { id, node } of others) peers.set(id, { device: id, node });
+  }
+  return peers;
+}
+
+/** The next hash; null after the last. */
+function after(hash: Buffer): Buffer | null {
+  const next = Buffer.from(hash);
+  for (let i = HASH_BYTES - 1; i >= 0; i--) {
+    next[i] = (next[i]! + 1) & 0xff;
+    if (next[i] !== 0) return next;
+  }
+  return null;
+}

@@ -1,0 +1,162 @@
+/** The object service's background work, on data that a proxy wrote. */
+import { describe, expect, it } from 'vitest';
+import { isLive } from '#base/entry.ts';
+import { hashPath } from '#base/hash.ts';
+import { objectPath } from '#base/names.ts';
+import type { Entry } from '#device/contract.ts';
+import {
+  CONTAINER,
+  EXPIRY_GRACE_SECONDS,
+  objectName,
+  patternBytes,
+  putRequest,
+  TestCluster,
+  type TestClusterOptions,
+} from './testing/test-cluster.ts';
+
+const BOX = '/AUTH_test/box';
+const GRACE_MS = EXPIRY_GRACE_SECONDS * 1_000;
+
+async function started(options: TestClusterOptions = {}): Promise<TestCluster> {
+  const cluster = await TestCluster.start(options);
+  await cluster.createContainer();
+  return cluster;
+}
+
+function put(cluster: TestCluster, object: string, body: Buffer, overrides = {}) {
+  const request = putRequest(body, overrides);
+  return cluster.run(cluster.proxy.putObject(cluster.operation(), objectName(object), request));
+}
+
+function entryAt(cluster: TestCluster, node: string, object: string): Entry | undefined {
+  const { hashPrefix, hashSuffix } = cluster.view;
+  const hash = hashPath(hashPrefix, objectPath(objectName(object)), hashSuffix);
+  return cluster.device(node).stat({ policy: 0, hash });
+}
+
+function isComplete(cluster: TestCluster, node: string, ring = 0): boolean {
+  return cluster.device(node).completeness.isComplete(ring, Buffer.alloc(16, 0x55));
+}
+
+describe('the updater', () => {
+  it('lists what stayed unlisted, and only that', async () => {
+    const cluster = await started({ mode: 'available' });
+    await put(cluster, 'warm', Buffer.from('the proxy knows the container now'));
+    cluster.rows.broken.add(0).add(1).add(2);
+    expect(await put(cluster, 'x', Buffer.from('x'))).toMatchObject({ ack: 'unlisted' });
+    await cluster.world.runFor(20_000);
+    expect(entryAt(cluster, 'bari', 'x')?.unlisted).toBe(true);
+    await cluster.runJob('bari', 'object.updater');
+    expect(entryAt(cluster, 'bari', 'x')?.unlisted).toBe(true);
+    cluster.rows.broken.clear();
+    await cluster.runJob('bari', 'object.updater');
+    expect(entryAt(cluster, 'bari', 'x')?.unlisted).toBe(false);
+    expect(cluster.rows.holders('container', BOX, 'x')).toEqual([0, 1, 2]);
+  });
+
+  it('has nothing to do after ordinary writes', async () => {
+    const cluster = await started();
+    for (let i = 0; i < 5; i++) await put(cluster, `o${i}`, Buffer.from('x'));
+    await cluster.world.runFor(20_000);
+    for (const node of ['lngs', 'bari', 'padova']) {
+      expect(cluster.device(node).unlisted(10, 0)).toEqual([]);
+    }
+  });
+});
+
+describe('the expirer', () => {
+  it('frees the body after the grace, with every timestamp unchanged', async () => {
+    const cluster = await started();
+    const now = Math.floor(cluster.node('lngs').env.clock.wallMicros() / 1e6);
+    await put(cluster, 'x', Buffer.from('gone soon'), { deleteAt: now + 60 });
+    await cluster.world.runFor(GRACE_MS);
+    await cluster.runJob('lngs', 'object.expirer');
+    expect(entryAt(cluster, 'lngs', 'x')?.state.data?.kind).toBe('live');
+    await cluster.world.runFor(GRACE_MS);
+    const before = entryAt(cluster, 'lngs', 'x')!.state.data!;
+    await cluster.runJob('lngs', 'object.expirer');
+    const after = entryAt(cluster, 'lngs', 'x')!.state.data!;
+    expect(after).toMatchObject({
+      kind: 'expired',
+      timestamp: before.timestamp,
+      writeId: before.writeId,
+    });
+    expect(cluster.rows.holders('container', BOX, 'x')).toEqual([]);
+    const facts = cluster.device('lngs').expiring(Number.MAX_SAFE_INTEGER, 10);
+    expect(facts).toEqual([]);
+  });
+
+  it('never hides an overwrite that this replica missed', async () => {
+    const cluster = await started();
+    const now = Math.floor(cluster.node('lngs').env.clock.wallMicros() / 1e6);
+    await put(cluster, 'x', Buffer.from('expires'), { deleteAt: now + 60 });
+    cluster.kill('bari');
+    await put(cluster, 'x', Buffer.from('stays'));
+    await cluster.world.runFor(2 * GRACE_MS);
+    await cluster.restart('bari');
+    await cluster.runJob('bari', 'object.expirer');
+    expect(entryAt(cluster, 'bari', 'x')?.state.data?.kind).toBe('expired');
+    const { proxy } = cluster.node('bari');
+    const reader = await cluster.run(proxy.openObject(cluster.operation(), objectName('x')));
+    expect(reader?.inline?.toString()).toBe('stays');
+    await cluster.world.runFor(1_000);
+    expect(isLive(entryAt(cluster, 'bari', 'x')?.state, now + 3600)).toBe(true);
+  });
+});
+
+describe('rejoin', () => {
+  it('makes a blank device complete from the states of the others, bodies after', async () => {
+    const cluster = await started({ blank: ['bari'] });
+    cluster.kill('bari');
+    for (let i = 0; i < 40; i++) await put(cluster, `o${i}`, Buffer.from(`body ${i}`));
+    const large = patternBytes(1_300_000);
+    await put(cluster, 'large', large);
+    await cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName('o7')));
+    await cluster.restart('bari');
+    expect(isComplete(cluster, 'bari')).toBe(false);
+    await cluster.world.runFor(1_000);
+    await cluster.runJob('bari', 'object.rejoin');
+    expect(isComplete(cluster, 'bari')).toBe(true);
+    expect(entryAt(cluster, 'bari', 'o3')?.state).toEqual(entryAt(cluster, 'lngs', 'o3')?.state);
+    expect(entryAt(cluster, 'bari', 'o7')?.state.data?.kind).toBe('deleted');
+    await cluster.world.runFor(5_000);
+    expect(entryAt(cluster, 'bari', 'o3')?.hasBody).toBe(true);
+    expect(entryAt(cluster, 'bari', 'large')?.hasBody).toBe(true);
+  });
+
+  it('waits while too few complete replicas answer', async () => {
+    const cluster = await started({ blank: ['bari'] });
+    await put(cluster, 'x', Buffer.from('x'));
+    cluster.kill('padova');
+    await cluster.runJob('bari', 'object.rejoin');
+    expect(isComplete(cluster, 'bari')).toBe(false);
+    await cluster.restart('padova');
+    await cluster.world.runFor(2_000);
+    await cluster.runJob('bari', 'object.rejoin');
+    expect(isComplete(cluster, 'bari')).toBe(true);
+  });
+});
+
+describe('a device that cut its tail', () => {
+  it('counts again after an exchange of objects and rows with another primary', async () => {
+    const cluster = await started({ realRows: true });
+    for (let i = 0; i < 10; i++) await put(cluster, `o${i}`, Buffer.from(`body ${i}`));
+    cluster.kill('bari');
+    for (let i = 0; i < 10; i++) await put(cluster, `missed${i}`, Buffer.from(`body ${i}`));
+    await cluster.restart('bari');
+    const completeness = cluster.device('bari').completeness as unknown as {
+      cutTail(): Promise<void>;
+    };
+    await cluster.run(completeness.cutTail());
+    expect(isComplete(cluster, 'bari')).toBe(false);
+    await cluster.world.runFor(1_000);
+    await cluster.runJob('bari', 'object.rejoin');
+    for (const ring of cluster.view.rings.keys())
+      expect(isComplete(cluster, 'bari', ring)).toBe(true);
+    expect(entryAt(cluster, 'bari', 'missed3')?.state.data?.kind).toBe('live');
+    cluster.kill('lngs');
+    const { proxy } = cluster.node('bari');
+    const list = proxy.listObjects(cluster.operation(), CONTAINER, { limit: 100 });
+    expect((await cluster.run(list))?.items).toHaveLength(20);
+  });
+});

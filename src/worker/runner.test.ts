@@ -1,0 +1,69 @@
+import { describe, expect, it } from 'vitest';
+import { SimWorld } from '#env/sim/world.ts';
+import type { StepResult } from './job.ts';
+import { JobRunner } from './runner.ts';
+
+function setUp(
+  step: (sleep: (ms: number) => Promise<void>) => Promise<StepResult>,
+  share?: number,
+) {
+  const world = new SimWorld({ seed: 1 });
+  const { env } = world.machine('node');
+  const job = {
+    name: 'test.job',
+    step: () => step((ms) => env.clock.sleep(ms)),
+    facts: () => ({ done: 7 }),
+  };
+  return { world, runner: new JobRunner(env, job, share === undefined ? {} : { share }) };
+}
+
+describe('a job', () => {
+  it('works no more than its share of the time', async () => {
+    const { world, runner } = setUp(async (sleep) => {
+      await sleep(10);
+      return { kind: 'more' };
+    }, 0.25);
+    await world.runFor(4_000);
+    const { steps, busyMs } = runner.status();
+    expect(steps).toBeGreaterThan(90);
+    expect(busyMs).toBeLessThanOrEqual(1_020);
+  });
+
+  it('that is idle waits as long as it said, or until it is woken', async () => {
+    const { world, runner } = setUp(async () => ({ kind: 'idle', waitMs: 60_000 }));
+    await world.runFor(10_000);
+    expect(runner.status().steps).toBe(1);
+    runner.wake();
+    await world.runFor(1);
+    expect(runner.status().steps).toBe(2);
+    await world.runFor(60_001);
+    expect(runner.status()).toMatchObject({ steps: 3, state: 'waiting', facts: { done: 7 } });
+  });
+
+  it('that fails is tried again after growing waits, and says why', async () => {
+    const { world, runner } = setUp(async () => {
+      throw new Error('the disk is gone');
+    });
+    await world.runFor(20_000);
+    const { failures, state, lastError } = runner.status();
+    expect(failures).toBeGreaterThan(3);
+    expect(failures).toBeLessThan(8);
+    expect(state).toBe('failing');
+    expect(lastError).toBe('the disk is gone');
+  });
+
+  it('stops when the step under way has ended', async () => {
+    let ended = false;
+    const { world, runner } = setUp(async (sleep) => {
+      await sleep(100);
+      ended = true;
+      return { kind: 'more' };
+    });
+    await world.runFor(10);
+    await world.run(runner.stop());
+    expect(ended).toBe(true);
+    expect(runner.status()).toMatchObject({ state: 'stopped', steps: 1 });
+    await world.runFor(10_000);
+    expect(runner.status().steps).toBe(1);
+  });
+});
