@@ -218,27 +218,32 @@ export interface RecordParts {
 
 const NOTHING = Buffer.alloc(0);
 
-/** Everything of a record but its data. @throws OperatingError `too-large` */
-export function encodeRecordHead(
+/** Bytes of everything of a record but its data. @throws OperatingError `too-large` */
+export function recordHeadLength(parts: RecordParts): number {
+  const { extra = NOTHING, state = NOTHING, checksums = [], dataLength = 0 } = parts;
+  const pathLength = Buffer.byteLength(parts.path);
+  refuseTooLarge(pathLength, extra.length, state.length, dataLength);
+  return RECORD_HEADER_BYTES + pathLength + extra.length + state.length + 4 * checksums.length;
+}
+
+/** Writes the head of a record over all of `bytes`, which has `recordHeadLength` bytes. */
+export function putRecordHead(
+  bytes: Buffer,
   parts: RecordParts,
   segment: number,
   offset: number,
   salt: number,
-): Buffer {
+): void {
   const { extra = NOTHING, state = NOTHING, checksums = [], dataLength = 0 } = parts;
-  const pathLength = Buffer.byteLength(parts.path);
-  refuseTooLarge(pathLength, extra.length, state.length, dataLength);
-  const length =
-    RECORD_HEADER_BYTES + pathLength + extra.length + state.length + 4 * checksums.length;
-  const bytes = Buffer.allocUnsafe(length);
+  const pathLength =
+    bytes.length - RECORD_HEADER_BYTES - extra.length - state.length - 4 * checksums.length;
   bytes.writeUInt32BE(RECORD_MAGIC, 0);
   bytes[8] = FORMAT_VERSION;
   bytes[9] = RECORD_KINDS.indexOf(parts.kind);
   bytes.writeUInt16BE(parts.flags, 10);
   bytes.writeUInt32BE(segment, 12);
   bytes.writeUInt32BE(offset, 16);
-  bytes.writeUInt16BE(parts.policy, 20);
-  bytes.writeUInt16BE(0, 22);
+  bytes.writeUInt32BE(parts.policy * 0x10000, 20); // and slot 0
   bytes.set(parts.hash, 24);
   bytes.writeUInt32BE(parts.since, 40);
   bytes.writeUInt32BE(pathLength * 0x10000, 44);
@@ -252,7 +257,6 @@ export function encodeRecordHead(
   at += state.length;
   for (const sum of checksums) at = bytes.writeUInt32BE(sum, at);
   bytes.writeUInt32BE(crc32(bytes.subarray(8), salt), 4);
-  return bytes;
 }
 
 function refuseTooLarge(path: number, extra: number, state: number, data: number): void {

@@ -38,7 +38,7 @@ export const DEFAULT_LIMITS: DeviceLimits = {
   reserveBytes: undefined,
   compactBelow: 0.5,
   compactStepBytes: 4 * 1024 * 1024,
-  flushMs: 50,
+  flushMs: 250,
   checkpointMs: 10_000,
   watchMs: 1000,
 };

@@ -17,7 +17,7 @@ import type { CompletenessMap } from './completeness.ts';
 import type * as contract from './contract.ts';
 import type { ContributionHasher } from './contribution.ts';
 import { BUCKETS } from './digest-table.ts';
-import type { EntryStore } from './entry-store.ts';
+import { type EntryStore, MAX_OVERLAY } from './entry-store.ts';
 import { damaged, statusOf } from './errors.ts';
 import type { LogOwner } from './format.ts';
 import { Health } from './health.ts';
@@ -322,7 +322,7 @@ export class LogDevice implements contract.Device, CommitHost, operations.Operat
       sink.apply(this.#rows, position);
       this.#rows = [];
     }
-    if (store.waiting >= MAX_OVERLAY_ENTRIES) this.#flush();
+    if (store.waiting >= MAX_OVERLAY) this.#flush();
     else this.#flushSoon();
   }
 
@@ -613,8 +613,6 @@ export class LogDevice implements contract.Device, CommitHost, operations.Operat
     return Math.floor(this.#parts.env.clock.wallMicros() / 1000);
   }
 }
-
-const MAX_OVERLAY_ENTRIES = 512;
 
 function sameBody(a: NonNullable<StoredEntry['body']>, b: typeof a): boolean {
   if (a.kind === 'blob') return b.kind === 'blob' && a.name === b.name;

@@ -11,12 +11,13 @@ import type { LogPosition } from './contract.ts';
 import {
   BATCH_HEADER_BYTES,
   encodeBatchHeader,
-  encodeRecordHead,
   encodeSegmentHeader,
   FLAG_CLEAN_SHUTDOWN,
   FLAG_PREVIOUS_SYNCED,
   type LogOwner,
+  putRecordHead,
   type RecordParts,
+  recordHeadLength,
   SEGMENT_HEADER_BYTES,
   saltOf,
 } from './format.ts';
@@ -31,22 +32,40 @@ export interface LogEnd {
   readonly batch: number;
 }
 
-/** The records of one commit, encoded at their final place. */
+/** Bodies up to this are copied beside their heads: a system call costs by the pieces it gets. */
+const COPY_BYTES = 32 * 1024;
+const SCRATCH_BYTES = 512 * 1024;
+
+/**
+ * The records of one commit, encoded at their final place. Heads and small bodies are written into one
+ * buffer, which the next commit uses again; large bodies stay where they are.
+ */
 export class BatchBuilder {
   readonly segment: number;
-  readonly parts: Uint8Array[] = [];
   /** In the batch's header, and so what entries count as their time of storing. */
   readonly writtenMicros: number;
   readonly #start: number;
   readonly #salt: number;
+  readonly #parts: Uint8Array[] = [];
+  #scratch: Buffer;
+  /** Of the scratch: what is filled, and what of it is in `#parts` already. */
+  #filled = 0;
+  #taken = 0;
   bytes = 0;
   records = 0;
 
-  constructor(segment: number, start: number, salt: number, writtenMicros: number) {
+  constructor(
+    segment: number,
+    start: number,
+    salt: number,
+    writtenMicros: number,
+    scratch: Buffer,
+  ) {
     this.segment = segment;
     this.writtenMicros = writtenMicros;
     this.#start = start;
     this.#salt = salt;
+    this.#scratch = scratch;
   }
 
   get writtenMs(): number {
@@ -55,17 +74,45 @@ export class BatchBuilder {
 
   /** @throws OperatingError `too-large` */
   add(record: RecordParts, data?: Uint8Array): { place: RecordPlace; dataStart: number } {
+    const headLength = recordHeadLength(record);
+    const dataLength = data?.length ?? 0;
+    const copied = dataLength <= COPY_BYTES ? dataLength : 0;
     const offset = this.#start + BATCH_HEADER_BYTES + this.bytes;
-    const head = encodeRecordHead(record, this.segment, offset, this.#salt);
-    this.parts.push(head);
-    let length = head.length;
-    if (data !== undefined && data.length > 0) {
-      this.parts.push(data);
-      length += data.length;
+    const head = this.#take(headLength + copied).subarray(0, headLength);
+    putRecordHead(head, record, this.segment, offset, this.#salt);
+    if (data !== undefined && copied > 0) this.#scratch.set(data, this.#filled - copied);
+    else if (data !== undefined && dataLength > 0) {
+      this.#cut();
+      this.#parts.push(data);
     }
+    const length = headLength + dataLength;
     this.bytes += length;
     this.records++;
-    return { place: { segment: this.segment, offset, length }, dataStart: offset + head.length };
+    return { place: { segment: this.segment, offset, length }, dataStart: offset + headLength };
+  }
+
+  /** What is to be written behind the batch's header. */
+  finish(): readonly Uint8Array[] {
+    this.#cut();
+    return this.#parts;
+  }
+
+  #take(length: number): Buffer {
+    if (this.#filled + length > this.#scratch.length) {
+      this.#cut();
+      this.#scratch = Buffer.allocUnsafe(Math.max(length, SCRATCH_BYTES));
+      this.#filled = 0;
+      this.#taken = 0;
+    }
+    const start = this.#filled;
+    this.#filled += length;
+    return this.#scratch.subarray(start, this.#filled);
+  }
+
+  #cut(): void {
+    if (this.#filled > this.#taken)
+      this.#parts.push(this.#scratch.subarray(this.#taken, this.#filled));
+    this.#taken = this.#filled;
   }
 }
 
@@ -79,6 +126,8 @@ export class LogWriter {
   #end: LogEnd;
   /** Identity of the open segment's file, to tell that it was taken away. */
   #identity: string | undefined;
+  /** One commit at a time: the buffer of the last one is free when the next is built. */
+  readonly #scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
   syncs = 0;
 
   constructor(disk: Disk, clock: Clock, files: SegmentFiles, owner: LogOwner, end: LogEnd) {
@@ -141,7 +190,7 @@ export class LogWriter {
 
   builder(): BatchBuilder {
     const { segment, offset } = this.#end;
-    return new BatchBuilder(segment, offset, this.#salt, this.#clock.wallMicros());
+    return new BatchBuilder(segment, offset, this.#salt, this.#clock.wallMicros(), this.#scratch);
   }
 
   /** Writes and syncs one batch. Resolves with the position after it. */
@@ -149,7 +198,7 @@ export class LogWriter {
     const file = this.#file;
     assert(file !== undefined && batch.segment === this.#end.segment, 'an open segment');
     const header = this.#header(batch, clean);
-    await file.write(this.#end.offset, [header, ...batch.parts]);
+    await file.write(this.#end.offset, [header, ...batch.finish()]);
     await this.#sync(file);
     const offset = this.#end.offset + BATCH_HEADER_BYTES + batch.bytes;
     this.#end = { segment: batch.segment, offset, batch: this.#end.batch + 1 };

@@ -53,17 +53,21 @@ async function measure(
   const elapsed = (performance.now() - start) / 1000;
   const used = process.cpuUsage(cpu);
   const cpuMicros = used.user + used.system;
+  const share = Math.round((100 * used.system) / cpuMicros);
   const rate = Math.round(count / elapsed);
   const megabytes = (bytes / elapsed / 1e6).toFixed(0);
   const each = (cpuMicros / count).toFixed(1);
   console.log(
-    `${name}: ${rate}/s, ${megabytes} MB/s, ${each} us of CPU each, ${(cpuMicros / 1e6).toFixed(2)} s in all`,
+    `${name}: ${rate}/s, ${megabytes} MB/s, ${each} us of CPU each, ${(cpuMicros / 1e6).toFixed(2)} s in all, ${share} % of it the kernel's`,
   );
 }
 
-async function writes(device: LogDevice): Promise<{ count: number; bytes: number }> {
+async function writes(
+  device: LogDevice,
+  forSeconds: number,
+): Promise<{ count: number; bytes: number }> {
   const body = env.random.bytes(4096);
-  const end = performance.now() + seconds * 1000;
+  const end = performance.now() + forSeconds * 1000;
   let count = 0;
   const writer = async (): Promise<void> => {
     while (performance.now() < end) {
@@ -152,7 +156,8 @@ try {
     openRows: (folder: string) => new TableRows(env, folder),
   };
   let device = await openDevice(env, folder, options);
-  await measure('write 4 KiB, 32 writers', () => writes(device));
+  await measure('(warming up)', () => writes(device, 1));
+  await measure('write 4 KiB, 32 writers', () => writes(device, seconds));
   const { commits, syncs } = device.facts();
   console.log(`  ${commits} commits, ${syncs} syncs`);
   await reads(device, 100);
