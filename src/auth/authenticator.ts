@@ -7,10 +7,13 @@ import type { Env } from '#env/env.ts';
 import { Directory } from '#identity/directory.ts';
 import { DirectoryFile } from '#identity/directory-file.ts';
 import { PUBLIC } from '#identity/records.ts';
+import type { S3KeyRequest } from '#identity/s3-keys.ts';
 import { TokenVerifier, type VerifiedToken } from '#identity/token-verifier.ts';
 import { type Mirror, mirrorRange } from '#state/mirror.ts';
 import type { State } from '#state/state.ts';
 import { ANONYMOUS, type Caller, projectOf, type UserCaller } from './caller.ts';
+import { type FetchS3Key, S3KeyCache } from './s3-key-cache.ts';
+import { S3KeyFile } from './s3-key-file.ts';
 
 /** Node's IncomingHttpHeaders, or any object of lower-case names. */
 export type RequestHeaders = Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -28,6 +31,20 @@ export interface Authenticator {
   close(): Promise<void>;
 }
 
+/** What a proxy's own authenticator can do beyond tokens. */
+export interface ProxyAuthenticator extends Authenticator {
+  /**
+   * The signing key of an S3 access key and who it speaks for. Undefined: refuse the request.
+   * @throws OperatingError `state-unavailable`: not known here, and identity is away
+   */
+  findS3Key(request: S3KeyRequest): Promise<S3Signer | undefined>;
+}
+
+export interface S3Signer {
+  readonly signingKey: Buffer;
+  readonly caller: UserCaller;
+}
+
 export interface AuthenticatorOptions {
   readonly env: Pick<Env, 'clock' | 'disk' | 'log'>;
   readonly state: State;
@@ -39,23 +56,28 @@ export interface AuthenticatorOptions {
    * tokens after that many milliseconds of silence.
    */
   readonly refuseAfterMs?: number;
+  /** How S3 signing keys come from identity: `(request) => identity.s3Keys.issue(request)`. */
+  readonly fetchS3Key?: FetchS3Key;
 }
 
+const S3_FILE = 's3-keys.bin';
 const DIRECTORY_FILE = 'identity-directory.bin';
 /** A token can be here before the news of the user it is for. */
 const CATCH_UP_MS = 1000;
 const MAX_CATCHING_UP = 500;
 
-export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
+export function createAuthenticator(options: AuthenticatorOptions): ProxyAuthenticator {
   return new TokenAuthenticator(options);
 }
 
-class TokenAuthenticator implements Authenticator {
+class TokenAuthenticator implements ProxyAuthenticator {
   readonly ready: Promise<void>;
   readonly #options: AuthenticatorOptions;
   readonly #directory: Directory;
   readonly #file: DirectoryFile;
   readonly #verifier: TokenVerifier;
+  readonly #s3File: S3KeyFile;
+  #s3: S3KeyCache | undefined;
   readonly #callers = new WeakMap<VerifiedToken, UserCaller>();
   readonly #startedMs: number;
   #mirror: Mirror | undefined;
@@ -68,6 +90,7 @@ class TokenAuthenticator implements Authenticator {
     this.#directory = new Directory(env);
     this.#file = new DirectoryFile(env, join(cacheDir, DIRECTORY_FILE), this.#directory);
     this.#verifier = new TokenVerifier(env.clock, this.#directory);
+    this.#s3File = new S3KeyFile(env, join(cacheDir, S3_FILE));
     this.#startedMs = env.clock.monotonicMs();
     this.ready = this.#start();
   }
@@ -89,17 +112,26 @@ class TokenAuthenticator implements Authenticator {
     return projectId === undefined ? undefined : this.#directory.projects.get(projectId)?.domainId;
   }
 
+  async findS3Key(request: S3KeyRequest): Promise<S3Signer | undefined> {
+    await this.ready;
+    if (this.#tooSilent()) return undefined;
+    const found = await this.#s3?.find(request);
+    return found && { signingKey: found.signingKey, caller: this.#callerOf(found.token) };
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#mirror?.close();
     await this.ready.catch(() => undefined); // closing while starting is no failure
     await this.#file.close();
+    await this.#s3File.close();
   }
 
   async #start(): Promise<void> {
     const { env, state, cacheDir } = this.#options;
     await env.disk.mkdir(cacheDir);
     const loaded = await this.#file.load();
+    await this.#openS3Keys();
     if (this.#closed) return;
     const directory = this.#directory;
     this.#mirror = mirrorRange(
@@ -120,6 +152,14 @@ class TokenAuthenticator implements Authenticator {
     if (!loaded) return this.#mirror.ready;
     // The file may be older than a revocation; but without state it is all there is.
     await Promise.race([this.#mirror.ready, env.clock.sleep(CATCH_UP_MS)]);
+  }
+
+  async #openS3Keys(): Promise<void> {
+    const { env, fetchS3Key: fetch } = this.#options;
+    if (fetch === undefined) return;
+    await this.#s3File.read();
+    const parts = { directory: this.#directory, verifier: this.#verifier, file: this.#s3File };
+    this.#s3 = new S3KeyCache({ env, fetch, ...parts });
   }
 
   /** The signature is right, but the directory does not know the user or role: it may just be new. */

@@ -29,6 +29,14 @@ export const DEFAULT_SETTINGS: IdentitySettings = {
   keyPeriodMs: 30 * 24 * 3600 * 1000,
 };
 
+/** An S3 token for tomorrow, fetched today, with the skew that SigV4 allows. */
+const LONGEST_S3_TOKEN_MS = 49 * 3600 * 1000;
+
+/** No token lives longer: how long keys and revocations must be remembered. */
+export function longestTokenMs(settings: IdentitySettings): number {
+  return Math.max(settings.tokenLifetimeMs, LONGEST_S3_TOKEN_MS);
+}
+
 export function nowMs(context: Pick<IdentityContext, 'env'>): number {
   return Math.floor(context.env.clock.wallMicros() / 1000);
 }

@@ -2,7 +2,7 @@
  * Credentials: S3 key pairs (type `ec2`) and whatever else clients of Keystone keep. Blobs are
  * sealed; what a proxy needs of a key pair, all but its secret, is in the public directory.
  */
-import { createHash, createHmac } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { badRequest, commit, type IdentityContext, makeId, notFound, nowMs } from './context.ts';
 import type { Credential } from './records.ts';
 import { secretText } from './secret-text.ts';
@@ -132,32 +132,6 @@ export class Credentials {
       ],
     };
     await commit(this.#context, transaction, 'The credential was changed at the same time.');
-  }
-
-  /**
-   * SigV4's key for one day, region and service: what a proxy may hold. Undefined: no such key, or
-   * its user or project is gone or disabled.
-   */
-  async signingKey(
-    access: string,
-    day: string,
-    region: string,
-    service: string,
-  ): Promise<Buffer | undefined> {
-    const pair = await this.keyPair(access);
-    if (pair === undefined || !(await this.#isUsable(pair))) return undefined;
-    const chain = [day, region, service, 'aws4_request'];
-    return chain.reduce<Buffer>(
-      (key, part) => createHmac('sha256', key).update(part).digest(),
-      Buffer.from(`AWS4${pair.secret}`),
-    );
-  }
-
-  async #isUsable(pair: KeyPair): Promise<boolean> {
-    const { users, projects } = this.#context.store;
-    const user = await users.get(pair.userId);
-    const project = await projects.get(pair.projectId);
-    return user?.fields.enabled === true && project?.fields.enabled === true;
   }
 
   #sealed(

@@ -16,6 +16,7 @@ import { Passwords } from './password.ts';
 import { IDENTITY, PUBLIC } from './records.ts';
 import { purgeRevocations, type RevocationSubject, revoke } from './revocations.ts';
 import { Grants, Roles } from './roles.ts';
+import { S3Keys } from './s3-keys.ts';
 import { SigningKeys } from './signing-keys.ts';
 import { openIdentityStore } from './store.ts';
 import { TokenVerifier } from './token-verifier.ts';
@@ -44,6 +45,7 @@ export interface Identity {
   readonly credentials: Credentials;
   readonly applicationCredentials: ApplicationCredentials;
   readonly logIns: LogIns;
+  readonly s3Keys: S3Keys;
   readonly signingKeys: SigningKeys;
   readonly verifier: TokenVerifier;
   readonly directory: Directory;
@@ -81,10 +83,10 @@ export function createIdentity(options: IdentityOptions): Identity {
     limiter: new LogInLimiter(env.clock),
   };
   const upkeep = new Upkeep(context, parts.signingKeys);
+  const credentials = new Credentials(context);
+  const logIns = new LogIns(context, parts);
   return {
-    ...parts,
-    credentials: new Credentials(context),
-    logIns: new LogIns(context, parts),
+    ...{ ...parts, credentials, logIns, s3Keys: new S3Keys(context, credentials, logIns) },
     directory,
     context,
     ready: upkeep.ready,

@@ -109,6 +109,28 @@ export class LogIns {
     return token;
   }
 
+  /**
+   * A token for who owns an S3 key pair, whose signature was or will be checked elsewhere. Undefined:
+   * the user or project is disabled, or has no role left.
+   */
+  async byKeyPair(owner: {
+    readonly userId: string;
+    readonly projectId: string;
+    readonly expiresMs?: number;
+  }): Promise<IssuedToken | undefined> {
+    const revision = await this.#revision();
+    const user = (await this.#context.store.users.get(owner.userId))?.fields;
+    const project = (await this.#context.store.projects.get(owner.projectId))?.fields;
+    if (user === undefined || project === undefined) return undefined;
+    if (!(await this.#isEnabled(user)) || !(await this.#isOpen(project))) return undefined;
+    const scope: Scope = { kind: 'project', id: project.id };
+    const roleIds = await this.effectiveRoles(user.id, scope);
+    if (roleIds.size === 0) return undefined;
+    const { expiresMs } = owner;
+    const proof: Proof = { user, methods: ['ec2credential'], expiresMs };
+    return this.#issue(proof, scope, [...roleIds], revision, expiresMs);
+  }
+
   /** Ids of the roles in effect, with groups, inheritance and implied roles. */
   async effectiveRoles(userId: string, scope: Scope): Promise<Set<string>> {
     const { groups, grants, roles } = this.#parts;
@@ -337,10 +359,11 @@ export class LogIns {
     scope: Scope,
     roleIds: readonly string[],
     revision: number,
+    until = nowMs(this.#context) + this.#context.settings.tokenLifetimeMs,
   ): Promise<IssuedToken> {
-    const { env, settings, store } = this.#context;
+    const { env, store } = this.#context;
     const issuedMs = nowMs(this.#context);
-    const expiresMs = Math.min(issuedMs + settings.tokenLifetimeMs, proof.expiresMs ?? Infinity);
+    const expiresMs = Math.min(until, proof.expiresMs ?? Infinity);
     const roles = (await Promise.all(roleIds.map((id) => store.roles.get(id)))).filter(
       (role) => role !== undefined,
     );

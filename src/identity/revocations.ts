@@ -5,7 +5,7 @@
  */
 
 import type { Operation } from '#state/state.ts';
-import { type IdentityContext, nowMs } from './context.ts';
+import { type IdentityContext, longestTokenMs, nowMs } from './context.ts';
 
 export type RevocationSubject =
   /** One token. */
@@ -27,7 +27,7 @@ const MAX_PURGE = 100;
 
 export function revoke(context: IdentityContext, subject: RevocationSubject): Operation {
   const atMs = nowMs(context);
-  const expiresMs = atMs + context.settings.tokenLifetimeMs + MARGIN_MS;
+  const expiresMs = atMs + longestTokenMs(context.settings) + MARGIN_MS;
   return context.store.revocations.put({ atMs, expiresMs }, ...partsOf(subject));
 }
 

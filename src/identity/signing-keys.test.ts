@@ -36,7 +36,7 @@ describe('signing keys', () => {
     const text = await logIn();
     expect(keyOf(text)).not.toBe(first);
     expect(fixture.identity.verifier.verify(text).valid).toBe(true);
-    fixture.advance(3 * DAY_MS);
+    fixture.advance(4 * DAY_MS);
     await maintain();
     expect(known()).toEqual([keyOf(text)]);
   });

@@ -8,7 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import { OperatingError } from '#base/errors.ts';
-import { type IdentityContext, nowMs } from './context.ts';
+import { type IdentityContext, longestTokenMs, nowMs } from './context.ts';
 import { privateKeyFromSeed, publicBytesOf, SEED_BYTES } from './ed25519.ts';
 import { PRIVATE, type PublicKeyRecord } from './records.ts';
 import type { Stored } from './table.ts';
@@ -102,7 +102,7 @@ export class SigningKeys {
       .digest('hex')
       .slice(0, 2 * KEY_ID_BYTES);
     const endMs = notBeforeMs + settings.keyPeriodMs + PREPUBLISH_MS;
-    const notAfterMs = endMs + settings.tokenLifetimeMs + CLOCK_SKEW_MS;
+    const notAfterMs = endMs + longestTokenMs(settings) + CLOCK_SKEW_MS;
     const sealed = vault.seal(seed, store.signingSeeds.key(id));
     const { succeeded } = await store.state.txn({
       compare: [{ key: LATEST, modRevision: latestRevision }, store.publicKeys.exists(false, id)],
