@@ -9,10 +9,10 @@ import { columnsOf } from './columns.ts';
 import type { ContainerCache, ContainerState } from './container-state.ts';
 import { type ContainerLine, type ContainerTable, copyLine, emptyLine } from './container-table.ts';
 import type { OpenedDatabase } from './database-file.ts';
-import { addTerm, subtractTerm, term } from './digest.ts';
-import { encodeRowState, listingCheck, statePayload } from './format.ts';
+import { encodeRowState, listingCheck } from './format.ts';
 import { rowTimestamp } from './row-state.ts';
 import { type RowTable, type StoredRow, stateOf } from './row-table.ts';
+import { tally } from './tally.ts';
 
 /** One container's part of the batch under way. */
 interface Work {
@@ -22,27 +22,32 @@ interface Work {
   own: EntryState | undefined | null;
 }
 
+type LineChange = (before: ContainerLine, after: ContainerLine) => void;
+
 export class Applier {
   readonly #opened: OpenedDatabase;
   readonly #rows: RowTable;
   readonly #lines: ContainerTable;
+  readonly #changed: LineChange;
   readonly #containers: ContainerCache;
   #position: LogPosition | undefined;
   /** Unix seconds of the earliest delete-at of a listed row. */
   nextExpiry: number;
 
+  /** @param changed told of every line that a commit changed */
   constructor(
     opened: OpenedDatabase,
-    rows: RowTable,
-    lines: ContainerTable,
+    tables: { readonly rows: RowTable; readonly lines: ContainerTable },
     containers: ContainerCache,
+    changed: LineChange,
   ) {
     this.#opened = opened;
-    this.#rows = rows;
-    this.#lines = lines;
+    this.#rows = tables.rows;
+    this.#lines = tables.lines;
+    this.#changed = changed;
     this.#containers = containers;
     this.#position = readPosition(opened);
-    this.nextExpiry = rows.nextExpiry();
+    this.nextExpiry = tables.rows.nextExpiry();
   }
 
   position(): LogPosition | undefined {
@@ -57,7 +62,10 @@ export class Applier {
       this.#opened.meta.set('segment', upTo.segment);
       this.#opened.meta.set('offset', upTo.offset);
     });
-    for (const work of batch.values()) commitWork(work);
+    for (const work of batch.values()) {
+      this.#changed(work.container.line, work.line);
+      commitWork(work);
+    }
     this.#position = upTo;
   }
 
@@ -87,8 +95,9 @@ export class Applier {
     if (former !== undefined && former.crc === crc && former.state.equals(bytes)) return;
     const stored = { ...columns, name: row.name, crc, sequence: line.sequence + 1, state: bytes };
     this.#rows.put(line.id, name, stored, former);
-    if (former !== undefined) account(work, former, name, -1);
-    account(work, stored, name, 1);
+    const { digestPrefix } = work.container;
+    if (former !== undefined) tally(line, digestPrefix, former, name, -1);
+    tally(line, digestPrefix, stored, name, 1);
     line.sequence++;
     line.newest = maxTimestamp(line.newest, rowTimestamp(state));
     work.written.set(row.name, stored);
@@ -114,19 +123,26 @@ export class Applier {
    */
   expire(nowSeconds: number, limit: number): void {
     const due = this.#rows.due(nowSeconds, limit);
-    const lines = new Map<number, ContainerLine>();
+    const lines = new Map<
+      number,
+      { readonly before: ContainerLine; readonly after: ContainerLine }
+    >();
     this.#opened.db.transaction(() => {
       for (const { container, name, size, count } of due) {
         this.#rows.hide(container, name);
-        const line = lines.get(container) ?? this.#lines.byId(container);
-        lines.set(container, line);
-        line.rows--;
-        line.bytes -= size;
-        line.objects -= count;
+        const before = lines.get(container)?.before ?? this.#lines.byId(container);
+        const after = lines.get(container)?.after ?? copyLine(before);
+        lines.set(container, { before, after });
+        after.rows--;
+        after.bytes -= size;
+        after.objects -= count;
       }
-      for (const line of lines.values()) this.#lines.save(line);
+      for (const { after } of lines.values()) this.#lines.save(after);
     });
-    for (const line of lines.values()) this.#expired(line);
+    for (const { before, after } of lines.values()) {
+      this.#changed(before, after);
+      this.#expired(after);
+    }
     this.nextExpiry = this.#rows.nextExpiry();
   }
 
@@ -134,8 +150,8 @@ export class Applier {
     const container = this.#containers.findOrMake(line.ring, line.hash, () => line);
     container.line = line;
     for (const row of container.pending.values()) {
-      if (row.stored !== undefined)
-        row.stored = this.#rows.find(line.id, Buffer.from(row.stored.name));
+      if (row.stored === undefined) continue;
+      row.stored = this.#rows.find(line.id, Buffer.from(row.stored.name));
     }
   }
 }
@@ -147,20 +163,6 @@ function commitWork({ container, line, written, own }: Work): void {
     const pending = container.pending.get(name);
     if (pending !== undefined) pending.stored = stored;
   }
-}
-
-/** Adds a row to (or takes it from) the totals and the digest of its container. */
-function account({ container, line }: Work, row: StoredRow, name: Buffer, sign: 1 | -1): void {
-  const { micros, size, etag, type, count } = row;
-  const listed = `${micros}\0${size}\0${etag}\0${type}\0${count}`;
-  const bytes = term(container.digestPrefix, name, listed, statePayload(row.state));
-  if (sign === 1) addTerm(line.digest, bytes);
-  else subtractTerm(line.digest, bytes);
-  line.total += sign;
-  if (row.hidden === 1) return;
-  line.rows += sign;
-  line.bytes += sign * row.size;
-  line.objects += sign * row.count;
 }
 
 function readPosition({ meta }: OpenedDatabase): LogPosition | undefined {

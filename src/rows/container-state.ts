@@ -52,6 +52,12 @@ export class ContainerCache {
     return this.find(ring, hash) ?? this.#keep(keyOf(ring, hash), make());
   }
 
+  recent(ring: number, rows: number): ContainerState[] {
+    return [...this.#states.values()].filter(
+      ({ line }) => line.ring === ring && line.total >= rows,
+    );
+  }
+
   #keep(key: string, line: ContainerLine): ContainerState {
     if (this.#states.size >= MAX_CACHED_CONTAINERS) this.#evict();
     const digestPrefix = termPrefix(this.#key, line.ring, line.hash);

@@ -73,6 +73,7 @@ export function copyLine(line: ContainerLine): ContainerLine {
 export class ContainerTable {
   readonly #find: Statement<RawLine>;
   readonly #byId: Statement<RawLine>;
+  readonly #next: Statement<RawLine>;
   readonly #range: Statement<RawLine>;
   readonly #insert: Statement<unknown>;
   readonly #update: Statement<unknown>;
@@ -83,6 +84,7 @@ export class ContainerTable {
     const from = `SELECT ${COLUMNS} FROM container`;
     this.#find = db.prepare<RawLine>(`${from} WHERE ring = ? AND hash = ?`).raw();
     this.#byId = db.prepare<RawLine>(`${from} WHERE id = ?`).raw();
+    this.#next = db.prepare<RawLine>(`${from} WHERE id > ? ORDER BY id LIMIT 1`).raw();
     this.#range = db
       .prepare<RawLine>(`${from} WHERE ring = ? AND hash >= ? AND hash < ? ORDER BY hash LIMIT ?`)
       .raw();
@@ -114,6 +116,12 @@ export class ContainerTable {
     const raw = this.#byId.get(id);
     if (raw === undefined) throw damagedLine(`no line ${id}`);
     return parseLine(raw);
+  }
+
+  /** The line after this id. */
+  next(id: number): ContainerLine | undefined {
+    const raw = this.#next.get(id);
+    return raw && parseLine(raw);
   }
 
   /** Lines with from <= hash < to (undefined: the end), in hash order. */

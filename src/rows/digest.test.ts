@@ -12,7 +12,7 @@ import {
   zeroSum,
 } from './digest.ts';
 import { BUCKET_BITS, bucketOf, firstHash } from './summary.ts';
-import { at, live, makeFolder, openStore, row } from './testing/fixture.ts';
+import { at, live, makeFolder, openStore, row, START_SECONDS } from './testing/fixture.ts';
 
 const MODULUS = 2n ** 128n;
 const toBig = (bytes: Buffer): bigint => BigInt(`0x${bytes.toString('hex')}`);
@@ -74,6 +74,20 @@ describe('summaries of buckets', () => {
     expect(sumToBytes(sum)).toEqual(whole!.sum);
     const half = store.summarise(CONTAINER_RING, all / 2, all, 2);
     expect(half[0]!.live + half[1]!.live).toBe(18);
+    // Kept in memory from here on: changed by commits and by expiry.
+    const hash = Buffer.alloc(16, 7);
+    await store.write(row('late', live(at(99), { deleteAt: START_SECONDS + 5 }), hash));
+    await store.write(row('late 2', live(at(100)), hash));
+    folder.env.clock.seconds += 6;
+    store.facts(CONTAINER_RING, hash);
+    const { store: fresh } = await openStore(folder);
+    const now = store.summarise(CONTAINER_RING, 0, all, 1);
+    expect(now).toEqual(fresh.summarise(CONTAINER_RING, 0, all, 1));
+    expect(now[0]).toMatchObject({ live: 41, total: 42 });
+    expect(
+      store.summarise(CONTAINER_RING, 0, all, 2 ** 14).reduce((sum, part) => sum + part.live, 0),
+    ).toBe(41);
+    fresh.close();
     expect(store.summarise(ACCOUNT_RING, 0, all, 1)[0]).toMatchObject({ live: 0, total: 0 });
     store.close();
     await folder.remove();

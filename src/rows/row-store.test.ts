@@ -347,6 +347,28 @@ describe('damage', () => {
     expect(store.damage).toBeUndefined();
   });
 
+  it.each([
+    ['a row that is gone', "DELETE FROM row WHERE name = x'61'"],
+    ['a row that is hidden', "UPDATE row SET hidden = 1 WHERE name = x'61'"],
+    ['a state that no listing reads', "UPDATE row SET state = zeroblob(24) WHERE name = x'61'"],
+  ])('is found by reading all rows again: %s', async (_, sql) => {
+    await spoil(sql);
+    expect(() => store.audit(10)).toThrowError(expect.objectContaining({ code: 'rows-damaged' }));
+    expect(store.damage).toBeDefined();
+  });
+
+  it('is not found where rows are written while they are read again', async () => {
+    for (let i = 0; i < 50; i++) {
+      await store.write(row(`o${i}`, i % 3 === 0 ? tombstone(at(i)) : live(at(i))));
+    }
+    for (let i = 0; store.audit(7); i++) {
+      if (i < 10) await store.write(row(`o${i * 5}`, live(at(100 + i))));
+      expect(i).toBeLessThan(30);
+    }
+    while (store.audit(7)) expect(store.damage).toBeUndefined();
+    expect(names().length).toBeGreaterThan(30);
+  });
+
   it('of the file itself begins a new database', async () => {
     await store.write(row('a', live(at(1))));
     store.close();

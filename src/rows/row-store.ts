@@ -19,6 +19,7 @@ import type { Timestamp } from '#base/timestamp.ts';
 import type { DigestSummary, LogPosition, RowLog, RowRecord, RowSink } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import { Applier } from './applier.ts';
+import { RowAudit } from './audit.ts';
 import { columnsOf } from './columns.ts';
 import { ContainerCache, type ContainerState, type PendingRow } from './container-state.ts';
 import { type ContainerLine, ContainerTable, emptyLine } from './container-table.ts';
@@ -29,7 +30,7 @@ import { listRows } from './listing.ts';
 import type { Listing, ListQuery, RowTotals } from './query.ts';
 import { rowTimestamp } from './row-state.ts';
 import { RowTable, type StoredRow, stateOf } from './row-table.ts';
-import { summarise } from './summary.ts';
+import { Summaries } from './summary.ts';
 
 export type RowStoreEnv = Pick<Env, 'clock' | 'disk' | 'random' | 'log'>;
 
@@ -78,6 +79,8 @@ export class RowStore implements RowSink {
   readonly #lines: ContainerTable;
   readonly #cursors: CursorTable;
   readonly #containers: ContainerCache;
+  readonly #summaries: Summaries;
+  readonly #audit: RowAudit;
   readonly #applier: Applier;
   #log: RowLog | undefined;
   #damage: string | undefined;
@@ -99,7 +102,14 @@ export class RowStore implements RowSink {
     this.#containers = new ContainerCache(options.digestKey, (ring, hash) =>
       this.#lines.find(ring, hash),
     );
-    this.#applier = new Applier(opened, this.#rows, this.#lines, this.#containers);
+    this.#audit = new RowAudit(options.digestKey, this.#rows, this.#lines);
+    this.#summaries = new Summaries(this.#lines);
+    this.#applier = new Applier(
+      opened,
+      { rows: this.#rows, lines: this.#lines },
+      this.#containers,
+      (before, after) => this.#summaries.changed(before, after),
+    );
     this.incarnation = String(meta.get('incarnation') ?? '') || this.#newIncarnation();
   }
 
@@ -179,6 +189,11 @@ export class RowStore implements RowSink {
     return this.#guard(() => this.#lines.range(ring, from, to, limit).map(factsOf));
   }
 
+  /** Containers that were written or read lately and have at least `rows` rows: no look at the database. */
+  recent(ring: PolicyIndex, rows: number): ContainerFacts[] {
+    return this.#containers.recent(ring, rows).map(({ line }) => factsOf(line));
+  }
+
   /** Containers that changed since their totals were last acknowledged, after the one named, if any. */
   unreported(ring: PolicyIndex, after: Buffer | undefined, limit: number): ContainerFacts[] {
     return this.#guard(() => {
@@ -212,7 +227,12 @@ export class RowStore implements RowSink {
 
   /** See device/contract.ts, Digests: the device answers with this for the two row rings. */
   summarise(ring: PolicyIndex, from: number, to: number, parts: number): DigestSummary[] {
-    return this.#guard(() => summarise(this.#lines, ring, from, to, parts));
+    return this.#guard(() => this.#summaries.summarise(ring, from, to, parts));
+  }
+
+  /** Reads about so many rows again and checks them; false: all have been read. */
+  audit(rows: number): boolean {
+    return this.#guard(() => this.#audit.step(rows));
   }
 
   applied(): LogPosition | undefined {

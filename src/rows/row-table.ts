@@ -36,6 +36,7 @@ const ALL = `${LISTED}, hidden, expires, sequence, state`;
 export class RowTable {
   readonly #find: Statement<RawRow>;
   readonly #findListed: Statement<RawRow>;
+  readonly #page: Statement<RawRow>;
   readonly #put: Statement<unknown>;
   readonly #remove: Statement<unknown>;
   readonly #forward: Statement<RawListed>;
@@ -53,6 +54,11 @@ export class RowTable {
       .raw();
     this.#findListed = db
       .prepare<RawRow>(`SELECT ${ALL} FROM row WHERE container = ? AND hidden = 0 AND name = ?`)
+      .raw();
+    this.#page = db
+      .prepare<RawRow>(
+        `SELECT ${ALL} FROM row WHERE container = ? AND (hidden, name) > (?, ?) ORDER BY hidden, name LIMIT ?`,
+      )
       .raw();
     this.#put = db.prepare(
       `INSERT OR REPLACE INTO row (container, hidden, name, micros, size, etag, type, count, crc, expires, sequence, state)
@@ -93,6 +99,11 @@ export class RowTable {
   findListed(container: number, name: Buffer): StoredRow | undefined {
     const raw = this.#findListed.get(container, name);
     return raw && parseRow(raw);
+  }
+
+  /** All rows in the order of the table, after the one given. */
+  page(container: number, hidden: number, name: Buffer, limit: number): StoredRow[] {
+    return this.#page.all(container, hidden, name, limit).map(parseRow);
   }
 
   put(container: number, name: Buffer, row: StoredRow, former: StoredRow | undefined): void {

@@ -1,47 +1,109 @@
-/** Digests of ranges of hash buckets, summed from the containers in them. */
+/**
+ * Digests of ranges of hash buckets, summed from the containers in them.
+ *
+ * Peers compare whole partitions again and again, so the sums of groups of buckets (the top
+ * GROUP_BITS of the hash) are kept in memory: read from the table when first asked for, then changed
+ * with every commit. Only a range finer than a group reads the table again.
+ */
 import { assert } from '#base/assert.ts';
 import type { PolicyIndex } from '#base/names.ts';
 import type { DigestSummary } from '#device/contract.ts';
-import type { ContainerTable } from './container-table.ts';
-import { addTerm, type Sum, sumToBytes, zeroSum } from './digest.ts';
+import type { ContainerLine, ContainerTable } from './container-table.ts';
+import { addTerm, type Sum, subtractTerm, sumToBytes, zeroSum } from './digest.ts';
 
-/** As device/contract.ts has it, which only gives types to its neighbours; summary.test.ts compares. */
+/** As device/contract.ts has it, which only gives types to its neighbours; the test compares. */
 export const BUCKET_BITS = 20;
-const PAGE = 1000;
 const BUCKETS = 2 ** BUCKET_BITS;
+const GROUP_BITS = 12;
+const GROUP_WIDTH = 2 ** (BUCKET_BITS - GROUP_BITS);
+const PAGE = 1000;
 
-interface Part {
-  readonly sum: Sum;
-  live: number;
-  total: number;
+class Part {
+  readonly sum: Sum = zeroSum();
+  live = 0;
+  total = 0;
+
+  add(digest: Buffer, live: number, total: number): void {
+    addTerm(this.sum, digest);
+    this.live += live;
+    this.total += total;
+  }
+
+  subtract(digest: Buffer, live: number, total: number): void {
+    subtractTerm(this.sum, digest);
+    this.live -= live;
+    this.total -= total;
+  }
+
+  summary(): DigestSummary {
+    return { sum: sumToBytes(this.sum), live: this.live, total: this.total };
+  }
 }
 
-/** Splits the buckets [from, to) into `parts` equal ranges; one summary each. */
-export function summarise(
-  lines: ContainerTable,
-  ring: PolicyIndex,
-  from: number,
-  to: number,
-  parts: number,
-): DigestSummary[] {
-  assert(from >= 0 && from < to && to <= BUCKETS, 'a range of buckets');
-  assert(parts >= 1 && (to - from) % parts === 0, 'equal parts');
-  const width = (to - from) / parts;
-  const sums: Part[] = Array.from({ length: parts }, () => ({ sum: zeroSum(), live: 0, total: 0 }));
-  const end = to === BUCKETS ? undefined : firstHash(to);
-  let next = firstHash(from);
-  for (;;) {
-    const page = lines.range(ring, next, end, PAGE);
-    for (const line of page) {
-      const part = sums[Math.floor((bucketOf(line.hash) - from) / width)]!;
-      addTerm(part.sum, sumToBytes(line.digest));
-      part.live += line.rows;
-      part.total += line.total;
-    }
-    if (page.length < PAGE) break;
-    next = Buffer.concat([page.at(-1)!.hash, Buffer.from([0])]);
+export class Summaries {
+  readonly #lines: ContainerTable;
+  readonly #groups = new Map<number, Part>();
+
+  constructor(lines: ContainerTable) {
+    this.#lines = lines;
   }
-  return sums.map(({ sum, live, total }) => ({ sum: sumToBytes(sum), live, total }));
+
+  /** Splits the buckets [from, to) into `parts` equal ranges; one summary each. */
+  summarise(ring: PolicyIndex, from: number, to: number, parts: number): DigestSummary[] {
+    assert(from >= 0 && from < to && to <= BUCKETS, 'a range of buckets');
+    assert(parts >= 1 && (to - from) % parts === 0, 'equal parts');
+    const width = (to - from) / parts;
+    return Array.from({ length: parts }, (_, i) => {
+      return this.#range(ring, from + i * width, from + (i + 1) * width).summary();
+    });
+  }
+
+  /** A line changed from one state to another, durably. */
+  changed(before: ContainerLine, after: ContainerLine): void {
+    const group = this.#groups.get(groupKey(after.ring, bucketOf(after.hash)));
+    if (group === undefined) return;
+    if (before.id !== 0) group.subtract(sumToBytes(before.digest), before.rows, before.total);
+    group.add(sumToBytes(after.digest), after.rows, after.total);
+  }
+
+  #range(ring: PolicyIndex, from: number, to: number): Part {
+    const whole = new Part();
+    for (let bucket = from; bucket < to; ) {
+      const isGroup = bucket % GROUP_WIDTH === 0 && bucket + GROUP_WIDTH <= to;
+      const nextGroup = bucket - (bucket % GROUP_WIDTH) + GROUP_WIDTH;
+      const end = isGroup ? bucket + GROUP_WIDTH : Math.min(to, nextGroup);
+      const part = isGroup ? this.#group(ring, bucket) : this.#read(ring, bucket, end);
+      whole.add(sumToBytes(part.sum), part.live, part.total);
+      bucket = end;
+    }
+    return whole;
+  }
+
+  #group(ring: PolicyIndex, bucket: number): Part {
+    const key = groupKey(ring, bucket);
+    let group = this.#groups.get(key);
+    if (group === undefined) {
+      group = this.#read(ring, bucket, bucket + GROUP_WIDTH);
+      this.#groups.set(key, group);
+    }
+    return group;
+  }
+
+  #read(ring: PolicyIndex, from: number, to: number): Part {
+    const part = new Part();
+    const end = to === BUCKETS ? undefined : firstHash(to);
+    let next = firstHash(from);
+    for (;;) {
+      const page = this.#lines.range(ring, next, end, PAGE);
+      for (const line of page) part.add(sumToBytes(line.digest), line.rows, line.total);
+      if (page.length < PAGE) return part;
+      next = Buffer.concat([page.at(-1)!.hash, Buffer.from([0])]);
+    }
+  }
+}
+
+function groupKey(ring: PolicyIndex, bucket: number): number {
+  return ring * 2 ** GROUP_BITS + Math.floor(bucket / GROUP_WIDTH);
 }
 
 /** The top bits of a hash. */

@@ -1,26 +1,27 @@
 /**
  * Keeps the cursors of busy containers moving, so that the first listing of a huge container does not
- * pull all of it. A container whose sequence here has moved far from where its cursors were last
- * looked at is brought up to date as a listing would do it, one per step: in a quiet moment that is
- * one comparison of digests, under load a bounded number of pages.
+ * pull all of it. A container that was written lately and has come to rest is brought up to date as a
+ * listing would do it: that is one comparison of digests. One that does not come to rest is brought up
+ * to date whenever it has moved far, which is a bounded number of pages.
  */
+import { codeOf } from '#base/errors.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import type { RowContext, RowDevice } from './context.ts';
 import type { Freshness } from './freshness.ts';
 
-const SCAN = 256;
-const SCAN_WAIT_MS = 1000;
-/** Changed rows after which a container under load is looked at. */
+const WAIT_MS = 1000;
+/** Changed rows after which a container that does not come to rest is looked at. */
 const LAG_ROWS = 50_000;
 /** Small containers need no cursor: pulling all of them is cheap. */
 const MIN_ROWS = 2000;
+const MAX_PER_STEP = 20;
 /** Containers remembered; beyond it the oldest are looked at anew. */
-const MAX_SEEN = 10_000;
+const MAX_SEEN = 20_000;
 
 interface Seen {
   /** Sequence when its cursors were last brought up to date. */
   kept: number;
-  /** Sequence at the last scan. */
+  /** Sequence at the last step. */
   last: number;
 }
 
@@ -29,7 +30,6 @@ export class CursorKeeper implements Job {
   readonly #context: RowContext;
   readonly #freshness: Freshness;
   readonly #seen = new Map<string, Seen>();
-  #position: { device: number; after: Buffer } | undefined;
   #kept = 0;
 
   constructor(context: RowContext, freshness: Freshness) {
@@ -42,59 +42,45 @@ export class CursorKeeper implements Job {
     return { kept: this.#kept, watched: this.#seen.size };
   }
 
-  /** Looks at the next containers of one device; a whole round over all devices, then waits. */
   async step(signal: AbortSignal): Promise<StepResult> {
-    const target = this.#nextDevice();
-    if (target === undefined) return { kind: 'idle', waitMs: SCAN_WAIT_MS };
-    const from = this.#position?.after ?? Buffer.alloc(16);
-    const page = target.rows.containers(this.#context.ring, from, undefined, SCAN);
-    for (const { hash, path, sequence, total } of page) {
-      if (signal.aborted) break;
-      if (total < MIN_ROWS || !this.#isDue(target, hash, sequence)) continue;
+    let left = MAX_PER_STEP;
+    for (const target of this.#context.options.devices().values()) {
+      if (!isUsable(target)) continue;
+      for (const { hash, path, sequence } of target.rows.recent(this.#context.ring, MIN_ROWS)) {
+        const seen = this.#look(target, hash, sequence);
+        if (!seen.isDue || left <= 0 || signal.aborted) continue;
+        left--;
+        if (await this.#keep(target, hash, path)) seen.entry.kept = sequence;
+      }
+    }
+    return left > 0 ? { kind: 'idle', waitMs: WAIT_MS } : { kind: 'more' };
+  }
+
+  /** False: too few replicas answer; the next step tries again. */
+  async #keep(target: RowDevice, hash: Buffer, path: string): Promise<boolean> {
+    try {
       await this.#freshness.bringUpToDate(target, { hash, path, txn: this.name });
       this.#kept++;
-      this.#seen.set(keyOf(target, hash), { kept: sequence, last: sequence });
-    }
-    return this.#advance(target, page.at(-1)?.hash, page.length === SCAN);
-  }
-
-  /** Quiet since the last scan, or too far ahead. */
-  #isDue(target: RowDevice, hash: Buffer, sequence: number): boolean {
-    const key = keyOf(target, hash);
-    const seen = this.#seen.get(key);
-    if (seen === undefined) {
-      if (this.#seen.size >= MAX_SEEN) this.#seen.delete(this.#seen.keys().next().value!);
-      this.#seen.set(key, { kept: 0, last: sequence });
+      return true;
+    } catch (error) {
+      if (codeOf(error) !== 'unavailable') throw error;
       return false;
     }
-    const isQuiet = seen.last === sequence;
-    seen.last = sequence;
-    return seen.kept !== sequence && (isQuiet || sequence - seen.kept >= LAG_ROWS);
   }
 
-  #nextDevice(): RowDevice | undefined {
-    const devices = [...this.#context.options.devices().values()].filter(isUsable);
-    const at = devices.findIndex(({ device }) => device.id === this.#position?.device);
-    return devices[Math.max(0, at)];
-  }
-
-  #advance(target: RowDevice, last: Buffer | undefined, more: boolean): StepResult {
-    if (more && last !== undefined) {
-      this.#position = { device: target.device.id, after: Buffer.concat([last, Buffer.from([0])]) };
-      return { kind: 'more' };
-    }
-    const devices = [...this.#context.options.devices().values()].filter(isUsable);
-    const at = devices.findIndex(({ device }) => device.id === target.device.id);
-    const next = devices[at + 1];
-    this.#position = next && { device: next.device.id, after: Buffer.alloc(16) };
-    return next === undefined ? { kind: 'idle', waitMs: SCAN_WAIT_MS } : { kind: 'more' };
+  /** Due: it moved since its cursors were kept, and rests now or has moved far. */
+  #look(target: RowDevice, hash: Buffer, sequence: number): { entry: Seen; isDue: boolean } {
+    const key = `${target.device.id} ${hash.toString('latin1')}`;
+    const entry = this.#seen.get(key) ?? { kept: 0, last: -1 };
+    const rests = entry.last === sequence;
+    entry.last = sequence;
+    if (this.#seen.size >= MAX_SEEN) this.#seen.delete(this.#seen.keys().next().value!);
+    this.#seen.set(key, entry);
+    const isDue = entry.kept !== sequence && (rests || sequence - entry.kept >= LAG_ROWS);
+    return { entry, isDue };
   }
 }
 
 export function isUsable({ device, rows }: RowDevice): boolean {
   return device.status === 'ok' && rows.damage === undefined;
-}
-
-function keyOf(target: RowDevice, hash: Buffer): string {
-  return `${target.device.id} ${hash.toString('latin1')}`;
 }
