@@ -16,13 +16,13 @@ export interface SwiftLimits {
   readonly maxContainerNameBytes: number;
   readonly maxAccountNameBytes: number;
   readonly listingLimit: number;
+  /** Rolled-up names in one `path=` listing; each costs a look-up. */
+  readonly maxPathLookups: number;
   readonly maxManifestParts: number;
   readonly maxManifestBytes: number;
   readonly minPartBytes: number;
   /** Manifests within manifests. */
   readonly maxManifestDepth: number;
-  /** Parts of a dynamic large object: more than this many listing pages are refused. */
-  readonly maxDynamicPages: number;
   readonly maxDeletesPerRequest: number;
   readonly bulkConcurrency: number;
   /** A body that does not move for this long ends its request with 408. */
@@ -43,11 +43,11 @@ export const DEFAULT_LIMITS: SwiftLimits = {
   maxContainerNameBytes: 256,
   maxAccountNameBytes: 256,
   listingLimit: 10_000,
+  maxPathLookups: 10_000,
   maxManifestParts: 1000,
   maxManifestBytes: 8 * 1024 * 1024,
   minPartBytes: 1,
   maxManifestDepth: 10,
-  maxDynamicPages: 10,
   maxDeletesPerRequest: 10_000,
   bulkConcurrency: 8,
   clientTimeoutMs: 60_000,

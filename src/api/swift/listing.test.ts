@@ -73,6 +73,16 @@ describe('a listing', () => {
     }
   });
 
+  it('by path has a limit of directories, for each costs a look-up', async () => {
+    const small = await startServer({ limits: { maxPathLookups: 2 } });
+    await small.ask('PUT', `${BASE}/c`);
+    for (const name of ['x/1', 'y/1']) await small.ask('PUT', `${BASE}/c/${name}`, { body: '' });
+    expect((await small.ask('GET', `${BASE}/c?path=`)).status).toBe(204);
+    await small.ask('PUT', `${BASE}/c/z/1`, { body: '' });
+    expect((await small.ask('GET', `${BASE}/c?path=`)).status).toBe(412);
+    await small.close();
+  });
+
   it('in JSON has what clients read', async () => {
     const answer = await server.ask('GET', `${BASE}/c?format=json&delimiter=/&limit=2`);
     expect(answer.headers['content-type']).toBe('application/json; charset=utf-8');

@@ -101,7 +101,7 @@ function metaHeaders(request: SwiftRequest, resource: Resource): Record<string, 
 }
 
 /** @throws Refusal 400 with Swift's wording */
-function checkMetadata(
+export function checkMetadata(
   resource: Resource,
   metadata: Readonly<Record<string, string>>,
   limits: SwiftLimits,

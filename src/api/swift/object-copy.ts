@@ -14,7 +14,7 @@ import { givenContentType } from './content-type.ts';
 import { refuse } from './errors.ts';
 import { deleteAt } from './expiry.ts';
 import { httpDate, lastModifiedSeconds } from './http-date.ts';
-import { objectMetadata } from './metadata.ts';
+import { checkMetadata, objectMetadata } from './metadata.ts';
 import {
   DYNAMIC_HEADER,
   dataOf,
@@ -131,9 +131,11 @@ function copyFacts(
     asManifest && (data.manifest === 'static' || data.manifest === 'multipart')
       ? { kind: data.manifest, etag: data.etag, size: data.size }
       : undefined;
+  const user = { ...(fresh ? {} : userValues(state)), ...objectMetadata(request) };
+  checkMetadata('object', user, request.service.limits);
   return {
     contentType: givenContentType(request) ?? content.face.contentType,
-    user: { ...(fresh ? {} : userValues(state)), ...objectMetadata(request) },
+    user,
     system: { ...system, ...dynamicHeader(request) },
     ...(expires !== undefined && { deleteAt: expires }),
     ...(onlyIfAbsent(request) && { onlyIfAbsent: true }),

@@ -4,12 +4,11 @@
  */
 import type { ListQuery } from '#container/calls.ts';
 import type { ContainerInfo, Found, ListedObject, Page } from '#proxy/contract.ts';
+import { refuse } from './errors.ts';
+import { parallel } from './parallel.ts';
 import type { SwiftRequest } from './request.ts';
 
 type Listing = Page<ListedObject> & { info: ContainerInfo };
-
-/** Pages asked for until one answer is full: a path may have many directories and few objects. */
-const MAX_ROUNDS = 20;
 
 export async function listPath(
   request: SwiftRequest,
@@ -19,18 +18,35 @@ export async function listPath(
   const prefix = path === '' ? '' : `${path.replace(/\/+$/, '')}/`;
   const items: ListedObject[] = [];
   let marker = query.marker;
-  for (let round = 1; ; round++) {
+  let lookups = 0;
+  for (;;) {
     const wanted = { ...query, prefix, delimiter: '/', marker, limit: query.limit - items.length };
     const page = await request.service.store.listObjects(request, request.containerName, wanted);
     if (page === undefined) return undefined;
-    for (const item of page.items) {
-      const object = 'prefix' in item ? await directoryObject(request, item.prefix) : item;
-      if (object !== undefined && object.name !== prefix) items.push(object);
-      marker = 'prefix' in item ? item.prefix : item.name;
+    lookups += page.items.filter((item) => 'prefix' in item).length;
+    if (lookups > request.service.limits.maxPathLookups) {
+      throw refuse('precondition-failed', 'Too many directories below the path: use delimiter');
     }
-    const done = !page.truncated || page.items.length === 0 || items.length >= query.limit;
-    if (done || round === MAX_ROUNDS) return { ...page, items };
+    const objects = await objectsOf(request, page.items);
+    items.push(...objects.filter((object) => object.name !== prefix));
+    const last = page.items.at(-1);
+    if (last === undefined || !page.truncated || items.length >= query.limit) {
+      return { ...page, items };
+    }
+    marker = 'prefix' in last ? last.prefix : last.name;
   }
+}
+
+/** In order: the objects themselves, and those that stand for a rolled-up name. */
+async function objectsOf(
+  request: SwiftRequest,
+  items: Listing['items'],
+): Promise<readonly ListedObject[]> {
+  const found: (ListedObject | undefined)[] = [];
+  await parallel(items.entries(), request.service.limits.bulkConcurrency, async ([i, item]) => {
+    found[i] = 'prefix' in item ? await directoryObject(request, item.prefix) : item;
+  });
+  return found.filter((object) => object !== undefined);
 }
 
 /** The object whose name is the rolled-up name itself, if there is one. */

@@ -8,7 +8,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { OperatingError } from '#base/errors.ts';
-import type { Env } from '#env/env.ts';
+import type { Env, Timer } from '#env/env.ts';
 
 const HIGH_WATER = 1024 * 1024;
 const LOW_WATER = 256 * 1024;
@@ -38,7 +38,8 @@ export class RequestBody implements AsyncIterableIterator<Buffer> {
   #ended = false;
   #error: unknown;
   #waiter: Waiter | undefined;
-  #idle: { cancel(): void } | undefined;
+  /** Runs while somebody has waited since it was set; one serves the whole body. */
+  #idle: Timer | undefined;
 
   constructor(incoming: IncomingMessage, options: RequestBodyOptions) {
     this.#incoming = incoming;
@@ -55,7 +56,7 @@ export class RequestBody implements AsyncIterableIterator<Buffer> {
     if (chunk !== undefined) return Promise.resolve(this.#taken(chunk));
     if (this.#error !== undefined) return Promise.reject(this.#error);
     if (this.#ended) return Promise.resolve(DONE);
-    this.#watch();
+    if (this.#idle === undefined) this.#watch();
     return new Promise((resolve, reject) => {
       this.#waiter = { resolve, reject };
     });
@@ -122,23 +123,28 @@ export class RequestBody implements AsyncIterableIterator<Buffer> {
     this.#takeWaiter()?.reject(error);
   }
 
-  /** Only while somebody waits for the client: a store that is slow is not the client's fault. */
+  /**
+   * Nothing has come between two ticks while somebody waited for it. (Not otherwise: a store that is
+   * slow is not the client's fault.)
+   */
   #watch(): void {
-    this.#idle = this.#options.clock.setTimer(this.#options.timeoutMs, () => {
-      this.#fail(new OperatingError('client-timeout', 'the body stopped moving'));
+    const total = this.#total;
+    const { clock, timeoutMs } = this.#options;
+    this.#idle = clock.setTimer(timeoutMs, () => {
+      if (this.#waiter === undefined || this.#total !== total) this.#watch();
+      else this.#fail(new OperatingError('client-timeout', 'the body stopped moving'));
     });
   }
 
   #takeWaiter(): Waiter | undefined {
     const waiter = this.#waiter;
     this.#waiter = undefined;
-    this.#idle?.cancel();
-    this.#idle = undefined;
     return waiter;
   }
 
   #detach(): void {
     const incoming = this.#incoming;
+    this.#idle?.cancel();
     incoming.off('data', this.#onData);
     incoming.off('end', this.#onEnd);
     incoming.off('close', this.#onClose);
