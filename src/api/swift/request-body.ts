@@ -1,7 +1,7 @@
 /**
- * A request's body as an async iterable of buffers. Node's own iterator costs more than a small
- * upload as a whole (a promise, listeners and an end-of-stream watch per chunk); this one hands out
- * what has arrived and holds the socket back when the reader is slower than the client.
+ * A request's body as an async iterable of buffers. Node's own iterator knows no idle timeout and no
+ * limit and tells an abort only by a message; this one costs the same, reads ahead and holds the
+ * socket back when the reader is slower than the client.
  *
  * It ends with an error, never short: `client-gone` when the connection broke off, `client-timeout`
  * when nothing moved for too long, `body-too-large` above `maxBytes`.

@@ -96,8 +96,7 @@ export class SwiftRequest implements Operation {
   }
 
   /**
-   * Aborted when the client leaves. Made on demand: most requests are over before anybody asks, and
-   * a controller with its listener costs as much as parsing the request.
+   * Aborted when the client leaves. Made on demand: many requests are over before anybody asks.
    */
   get signal(): AbortSignal {
     if (this.#abort === undefined) {

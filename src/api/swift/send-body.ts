@@ -39,8 +39,8 @@ export async function stream(
 }
 
 /**
- * Writes and waits for the client to take it. One pair of listeners and one timer serve the whole
- * download: most writes have to wait, and setting all that up for each costs more than the write.
+ * Writes and waits for the client to take it. Most writes of a download have to wait, so one pair of
+ * listeners and one timer serve them all.
  */
 class Outflow {
   readonly #request: SwiftRequest;
