@@ -8,9 +8,18 @@ import { encodeState } from '#base/entry-codec.ts';
 import { CONTAINER_RING } from '#base/names.ts';
 import type { Prng } from '#env/sim/prng.ts';
 import { BUCKET_BITS, type EntryKey } from './contract.ts';
+import { ContributionHasher } from './contribution.ts';
 import { bucketOf, DigestTable } from './digest-table.ts';
 import type { LogDevice } from './open.ts';
-import { bytes, DeviceFixture, FOLDER, keyOf, pathOf, readAll } from './testing/device-fixture.ts';
+import {
+  bytes,
+  DeviceFixture,
+  FOLDER,
+  IDENTITY,
+  keyOf,
+  pathOf,
+  readAll,
+} from './testing/device-fixture.ts';
 
 const KEYS = 12;
 const SEEDS = Number(process.env['DEVICE_SEEDS'] ?? 25);
@@ -197,10 +206,11 @@ async function checkAll(fixture: DeviceFixture, model: Model, device: LogDevice)
 }
 
 function checkDigests(device: LogDevice): void {
+  const hasher = new ContributionHasher(IDENTITY.clusterId);
   const table = new DigestTable();
   const entries = device.entries(0, Buffer.alloc(16), undefined, 1000);
   for (const entry of entries) {
-    const contribution = device.hasher.of(entry.key, entry.state);
+    const contribution = hasher.of(entry.key, entry.state);
     const { live, bodiless } = entry;
     table.change(bucketOf(entry.key.hash), { contribution, live, bodiless }, 1);
   }
