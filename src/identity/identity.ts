@@ -20,6 +20,7 @@ import { S3Keys } from './s3-keys.ts';
 import { SigningKeys } from './signing-keys.ts';
 import { openIdentityStore } from './store.ts';
 import { TokenVerifier } from './token-verifier.ts';
+import { Trusts } from './trusts.ts';
 import { Users } from './users.ts';
 import { createVault } from './vault.ts';
 
@@ -44,6 +45,7 @@ export interface Identity {
   readonly grants: Grants;
   readonly credentials: Credentials;
   readonly applicationCredentials: ApplicationCredentials;
+  readonly trusts: Trusts;
   readonly logIns: LogIns;
   readonly s3Keys: S3Keys;
   readonly signingKeys: SigningKeys;
@@ -78,6 +80,7 @@ export function createIdentity(options: IdentityOptions): Identity {
     roles: new Roles(context),
     grants: new Grants(context),
     applicationCredentials: new ApplicationCredentials(context),
+    trusts: new Trusts(context),
     signingKeys: new SigningKeys(context),
     verifier: new TokenVerifier(env.clock, directory),
     limiter: new LogInLimiter(env.clock),

@@ -20,6 +20,7 @@ import type { Grants, Roles } from './roles.ts';
 import type { SigningKeys } from './signing-keys.ts';
 import { MAX_TOKEN_ROLES, type Method, type Scope, signToken, type TokenFields } from './token.ts';
 import type { TokenVerifier } from './token-verifier.ts';
+import type { Trusts } from './trusts.ts';
 import type { Users } from './users.ts';
 
 export type DomainReference = { readonly id: string } | { readonly name: string };
@@ -46,6 +47,7 @@ export type ScopeRequest =
   | { readonly kind: 'none' }
   | { readonly kind: 'system' }
   | { readonly kind: 'domain'; readonly domain: DomainReference }
+  | { readonly kind: 'trust'; readonly id: string }
   | { readonly kind: 'project'; readonly id: string }
   | { readonly kind: 'project'; readonly name: string; readonly domain: DomainReference };
 
@@ -61,6 +63,7 @@ interface Proof {
   readonly expiresMs?: number;
   readonly chainId?: string;
   readonly applicationCredentialId?: string;
+  readonly trustId?: string;
   /** Only this scope may be asked for, and it is the default. */
   readonly boundTo?: Scope;
   /** Roles beyond these are left out. */
@@ -75,6 +78,7 @@ export interface LogInParts {
   readonly roles: Roles;
   readonly grants: Grants;
   readonly applicationCredentials: ApplicationCredentials;
+  readonly trusts: Trusts;
   readonly signingKeys: SigningKeys;
   readonly verifier: TokenVerifier;
   readonly limiter: LogInLimiter;
@@ -95,8 +99,10 @@ export class LogIns {
    */
   async logIn(request: LogInRequest): Promise<IssuedToken> {
     const revision = await this.#revision();
-    const proof = await this.#prove(request);
-    const scope = await this.#resolveScope(request.scope, proof);
+    const own = await this.#prove(request);
+    const byTrust = request.scope?.kind === 'trust';
+    const proof = byTrust ? await this.#throughTrust(own, request.scope.id) : own;
+    const scope = await this.#resolveScope(byTrust ? undefined : request.scope, proof);
     const roleIds = await this.#rolesFor(proof, scope);
     const token = await this.#issue(proof, scope, roleIds, revision);
     this.#context.env.log.info('identity.log-in', {
@@ -202,7 +208,9 @@ export class LogIns {
     const user = (await this.#context.store.users.get(fields.userId))?.fields;
     if (user === undefined || !(await this.#isEnabled(user))) throw unauthorized();
     const { applicationCredentialId } = fields;
-    const bound = applicationCredentialId !== undefined || fields.trustId !== undefined;
+    // A trust's token is not exchanged: its roles would outlive the trustor's.
+    if (fields.trustId !== undefined) throw unauthorized();
+    const bound = applicationCredentialId !== undefined;
     return {
       user,
       methods: [...new Set<Method>([...fields.methods, 'token'])],
@@ -266,6 +274,29 @@ export class LogIns {
     };
   }
 
+  /** From the trustee's proof to one of what the trust gives. */
+  async #throughTrust(own: Proof, trustId: string): Promise<Proof> {
+    const { trusts } = this.#parts;
+    const trust = (await this.#context.store.trusts.get(trustId))?.fields;
+    const trustor = trust && (await this.#context.store.users.get(trust.trustorId))?.fields;
+    const over = trust?.expiresMs !== undefined && trust.expiresMs <= nowMs(this.#context);
+    if (!trust || !trustor || over || trust.trusteeId !== own.user.id) throw unauthorized();
+    // What is bound already (an application credential, another trust) does not widen itself.
+    if (own.boundTo !== undefined || !(await this.#isEnabled(trustor))) throw unauthorized();
+    const scope: Scope =
+      trust.projectId === undefined ? { kind: 'none' } : { kind: 'project', id: trust.projectId };
+    const stillHas = await this.effectiveRoles(trustor.id, scope);
+    if (!trust.roleIds.every((id) => stillHas.has(id))) throw unauthorized();
+    await trusts.use(trustId);
+    return {
+      ...own,
+      user: trust.impersonation ? trustor : own.user,
+      methods: [...new Set<Method>([...own.methods, 'trust'])],
+      expiresMs: Math.min(own.expiresMs ?? Infinity, trust.expiresMs ?? Infinity),
+      ...{ trustId, boundTo: scope, roleIds: trust.roleIds },
+    };
+  }
+
   async #findUser(reference: UserReference): Promise<User | undefined> {
     if ('id' in reference) return (await this.#context.store.users.get(reference.id))?.fields;
     const domainId = await this.#domainId(reference.domain);
@@ -301,6 +332,8 @@ export class LogIns {
 
   async #findScope(wanted: ScopeRequest): Promise<Scope> {
     switch (wanted.kind) {
+      case 'trust':
+        throw unauthorized();
       case 'none':
       case 'system':
         return { kind: wanted.kind };
@@ -334,6 +367,9 @@ export class LogIns {
 
   async #rolesFor(proof: Proof, scope: Scope): Promise<string[]> {
     if (scope.kind === 'none') return [];
+    // The trustor was found to have them (#throughTrust), whoever the token is for.
+    if (proof.trustId !== undefined)
+      return [...(await this.#parts.roles.withImplied(proof.roleIds ?? []))];
     const effective = await this.effectiveRoles(proof.user.id, scope);
     const allowed = proof.roleIds && (await this.#parts.roles.withImplied(proof.roleIds));
     const roleIds = [...effective].filter((id) => allowed === undefined || allowed.has(id));
@@ -378,6 +414,7 @@ export class LogIns {
       auditId: env.random.bytes(ID_BYTES).toString('hex'),
       chainId: proof.chainId,
       applicationCredentialId: proof.applicationCredentialId,
+      trustId: proof.trustId,
     };
     const text = signToken(fields, this.#parts.signingKeys.current());
     this.#parts.verifier.remember(text);

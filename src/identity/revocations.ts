@@ -31,6 +31,19 @@ export function revoke(context: IdentityContext, subject: RevocationSubject): Op
   return context.store.revocations.put({ atMs, expiresMs }, ...partsOf(subject));
 }
 
+/** What rests on a user's roles by trust: ends when they lose one, are disabled or deleted. */
+export async function revokeTrustsOf(
+  context: IdentityContext,
+  trustorId: string,
+): Promise<Operation[]> {
+  const trusts = (await context.store.trusts.list()).filter(
+    ({ fields }) => fields.trustorId === trustorId,
+  );
+  return trusts
+    .slice(0, MAX_PURGE)
+    .map(({ fields }) => revoke(context, { kind: 'trust', id: fields.id }));
+}
+
 function partsOf(subject: RevocationSubject): string[] {
   switch (subject.kind) {
     case 'user-target':

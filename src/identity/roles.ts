@@ -11,7 +11,7 @@ import {
   nowMs,
 } from './context.ts';
 import { PRIVATE, type Role } from './records.ts';
-import { revoke } from './revocations.ts';
+import { revoke, revokeTrustsOf } from './revocations.ts';
 
 /** The roles that are always there, with the numbers they have in every token of every cluster. */
 export const BUILT_IN_ROLES = [
@@ -228,9 +228,10 @@ export class Grants {
       actor.kind === 'user'
         ? revoke(this.#context, { kind: 'user-target', userId: actor.id, targetId })
         : revoke(this.#context, { kind: 'target-role', targetId, roleId });
+    const trusts = actor.kind === 'user' ? await revokeTrustsOf(this.#context, actor.id) : [];
     const { succeeded } = await state.txn({
       compare: [grants.exists(true, ...partsOf(assignment))],
-      success: [grants.remove(...partsOf(assignment)), event],
+      success: [grants.remove(...partsOf(assignment)), event, ...trusts],
     });
     return succeeded;
   }

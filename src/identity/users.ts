@@ -3,7 +3,7 @@ import { badRequest, commit, type IdentityContext, makeId, notFound, nowMs } fro
 import { DEFAULT_DOMAIN_ID } from './id.ts';
 import { MAX_PASSWORD_BYTES } from './password.ts';
 import type { User } from './records.ts';
-import { revoke } from './revocations.ts';
+import { revoke, revokeTrustsOf } from './revocations.ts';
 
 export interface NewUser {
   readonly name: string;
@@ -70,6 +70,7 @@ export class Users {
     const { domainId } = user;
     const renamed = user.name !== stored.fields.name;
     const record = password === undefined ? undefined : await this.#passwordRecord(password);
+    const trusts = user.enabled ? [] : await revokeTrustsOf(this.#context, id);
     const ends = record !== undefined || !user.enabled;
     const transaction = {
       compare: [
@@ -82,6 +83,7 @@ export class Users {
         ...(renamed ? [names.take('user', domainId, user.name, id)] : []),
         ...(record === undefined ? [] : [passwords.put(record, id)]),
         ...(ends ? [revoke(this.#context, { kind: 'user', id })] : []),
+        ...trusts,
       ],
     };
     await commit(this.#context, transaction, duplicate(user.name));
@@ -117,6 +119,7 @@ export class Users {
         memberships.removeAll(id),
         store.applicationCredentials.removeAll(id),
         revoke(this.#context, { kind: 'user', id }),
+        ...(await revokeTrustsOf(this.#context, id)),
       ],
     };
     const groups = await memberships.list(id);

@@ -159,3 +159,12 @@ export function defined<Fields extends object>(fields: Fields): Sent<Fields> {
   const sent = Object.entries(fields).filter(([, value]) => value !== undefined);
   return Object.fromEntries(sent) as Sent<Fields>;
 }
+
+/** A time in the future. Keystone's times are UTC, with or without the letter. */
+export function parseTime(api: KeystoneApi, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const ms = Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : `${text}Z`);
+  const now = api.identity.context.env.clock.wallMicros() / 1000;
+  if (Number.isFinite(ms) && ms > now) return ms;
+  throw new OperatingError('bad-request', 'expires_at is not a time in the future.');
+}

@@ -18,8 +18,10 @@ import { errorResponse } from './errors.ts';
 import { groupRoutes } from './groups.ts';
 import { projectRoutes } from './projects.ts';
 import { roleRoutes } from './roles.ts';
+import { s3TokenRoutes } from './s3-tokens.ts';
 import { serviceRoutes } from './services.ts';
 import { tokenRoutes } from './tokens.ts';
+import { trustRoutes } from './trusts.ts';
 import { userRoutes } from './users.ts';
 import { v1AuthRoutes } from './v1-auth.ts';
 
@@ -70,6 +72,8 @@ export function createKeystoneApp(options: KeystoneAppOptions): Hono {
     credentialRoutes,
     applicationCredentialRoutes,
     serviceRoutes,
+    s3TokenRoutes,
+    trustRoutes,
   ]) {
     app.route('/', routes(api));
   }

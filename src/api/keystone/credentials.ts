@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
 import type { KeyPair, OpenCredential } from '#identity/credentials.ts';
 import { idSchema } from '#identity/id.ts';
+import type { VerifiedToken } from '#identity/token-verifier.ts';
 import { isAdmin, type KeystoneApi, notAuthorized, nullable, pathId, readBody } from './api.ts';
 import { Renderer } from './render.ts';
 
@@ -60,7 +61,7 @@ function keyPairRoutes(api: KeystoneApi): Hono {
   app.post(base, async (c) => {
     const userId = pathId(c, 'id', 'user');
     const caller = api.selfOrAdmin(c, userId);
-    mustNotBeApplication(caller.fields.applicationCredentialId);
+    mustBeInPerson(caller);
     const { tenant_id: projectId, access, secret } = await readBody(c, newKeyPair);
     const roles = await logIns.effectiveRoles(userId, { kind: 'project', id: projectId });
     if (roles.size === 0) throw notAuthorized();
@@ -123,7 +124,7 @@ function blobRoutes(api: KeystoneApi): Hono {
 
   app.post('/v3/credentials', async (c) => {
     const caller = api.caller(c);
-    mustNotBeApplication(caller.fields.applicationCredentialId);
+    mustBeInPerson(caller);
     const { credential: wanted } = await readBody(c, newCredential);
     const { type, blob, user_id: userId = caller.user.id, project_id: projectId } = wanted;
     if (userId !== caller.user.id && !isAdmin(caller)) throw notAuthorized();
@@ -150,7 +151,8 @@ function blobRoutes(api: KeystoneApi): Hono {
   return app;
 }
 
-/** An application credential must not make itself a second, longer-lived way in. */
-function mustNotBeApplication(applicationCredentialId: string | undefined): void {
-  if (applicationCredentialId !== undefined) throw notAuthorized();
+/** An application credential or a trust must not make itself a second, longer-lived way in. */
+function mustBeInPerson({ fields }: VerifiedToken): void {
+  const delegated = fields.applicationCredentialId ?? fields.trustId;
+  if (delegated !== undefined) throw notAuthorized();
 }

@@ -60,6 +60,7 @@ const authSchema = z.object({
         z.object({ project: projectSchema }),
         z.object({ domain: domainSchema }),
         z.object({ system: z.object({ all: z.literal(true) }) }),
+        z.object({ 'OS-TRUST:trust': z.object({ id: idSchema }) }),
         z.object({ unscoped: z.unknown() }).transform(() => 'unscoped' as const),
       ])
       .optional(),
@@ -171,11 +172,12 @@ function scopeOf(scope: AuthBody['scope']): ScopeRequest | undefined {
   if (scope === 'unscoped') return { kind: 'none' };
   if ('project' in scope) return { kind: 'project', ...scope.project };
   if ('domain' in scope) return { kind: 'domain', domain: scope.domain };
+  if ('OS-TRUST:trust' in scope) return { kind: 'trust', id: scope['OS-TRUST:trust'].id };
   return { kind: 'system' };
 }
 
 /** The directory may be a moment behind the state that the log-in was decided on. */
-async function freshToken(api: KeystoneApi, text: string): Promise<VerifiedToken> {
+export async function freshToken(api: KeystoneApi, text: string): Promise<VerifiedToken> {
   const { verifier, directory, context } = api.identity;
   for (let attempt = 0; attempt < 20; attempt++) {
     const verification = verifier.verify(text);
@@ -204,13 +206,18 @@ function subjectToken(api: KeystoneApi, c: Context): VerifiedToken {
   return verification.token;
 }
 
-async function renderToken(api: KeystoneApi, c: Context, token: VerifiedToken): Promise<unknown> {
+export async function renderToken(
+  api: KeystoneApi,
+  c: Context,
+  token: VerifiedToken,
+): Promise<unknown> {
   const { fields, user, project, roles } = token;
   const { directory, context } = api.identity;
   const domain = (id: string) => ({ id, name: directory.domains.get(id)?.name ?? id });
-  const { scope, applicationCredentialId } = fields;
+  const { scope, applicationCredentialId, trustId } = fields;
   const scoped = scope.kind !== 'none';
   const wantsCatalogue = scoped && queryFlag(c, 'nocatalog') !== true;
+  const trust = trustId && (await context.store.trusts.get(trustId))?.fields;
   const credential =
     applicationCredentialId &&
     (await context.store.applicationCredentials.get(user.id, applicationCredentialId))?.fields;
@@ -233,6 +240,14 @@ async function renderToken(api: KeystoneApi, c: Context, token: VerifiedToken): 
     ...(scope.kind === 'system' && { system: { all: true } }),
     ...(scoped && { roles: roles.map(({ id, name }) => ({ id, name })) }),
     ...(wantsCatalogue && { catalog: await catalogueFor(api, c, token) }),
+    ...(trust && {
+      'OS-TRUST:trust': {
+        id: trust.id,
+        impersonation: trust.impersonation,
+        trustor_user: { id: trust.trustorId },
+        trustee_user: { id: trust.trusteeId },
+      },
+    }),
     ...(credential && {
       application_credential: {
         id: credential.id,
