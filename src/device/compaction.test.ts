@@ -1,0 +1,289 @@
+/** Compaction, the removal of what is not needed, and reading what is being replaced. */
+import { describe, expect, it } from 'vitest';
+import { newestTimestamp } from '#base/entry.ts';
+import { CONTAINER_RING } from '#base/names.ts';
+import type { LogDevice } from './open.ts';
+import {
+  bytes,
+  type DeviceFixture,
+  expectBytes,
+  FOLDER,
+  keyOf,
+  pathOf,
+  readAll,
+  withDevice,
+} from './testing/device-fixture.ts';
+
+const LIMITS = { segmentBytes: 64 * 1024, compactStepBytes: 16 * 1024 };
+
+/** Until nothing is left to do; a checkpoint may find the database busy now and then. */
+async function compactAll(device: LogDevice): Promise<void> {
+  for (let idle = 0; idle < 5; ) idle = (await device.compactStep()) ? 0 : idle + 1;
+}
+
+async function segments(fixture: DeviceFixture): Promise<string[]> {
+  return fixture.env.disk.list(`${FOLDER}/log`);
+}
+
+/** Fills segments with versions of a few keys, so that most of the log is dead. */
+async function churn(fixture: DeviceFixture, device: LogDevice, rounds = 20): Promise<void> {
+  for (let round = 0; round < rounds; round++) {
+    const puts = [0, 1, 2].map((number) =>
+      fixture.put(device, number, bytes(9000, round + number)),
+    );
+    await Promise.all(puts);
+  }
+}
+
+async function rebuilt(fixture: DeviceFixture, device: LogDevice): Promise<LogDevice> {
+  await device.close();
+  fixture.machine.disk.lose(`${FOLDER}/index.db`);
+  return fixture.open();
+}
+
+describe('compaction', () => {
+  it('frees what is dead and keeps what is needed, also for a rebuild', () =>
+    withDevice(
+      async (fixture, device) => {
+        await fixture.put(device, 9, bytes(5000, 9)); // in the first segment, among dead ones
+        await churn(fixture, device);
+        const before = device.facts().logBytes;
+        await compactAll(device);
+        expect(device.facts().logBytes).toBeLessThan(before / 3);
+        expect(await segments(fixture)).not.toContain('00000001.seg');
+        const again = await rebuilt(fixture, device);
+        for (const number of [0, 1, 2]) {
+          expectBytes(await readAll(again, again.stat(keyOf(number))!), bytes(9000, 19 + number));
+        }
+        expectBytes(await readAll(again, again.stat(keyOf(9))!), bytes(5000, 9));
+        expect(again.stat(keyOf(9))!.unlisted).toBe(true);
+        await again.close();
+      },
+      { limits: LIMITS },
+    ));
+
+  it('moves a body whose metadata was changed later, and a blob reference', () =>
+    withDevice(
+      async (fixture, device) => {
+        await fixture.put(device, 7, bytes(3000, 7));
+        await fixture.putStaged(device, 8, bytes(150_000, 8));
+        await churn(fixture, device, 6);
+        for (const number of [7, 8]) {
+          const state = fixture.metadata({ n: String(number) });
+          const request = {
+            key: keyOf(number),
+            path: pathOf(number),
+            state,
+            unlisted: false,
+          } as const;
+          await device.write({ ...request, intent: 'write' });
+        }
+        await churn(fixture, device, 14);
+        await compactAll(device);
+        const again = await rebuilt(fixture, device);
+        const [inline, blob] = [again.stat(keyOf(7))!, again.stat(keyOf(8))!];
+        expectBytes(await readAll(again, inline), bytes(3000, 7));
+        expectBytes(await readAll(again, blob), bytes(150_000, 8));
+        expect(blob.state.groups['user']!.values).toEqual({ n: '8' });
+        await again.close();
+      },
+      { limits: LIMITS },
+    ));
+
+  it('goes on while others write, and never brings an older version back', () =>
+    withDevice(
+      async (fixture, device) => {
+        await churn(fixture, device, 10);
+        const newest = new Map<number, number>();
+        const writers = [0, 1, 2, 3].map(async (number) => {
+          for (let round = 0; round < 30; round++) {
+            await fixture.put(device, number, bytes(4000, 1000 * number + round));
+            newest.set(number, 1000 * number + round);
+          }
+        });
+        let writing = true;
+        const compacting = (async () => {
+          while (writing) await device.compactStep();
+        })();
+        await Promise.all(writers);
+        writing = false;
+        await compacting;
+        await compactAll(device);
+        const again = await rebuilt(fixture, device);
+        for (const [number, seed] of newest) {
+          expectBytes(await readAll(again, again.stat(keyOf(number))!), bytes(4000, seed));
+        }
+        await again.close();
+      },
+      { limits: LIMITS },
+    ));
+
+  it('keeps rows that are current, promises, and what is complete', () =>
+    withDevice(
+      async (fixture, device) => {
+        await device.completeness.mark(0, 100, 200, true);
+        await device.completeness.mark(1, 5, 10, true);
+        const ballot = fixture.clock.now();
+        await device.promise(keyOf(50), pathOf(50), ballot);
+        const row = {
+          key: keyOf(1, CONTAINER_RING),
+          path: '/AUTH_test/c',
+          name: 'a',
+          state: fixture.live(3),
+        };
+        await device.rowLog.append({ ...row, state: fixture.live(2) });
+        await device.rowLog.append({ ...row, state: fixture.live(9) });
+        const newest = { ...row, state: fixture.live(4) };
+        await device.rowLog.append(newest);
+        await churn(fixture, device);
+        await compactAll(device);
+        expect(await segments(fixture)).not.toContain('00000001.seg');
+        await device.close();
+        for (const name of ['index.db', 'rows.db']) fixture.machine.disk.lose(`${FOLDER}/${name}`);
+        const again = await fixture.open();
+        expect(fixture.rows.get(row)).toEqual(newest.state);
+        expect(again.completeness.ranges(0)).toEqual([{ from: 100, to: 200 }]);
+        expect(again.completeness.ranges(1)).toEqual([{ from: 5, to: 10 }]);
+        expect(await again.promise(keyOf(50), pathOf(50), ballot)).toMatchObject({
+          kind: 'refused',
+        });
+        await again.close();
+      },
+      { limits: LIMITS },
+    ));
+
+  it('drops a tombstone only when its time has come and nothing older can be replayed', () =>
+    withDevice(
+      async (fixture, device) => {
+        await fixture.put(device, 5, bytes(9000));
+        await churn(fixture, device, 3); // the tombstone comes into a later segment
+        await fixture.remove(device, 5);
+        device.markListed(keyOf(5), newestTimestamp(device.stat(keyOf(5))!.state));
+        await churn(fixture, device);
+        await compactAll(device);
+        expect(device.stat(keyOf(5))!.state.data!.kind).toBe('deleted');
+        device.setReclaimBefore(0, fixture.env.clock.wallMicros() / 1000 + 1);
+        await churn(fixture, device);
+        await compactAll(device);
+        expect(device.stat(keyOf(5))).toBeUndefined();
+        const again = await rebuilt(fixture, device);
+        expect(again.stat(keyOf(5))).toBeUndefined();
+        await again.close();
+      },
+      { limits: LIMITS },
+    ));
+
+  it('salvages the state of an entry whose record cannot be read any more', () =>
+    withDevice(
+      async (fixture, device) => {
+        await fixture.put(device, 6, bytes(5000));
+        const { record } = device.stat(keyOf(6))!;
+        await churn(fixture, device);
+        fixture.machine.disk.flipByte(`${FOLDER}/log/00000001.seg`, record.offset + 70);
+        await compactAll(device);
+        expect(await segments(fixture)).not.toContain('00000001.seg');
+        const again = await rebuilt(fixture, device);
+        expect(again.stat(keyOf(6))).toMatchObject({ hasBody: false, unlisted: true });
+        await again.close();
+      },
+      { limits: LIMITS },
+    ));
+});
+
+describe('a version that is overwritten while it is read', () => {
+  it('is read to its end, from a blob and from the log, and freed afterwards', () =>
+    withDevice(
+      async (fixture, device) => {
+        const large = bytes(2_000_000, 1);
+        await fixture.putStaged(device, 1, large);
+        const entry = device.stat(keyOf(1))!;
+        const reading = device.read(entry, { start: 0, end: large.length });
+        const parts = [(await reading.next()).value as Buffer];
+        await fixture.putStaged(device, 1, bytes(200_000, 2));
+        for (let i = 0; i < 3; i++) await device.checkpoint();
+        for await (const part of reading) parts.push(part);
+        expectBytes(Buffer.concat(parts), large);
+        const folder = `${FOLDER}/blobs/${keyOf(1).hash.toString('hex', 0, 1)}`;
+        while ((await fixture.env.disk.list(folder)).length > 1) await device.checkpoint();
+        expectBytes(await readAll(device, device.stat(keyOf(1))!), bytes(200_000, 2));
+        await device.close();
+      },
+      { limits: LIMITS },
+    ));
+
+  it('answers gone, not damaged, where it was freed before the reader came', () =>
+    withDevice(async (fixture, device) => {
+      await fixture.putStaged(device, 1, bytes(200_000, 1));
+      const entry = device.stat(keyOf(1))!;
+      await fixture.remove(device, 1);
+      const folder = `${FOLDER}/blobs/${keyOf(1).hash.toString('hex', 0, 1)}`;
+      while ((await fixture.env.disk.list(folder)).length > 0) await device.checkpoint();
+      await expect(readAll(device, entry)).rejects.toMatchObject({ code: 'gone' });
+      expect(fixture.damage).toEqual([]);
+      await device.close();
+    }));
+
+  it('a segment stays while somebody reads from it', () =>
+    withDevice(
+      async (fixture, device) => {
+        const body = bytes(90_000, 1);
+        await fixture.put(device, 4, body);
+        const reading = device.read(device.stat(keyOf(4))!, { start: 0, end: body.length });
+        const first = (await reading.next()).value as Buffer;
+        await fixture.put(device, 4, bytes(10));
+        await churn(fixture, device);
+        await compactAll(device);
+        expect(await segments(fixture)).toContain('00000001.seg');
+        const rest: Buffer[] = [];
+        for await (const part of reading) rest.push(part);
+        expectBytes(Buffer.concat([first, ...rest]), body);
+        await compactAll(device);
+        expect(await segments(fixture)).not.toContain('00000001.seg');
+        await device.close();
+      },
+      { limits: LIMITS },
+    ));
+});
+
+describe('what a crash leaves behind', () => {
+  it('blobs that no record names are swept by the next start, and no others', () =>
+    withDevice(async (fixture, device) => {
+      await fixture.putStaged(device, 1, bytes(200_000, 1));
+      const stage = await device.stage(keyOf(1));
+      await stage.write(bytes(300_000));
+      await stage.finish();
+      fixture.machine.kill();
+      fixture.machine.restart();
+      const again = await fixture.open();
+      const folder = `${FOLDER}/blobs/${keyOf(1).hash.toString('hex', 0, 1)}`;
+      expect(await fixture.env.disk.list(folder)).toHaveLength(2);
+      const open = await again.stage(keyOf(1));
+      await open.write(bytes(300_000));
+      await fixture.env.clock.sleep(30_000);
+      for (let i = 0; i < 5; i++) await again.checkpoint();
+      expect(await fixture.env.disk.list(folder)).toHaveLength(2);
+      await open.abandon();
+      expectBytes(await readAll(again, again.stat(keyOf(1))!), bytes(200_000, 1));
+      await again.close();
+    }));
+
+  it('rows of a group that could not be written are never applied', () =>
+    withDevice(async (fixture, device) => {
+      const { disk } = fixture.machine;
+      const row = {
+        key: keyOf(1, CONTAINER_RING),
+        path: '/AUTH_test/c',
+        name: 'a',
+        state: fixture.live(3),
+      };
+      const action = { kind: 'error', code: 'ENOSPC' } as const;
+      disk.inject({ operations: ['write'], path: `${FOLDER}/log`, action, times: 1 });
+      await expect(device.rowLog.append(row)).rejects.toMatchObject({ code: 'device-full' });
+      await fixture.env.clock.sleep(3000);
+      const other = { ...row, name: 'b' };
+      await device.rowLog.append(other);
+      expect(fixture.rows.get(row)).toBeUndefined();
+      expect(fixture.rows.get(other)).toEqual(row.state);
+      await device.close();
+    }));
+});
