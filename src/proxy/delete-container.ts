@@ -7,6 +7,7 @@
  *
  * A seal ends by itself after its deadline, so a proxy that dies in between blocks nobody for long.
  */
+import type { EntryState } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
 import {
   ACCOUNT_RING,
@@ -125,13 +126,28 @@ class ContainerDeletion {
       listing: accountListing(account, 0),
     };
     const removed = new Set<number>();
+    const listed = new Set<number>();
     const codes = await this.#each('container.remove', args, (replica, reply) => {
-      const { outcome, complete } = reply as RemoveReply;
+      const { outcome, complete, listedOn } = reply as RemoveReply;
+      for (const device of listedOn) listed.add(device);
       const done = outcome === 'stored' || outcome === 'superseded';
       if (done && this.#place.quorum.countsIn(replica.device, complete))
         removed.add(replica.device);
     });
     if (!this.#place.quorum.isWrite(removed)) throw unavailable('container deletion', codes);
+    if (!account.quorum.isWrite(listed)) await this.#unlist(account, listed, { data, groups: {} });
+  }
+
+  /** The account must not show it any more: what the replicas could not tell, the proxy does. */
+  async #unlist(account: Place, listed: ReadonlySet<number>, state: EntryState): Promise<void> {
+    const { hash, path } = account;
+    const row = { hash, path, name: this.#name.container, state: encodeState(state) };
+    const { txn } = this.#trace;
+    const options = { txn, ringVersion: account.ringVersion, intent: 'write' as const };
+    const missing = account.primaries.filter((replica) => !listed.has(replica.device));
+    const sent = missing.map((target) => this.#context.containerRows.send(target, row, options));
+    // The container is deleted whatever comes of it; its replicas report it again.
+    await Promise.allSettled(sent);
   }
 
   async #unseal(): Promise<void> {

@@ -16,10 +16,8 @@ export interface ProxyLimits {
   readonly streamDeadlineMs: number;
   /** How long a replica may hold a majority of the others up before it is dropped from an upload. */
   readonly stallMs: number;
-  /** After a majority has acknowledged: the others go on in the background for so long. */
-  readonly lateWriteMs: number;
-  /** Writes that go on in the background. */
-  readonly lateWrites: number;
+  /** Bodies of small writes that one device has not answered yet; beyond it is passed over. */
+  readonly outstandingBytes: number;
   /** Least wait before a read is hedged; else twice the replica's usual latency. */
   readonly hedgeMs: number;
   /** Rows that storage nodes have not delivered after this long, the proxy sends itself. */
@@ -47,8 +45,7 @@ export const DEFAULT_PROXY_LIMITS: ProxyLimits = {
   readDeadlineMs: 5_000,
   streamDeadlineMs: 60_000,
   stallMs: 2_000,
-  lateWriteMs: 30_000,
-  lateWrites: 1_000,
+  outstandingBytes: 32 * MIB,
   hedgeMs: 50,
   rowHedgeMs: 300,
   containerCacheMs: 2_000,

@@ -8,6 +8,7 @@ import type { ProxyContext } from './context.ts';
 import type { Operation } from './contract.ts';
 import { askNearest } from './nearest.ts';
 import { placeOf } from './placement.ts';
+import { asListReply } from './replies.ts';
 import type { Trace } from './trace.ts';
 
 export type ListingRing = 'container' | 'account';
@@ -44,7 +45,7 @@ export async function callList(
         deadlineMs: context.limits.readDeadlineMs,
         ...(query.limit > BULK_ROWS && { lane: 'bulk' as const }),
       });
-      return result as ListReply;
+      return asListReply(result);
     },
   });
   const { state, totals, items, truncated } = reply;

@@ -6,6 +6,8 @@ const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 export class ProxyMetrics {
   readonly #operations: Histogram<'operation' | 'outcome'>;
+  /** Looking labels up costs more than the observation. Operations and outcomes are few. */
+  readonly #observers = new Map<string, { observe(value: number): void }>();
   readonly #events: Counter<'event'>;
 
   constructor(registry: Registry, peers: Peers) {
@@ -37,7 +39,13 @@ export class ProxyMetrics {
   }
 
   observe(operation: string, outcome: string, tookMs: number): void {
-    this.#operations.observe({ operation, outcome }, tookMs / 1000);
+    const key = `${operation} ${outcome}`;
+    let observer = this.#observers.get(key);
+    if (observer === undefined) {
+      observer = this.#operations.labels({ operation, outcome });
+      this.#observers.set(key, observer);
+    }
+    observer.observe(tookMs / 1000);
   }
 
   count(event: ProxyEvent): void {

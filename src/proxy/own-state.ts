@@ -13,9 +13,10 @@ import { type ProxyContext, unavailable } from './context.ts';
 import type { HeaderChanges } from './contract.ts';
 import { type ListingRing, RING_NUMBER } from './listing-call.ts';
 import { type Place, placeOf } from './placement.ts';
+import { asRoundReply } from './replies.ts';
 import { rowPlan } from './row-plan.ts';
 import type { Trace } from './trace.ts';
-import { type RoundReply, type RoundResult, runRound } from './write-round.ts';
+import { type RoundResult, runRound } from './write-round.ts';
 
 export interface OwnStateWrite {
   readonly trace: Trace;
@@ -104,7 +105,7 @@ function oneRound(
       const options = { ringVersion, deadlineMs: limits.writeDeadlineMs };
       const method = `${write.ring}.write`;
       const { result } = await context.calls.call(write.trace, replica, method, args, options);
-      return result as RoundReply;
+      return asRoundReply(result);
     },
   });
 }

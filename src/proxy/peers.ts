@@ -3,8 +3,8 @@
  * to leave alone for a while. A limited replica is asked last, not never: when a majority needs it,
  * it is asked all the same.
  *
- * Backoff: the first failure limits for 1 s, doubled by each further one up to 60 s, with jitter;
- * when the time is over one operation tries it again, and one success clears it.
+ * Backoff: the first failure limits for 1 s, doubled by each further one up to 15 s, with jitter;
+ * when the time is over the replica is tried again, and one success clears it.
  */
 import type { Env } from '#env/env.ts';
 import type { Replica } from './placement.ts';
@@ -27,16 +27,18 @@ export interface PeerStatus {
 }
 
 const FIRST_BACKOFF_MS = 1_000;
-const MAX_BACKOFF_MS = 60_000;
+const MAX_BACKOFF_MS = 15_000;
 const ALPHA = 0.1;
-/** Failures of the call or the node's own ways, not of the device: they don't limit. */
-const HARMLESS = new Set([
-  'cancelled',
-  'malformed',
-  'ring-old',
-  'no-stage',
-  'length-mismatch',
-  'use-rounds',
+/** What says something about the node or its device; anything else is about the one call. */
+const LIMITING = new Set([
+  'unreachable',
+  'connection-lost',
+  'timeout',
+  'no-device',
+  'device-failed',
+  'device-full',
+  'device-missing',
+  'device-read-only',
 ]);
 
 export class Peers {
@@ -44,6 +46,7 @@ export class Peers {
   readonly #site: string;
   readonly #node: string;
   readonly #health = new Map<number, Health & { node: string }>();
+  readonly #outstanding = new Map<number, number>();
 
   constructor(env: Env, self: { readonly node: string; readonly site: string }) {
     this.#env = env;
@@ -62,7 +65,7 @@ export class Peers {
   }
 
   failed(replica: { device: number; node: string }, code: string): void {
-    if (HARMLESS.has(code)) return;
+    if (!LIMITING.has(code)) return;
     const health = this.#of(replica.device, replica.node);
     const now = this.#env.clock.monotonicMs();
     // What fails together (calls under way when a node died) is one failure.
@@ -98,6 +101,21 @@ export class Peers {
     const scored = replicas.map((replica) => ({ replica, score: this.#score(replica) }));
     scored.sort((a, b) => a.score - b.score);
     return scored.map((item) => item.replica);
+  }
+
+  /**
+   * Bytes that a device has been sent and has not answered: a device that hangs must not make the
+   * proxy hold what others have long acknowledged. False: too many already, nothing was counted.
+   */
+  reserve(device: number, bytes: number, limit: number): boolean {
+    const held = this.#outstanding.get(device) ?? 0;
+    if (held > 0 && held + bytes > limit) return false;
+    this.#outstanding.set(device, held + bytes);
+    return true;
+  }
+
+  release(device: number, bytes: number): void {
+    this.#outstanding.set(device, (this.#outstanding.get(device) ?? bytes) - bytes);
   }
 
   statuses(): PeerStatus[] {

@@ -128,13 +128,14 @@ class QuorumRead {
     const wantsFull = !this.#fullAsked;
     this.#fullAsked = true;
     const asked: Promise<FullReply> = wantsFull ? full(replica) : brief(replica);
-    asked.then(
+    // Decoded in the chain: a state that can't be read is a failure of that replica.
+    asked.then(decoded).then(
       (reply) => this.#answered(replica, primary, reply),
       (error: unknown) => this.#failed(replica, primary, wantsFull, failureCode(error)),
     );
   }
 
-  #answered(replica: Replica, primary: boolean, reply: FullReply): void {
+  #answered(replica: Replica, primary: boolean, reply: DecodedReply): void {
     this.#pending--;
     this.#underWay.delete(replica.device);
     const { place } = this.#request;
@@ -143,7 +144,7 @@ class QuorumRead {
     this.#answers.push({
       replica,
       version,
-      state: state === null ? undefined : decodeState(state),
+      state,
       hasBody,
       counts,
       ...(inline && { inline }),
@@ -251,6 +252,14 @@ class QuorumRead {
     const answers = this.#answers;
     this.#resolve({ state: state ?? EMPTY_STATE, version, answers, quorum, codes: this.#codes });
   }
+}
+
+interface DecodedReply extends Omit<FullReply, 'state'> {
+  readonly state: EntryState | undefined;
+}
+
+function decoded(reply: FullReply): DecodedReply {
+  return { ...reply, state: reply.state === null ? undefined : decodeState(reply.state) };
 }
 
 /** Nearest first; those that keep bodies before a witness, so that the full answer brings the body. */

@@ -10,6 +10,7 @@ import { Download } from './download.ts';
 import type { Place, Replica } from './placement.ts';
 import { type Answer, type FullReply, quorumRead, type ReadResult } from './quorum-read.ts';
 import type { Repairs } from './repair.ts';
+import { asFullReply } from './replies.ts';
 import type { Trace } from './trace.ts';
 
 export interface ObjectRead {
@@ -127,7 +128,7 @@ async function call(
     ringVersion: place.ringVersion,
     deadlineMs: context.limits.readDeadlineMs,
   });
-  return result as FullReply;
+  return asFullReply(result);
 }
 
 export function addressOf(place: Place, replica: Replica): EntryAddress {

@@ -12,6 +12,7 @@ import type { Operation } from './contract.ts';
 import { type Channel, FanOut } from './fan-out.ts';
 import type { Place, Replica } from './placement.ts';
 import { failureCode } from './replica-calls.ts';
+import { asStageReply } from './replies.ts';
 import type { Trace } from './trace.ts';
 
 interface Staging {
@@ -160,7 +161,7 @@ export class StageUpload {
       deadlineMs: context.limits.streamDeadlineMs,
       body: channel,
     });
-    return result as StageReply;
+    return asStageReply(result);
   }
 
   /** Enough replicas are left, not counting `without`. */

@@ -16,6 +16,7 @@ import { unavailable } from './context.ts';
 import type { ContainerInfo } from './contract.ts';
 import { type Place, placeOf, type Replica } from './placement.ts';
 import { writeQuorum } from './quorum.ts';
+import { asRoundReply } from './replies.ts';
 import { listingFor, rowPlan } from './row-plan.ts';
 import type { Trace } from './trace.ts';
 import { type Ack, type RoundReply, type RoundResult, runRound } from './write-round.ts';
@@ -138,13 +139,31 @@ async function send(
   };
   if (staged !== undefined && replica.holdsBody) args.stage = await staged.stageAt(replica);
   else if (write.body !== undefined && replica.holdsBody) args.body = write.body;
-  const bulk = (args.body?.length ?? 0) > BULK_BYTES;
-  const { result } = await context.calls.call(write.trace, replica, 'object.write', args, {
-    ringVersion: place.ringVersion,
-    deadlineMs: context.limits.writeDeadlineMs,
-    ...(bulk && { lane: 'bulk' }),
+  return within(context, replica, args.body?.length ?? 0, async (bytes) => {
+    const { result } = await context.calls.call(write.trace, replica, 'object.write', args, {
+      ringVersion: place.ringVersion,
+      deadlineMs: context.limits.writeDeadlineMs,
+      ...(bytes > BULK_BYTES && { lane: 'bulk' }),
+    });
+    return asRoundReply(result);
   });
-  return result as RoundReply;
+}
+
+/** Sends only what the device's share of unanswered bytes allows. */
+async function within<Result>(
+  { peers, limits }: ProxyContext,
+  { device }: Replica,
+  bytes: number,
+  work: (bytes: number) => Promise<Result>,
+): Promise<Result> {
+  if (!peers.reserve(device, bytes, limits.outstandingBytes)) {
+    throw new OperatingError('overloaded', 'the device answers too slowly', { device });
+  }
+  try {
+    return await work(bytes);
+  } finally {
+    peers.release(device, bytes);
+  }
 }
 
 /** A body must survive what a state does: on W devices, or as many as the policy keeps. */

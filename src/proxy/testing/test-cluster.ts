@@ -108,10 +108,15 @@ export class TestCluster {
     this.node(name).machine.kill();
   }
 
-  async restart(name: string): Promise<void> {
+  restart(name: string): Promise<void> {
+    return this.run(this.boot(name));
+  }
+
+  /** A new process on what is on the disk; for what runs inside `run`. */
+  boot(name: string): Promise<void> {
     const { machine } = this.node(name);
     machine.restart();
-    await this.run(this.#boot(name, machine));
+    return this.#boot(name, machine);
   }
 
   /** Steps a job of a node until it is idle. */
