@@ -10,6 +10,7 @@ import { codeOf, messageOf } from '#base/errors.ts';
 import type { NodeConfig } from '#config/node-config.ts';
 import { createContainerService } from '#container/server.ts';
 import { BUCKET_BITS, type Device } from '#device/contract.ts';
+import type { DeviceLimits } from '#device/limits.ts';
 import { formatDevice, openDevice } from '#device/open.ts';
 import type { DeviceReport } from '#object/calls.ts';
 import { createObjectService } from '#object/server.ts';
@@ -31,9 +32,17 @@ export interface OpenDevice {
   readonly rows: RowStore;
 }
 
-export async function startStorage(foundation: Foundation): Promise<StorageRole> {
+export interface StorageOptions {
+  /** The simulator makes segments small, so that they rotate and are compacted in seconds. */
+  readonly deviceLimits?: Partial<DeviceLimits>;
+}
+
+export async function startStorage(
+  foundation: Foundation,
+  options: StorageOptions = {},
+): Promise<StorageRole> {
   const { env, config, clock, cluster, wire } = foundation;
-  const open = await openDevices(foundation);
+  const open = await openDevices(foundation, options);
   const devices = new Map([...open].map(([id, { device }]) => [id, device]));
   const self = { node: config.name, site: config.site };
   const objects = createObjectService({ env, wire, cluster, self, devices: () => devices });
@@ -69,11 +78,14 @@ function compaction(device: Device): Job {
 }
 
 /** Device id to what is open. */
-async function openDevices(foundation: Foundation): Promise<Map<number, OpenDevice>> {
+async function openDevices(
+  foundation: Foundation,
+  options: StorageOptions,
+): Promise<Map<number, OpenDevice>> {
   const open = new Map<number, OpenDevice>();
   for (const slot of foundation.config.devices) {
     try {
-      open.set(slot.id, await openOne(foundation, slot));
+      open.set(slot.id, await openOne(foundation, slot, options));
     } catch (error) {
       const facts = {
         device: slot.id,
@@ -89,10 +101,14 @@ async function openDevices(foundation: Foundation): Promise<Map<number, OpenDevi
 
 type Slot = NodeConfig['devices'][number];
 
-async function openOne(foundation: Foundation, slot: Slot): Promise<OpenDevice> {
+async function openOne(
+  foundation: Foundation,
+  slot: Slot,
+  options: StorageOptions,
+): Promise<OpenDevice> {
   const { env, config } = foundation;
   try {
-    return await tryOpen(foundation, slot);
+    return await tryOpen(foundation, slot, options);
   } catch (error) {
     if (codeOf(error) !== 'device-blank') throw error;
     const identity = {
@@ -103,19 +119,21 @@ async function openOne(foundation: Foundation, slot: Slot): Promise<OpenDevice> 
     };
     await formatDevice(env, slot.path, identity);
     env.log.warn('device.formatted', { device: slot.id, path: slot.path });
-    return tryOpen(foundation, slot);
+    return tryOpen(foundation, slot, options);
   }
 }
 
 async function tryOpen(
   { env, config, clock, cluster }: Foundation,
   slot: Slot,
+  options: StorageOptions,
 ): Promise<OpenDevice> {
   let rows: RowStore | undefined;
   const device = await openDevice(env, slot.path, {
     clusterId: config.clusterId,
     deviceId: slot.id,
     clock,
+    limits: options.deviceLimits,
     openRows: (folder, incarnation) => {
       rows = RowStore.open(env, {
         file: path.join(folder, 'rows.db'),
