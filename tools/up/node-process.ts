@@ -7,14 +7,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { openSync } from 'node:fs';
 
-const STABLE_MS = 10_000;
+/** Killed by hand again and again is no crash loop: what lived this long is started again at once. */
+const STABLE_MS = 1_000;
 const BACKOFF_MS = [0, 200, 1000, 3000, 10_000];
 
 export interface NodeProcessOptions {
   readonly name: string;
   readonly args: readonly string[];
   readonly logFile: string;
-  readonly env: NodeJS.ProcessEnv;
   /** Tells a person; one line. */
   readonly report: (line: string) => void;
   /** The process has a (new) pid, or none. */
@@ -47,7 +47,6 @@ export class NodeProcess {
     const log = openSync(this.#options.logFile, 'a');
     const child = spawn(process.execPath, this.#options.args, {
       stdio: ['ignore', log, log, 'ipc'],
-      env: this.#options.env,
       // Its own group: Ctrl-C reaches the supervisor only, which then stops the nodes in order.
       detached: true,
     });

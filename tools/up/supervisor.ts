@@ -27,7 +27,6 @@ export class Supervisor {
           name: plan.name,
           args: [...NODE_FLAGS, NODE_MAIN, '--config', plan.configFile],
           logFile: path.join(plan.folder, 'node.log'),
-          env: { ...process.env, NODE_COMPILE_CACHE: path.join(folder, 'compile-cache') },
           report,
           onChange: () => this.#writeNodes(),
         }),
