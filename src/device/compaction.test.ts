@@ -6,13 +6,13 @@ import type { LogDevice } from './open.ts';
 import {
   bytes,
   type DeviceFixture,
-  expectBytes,
   FOLDER,
   keyOf,
   pathOf,
   readAll,
   withDevice,
 } from './testing/device-fixture.ts';
+import { expectBytes } from './testing/expect-bytes.ts';
 
 const LIMITS = { segmentBytes: 64 * 1024, compactStepBytes: 16 * 1024 };
 

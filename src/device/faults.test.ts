@@ -7,13 +7,13 @@ import type { StoredEntry } from './stored-entry.ts';
 import {
   bytes,
   DeviceFixture,
-  expectBytes,
   FOLDER,
   keyOf,
   pathOf,
   readAll,
   withDevice,
 } from './testing/device-fixture.ts';
+import { expectBytes } from './testing/expect-bytes.ts';
 
 const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'fine', codeOf);
 const SEGMENT = `${FOLDER}/log/00000001.seg`;

@@ -15,7 +15,8 @@ import { damaged } from './errors.ts';
 import { decodeIndexRow, encodeIndexRow } from './index-row.ts';
 import { deleteAtOf, type StoredEntry } from './stored-entry.ts';
 
-export const INDEX_VERSION = 1;
+/** Another version is rebuilt, not converted: the index is a cache. */
+export const INDEX_VERSION = 2;
 
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;

@@ -109,8 +109,9 @@ function getPlace(bytes: Buffer, at: number): RecordPlace {
 
 /** The checksum depends on the key, so a row under a wrong key doesn't pass. */
 function seedOf(key: EntryKey): number {
-  const { hash } = key;
-  const mixed =
-    hash.readUInt32BE(0) ^ hash.readUInt32BE(4) ^ hash.readUInt32BE(8) ^ hash.readUInt32BE(12);
-  return (mixed ^ (key.policy << 8)) >>> 0;
+  let seed = key.policy;
+  for (let at = 0; at < 16; at += 4) {
+    seed = Math.imul(seed ^ key.hash.readUInt32BE(at), 0x9e3779b1) ^ at;
+  }
+  return seed >>> 0;
 }

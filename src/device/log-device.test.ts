@@ -3,15 +3,8 @@ import { newestTimestamp } from '#base/entry.ts';
 import { codeOf } from '#base/errors.ts';
 import { CONTAINER_RING } from '#base/names.ts';
 import { makeTimestamp, microsOf } from '#base/timestamp.ts';
-import {
-  bytes,
-  expectBytes,
-  FOLDER,
-  keyOf,
-  pathOf,
-  readAll,
-  withDevice,
-} from './testing/device-fixture.ts';
+import { bytes, FOLDER, keyOf, pathOf, readAll, withDevice } from './testing/device-fixture.ts';
+import { expectBytes } from './testing/expect-bytes.ts';
 
 const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'fine', codeOf);
 

@@ -1,5 +1,4 @@
 /** A device on a simulated machine, and states to write: for this folder's tests. */
-import { expect } from 'vitest';
 import type { EntryState, Kind } from '#base/entry.ts';
 import { HybridClock } from '#base/hybrid-clock.ts';
 import type { Timestamp } from '#base/timestamp.ts';
@@ -188,10 +187,4 @@ export async function readAll(device: LogDevice, entry: Entry, range?: ByteRange
   for await (const part of device.read(entry, range ?? { start: 0, end: 2 ** 40 }))
     parts.push(part);
   return Buffer.concat(parts);
-}
-
-/** Equal bytes. (`toEqual` walks buffers element by element, which takes seconds for large ones.) */
-export function expectBytes(actual: Buffer, expected: Buffer): void {
-  expect(actual.length).toBe(expected.length);
-  expect(actual.equals(expected), 'the bytes are right').toBe(true);
 }

@@ -1,0 +1,27 @@
+/** A row store that lacks nothing: for opening a device whose rows are to be left alone. */
+import type { LogPosition, RowSink } from '#device/contract.ts';
+
+export class IdleRows implements RowSink {
+  #applied: LogPosition = { segment: Number.MAX_SAFE_INTEGER, offset: 0 };
+
+  applied(): LogPosition {
+    return this.#applied;
+  }
+
+  apply(_rows: unknown, upTo: LogPosition): void {
+    this.#applied = upTo;
+  }
+
+  /** Nothing is dropped on its word. */
+  isCurrent(): boolean {
+    return true;
+  }
+
+  checkpoint(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+
+  close(): void {
+    // there is nothing to close
+  }
+}
