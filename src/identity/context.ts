@@ -21,6 +21,8 @@ export interface IdentitySettings {
   readonly tokenLifetimeMs: number;
   /** How long one signing key signs. */
   readonly keyPeriodMs: number;
+  /** A password set by its user is good for so long; absent: for ever. */
+  readonly passwordLifetimeMs?: number;
 }
 
 export const DEFAULT_SETTINGS: IdentitySettings = {

@@ -119,6 +119,30 @@ export class Credentials {
     return stored && toKeyPair(this.#open(stored.fields));
   }
 
+  /** Replaces the blob or type; a key pair keeps its access key, which its id is made from. */
+  async update(
+    id: string,
+    change: { readonly type?: string; readonly blob?: string },
+  ): Promise<OpenCredential> {
+    const { credentials } = this.#context.store;
+    const stored = await credentials.get(id);
+    if (stored === undefined) throw notFound('credential', id);
+    const { access, userId, projectId } = stored.fields;
+    const { type = stored.fields.type, blob = this.#open(stored.fields).blob } = change;
+    const isPair = access !== undefined;
+    if (isPair !== (type === 'ec2') || (isPair && parseKeyPair(blob).access !== access)) {
+      throw badRequest('The access key and type of a key pair cannot change.');
+    }
+    const { createdMs } = stored.fields;
+    const record = { ...this.#sealed(id, { type, userId, projectId, access, blob }), createdMs };
+    const transaction = {
+      compare: [credentials.unchanged(stored)],
+      success: [credentials.put(record, id)],
+    };
+    await commit(this.#context, transaction, 'The credential was changed at the same time.');
+    return { id, type, userId, projectId, blob };
+  }
+
   async remove(id: string): Promise<void> {
     const { credentials, accessKeys } = this.#context.store;
     const stored = await credentials.get(id);

@@ -218,3 +218,25 @@ describe('what ends tokens at once', () => {
     await expect(logIn(request)).rejects.toEqual(refusal('unauthorized'));
   });
 });
+
+describe('a password with an end', () => {
+  it('does not log in any more, but still sets a new one', async () => {
+    const other = await startIdentity({ passwordLifetimeMs: 60_000 });
+    const { logIns } = other.identity;
+    const { userId, password } = other.second;
+    const asUser = (secret: string): LogInRequest => ({
+      password: { user: { id: userId }, password: secret },
+      address: 'x',
+    });
+    await logIns.logIn(asUser(password));
+    other.advance(61_000);
+    await expect(logIns.logIn(asUser(password))).rejects.toThrow('expired');
+    await expect(logIns.changePassword(userId, 'wrong', 'another', 'x')).rejects.toEqual(
+      refusal('unauthorized'),
+    );
+    await logIns.changePassword(userId, password, 'another', 'x');
+    await logIns.logIn(asUser('another'));
+    await expect(logIns.logIn(asUser(password))).rejects.toEqual(refusal('unauthorized'));
+    await other.close();
+  });
+});

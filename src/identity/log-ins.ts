@@ -56,6 +56,8 @@ export interface IssuedToken {
   readonly fields: TokenFields;
 }
 
+type PasswordProof = NonNullable<LogInRequest['password']>;
+
 /** What the proofs of one request have shown. */
 interface Proof {
   readonly user: User;
@@ -185,7 +187,32 @@ export class LogIns {
     return others.reduce(combine, first);
   }
 
-  async #byPassword(proof: NonNullable<LogInRequest['password']>, address: string): Promise<Proof> {
+  /**
+   * A user's own new password, with the old one as proof, guarded like a log-in. An expired one will
+   * do: that is what it is still for.
+   */
+  async changePassword(
+    userId: string,
+    old: string,
+    password: string,
+    address: string,
+  ): Promise<void> {
+    const user = await this.#checkPassword({ user: { id: userId }, password: old }, address);
+    await this.#parts.users.update(user.id, { password });
+    this.#context.env.log.info('identity.password-changed', { user: user.id, address });
+  }
+
+  async #byPassword(proof: PasswordProof, address: string): Promise<Proof> {
+    const user = await this.#checkPassword(proof, address);
+    const expiresMs = await this.#parts.users.passwordExpiresMs(user.id);
+    if (expiresMs !== undefined && expiresMs <= nowMs(this.#context)) {
+      const message = `The password is expired and needs to be changed for user: ${user.id}.`;
+      throw new OperatingError('unauthorized', message);
+    }
+    return { user, methods: ['password'] };
+  }
+
+  async #checkPassword(proof: PasswordProof, address: string): Promise<User> {
     const { users, limiter } = this.#parts;
     const label = labelOf(proof.user);
     limiter.check(label, address);
@@ -197,7 +224,7 @@ export class LogIns {
       throw unauthorized();
     }
     limiter.succeeded(label, address);
-    return { user, methods: ['password'] };
+    return user;
   }
 
   async #byToken(text: string): Promise<Proof> {

@@ -94,7 +94,12 @@ export const accessKeySchema = z.strictObject({
 });
 export type AccessKey = z.output<typeof accessKeySchema>;
 
-export const passwordSchema = z.strictObject({ hash: z.string(), changedMs: millis });
+export const passwordSchema = z.strictObject({
+  hash: z.string(),
+  changedMs: millis,
+  /** From then on it only serves to set a new one. */
+  expiresMs: millis.optional(),
+});
 export type PasswordRecord = z.output<typeof passwordSchema>;
 
 export const sealedSchema = z.strictObject({ sealed: bytes });

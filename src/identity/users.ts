@@ -90,11 +90,9 @@ export class Users {
     return user;
   }
 
-  /** A user's own change: only with the old password. False: that one was wrong. */
-  async changePassword(id: string, original: string, password: string): Promise<boolean> {
-    if (!(await this.passwordMatches(id, original))) return false;
-    await this.update(id, { password });
-    return true;
+  /** When the password stops to log in; undefined: never. */
+  async passwordExpiresMs(id: string): Promise<number | undefined> {
+    return (await this.#context.store.passwords.get(id))?.fields.expiresMs;
   }
 
   /** Takes as long for a user that does not exist. */
@@ -141,7 +139,10 @@ export class Users {
       throw badRequest(`A password has 1 to ${MAX_PASSWORD_BYTES} bytes.`);
     }
     const hash = await this.#context.passwords.hash(password);
-    return { hash, changedMs: nowMs(this.#context) };
+    const changedMs = nowMs(this.#context);
+    const { passwordLifetimeMs } = this.#context.settings;
+    const expiresMs = passwordLifetimeMs === undefined ? undefined : changedMs + passwordLifetimeMs;
+    return { hash, changedMs, expiresMs };
   }
 }
 

@@ -26,6 +26,13 @@ const newCredential = z.object({
   }),
 });
 
+const changedCredential = z.object({
+  credential: z.object({
+    type: z.string().min(1).max(255).optional(),
+    blob: z.string().max(16_384).optional(),
+  }),
+});
+
 export function credentialRoutes(api: KeystoneApi): Hono {
   return keyPairRoutes(api).route('/', blobRoutes(api));
 }
@@ -141,6 +148,16 @@ function blobRoutes(api: KeystoneApi): Hono {
   });
 
   app.get('/v3/credentials/:id', async (c) => c.json({ credential: render(c, await find(c)) }));
+
+  app.patch('/v3/credentials/:id', async (c) => {
+    const { id } = await find(c);
+    const caller = api.caller(c);
+    mustBeInPerson(caller);
+    const { credential: change } = await readBody(c, changedCredential);
+    const credential = await credentials.update(id, change);
+    api.audit(caller, 'credential.update', { id });
+    return c.json({ credential: render(c, credential) });
+  });
 
   app.delete('/v3/credentials/:id', async (c) => {
     const { id } = await find(c);

@@ -236,6 +236,19 @@ function regionRoutes(api: KeystoneApi): Hono {
     return c.json({ region: renderer.region(c, found) });
   });
 
+  app.patch('/v3/regions/:id', async (c) => {
+    const caller = api.admin(c);
+    const id = c.req.param('id');
+    const { region: change } = await readBody(c, z.object({ region: regionFields }));
+    const stored = await regions.get(keyOf(id));
+    if (stored === undefined) throw notFound('region', id);
+    const { description, parent_region_id: parentId } = change;
+    const region = { ...stored.fields, ...defined({ description, parentId }) };
+    await regions.save(region, keyOf(id));
+    api.audit(caller, 'region.update', { id });
+    return c.json({ region: renderer.region(c, region) });
+  });
+
   app.delete('/v3/regions/:id', async (c) => {
     const caller = api.admin(c);
     const id = c.req.param('id');

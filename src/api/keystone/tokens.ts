@@ -217,6 +217,7 @@ export async function renderToken(
   const { scope, applicationCredentialId, trustId } = fields;
   const scoped = scope.kind !== 'none';
   const wantsCatalogue = scoped && queryFlag(c, 'nocatalog') !== true;
+  const passwordEnd = await api.identity.users.passwordExpiresMs(user.id);
   const trust = trustId && (await context.store.trusts.get(trustId))?.fields;
   const credential =
     applicationCredentialId &&
@@ -227,7 +228,7 @@ export async function renderToken(
       domain: domain(user.domainId),
       id: user.id,
       name: user.name,
-      password_expires_at: null,
+      password_expires_at: passwordEnd === undefined ? null : isoTime(passwordEnd),
     },
     audit_ids: [fields.auditId, fields.chainId].flatMap((id) => (id ? [auditText(id)] : [])),
     expires_at: isoTime(fields.expiresMs),

@@ -1,7 +1,6 @@
 /** /v3/users, with password change, groups and projects of a user. */
 import { Hono } from 'hono';
 import { z } from 'zod';
-import { OperatingError } from '#base/errors.ts';
 import { domainIdSchema, idSchema, nameSchema } from '#identity/id.ts';
 import {
   defined,
@@ -93,18 +92,8 @@ export function userRoutes(api: KeystoneApi): Hono {
   app.post('/v3/users/:id/password', async (c) => {
     const id = pathId(c, 'id', 'user');
     const { user } = await readBody(c, changedPassword);
-    const address = api.deps.address(c);
-    await logIns.logIn({
-      password: { user: { id }, password: user.original_password },
-      scope: { kind: 'none' },
-      address,
-    });
-    if (!(await users.changePassword(id, user.original_password, user.password))) {
-      throw new OperatingError(
-        'unauthorized',
-        'The request you have made requires authentication.',
-      );
-    }
+    const { original_password: old, password: wanted } = user;
+    await logIns.changePassword(id, old, wanted, api.deps.address(c));
     return c.body(null, 204);
   });
 
