@@ -6,11 +6,11 @@
 import type { DataPart, EntryState, Group } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
 import { type ObjectName, objectPath } from '#base/names.ts';
-import { Semaphore } from '#base/semaphore.ts';
+import { type Release, Semaphore } from '#base/semaphore.ts';
 import { microsOf, type Timestamp } from '#base/timestamp.ts';
 import { type Intake, takeBody } from './body-intake.ts';
 import type { Containers } from './containers.ts';
-import { newWriteId, type ProxyContext } from './context.ts';
+import { clientGone, newWriteId, type ProxyContext } from './context.ts';
 import type { ContainerInfo, Operation, PutRequest, PutResult } from './contract.ts';
 import { type Place, placeOf, type Replica } from './placement.ts';
 import { checkReady, probe } from './readiness.ts';
@@ -84,7 +84,7 @@ export class Puts {
     const permits = Math.max(1, request.length ?? inlineBytes);
     const { signal } = operation;
     const release =
-      this.#buffers.tryAcquire(permits) ?? (await this.#buffers.acquire(permits, signal));
+      this.#buffers.tryAcquire(permits) ?? (await acquire(this.#buffers, permits, signal));
     let intake: Intake;
     try {
       intake = await takeBody(request, inlineBytes, signal);
@@ -110,7 +110,7 @@ export class Puts {
 
   async #stream(put: Put, intake?: Intake): Promise<PutResult> {
     const { request, operation } = put;
-    const release = await this.#streams.acquire(1, operation.signal);
+    const release = await acquire(this.#streams, 1, operation.signal);
     try {
       const upload = await this.#openUpload(put);
       if (intake === undefined) request.onReady?.();
@@ -176,6 +176,20 @@ export class Puts {
 }
 
 const MAX_WAITING = 10_000;
+
+/** @throws OperatingError `client-gone`, `overloaded` */
+async function acquire(
+  semaphore: Semaphore,
+  permits: number,
+  signal: AbortSignal,
+): Promise<Release> {
+  try {
+    return await semaphore.acquire(permits, signal);
+  } catch (error) {
+    throw signal.aborted ? clientGone(error) : error;
+  }
+}
+
 const LARGE: EntryState = { data: { body: { length: 1 } } as DataPart, groups: {} };
 
 /** Starts to read a body that is known to be large: nothing of it is buffered first. */

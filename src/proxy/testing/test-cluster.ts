@@ -18,6 +18,7 @@ import { Ring } from '#ring/ring.ts';
 import { RowStore } from '#rows/row-store.ts';
 import { Endpoint } from '#wire/endpoint.ts';
 import type { Job } from '#worker/job.ts';
+import { JobRunner } from '#worker/runner.ts';
 import type { Operation, PutRequest } from '../contract.ts';
 import type { ProxyLimits } from '../limits.ts';
 import { createProxy, type ProxyStore } from '../proxy.ts';
@@ -59,6 +60,8 @@ export interface TestClusterOptions {
   readonly deafClocks?: boolean;
   /** Nodes whose device starts as not genesis: it is complete for nothing. */
   readonly blank?: readonly string[];
+  /** Background jobs run by themselves. */
+  readonly runJobs?: boolean;
 }
 
 export class TestCluster {
@@ -202,6 +205,7 @@ export class TestCluster {
     }
     const proxy = createProxy({ ...common, clock: proxyClock, limits: this.#options.limits });
     await endpoint.listen({ host: name, port: PORT });
+    if (this.#options.runJobs === true) for (const job of jobs) new JobRunner(env, job);
     const open = { devices, proxy, jobs };
     const node = { name, site, device: deviceId, machine, env, clock, endpoint, service, ...open };
     this.nodes.set(name, node);
