@@ -12,7 +12,7 @@ import { DeviceFixture, FOLDER, keyOf } from '#device/testing/device-fixture.ts'
 import type { Prng } from '#env/sim/prng.ts';
 import { RowStore } from './row-store.ts';
 
-const SEEDS = Number(process.env['ROWS_SEEDS'] ?? 15);
+const SEEDS = Number(process.env['ROWS_SEEDS'] ?? 8);
 const FIRST = Number(process.env['ROWS_SEED'] ?? 0);
 const ROUNDS = 4;
 const CONTAINERS = 3;

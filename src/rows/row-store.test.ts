@@ -347,6 +347,26 @@ describe('damage', () => {
     expect(store.damage).toBeUndefined();
   });
 
+  it('met while rows are applied does not fail the device, and loses nothing', async () => {
+    await store.write(row('a', live(at(1), { size: 5 })));
+    const db = new Database(path.join(folder.path, 'rows.db'));
+    db.exec('UPDATE row SET size = 6');
+    db.close();
+    // What is replayed meets the damaged row.
+    store.apply([{ row: row('a', live(at(9))), position: { segment: 1, offset: 1 } }], {
+      segment: 1,
+      offset: 2,
+    });
+    expect(store.damage).toBeDefined();
+    expect(store.isCurrent(row('a', live(at(1), { size: 5 })))).toBe(true);
+    expect(await store.checkpoint()).toBe(false);
+    store.apply([], { segment: 1, offset: 3 });
+    store.close();
+    ({ store } = await openStore(folder));
+    log.replayInto(store);
+    expect(names()).toEqual(['a']);
+  });
+
   it.each([
     ['a row that is gone', "DELETE FROM row WHERE name = x'61'"],
     ['a row that is hidden', "UPDATE row SET hidden = 1 WHERE name = x'61'"],

@@ -239,29 +239,29 @@ export class RowStore implements RowSink {
     return this.#applier.position();
   }
 
+  /**
+   * A damaged store takes nothing more in, and is no reason to fail the device: the records are in the
+   * log, are all kept by `isCurrent`, and the next start applies them to a new database.
+   */
   apply(
     rows: readonly { readonly row: RowRecord; readonly position: LogPosition }[],
     upTo: LogPosition,
   ): void {
-    this.#guard(() =>
-      this.#applier.apply(
-        rows.map((item) => item.row),
-        upTo,
-        this.#nowSeconds(),
-      ),
-    );
+    const records = rows.map((item) => item.row);
+    this.#unlessDamaged(() => this.#applier.apply(records, upTo, this.#nowSeconds()));
   }
 
   isCurrent(row: RowRecord): boolean {
-    return this.#guard(() => {
+    const isOld = this.#unlessDamaged(() => {
       const container = this.#containers.find(row.key.policy, row.key.hash);
       const known = container && this.#committed(container, row.name);
-      return known === undefined || !isOlder(row.state, known);
+      return known !== undefined && isOlder(row.state, known);
     });
+    return isOld !== true;
   }
 
-  checkpoint(): Promise<boolean> {
-    return this.#opened.db.checkpoint();
+  async checkpoint(): Promise<boolean> {
+    return this.#damage === undefined && (await this.#opened.db.checkpoint());
   }
 
   close(): void {
@@ -328,6 +328,16 @@ export class RowStore implements RowSink {
     const incarnation = this.#env.random.bytes(16).toString('hex');
     this.#opened.meta.set('incarnation', incarnation);
     return incarnation;
+  }
+
+  #unlessDamaged<Result>(body: () => Result): Result | undefined {
+    if (this.#damage !== undefined) return undefined;
+    try {
+      return this.#guard(body);
+    } catch (error) {
+      if (codeOf(error) !== 'rows-damaged') throw error;
+      return undefined;
+    }
   }
 
   /** Whatever says that the database is damaged takes it out of use, until a start rebuilds it. */

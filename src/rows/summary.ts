@@ -16,27 +16,31 @@ export const BUCKET_BITS = 20;
 const BUCKETS = 2 ** BUCKET_BITS;
 const GROUP_BITS = 12;
 const GROUP_WIDTH = 2 ** (BUCKET_BITS - GROUP_BITS);
+/** Buckets of which the groups are read at once. */
+const LOAD_WIDTH = GROUP_WIDTH * 64;
 const PAGE = 1000;
 
-class Part {
-  readonly sum: Sum = zeroSum();
-  live = 0;
+type Counted = Pick<ContainerLine, 'digest' | 'rows' | 'total'>;
+
+class Part implements Counted {
+  readonly digest: Sum = zeroSum();
+  rows = 0;
   total = 0;
 
-  add(digest: Buffer, live: number, total: number): void {
-    addTerm(this.sum, digest);
-    this.live += live;
+  add({ digest, rows, total }: Counted): void {
+    addTerm(this.digest, sumToBytes(digest));
+    this.rows += rows;
     this.total += total;
   }
 
-  subtract(digest: Buffer, live: number, total: number): void {
-    subtractTerm(this.sum, digest);
-    this.live -= live;
+  subtract({ digest, rows, total }: Counted): void {
+    subtractTerm(this.digest, sumToBytes(digest));
+    this.rows -= rows;
     this.total -= total;
   }
 
   summary(): DigestSummary {
-    return { sum: sumToBytes(this.sum), live: this.live, total: this.total };
+    return { sum: sumToBytes(this.digest), live: this.rows, total: this.total };
   }
 }
 
@@ -62,8 +66,8 @@ export class Summaries {
   changed(before: ContainerLine, after: ContainerLine): void {
     const group = this.#groups.get(groupKey(after.ring, bucketOf(after.hash)));
     if (group === undefined) return;
-    if (before.id !== 0) group.subtract(sumToBytes(before.digest), before.rows, before.total);
-    group.add(sumToBytes(after.digest), after.rows, after.total);
+    if (before.id !== 0) group.subtract(before);
+    group.add(after);
   }
 
   #range(ring: PolicyIndex, from: number, to: number): Part {
@@ -73,30 +77,46 @@ export class Summaries {
       const nextGroup = bucket - (bucket % GROUP_WIDTH) + GROUP_WIDTH;
       const end = isGroup ? bucket + GROUP_WIDTH : Math.min(to, nextGroup);
       const part = isGroup ? this.#group(ring, bucket) : this.#read(ring, bucket, end);
-      whole.add(sumToBytes(part.sum), part.live, part.total);
+      whole.add(part);
       bucket = end;
     }
     return whole;
   }
 
   #group(ring: PolicyIndex, bucket: number): Part {
-    const key = groupKey(ring, bucket);
-    let group = this.#groups.get(key);
-    if (group === undefined) {
-      group = this.#read(ring, bucket, bucket + GROUP_WIDTH);
-      this.#groups.set(key, group);
+    const known = this.#groups.get(groupKey(ring, bucket));
+    if (known !== undefined) return known;
+    this.#load(ring, bucket - (bucket % LOAD_WIDTH));
+    return this.#groups.get(groupKey(ring, bucket))!;
+  }
+
+  /** Many groups in one pass: most are empty, and each would cost a look of its own. */
+  #load(ring: PolicyIndex, from: number): void {
+    const loaded: Part[] = [];
+    for (let bucket = from; bucket < from + LOAD_WIDTH; bucket += GROUP_WIDTH)
+      loaded.push(new Part());
+    this.#each(ring, from, from + LOAD_WIDTH, (line) => {
+      loaded[Math.floor((bucketOf(line.hash) - from) / GROUP_WIDTH)]!.add(line);
+    });
+    for (const [i, part] of loaded.entries()) {
+      const key = groupKey(ring, from + i * GROUP_WIDTH);
+      if (!this.#groups.has(key)) this.#groups.set(key, part);
     }
-    return group;
   }
 
   #read(ring: PolicyIndex, from: number, to: number): Part {
     const part = new Part();
+    this.#each(ring, from, to, (line) => part.add(line));
+    return part;
+  }
+
+  #each(ring: PolicyIndex, from: number, to: number, visit: (line: ContainerLine) => void): void {
     const end = to === BUCKETS ? undefined : firstHash(to);
     let next = firstHash(from);
     for (;;) {
       const page = this.#lines.range(ring, next, end, PAGE);
-      for (const line of page) part.add(sumToBytes(line.digest), line.rows, line.total);
-      if (page.length < PAGE) return part;
+      for (const line of page) visit(line);
+      if (page.length < PAGE) return;
       next = Buffer.concat([page.at(-1)!.hash, Buffer.from([0])]);
     }
   }

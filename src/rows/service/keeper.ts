@@ -13,7 +13,7 @@ const WAIT_MS = 1000;
 /** Changed rows after which a container that does not come to rest is looked at. */
 const LAG_ROWS = 50_000;
 /** Small containers need no cursor: pulling all of them is cheap. */
-const MIN_ROWS = 2000;
+const MIN_ROWS = 500;
 const MAX_PER_STEP = 20;
 /** Containers remembered; beyond it the oldest are looked at anew. */
 const MAX_SEEN = 20_000;

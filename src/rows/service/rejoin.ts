@@ -15,6 +15,7 @@ import type { Job, StepResult } from '#worker/job.ts';
 import { BUCKET_BITS, firstHash } from '../summary.ts';
 import type { RowTarget } from './calls.ts';
 import { type RowContext, type RowDevice, readQuorum } from './context.ts';
+import { Coverage } from './coverage.ts';
 import type { Freshness } from './freshness.ts';
 import { isUsable } from './keeper.ts';
 import { parseContainersReply, parseDigestsReply } from './replies.ts';
@@ -69,7 +70,7 @@ export class RowRejoin implements Job {
     for (const target of this.#context.options.devices().values()) {
       if (!isUsable(target) || signal.aborted) continue;
       const parts = this.#partsOf(ring, target.device.id);
-      const incomplete = parts.filter((part) => !this.#isCovered(target, part.from, part.to));
+      const incomplete = this.#incomplete(target, parts);
       missing += incomplete.length;
       if (incomplete.length > 0)
         progress += await this.#rejoin(target, ring, incomplete.slice(0, PARTITIONS_PER_STEP));
@@ -85,21 +86,8 @@ export class RowRejoin implements Job {
     const ring = this.#context.currentRing();
     const parts = ring === undefined ? [] : this.#partsOf(ring, target.device.id);
     if (parts.length === 0) return 1;
-    return parts.filter(({ from, to }) => this.#isCovered(target, from, to)).length / parts.length;
-  }
-
-  /** What container.digests answers for one range. */
-  digestOf(
-    target: RowDevice,
-    from: number,
-    to: number,
-  ): { sum: Buffer; total: number; complete: boolean } {
-    const [summary] = target.rows.summarise(this.#context.ring, from, to, 1);
-    return {
-      sum: summary!.sum,
-      total: summary!.total,
-      complete: this.#isCovered(target, from, to),
-    };
+    const incomplete = this.#incomplete(target, parts);
+    return 1 - incomplete.length / parts.length;
   }
 
   /** How many of the partitions became complete. */
@@ -170,7 +158,7 @@ export class RowRejoin implements Job {
     for (const [i, part] of parts.entries()) {
       const theirs = reply.ranges[i];
       if (theirs === undefined) break;
-      const own = this.digestOf(target, part.from, part.to);
+      const own = target.rows.summarise(this.#context.ring, part.from, part.to, 1)[0]!;
       const isEqual = own.total === theirs.total && own.sum.equals(theirs.sum);
       const difference = `${own.sum.toString('hex')} ${theirs.sum.toString('hex')}`;
       const key = `${target.device.id} ${peer.device} ${part.from}`;
@@ -208,16 +196,9 @@ export class RowRejoin implements Job {
     return { txn: this.name, deadlineMs: DEADLINE_MS, lane: 'bulk' as const };
   }
 
-  #isCovered({ device }: RowDevice, from: number, to: number): boolean {
-    let reached = from;
-    const ranges = [...device.completeness.ranges(this.#context.ring)].sort(
-      (a, b) => a.from - b.from,
-    );
-    for (const range of ranges) {
-      if (range.from > reached) break;
-      reached = Math.max(reached, range.to);
-    }
-    return reached >= to;
+  #incomplete({ device }: RowDevice, parts: readonly Part[]): Part[] {
+    const coverage = new Coverage(device.completeness.ranges(this.#context.ring));
+    return parts.filter(({ from, to }) => !coverage.has(from, to));
   }
 
   /** The partitions of which a device is a primary, by ring: a walk over all, done once. */

@@ -38,6 +38,7 @@ import {
   type RowHandler,
   type RowServiceOptions,
 } from './context.ts';
+import { Coverage } from './coverage.ts';
 import { Deletion } from './deletion.ts';
 import { Existence } from './existence.ts';
 import { Freshness, type PullWish, pullCall } from './freshness.ts';
@@ -282,7 +283,14 @@ export class RowService {
   #digests(args: unknown): RowDigestsReply {
     const { device, ringVersion, ranges } = parseDigests(args);
     const target = this.context.open(device, ringVersion);
-    return { ranges: ranges.map(([from, to]) => this.rejoin.digestOf(target, from, to)) };
+    const { ring } = this.context;
+    const coverage = new Coverage(target.device.completeness.ranges(ring));
+    return {
+      ranges: ranges.map(([from, to]) => {
+        const { sum, total } = target.rows.summarise(ring, from, to, 1)[0]!;
+        return { sum, total, complete: coverage.has(from, to) };
+      }),
+    };
   }
 
   #containers(args: unknown): ContainersReply {
