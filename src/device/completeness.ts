@@ -16,8 +16,19 @@ export const MAX_RANGES = 4096;
 /** Appends a partition record and resolves when it is synced. */
 export type AppendPartition = (policy: number, extra: PartitionExtra) => Promise<void>;
 
+interface Mark {
+  readonly from: number;
+  readonly to: number;
+  readonly complete: boolean;
+}
+
 export class CompletenessMap implements Completeness {
+  /** What counts now. */
   readonly #ranges = new Map<number, readonly number[]>();
+  /** What the log says. */
+  readonly #recorded = new Map<number, readonly number[]>();
+  /** Marks that wait for their record. */
+  readonly #marks = new Map<number, { list: Mark[]; done: Promise<void> }>();
   #tailCut = false;
   readonly #append: AppendPartition;
   #queue: Promise<void> = Promise.resolve();
@@ -50,15 +61,32 @@ export class CompletenessMap implements Completeness {
 
   mark(policy: number, fromBucket: number, toBucket: number, complete: boolean): Promise<void> {
     assert(fromBucket >= 0 && fromBucket < toBucket && toBucket <= BUCKETS, 'bucket range');
-    return this.#change(async () => {
-      const before = this.#ranges.get(policy) ?? [];
-      const after = changeRanges(before, fromBucket, toBucket, complete);
-      if (after.length === before.length && after.every((bound, i) => bound === before[i])) return;
-      // What is no longer complete stops counting at once; what became complete counts when synced.
-      if (!complete) this.#ranges.set(policy, after);
+    const mark = { from: fromBucket, to: toBucket, complete };
+    // What is no longer complete stops counting at once; what became complete counts when synced.
+    if (!complete) this.#ranges.set(policy, applyMarks(this.#ranges.get(policy) ?? [], [mark]));
+    const waiting = this.#marks.get(policy);
+    if (waiting !== undefined) {
+      waiting.list.push(mark);
+      return waiting.done;
+    }
+    const list = [mark];
+    const done = this.#change(() => this.#record(policy, list));
+    this.#marks.set(policy, { list, done });
+    return done;
+  }
+
+  /** All marks of a ring that came until now, in one record: a first start makes hundreds. */
+  async #record(policy: number, list: readonly Mark[]): Promise<void> {
+    this.#marks.delete(policy);
+    const before = this.#recorded.get(policy) ?? [];
+    const after = applyMarks(before, list);
+    if (after.length !== before.length || after.some((bound, i) => bound !== before[i])) {
       await this.#append(policy, { what: 'complete', ranges: after });
-      this.#ranges.set(policy, after);
-    });
+    }
+    this.#recorded.set(policy, after);
+    // Losses that came meanwhile hold already, and will be recorded next.
+    const losses = this.#marks.get(policy)?.list.filter(({ complete }) => !complete) ?? [];
+    this.#ranges.set(policy, applyMarks(after, losses));
   }
 
   /** The digest exchange after a cut tail has been done: the ranges count again. */
@@ -82,20 +110,25 @@ export class CompletenessMap implements Completeness {
       const bucket = bucketOf(key.hash);
       return this.mark(key.policy, bucket, bucket + 1, false);
     }
-    for (const policy of [...this.#ranges.keys()]) await this.mark(policy, 0, BUCKETS, false);
+    for (const policy of [...this.#recorded.keys()]) await this.mark(policy, 0, BUCKETS, false);
   }
 
   /** From the log, during replay. */
   replay(policy: number, extra: PartitionExtra): void {
     if (extra.what === 'tail') this.#tailCut = extra.cut;
-    else this.#ranges.set(policy, extra.ranges);
+    else this.#set(policy, extra.ranges);
+  }
+
+  #set(policy: number, ranges: readonly number[]): void {
+    this.#ranges.set(policy, ranges);
+    this.#recorded.set(policy, ranges);
   }
 
   /** Says everything again at the end of the log, before a segment with older records goes. */
   rewrite(): Promise<void> {
     return this.#change(async () => {
       await this.#append(0, { what: 'tail', cut: this.#tailCut });
-      for (const [policy, ranges] of this.#ranges) {
+      for (const [policy, ranges] of this.#recorded) {
         await this.#append(policy, { what: 'complete', ranges });
       }
     });
@@ -103,14 +136,14 @@ export class CompletenessMap implements Completeness {
 
   /** For the index: [tail cut, [policy, bounds] ...]. */
   export(): unknown {
-    return [this.#tailCut, ...this.#ranges];
+    return [this.#tailCut, ...this.#recorded];
   }
 
   import(value: unknown): void {
     if (!Array.isArray(value)) return;
     const [tailCut, ...ranges] = value as [boolean, ...[number, number[]][]];
     this.#tailCut = tailCut;
-    for (const [policy, bounds] of ranges) this.#ranges.set(policy, bounds);
+    for (const [policy, bounds] of ranges) this.#set(policy, bounds);
   }
 
   /** One change at a time: each record carries all ranges, so none may be computed from an old set. */
@@ -119,6 +152,13 @@ export class CompletenessMap implements Completeness {
     this.#queue = done.catch(() => undefined); // the caller has the error
     return done;
   }
+}
+
+function applyMarks(bounds: readonly number[], marks: readonly Mark[]): readonly number[] {
+  return marks.reduce<readonly number[]>(
+    (ranges, { from, to, complete }) => changeRanges(ranges, from, to, complete),
+    bounds,
+  );
 }
 
 /** Adds or removes [from, to); `bounds` is [start, end, start, end ...], ascending, never touching. */

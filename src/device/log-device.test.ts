@@ -301,4 +301,27 @@ describe('a device', () => {
       expect(rebuilt.stat(keyOf(1))).toBeUndefined();
       await rebuilt.close();
     }));
+
+  it('is complete where it was marked, with one record for many marks', () =>
+    withDevice(async (fixture, device) => {
+      const { commits } = device.facts();
+      const marks = Array.from({ length: 200 }, (_, i) =>
+        device.completeness.mark(0, 3 * i, 3 * i + 2, true),
+      );
+      expect(device.completeness.ranges(0)).toEqual([]); // nothing counts before it is synced
+      const loss = device.completeness.mark(0, 1, 2, false);
+      await Promise.all([...marks, loss]);
+      expect(device.facts().commits - commits).toBeLessThanOrEqual(2);
+      expect(device.completeness.ranges(0)).toHaveLength(200);
+      expect(device.completeness.ranges(0)[0]).toEqual({ from: 0, to: 1 });
+      const lost = device.completeness.mark(0, 0, 300, false);
+      expect(device.completeness.ranges(0)[0]).toEqual({ from: 300, to: 302 }); // losses count at once
+      await lost;
+      const before = device.completeness.ranges(0);
+      await device.close();
+      const again = await fixture.open();
+      expect(again.completeness.ranges(0)).toEqual(before);
+      expect(again.completeness.isComplete(0, Buffer.alloc(16))).toBe(false);
+      await again.close();
+    }));
 });

@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { Command } from 'commander';
 import { newestTimestamp } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
-import { OperatingError } from '#base/errors.ts';
+import { codeOf, OperatingError } from '#base/errors.ts';
 import { HybridClock } from '#base/hybrid-clock.ts';
 import { formatSeconds, microsOf } from '#base/timestamp.ts';
 import { type CheckReport, DeviceCheck } from '#device/check.ts';
@@ -86,6 +86,8 @@ function size(bytes: number): string {
 }
 
 async function dump(folder: string, options: DumpOptions): Promise<void> {
+  // `dump | head` is a good use.
+  process.stdout.once('error', (error) => process.exit(codeOf(error) === 'EPIPE' ? 0 : 1));
   await withEnv(folder, 'warn', async (env) => {
     const inspector = await DeviceInspector.open(env.disk, folder);
     for (const { segment } of await inspector.segments()) {
