@@ -12,6 +12,7 @@ import type { OpenedDatabase } from './database-file.ts';
 import { encodeRowState, listingCheck } from './format.ts';
 import { rowTimestamp } from './row-state.ts';
 import { type RowTable, type StoredRow, stateOf } from './row-table.ts';
+import { isSame } from './same.ts';
 import { tally } from './tally.ts';
 
 /** One container's part of the batch under way. */
@@ -93,7 +94,14 @@ export class Applier {
     const crc = listingCheck(row.name, micros, size, etag, type, count);
     const bytes = encodeRowState(line.ring, row.name, state, crc);
     if (former !== undefined && former.crc === crc && former.state.equals(bytes)) return;
-    const stored = { ...columns, name: row.name, crc, sequence: line.sequence + 1, state: bytes };
+    const stored = {
+      ...columns,
+      name: row.name,
+      crc,
+      sequence: line.sequence + 1,
+      partial: isWhole(row.state, state) ? 0 : 1,
+      state: bytes,
+    } as const;
     this.#rows.put(line.id, name, stored, former);
     const { digestPrefix } = work.container;
     if (former !== undefined) tally(line, digestPrefix, former, name, -1);
@@ -163,6 +171,11 @@ function commitWork({ container, line, written, own }: Work): void {
     const pending = container.pending.get(name);
     if (pending !== undefined) pending.stored = stored;
   }
+}
+
+/** Whether the record alone gives the state that it was joined to. */
+function isWhole(record: EntryState, state: EntryState): boolean {
+  return record === state || isSame(record, join(record, state));
 }
 
 function readPosition({ meta }: OpenedDatabase): LogPosition | undefined {

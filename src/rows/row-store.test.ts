@@ -311,6 +311,22 @@ describe('restart and loss', () => {
   });
 });
 
+describe('a database that could not take a record in at once', () => {
+  it('keeps every record that still says something, until a whole one follows', async () => {
+    const group = (n: number) => ({ groups: { [`g${n}`]: { timestamp: at(n), values: {} } } });
+    await store.write(row('a', group(1)));
+    log.sinkFailure = new Error('disk full');
+    await expect(store.write(row('a', group(2)))).rejects.toThrow('disk full');
+    // Decided without knowing of the second, which is in the log.
+    await store.write(row('a', group(3)));
+    expect(Object.keys(store.read(CONTAINER_RING, HASH, 'a')!.groups)).toEqual(['g1', 'g2', 'g3']);
+    const current = () => log.records.map((record) => store.isCurrent(record.row));
+    expect(current()).toEqual([true, true, true]);
+    await store.write(row('a', group(4)));
+    expect(current()).toEqual([false, false, false, true]);
+  });
+});
+
 describe('damage', () => {
   const spoil = async (sql: string): Promise<void> => {
     await store.write(row('a', live(at(1))));

@@ -3,7 +3,8 @@
  *
  * Invariants:
  * - A row's state is the join of everything that was ever written to it; its record in the log holds
- *   that whole joined state, so the newest record of a row is all that must be kept of it.
+ *   that whole joined state, so the newest record of a row is all that must be kept of it. (Where the
+ *   database could not take a record in at once, the next one may not hold it: such rows are `partial`.)
  * - Nothing is in the database that is not durable in the log. Rows, totals, digests, sequence and the
  *   applied log position change in one transaction; replaying any suffix of the log again changes nothing.
  * - The commit sequence of a container rises by one with every row that changes, in log order. It means
@@ -30,6 +31,7 @@ import { listRows } from './listing.ts';
 import type { Listing, ListQuery, RowTotals } from './query.ts';
 import { rowTimestamp } from './row-state.ts';
 import { RowTable, type StoredRow, stateOf } from './row-table.ts';
+import { contributes, isLess, isSame } from './same.ts';
 import { Summaries } from './summary.ts';
 
 export type RowStoreEnv = Pick<Env, 'clock' | 'disk' | 'random' | 'log'>;
@@ -254,8 +256,10 @@ export class RowStore implements RowSink {
   isCurrent(row: RowRecord): boolean {
     const isOld = this.#unlessDamaged(() => {
       const container = this.#containers.find(row.key.policy, row.key.hash);
-      const known = container && this.#committed(container, row.name);
-      return known !== undefined && isOlder(row.state, known);
+      const stored = container && this.#find(container, row.name);
+      if (stored === undefined) return false;
+      const known = stateOf(stored);
+      return stored.partial === 1 ? !contributes(row.state, known) : isLess(row.state, known);
     });
     return isOld !== true;
   }
@@ -373,17 +377,4 @@ function factsOf(line: ContainerLine): ContainerFacts {
     newest,
     digest: sumToBytes(line.digest),
   };
-}
-
-/** `after` is join(before, ...), which keeps what did not change by reference. */
-function isSame(before: EntryState, after: EntryState): boolean {
-  if (before.data !== after.data) return false;
-  const names = Object.keys(before.groups);
-  if (names.length !== Object.keys(after.groups).length) return false;
-  return names.every((name) => before.groups[name] === after.groups[name]);
-}
-
-/** Whether `known` is `state` and more. Records hold whole joined states, so then a later one has it all. */
-function isOlder(state: EntryState, known: EntryState): boolean {
-  return isSame(known, join(known, state)) && !isSame(state, join(state, known));
 }

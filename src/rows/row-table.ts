@@ -12,6 +12,7 @@ export interface StoredRow extends Columns {
   readonly name: string;
   readonly crc: number;
   readonly sequence: number;
+  readonly partial: 0 | 1;
   readonly state: Buffer;
 }
 
@@ -26,12 +27,13 @@ type RawRow = [
   hidden: 0 | 1,
   expires: number | null,
   sequence: number,
+  partial: 0 | 1,
   state: Buffer,
 ];
 type RawListed = [string, number, number, string, string, number, crc?: number];
 
 const LISTED = 'CAST(name AS TEXT), micros, size, etag, type, count, crc';
-const ALL = `${LISTED}, hidden, expires, sequence, state`;
+const ALL = `${LISTED}, hidden, expires, sequence, partial, state`;
 
 export class RowTable {
   readonly #find: Statement<RawRow>;
@@ -61,8 +63,8 @@ export class RowTable {
       )
       .raw();
     this.#put = db.prepare(
-      `INSERT OR REPLACE INTO row (container, hidden, name, micros, size, etag, type, count, crc, expires, sequence, state)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT OR REPLACE INTO row (container, hidden, name, micros, size, etag, type, count, crc, expires, sequence, partial, state)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#remove = db.prepare('DELETE FROM row WHERE container = ? AND hidden = ? AND name = ?');
     const listed = `SELECT ${LISTED} FROM row WHERE container = ? AND hidden = 0 AND name >= ? AND name < ?
@@ -109,7 +111,7 @@ export class RowTable {
   put(container: number, name: Buffer, row: StoredRow, former: StoredRow | undefined): void {
     if (former !== undefined && former.hidden !== row.hidden)
       this.#remove.run(container, former.hidden, name);
-    const { hidden, micros, size, etag, type, count, crc, expires, sequence, state } = row;
+    const { hidden, micros, size, etag, type, count, crc, expires, sequence, partial, state } = row;
     this.#put.run(
       container,
       hidden,
@@ -122,6 +124,7 @@ export class RowTable {
       crc,
       expires,
       sequence,
+      partial,
       state,
     );
   }
@@ -167,9 +170,10 @@ function checkListed(row: RawListed): void {
 }
 
 function parseRow(raw: RawRow): StoredRow {
-  const [name, micros, size, etag, type, count, crc, hidden, expires, sequence, state] = raw;
+  const [name, micros, size, etag, type, count, crc, hidden, expires, sequence, partial, state] =
+    raw;
   if (listingCheck(name, micros, size, etag, type, count) !== crc) throw damaged(name);
-  return { name, micros, size, etag, type, count, crc, hidden, expires, sequence, state };
+  return { name, micros, size, etag, type, count, crc, hidden, expires, sequence, partial, state };
 }
 
 /** @throws OperatingError `rows-damaged` */

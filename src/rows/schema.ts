@@ -5,6 +5,8 @@
  *   hash) is a key, so a partition is a range.
  * - `row`: the rows of all containers. The first column after the container is `hidden`, so the rows
  *   that are listed are one dense range in name order, and deleted ones are outside of it.
+ *   `partial` is 1 where no single record of the log holds the whole state: compaction must then keep
+ *   every record that still says something.
  * - `row_by_sequence` answers a peer's "what was committed since"; `row_by_expiry` finds rows whose
  *   delete-at has passed without looking at others.
  * - `cursor`: how far this device has taken in each peer's commits (see service/freshness.ts).
@@ -14,7 +16,7 @@
 import type { Database } from '#env/env.ts';
 
 /** Raise with every change of the tables; the database is then rebuilt from the log. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 export const SCHEMA = `
 CREATE TABLE IF NOT EXISTS meta (
@@ -50,6 +52,7 @@ CREATE TABLE IF NOT EXISTS row (
   crc INTEGER NOT NULL,
   expires INTEGER,
   sequence INTEGER NOT NULL,
+  partial INTEGER NOT NULL,
   state BLOB NOT NULL,
   PRIMARY KEY (container, hidden, name)
 ) WITHOUT ROWID;

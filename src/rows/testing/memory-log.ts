@@ -14,6 +14,9 @@ export class MemoryLog implements RowLog {
   held = false;
   /** The next group fails with this. */
   failure: Error | undefined;
+  /** The next group is durable, and the sink can't take it: it gets the rows with the group after. */
+  sinkFailure: Error | undefined;
+  #unapplied: { readonly row: RowRecord; readonly position: LogPosition }[] = [];
 
   constructor(sink: RowSink) {
     this.#sink = sink;
@@ -38,10 +41,14 @@ export class MemoryLog implements RowLog {
         position: { segment: 1, offset: this.records.length + i },
       }));
       this.records.push(...items);
-      this.#sink.apply(items, { segment: 1, offset: this.records.length });
+      this.#unapplied.push(...items);
+      if (this.sinkFailure !== undefined) throw this.sinkFailure;
+      this.#sink.apply(this.#unapplied, { segment: 1, offset: this.records.length });
+      this.#unapplied = [];
       for (const { settle } of group) settle.resolve();
     } catch (error) {
       this.failure = undefined;
+      this.sinkFailure = undefined;
       for (const { settle } of group) settle.reject(error);
     }
   }
