@@ -1,0 +1,220 @@
+/**
+ * A whole cluster in one process: each node is a simulated machine that runs what a node's process
+ * runs (src/main/node.ts): hybrid clock, wire, storage role with its jobs, proxy. Nothing is mocked
+ * below `createProxy`; only HTTP, identity and the authority are left out.
+ */
+
+import type { HybridClock } from '#base/hybrid-clock.ts';
+import { formatDevice } from '#device/open.ts';
+import type { Machine } from '#env/sim/machine.ts';
+import type { SimWorld } from '#env/sim/world.ts';
+import { openClock } from '#main/clock-file.ts';
+import type { Foundation } from '#main/foundation.ts';
+import { type StorageRole, startStorage } from '#main/storage.ts';
+import { createProxy, type ProxyStore } from '#proxy/proxy.ts';
+import type { ClusterSource, ClusterView } from '#ring/cluster.ts';
+import { Endpoint } from '#wire/endpoint.ts';
+import { CLUSTER_ID, type NodeShape, type Shape, WIRE_PORT } from './shape.ts';
+import type { Tap } from './tap.ts';
+
+/** Small, so that a few kilobytes already go every way a large body can go. */
+const PROXY_LIMITS = {
+  inlineBytes: 8 * 1024,
+  inlineReadBytes: 2 * 1024,
+  streamBufferBytes: 16_384,
+};
+export const DEVICE_LIMITS = {
+  inlineLimit: 4 * 1024,
+  segmentBytes: 96 * 1024,
+  stageMemory: 64 * 1024,
+  reserveBytes: 64 * 1024,
+  compactStepBytes: 64 * 1024,
+};
+const SHARED_KEY = Buffer.alloc(32, 7);
+const REBOOT_MS = 2_000;
+
+/** How a node learns of rings; the simulator publishes new ones node by node. */
+export class ViewSource implements ClusterSource {
+  #view: ClusterView;
+  readonly #subscribers = new Set<(view: ClusterView) => void>();
+
+  constructor(view: ClusterView) {
+    this.#view = view;
+  }
+
+  current(): ClusterView {
+    return this.#view;
+  }
+
+  subscribe(changed: (view: ClusterView) => void): () => void {
+    this.#subscribers.add(changed);
+    return () => this.#subscribers.delete(changed);
+  }
+
+  publish(view: ClusterView): void {
+    this.#view = view;
+    for (const changed of this.#subscribers) changed(view);
+  }
+}
+
+/** One life of a node's process. */
+export interface Process {
+  readonly proxy: ProxyStore;
+  readonly storage: StorageRole;
+  readonly clock: HybridClock;
+  readonly wire: Endpoint;
+  /** Resolves when the process is killed or its machine loses power. */
+  readonly ended: Promise<void>;
+}
+
+export class SimNode {
+  readonly name: string;
+  readonly shape: NodeShape;
+  readonly machine: Machine;
+  readonly source: ViewSource;
+  /** Undefined while it is down or starting. */
+  process: Process | undefined;
+  #end: () => void = () => undefined;
+  readonly #cluster: SimCluster;
+
+  constructor(cluster: SimCluster, shape: NodeShape) {
+    this.#cluster = cluster;
+    this.name = shape.name;
+    this.shape = shape;
+    this.machine = cluster.world.machine(shape.name, { skewMs: shape.skewMs });
+    this.source = new ViewSource(cluster.shape.view);
+  }
+
+  devicePath(device: number): string {
+    return `/d${this.shape.devices.indexOf(device) + 1}`;
+  }
+
+  /** First start: formats the devices as those of a new cluster. */
+  async create(): Promise<void> {
+    const { env } = this.machine;
+    await env.disk.mkdir('/data');
+    for (const [n, deviceId] of this.shape.devices.entries()) {
+      const identity = { clusterId: CLUSTER_ID, deviceId, name: `d${n + 1}`, genesis: true };
+      await env.disk.mkdir(`/d${n + 1}`);
+      await formatDevice(env, `/d${n + 1}`, identity);
+    }
+    await this.#boot();
+  }
+
+  kill(): void {
+    this.#ended();
+    this.machine.kill();
+  }
+
+  crash(unsynced: 'random' | 'lost' | 'kept'): void {
+    this.#ended();
+    this.machine.crash(unsynced);
+  }
+
+  /** SIGTERM: roles stop in order, then the process ends. */
+  async stop(): Promise<void> {
+    const { process } = this;
+    if (process === undefined) return;
+    this.process = undefined;
+    const { incarnation } = this.machine;
+    await process.wire.close(1_000);
+    await process.storage.close();
+    if (incarnation.alive) this.kill();
+  }
+
+  /** Starts the process anew; a start that fails is repeated, as the supervisor does. */
+  start(): void {
+    this.#ended();
+    this.machine.restart();
+    const { incarnation } = this.machine;
+    this.#boot().catch((error: unknown) => {
+      if (!incarnation.alive) return;
+      this.#cluster.bootFailed(this, error);
+      this.kill();
+      this.#cluster.world.schedule(REBOOT_MS, `${this.name} reboot`, () => {
+        if (!this.machine.isUp && this.machine.incarnation === incarnation) this.start();
+      });
+    });
+  }
+
+  #ended(): void {
+    this.process = undefined;
+    this.#end();
+  }
+
+  /** As main/node.ts does it. */
+  async #boot(): Promise<void> {
+    const { env } = this.machine;
+    const { name, shape, source } = this;
+    const clock = await openClock(env, '/data', 1 + shape.devices[0]!);
+    const self = { node: name, site: shape.site };
+    const wire = new Endpoint({
+      env,
+      clock,
+      cluster: { clusterId: CLUSTER_ID, sharedKey: SHARED_KEY },
+      self,
+      peers: { lookup: (peer) => this.#cluster.locate(peer) },
+    });
+    const devices = shape.devices.map((id, n) => ({ id, name: `d${n + 1}`, path: `/d${n + 1}` }));
+    const config = { name, site: shape.site, clusterId: CLUSTER_ID, devices };
+    // The role uses only these of a foundation.
+    const foundation = { env, config, clock, cluster: source, wire } as unknown as Foundation;
+    const storage = await startStorage(foundation, { deviceLimits: DEVICE_LIMITS });
+    await wire.listen({ host: name, port: WIRE_PORT });
+    const proxy = createProxy({
+      env,
+      wire: this.#cluster.tap.on(wire),
+      cluster: source,
+      self,
+      clock,
+      limits: PROXY_LIMITS,
+    });
+    const ended = new Promise<void>((resolve) => {
+      this.#end = resolve;
+    });
+    this.process = { proxy, storage, clock, wire, ended };
+  }
+}
+
+export class SimCluster {
+  readonly world: SimWorld;
+  readonly shape: Shape;
+  readonly tap: Tap;
+  readonly nodes: readonly SimNode[];
+  readonly bootFailures: string[] = [];
+
+  constructor(world: SimWorld, shape: Shape, tap: Tap) {
+    this.world = world;
+    this.shape = shape;
+    this.tap = tap;
+    this.nodes = shape.nodes.map((node) => new SimNode(this, node));
+    const groups = shape.sites.map((site) =>
+      shape.nodes.filter((node) => node.site === site).map((node) => node.name),
+    );
+    world.network.setDistance(groups, { delayMs: shape.wanMs, jitterMs: shape.wanMs / 10 });
+  }
+
+  async create(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.create()));
+  }
+
+  locate(peer: string) {
+    const node = this.shape.view.nodes.get(peer);
+    return node && { address: node.wire, site: node.site };
+  }
+
+  nodeOf(device: number): SimNode {
+    return this.nodes.find((node) => node.shape.devices.includes(device))!;
+  }
+
+  bootFailed(node: SimNode, error: unknown): void {
+    this.bootFailures.push(`${node.name}: ${error instanceof Error ? error.stack : error}`);
+    this.world.log.add({
+      timeMs: this.world.nowMs,
+      machine: node.name,
+      level: 'error',
+      event: 'sim.boot-failed',
+      facts: { error },
+    });
+  }
+}

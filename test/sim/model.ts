@@ -1,0 +1,211 @@
+/**
+ * The checkers of promises 1-8 (consistency.md), for one key at a time. They know the clients' history
+ * and the timestamps under which writes were tried (tap.ts), and nothing of how the store works.
+ *
+ * The floor of a key is the highest timestamp of an acknowledged full write. Whatever begins after the
+ * acknowledgement must see the floor's version or a write with a higher timestamp (promise 2), and a
+ * full write must get a higher timestamp (3). "Not there" needs a deletion at or above the floor (4, 6).
+ */
+import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import type { Content } from './content.ts';
+
+export type WriteKind = 'put' | 'delete' | 'post';
+/** `none`: the client was told that nothing was stored. */
+export type Outcome = 'pending' | 'full' | 'undecided' | 'none';
+
+export interface WriteRecord {
+  readonly id: number;
+  readonly key: string;
+  readonly kind: WriteKind;
+  readonly startMs: number;
+  endMs: number | undefined;
+  outcome: Outcome;
+  /** Under which it was tried, in order. */
+  readonly timestamps: Timestamp[];
+  readonly content: Content | undefined;
+  readonly via: string;
+}
+
+export interface Floor {
+  /** Of puts and deletes. */
+  readonly data: Timestamp;
+  readonly dataWrite: WriteRecord | undefined;
+  /** Of posts. */
+  readonly post: Timestamp;
+  readonly postWrite: WriteRecord | undefined;
+}
+
+export const NO_FLOOR: Floor = {
+  data: ZERO_TIMESTAMP,
+  dataWrite: undefined,
+  post: ZERO_TIMESTAMP,
+  postWrite: undefined,
+};
+
+export interface Seen {
+  readonly write: number;
+  readonly timestamp: Timestamp;
+  readonly etag: string;
+  readonly size: number;
+  /** The user group: whose tag, at which timestamp. */
+  readonly tag?: string;
+  readonly tagTimestamp?: Timestamp;
+}
+
+export class Violation extends Error {
+  override readonly name = 'Violation';
+  readonly promise: string;
+  readonly key: string | undefined;
+
+  constructor(promise: string, message: string, key?: string) {
+    super(`promise "${promise}" broken: ${message}`);
+    this.promise = promise;
+    this.key = key;
+  }
+}
+
+export class KeyModel {
+  readonly key: string;
+  readonly writes: WriteRecord[] = [];
+  floor: Floor = NO_FLOOR;
+  readonly #byId = new Map<number, WriteRecord>();
+
+  constructor(key: string) {
+    this.key = key;
+  }
+
+  begin(record: WriteRecord): void {
+    this.writes.push(record);
+    this.#byId.set(record.id, record);
+  }
+
+  /** A write was answered. `floor` is that of its beginning. */
+  end(record: WriteRecord, outcome: Outcome, nowMs: number, floor: Floor): void {
+    record.outcome = outcome;
+    record.endMs = nowMs;
+    if (outcome !== 'full') return;
+    const timestamp = record.timestamps.at(-1);
+    if (timestamp === undefined) {
+      throw this.#broken('acknowledge', `write ${record.id} was acknowledged and never sent`);
+    }
+    const above = floor.data > floor.post ? floor.data : floor.post;
+    if (timestamp <= above) {
+      const earlier = floor.data > floor.post ? floor.dataWrite : floor.postWrite;
+      throw this.#broken(
+        'order',
+        `${record.kind} ${record.id} at ${timestamp} is below ${earlier?.kind} ${earlier?.id} at ${above}, acknowledged before it began`,
+      );
+    }
+    this.#raise(record, timestamp);
+  }
+
+  #raise(record: WriteRecord, timestamp: Timestamp): void {
+    if (record.kind === 'post') {
+      if (timestamp > this.floor.post)
+        this.floor = { ...this.floor, post: timestamp, postWrite: record };
+    } else if (timestamp > this.floor.data) {
+      this.floor = { ...this.floor, data: timestamp, dataWrite: record };
+    }
+  }
+
+  /** A live version was seen by something that began with this floor. */
+  sawLive(seen: Seen, floor: Floor, by: string): void {
+    const record = this.#byId.get(seen.write);
+    if (record === undefined || record.content === undefined) {
+      throw this.#broken('one version', `${by} saw write ${seen.write}, which was never made`);
+    }
+    const { content, outcome, timestamps } = record;
+    if (outcome === 'none') {
+      throw this.#broken('undecided', `${by} saw write ${record.id}, which was refused`);
+    }
+    if (seen.etag !== content.etag || seen.size !== content.size) {
+      throw this.#broken('one version', `${by} saw write ${record.id} with another etag or size`);
+    }
+    if (!timestamps.includes(seen.timestamp)) {
+      throw this.#broken(
+        'one version',
+        `${by} saw write ${record.id} at ${seen.timestamp}, where it never was`,
+      );
+    }
+    if (seen.timestamp < floor.data) throw this.#wentBack(by, record, seen.timestamp, floor);
+    this.#checkTag(seen, floor, by);
+  }
+
+  #checkTag(seen: Seen, floor: Floor, by: string): void {
+    if (seen.tag === undefined && seen.tagTimestamp === undefined && floor.post <= seen.timestamp)
+      return;
+    const at = seen.tagTimestamp ?? ZERO_TIMESTAMP;
+    if (floor.post > seen.timestamp && at < floor.post) {
+      throw this.#broken(
+        'read after write',
+        `${by} saw metadata at ${at}, post ${floor.postWrite?.id} was acknowledged at ${floor.post}`,
+      );
+    }
+    const writer = seen.tag === undefined ? undefined : this.#byId.get(Number(seen.tag));
+    if (seen.tag !== undefined && !writer?.timestamps.includes(at)) {
+      throw this.#broken('one version', `${by} saw metadata ${seen.tag} at ${at}: never written`);
+    }
+  }
+
+  /** A row of a listing: the write's timestamp is not shown, so its highest counts. */
+  sawRow(seen: Pick<Seen, 'write' | 'etag' | 'size'>, floor: Floor, by: string): void {
+    const timestamp = this.#byId.get(seen.write)?.timestamps.at(-1) ?? ZERO_TIMESTAMP;
+    const record = this.#byId.get(seen.write);
+    if (record !== undefined && record.content !== undefined && timestamp < floor.data) {
+      throw this.#wentBack(by, record, timestamp, floor);
+    }
+    this.sawLive({ ...seen, timestamp }, { ...floor, post: ZERO_TIMESTAMP }, by);
+  }
+
+  /** "Not there", answered to something that began with this floor. `except`: the deletion that says so itself. */
+  sawNothing(floor: Floor, by: string, except?: WriteRecord): void {
+    const { dataWrite } = floor;
+    if (dataWrite === undefined || dataWrite.kind === 'delete') return;
+    const deletion = this.writes.find(
+      (write) =>
+        write !== except &&
+        write.kind === 'delete' &&
+        write.outcome !== 'none' &&
+        write.timestamps.some((timestamp) => timestamp > floor.data),
+    );
+    if (deletion !== undefined) return;
+    throw this.#broken(
+      'honest 404',
+      `${by} says not found; put ${dataWrite.id} was acknowledged at ${floor.data} and nothing deleted it`,
+    );
+  }
+
+  /** Something says that a version lives, without saying which. */
+  sawSomething(floor: Floor, by: string): void {
+    if (floor.dataWrite?.kind === 'put') return;
+    const put = this.writes.find(
+      (write) =>
+        write.kind === 'put' &&
+        write.outcome !== 'none' &&
+        write.timestamps.some((timestamp) => timestamp > floor.data),
+    );
+    if (put !== undefined) return;
+    throw this.#broken('deleted stays deleted', `${by} says it is there, and nothing lives`);
+  }
+
+  #wentBack(by: string, record: WriteRecord, timestamp: Timestamp, floor: Floor): Violation {
+    const { dataWrite } = floor;
+    const promise = dataWrite?.kind === 'delete' ? 'deleted stays deleted' : 'read after write';
+    return this.#broken(
+      promise,
+      `${by} saw put ${record.id} at ${timestamp}; ${dataWrite?.kind} ${dataWrite?.id} was acknowledged at ${floor.data} before it began`,
+    );
+  }
+
+  #broken(promise: string, message: string): Violation {
+    return new Violation(promise, `${this.key}: ${message}`, this.key);
+  }
+
+  /** For a failure's message. */
+  history(): string[] {
+    return this.writes.map((write) => {
+      const end = write.endMs === undefined ? '' : write.endMs.toFixed(1);
+      return `${write.startMs.toFixed(1)}-${end} ${write.kind} ${write.id} via ${write.via}: ${write.outcome} ${write.timestamps.join(' ')}${write.content === undefined ? '' : ` (${write.content.size} bytes)`}`;
+    });
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * Looks at every replica when the faults have stopped (promise 10): a machine of its own that asks the
+ * storage nodes over the wire, so it sees what other processes would see.
+ */
+import { newestTimestamp } from '#base/entry.ts';
+import { decodeState } from '#base/entry-codec.ts';
+import { hashPath } from '#base/hash.ts';
+import { HybridClock } from '#base/hybrid-clock.ts';
+import { ACCOUNT_RING, accountPath, CONTAINER_RING, containerPath } from '#base/names.ts';
+import type { DevicesReply, StatReply } from '#object/calls.ts';
+import { Endpoint } from '#wire/endpoint.ts';
+import type { SimCluster } from './cluster.ts';
+import { CLUSTER_ID } from './shape.ts';
+import { ACCOUNT, type Workload } from './workload.ts';
+
+const DEADLINE_MS = 10_000;
+const OBSERVER_ID = 60_000;
+
+export class Observer {
+  readonly #cluster: SimCluster;
+  readonly #wire: Endpoint;
+
+  constructor(cluster: SimCluster) {
+    this.#cluster = cluster;
+    const { env } = cluster.world.machine('observer');
+    const wallMicros = (): number => env.clock.wallMicros();
+    const options = { workerId: OBSERVER_ID, wallMicros, bound: 0, reserve: () => undefined };
+    this.#wire = new Endpoint({
+      env,
+      clock: new HybridClock(options),
+      cluster: { clusterId: CLUSTER_ID, sharedKey: Buffer.alloc(32, 7) },
+      self: { node: 'observer', site: cluster.shape.sites[0]! },
+      peers: { lookup: (peer) => cluster.locate(peer) },
+    });
+  }
+
+  /** What is not as it should be, in words; empty: everything has converged. */
+  async differences(workload: Workload): Promise<string[]> {
+    const found: string[] = [];
+    for (const node of this.#cluster.nodes) found.push(...(await this.#devices(node.name)));
+    if (found.length > 0) return found;
+    for (const { keys, policy } of workload.boxes) {
+      for (const { key } of keys) found.push(...(await this.#object(policy, key)));
+    }
+    for (const { name } of workload.boxes) {
+      const path = containerPath({ account: ACCOUNT, container: name });
+      found.push(...(await this.#rows(CONTAINER_RING, 'container', path)));
+    }
+    found.push(...(await this.#rows(ACCOUNT_RING, 'account', accountPath(ACCOUNT))));
+    return found;
+  }
+
+  async #devices(node: string): Promise<string[]> {
+    const found: string[] = [];
+    let reply: DevicesReply;
+    try {
+      reply = (await this.#call(node, 'device.status', {})) as DevicesReply;
+    } catch (error) {
+      return [`${node} does not answer: ${error}`];
+    }
+    const expected = this.#cluster.nodes.find(({ name }) => name === node)!.shape.devices;
+    if (reply.devices.length !== expected.length) found.push(`${node} serves not all its devices`);
+    for (const { id, status, complete, facts } of reply.devices) {
+      if (status !== 'ok') found.push(`device ${id} is ${status}`);
+      for (const [ring, share] of Object.entries(complete)) {
+        if (share < 1) found.push(`device ${id} is complete for ${share} of ring ${ring}`);
+      }
+      if (facts.unlisted > 0) found.push(`device ${id} has ${facts.unlisted} unlisted entries`);
+    }
+    return found;
+  }
+
+  /** All primaries know one state, and have its body where they should. */
+  async #object(policy: number, path: string): Promise<string[]> {
+    const { hash, ringVersion, primaries, copies } = this.#place(policy, path);
+    const replies: { device: number; reply: StatReply }[] = [];
+    for (const { id, node } of primaries) {
+      const args = { device: id, policy, hash, ringVersion, brief: false };
+      replies.push({
+        device: id,
+        reply: (await this.#call(node, 'object.stat', args)) as StatReply,
+      });
+    }
+    const found: string[] = [];
+    const versions = new Set(replies.map(({ reply }) => reply.version));
+    if (versions.size > 1) {
+      const all = replies.map(({ device, reply }) => `${device}: ${reply.version || 'nothing'}`);
+      found.push(`${path} differs: ${all.join(', ')}`);
+    }
+    for (const { device, reply } of replies.slice(0, copies)) {
+      if (reply.state === null || reply.hasBody) continue;
+      const state = decodeState(Buffer.from(reply.state));
+      if (state.data?.kind === 'live') {
+        found.push(`${path} has no body on device ${device} (${newestTimestamp(state)})`);
+      }
+    }
+    return found;
+  }
+
+  async #rows(ringNumber: number, prefix: string, path: string): Promise<string[]> {
+    const { hash, ringVersion, primaries } = this.#place(ringNumber, path);
+    const digests = new Map<string, number[]>();
+    const to = Buffer.from(hash);
+    to[15] = to[15]! + 1;
+    for (const { id, node } of primaries) {
+      const args = { device: id, ringVersion, from: hash, to: to[15] === 0 ? null : to, limit: 1 };
+      const reply = (await this.#call(node, `${prefix}.containers`, args)) as {
+        containers: { digest: Uint8Array }[];
+      };
+      const [own] = reply.containers;
+      const digest = own === undefined ? 'nothing' : Buffer.from(own.digest).toString('hex');
+      digests.set(digest, [...(digests.get(digest) ?? []), id]);
+    }
+    if (digests.size <= 1) return [];
+    const all = [...digests].map(([digest, ids]) => `${ids.join(' and ')}: ${digest}`);
+    return [`rows of ${path} differ: ${all.join(', ')}`];
+  }
+
+  #place(ringNumber: number, path: string) {
+    const { hashPrefix, hashSuffix, rings } = this.#cluster.shape.view;
+    const hash = hashPath(hashPrefix, path, hashSuffix);
+    const ring = rings.get(ringNumber)!;
+    const { primaries } = ring.placement(ring.partitionOf(hash));
+    return { hash, ringVersion: ring.version, primaries, copies: ring.copies };
+  }
+
+  async #call(node: string, method: string, args: unknown): Promise<unknown> {
+    const options = { txn: 'observer', deadlineMs: DEADLINE_MS };
+    return (await this.#wire.call(node, method, args, options)).result;
+  }
+}

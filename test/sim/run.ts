@@ -1,0 +1,191 @@
+/** One seed: makes a cluster, lets clients work while things go wrong, heals, and checks what is left. */
+import { codeOf } from '#base/errors.ts';
+import { SimWorld } from '#env/sim/world.ts';
+import { SimCluster } from './cluster.ts';
+import { Violation } from './model.ts';
+import { Nemesis } from './nemesis.ts';
+import { Observer } from './observer.ts';
+import { drawPlan, type Fault } from './plan.ts';
+import { drawShape } from './shape.ts';
+import { Tap } from './tap.ts';
+import { type Tally, Workload } from './workload.ts';
+
+export interface RunOptions {
+  /** Only these kinds of faults, all of them on. */
+  readonly faults?: readonly Fault[];
+}
+
+export interface RunResult {
+  readonly seed: number;
+  readonly traceHash: string;
+  readonly virtualMs: number;
+  readonly events: number;
+  readonly operations: Tally;
+  readonly faults: Partial<Record<Fault, number>>;
+  readonly failure: Failure | undefined;
+}
+
+export interface Failure {
+  readonly promise: string;
+  readonly message: string;
+  /** The key's history, the end of the log. */
+  readonly report: string;
+}
+
+/** Within this after the last fault every replica is whole again. */
+const CONVERGENCE_LIMIT_MS = 15 * 60_000;
+const SWEEP_MS = 5_000;
+const RETRIES = 30;
+const MAX_EVENTS = 3_000_000;
+
+export async function runSeed(seed: number, options: RunOptions = {}): Promise<RunResult> {
+  const run = new Run(seed, options);
+  return run.result();
+}
+
+class Run {
+  readonly #seed: number;
+  readonly #world: SimWorld;
+  readonly #cluster: SimCluster;
+  readonly #workload: Workload;
+  readonly #nemesis: Nemesis;
+  readonly #observer: Observer;
+  readonly #chaosMs: number;
+  readonly #clients: number;
+  readonly #thinkMs: number;
+  #rejection: unknown;
+
+  constructor(seed: number, options: RunOptions) {
+    this.#seed = seed;
+    this.#world = new SimWorld({ seed, maxEvents: MAX_EVENTS });
+    const shape = drawShape(this.#world.random('shape'));
+    const plan = drawPlan(this.#world.random('plan'), options.faults);
+    this.#cluster = new SimCluster(this.#world, shape, new Tap());
+    this.#workload = new Workload({
+      ...plan,
+      cluster: this.#cluster,
+      random: this.#world.random('workload'),
+    });
+    this.#nemesis = new Nemesis(this.#cluster, this.#world.random('nemesis'), plan);
+    this.#observer = new Observer(this.#cluster);
+    this.#chaosMs = plan.chaosMs;
+    this.#clients = plan.clients;
+    this.#thinkMs = plan.thinkMs;
+  }
+
+  async result(): Promise<RunResult> {
+    const onRejection = (reason: unknown): void => {
+      // What a dead process still had under way ends nowhere.
+      if (codeOf(reason) !== 'EPROCESSENDED') this.#rejection ??= reason;
+    };
+    process.on('unhandledRejection', onRejection);
+    let failure: Failure | undefined;
+    try {
+      await this.#world.run(this.#play());
+      await new Promise((resolve) => setImmediate(resolve));
+      this.#checkRejection();
+    } catch (error) {
+      failure = this.#failure(error);
+    } finally {
+      process.off('unhandledRejection', onRejection);
+    }
+    return {
+      seed: this.#seed,
+      traceHash: this.#world.traceHash(),
+      virtualMs: this.#world.nowMs,
+      events: this.#world.eventCount,
+      operations: this.#workload.tally,
+      faults: this.#nemesis.done,
+      failure,
+    };
+  }
+
+  async #play(): Promise<void> {
+    await this.#cluster.create();
+    await this.#workload.create();
+    await this.#chaos();
+    await this.#converge();
+    await this.#checkAll();
+  }
+
+  async #chaos(): Promise<void> {
+    const endMs = this.#world.nowMs + this.#chaosMs;
+    const isOver = (): boolean => this.#world.nowMs >= endMs || this.#rejection !== undefined;
+    this.#nemesis.start();
+    await Promise.all(
+      Array.from({ length: this.#clients }, () => this.#workload.client(isOver, this.#thinkMs)),
+    );
+    this.#checkRejection();
+    this.#nemesis.stop();
+  }
+
+  /** Reads everything again and again, so that what reads find stale is repaired, until all is equal. */
+  async #converge(): Promise<void> {
+    const limitMs = this.#world.nowMs + CONVERGENCE_LIMIT_MS;
+    for (;;) {
+      await this.#workload.sleep(SWEEP_MS);
+      await this.#readAll();
+      const differences = await this.#observer.differences(this.#workload);
+      this.#checkRejection();
+      if (differences.length === 0) return;
+      if (this.#world.nowMs > limitMs) {
+        throw new Violation('converges', `after the faults ended: ${differences.join('; ')}`);
+      }
+    }
+  }
+
+  async #readAll(): Promise<void> {
+    for (const node of this.#cluster.nodes) {
+      for (const box of this.#workload.boxes) {
+        for (const model of box.keys) await this.#workload.get(node, box, model);
+      }
+    }
+  }
+
+  /** Everything is there, for everybody. */
+  async #checkAll(): Promise<void> {
+    for (const node of this.#cluster.nodes) {
+      for (const box of this.#workload.boxes) {
+        for (const model of box.keys) {
+          await this.#succeeds(`get ${model.key} via ${node.name}`, () =>
+            this.#workload.get(node, box, model),
+          );
+        }
+        await this.#succeeds(`list ${box.name} via ${node.name}`, () =>
+          this.#workload.list(node, box, true),
+        );
+      }
+    }
+  }
+
+  async #succeeds(what: string, attempt: () => Promise<boolean>): Promise<void> {
+    for (let i = 0; i < RETRIES; i++) {
+      if (await attempt()) return;
+      await this.#workload.sleep(1_000);
+    }
+    throw new Violation('kept', `long after the faults ended: ${what} fails`);
+  }
+
+  #checkRejection(): void {
+    if (this.#rejection === undefined) return;
+    const reason = this.#rejection;
+    const text = reason instanceof Error ? reason.stack : String(reason);
+    throw new Violation('no unhandled rejection', `${text}`);
+  }
+
+  #failure(error: unknown): Failure {
+    const isViolation = error instanceof Violation;
+    const promise = isViolation ? error.promise : 'no crash';
+    const message =
+      error instanceof Error ? (isViolation ? error.message : `${error.stack}`) : String(error);
+    const history = (isViolation && error.key && this.#workload.model(error.key)?.history()) || [];
+    const { nodes, wanMs } = this.#cluster.shape;
+    const report = [
+      `nodes: ${nodes.map(({ name, devices }) => `${name}(${devices.join(',')})`).join(' ')}, wan ${wanMs} ms, victim ${this.#nemesis.victim}`,
+      ...this.#cluster.bootFailures.slice(-5).map((text) => `boot failed: ${text}`),
+      ...history,
+      this.#world.describe(400),
+    ].join('\n');
+    return { promise, message, report };
+  }
+}
