@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CONTAINER_RING } from '#base/names.ts';
+import { cutPage } from './listing.ts';
 import type { Listing, ListQuery } from './query.ts';
 import type { RowStore } from './row-store.ts';
 import {
@@ -151,6 +152,20 @@ describe('listing', () => {
   it('cuts a page that is larger than allowed', () => {
     expect(store.list(CONTAINER_RING, HASH, { limit: 1e9 }).items.length).toBe(200);
     expect(store.list(CONTAINER_RING, HASH, { limit: -1 }).items.length).toBe(0);
+  });
+
+  it('is cut where one message could not carry it, and never to nothing', () => {
+    const name = '€'.repeat(300);
+    const items = Array.from(
+      { length: 10 },
+      (_, i) => [`${i}${name}`, 1, 2, 'etag', 'type', 0] as const,
+    );
+    const page = { items, truncated: false };
+    expect(cutPage(page)).toBe(page);
+    expect(cutPage(page, 10_000)).toBe(page);
+    expect(cutPage(page, 5000)).toEqual({ items: items.slice(0, 5), truncated: true });
+    expect(cutPage(page, 10)).toEqual({ items: items.slice(0, 1), truncated: true });
+    expect(cutPage({ items: ['a/', 'b/'], truncated: true }, 100).items).toEqual(['a/']);
   });
 
   it('is empty for a container that nobody has heard of', () => {

@@ -11,6 +11,35 @@ import { type ListedRow, type Listing, type ListQuery, MAX_PAGE } from './query.
 /** Rows with low <= name < high, ascending or (reverse) descending, at most `limit`. */
 export type Scan = (low: Buffer, high: Buffer, reverse: boolean, limit: number) => ListedRow[];
 
+/** A page is one message: one of the longest names and types would be larger than the wire carries. */
+export const MAX_PAGE_BYTES = 6 * 1024 * 1024;
+/** Numbers, lengths and etag of one row, at most, in msgpack. */
+const ROW_OVERHEAD_BYTES = 80;
+
+/** The same page, shortened to what one message carries; at least one item stays. */
+export function cutPage(page: Listing, maxBytes = MAX_PAGE_BYTES): Listing {
+  const estimate = page.items.reduce(
+    (sum, item) => sum + ROW_OVERHEAD_BYTES + 3 * lengthOf(item),
+    0,
+  );
+  if (estimate <= maxBytes) return page;
+  let bytes = 0;
+  const end = page.items.findIndex((item, i) => {
+    bytes += ROW_OVERHEAD_BYTES + bytesOf(item);
+    return bytes > maxBytes && i > 0;
+  });
+  return end < 0 ? page : { items: page.items.slice(0, end), truncated: true };
+}
+
+function lengthOf(item: ListedRow | string): number {
+  return typeof item === 'string' ? item.length : item[0].length + item[3].length + item[4].length;
+}
+
+function bytesOf(item: ListedRow | string): number {
+  if (typeof item === 'string') return Buffer.byteLength(item);
+  return Buffer.byteLength(item[0]) + item[3].length + Buffer.byteLength(item[4]);
+}
+
 /** Above every name: no UTF-8 text has this byte. */
 const END = Buffer.from([0xff]);
 /** Rows read after a roll-up: the next common prefix is probably one row away. */

@@ -24,7 +24,7 @@ import { parsePullReply } from './replies.ts';
 import { Rounds } from './rounds.ts';
 
 /** Rows of one page; a page is also cut at MAX_PAGE_BYTES. */
-const PAGE_ROWS = 500;
+const PAGE_ROWS = 1000;
 const MAX_PAGE_BYTES = 512 * 1024;
 const CALL_DEADLINE_MS = 2000;
 /** A whole pull: after a long absence it may be a million rows; what was taken in stays. */
@@ -72,15 +72,7 @@ export class Freshness {
     const endMs = clock.monotonicMs() + PULL_DEADLINE_MS;
     let upTo: number | undefined;
     for (;;) {
-      const cursor = target.rows.cursor(this.#context.ring, wish.hash, peer.device);
-      const reply = await this.#page(
-        target,
-        peer,
-        wish,
-        ringVersion,
-        cursor?.incarnation ?? null,
-        cursor?.sequence ?? 0,
-      );
+      const reply = await this.#page(target, peer, wish, ringVersion, upTo === undefined);
       await this.#takeIn(target, peer, wish, reply);
       upTo ??= reply.upTo;
       if (reply.equal || !reply.more || reply.sequence >= upTo) return reply.complete;
@@ -94,13 +86,17 @@ export class Freshness {
     peer: RowTarget,
     { hash, path, txn }: PullWish,
     ringVersion: number,
-    incarnation: string | null,
-    since: number,
+    isFirst: boolean,
   ): Promise<PullReply> {
-    const digest =
-      target.rows.facts(this.#context.ring, hash)?.digest ?? Buffer.alloc(DIGEST_BYTES);
+    const { ring } = this.#context;
+    const cursor = target.rows.cursor(ring, hash, peer.device);
+    const incarnation = cursor?.incarnation ?? null;
+    const since = cursor?.sequence ?? 0;
+    const digest = target.rows.facts(ring, hash)?.digest ?? Buffer.alloc(DIGEST_BYTES);
     const args = { hash, path, ringVersion, incarnation, since, limit: PAGE_ROWS, digest };
-    const options = { txn, deadlineMs: CALL_DEADLINE_MS };
+    // The first page is what a listing waits for; more of them are a large transfer.
+    const lane = isFirst ? ('calls' as const) : ('bulk' as const);
+    const options = { txn, deadlineMs: CALL_DEADLINE_MS, lane };
     return parsePullReply(await this.#context.call(peer, 'pull', args, options));
   }
 
@@ -119,7 +115,7 @@ export class Freshness {
     );
     const { incarnation, sequence } = reply;
     const known = target.rows.cursor(ring, hash, peer.device);
-    if (known?.incarnation === incarnation && known.sequence >= sequence) return;
+    if (known?.incarnation === incarnation && known.sequence === sequence) return;
     target.rows.setCursor(ring, hash, peer.device, { incarnation, sequence });
   }
 }
@@ -140,7 +136,9 @@ export function pullCall(context: RowContext, args: unknown): { result: PullRepl
       result: { incarnation, sequence: upTo, upTo, complete, equal: true, more: false, rows: [] },
     };
   }
-  const since = request.incarnation === incarnation ? request.since : 0;
+  // A cursor beyond what is here was taken before this device lost its last rows: begin anew.
+  const isKnown = request.incarnation === incarnation && request.since <= upTo;
+  const since = isKnown ? request.since : 0;
   const page = pageOf(rows, context.ring, hash, since, Math.min(request.limit, MAX_PULL_ROWS));
   const more = page.sequence !== undefined && page.sequence < upTo;
   const sequence = more ? page.sequence! : upTo;

@@ -118,16 +118,18 @@ describe('a listing', () => {
 
   it('reads pages of a pull until where the peer was when it began', async () => {
     await cluster.create();
-    const rows = Array.from({ length: 700 }, (_, i) => ({
-      hash: cluster.hash('/a/c'),
-      path: '/a/c',
-      name: `o${String(i).padStart(4, '0')}`,
-      state: encodeState(cluster.live()),
-    }));
-    const args = { ringVersion: 1, rows, intent: 'write' };
-    await cluster.call(1, 'container.rows', { device: 1, ...args });
+    for (const part of ['a', 'b']) {
+      const rows = Array.from({ length: 700 }, (_, i) => ({
+        hash: cluster.hash('/a/c'),
+        path: '/a/c',
+        name: `${part}${String(i).padStart(4, '0')}`,
+        state: encodeState(cluster.live()),
+      }));
+      const args = { ringVersion: 1, rows, intent: 'write' };
+      await cluster.call(1, 'container.rows', { device: 1, ...args });
+    }
     const before = pulls();
-    expect((await cluster.names(0)).length).toBe(700);
+    expect((await cluster.list(0, { limit: 5000 })).items.length).toBe(1400);
     expect(pulls() - before).toBe(2);
     expect(digestOf(0)).toBe(digestOf(1));
   });
@@ -140,6 +142,18 @@ describe('a listing', () => {
     for (const node of [1, 2]) cluster.nodes[node]!.restart('rebuilt');
     for (const node of [1, 2]) await cluster.row(node, 'p', cluster.live());
     expect(await cluster.names(0)).toEqual(['o', 'p']);
+  });
+});
+
+describe('a pull', () => {
+  it('begins anew for a cursor beyond what the peer has', async () => {
+    await cluster.create();
+    await cluster.row(1, 'o', cluster.live());
+    const { incarnation } = cluster.nodes[1]!.rows;
+    const digest = Buffer.alloc(16);
+    const reply = await cluster.pull(1, { incarnation, since: 99, limit: 10, digest });
+    expect(reply).toMatchObject({ sequence: 2, upTo: 2, more: false, equal: false });
+    expect(reply.rows.map((row) => row.name)).toEqual(['', 'o']);
   });
 });
 

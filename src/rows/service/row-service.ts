@@ -7,6 +7,7 @@ import { decodeState, encodeState } from '#base/entry-codec.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
 import type { PolicyIndex } from '#base/names.ts';
 import type { Job } from '#worker/job.ts';
+import { cutPage } from '../listing.ts';
 import { rowTimestamp } from '../row-state.ts';
 import {
   malformed,
@@ -256,7 +257,7 @@ export class RowService {
     const { rows } = target;
     const { ring } = this.context;
     const own = rows.read(ring, hash, '');
-    const { items, truncated } = rows.list(ring, hash, query);
+    const { items, truncated } = cutPage(rows.list(ring, hash, query));
     const totals = rows.facts(ring, hash)?.totals ?? { rows: 0, bytes: 0, objects: 0 };
     const live = this.#existence.isLiveHere(target, hash);
     return {
