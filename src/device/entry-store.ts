@@ -9,7 +9,7 @@
 import type { Timestamp } from '#base/timestamp.ts';
 import type { EntryKey, LogPosition } from './contract.ts';
 import type { DigestStore } from './digest-store.ts';
-import { bucketOf } from './digest-table.ts';
+import { BUCKETS, bucketOf } from './digest-table.ts';
 import { EntryCache } from './entry-cache.ts';
 import { damaged } from './errors.ts';
 import type { IndexFile } from './index-file.ts';
@@ -23,6 +23,7 @@ import { keyText, type StoredEntry } from './stored-entry.ts';
  * the event loop stands still.
  */
 export const MAX_OVERLAY = 2048;
+const MAX_ABSENT = 4096;
 
 interface Dirty {
   /** What the index's row says. Undefined: no row. */
@@ -40,8 +41,12 @@ export class EntryStore {
   readonly statistics: SegmentStatistics;
   readonly promises: PromiseTable;
   readonly #overlay = new Map<string, Dirty>();
+  /** By bucket: rows that the overlay will add to the index, less those that it will remove. */
+  readonly #added = new Map<number, number>();
   readonly #pending = new Map<string, Pending>();
   readonly #cache: EntryCache;
+  /** Keys that were looked up in vain since the last commit: a write asks twice. */
+  readonly #absent = new Set<string>();
   #position: LogPosition;
   #applied: LogPosition;
   /** Called inside each index transaction, for what others keep there. */
@@ -81,8 +86,10 @@ export class EntryStore {
     if (dirty !== undefined) return dirty.current;
     const cached = this.#cache.get(text);
     if (cached !== undefined) return cached;
+    if (this.#absent.has(text)) return undefined;
     const found = this.#look(key);
     if (found !== undefined) this.#cache.set(text, found);
+    else if (this.#absent.size < MAX_ABSENT) this.#absent.add(text);
     return found;
   }
 
@@ -108,10 +115,11 @@ export class EntryStore {
       this.digests.change(before, entry);
       this.unlistedEntries += Number(entry?.unlisted ?? false) - Number(before?.unlisted ?? false);
       const indexed = dirty === undefined ? before : dirty.indexed;
-      this.#overlay.set(text, { indexed, current: entry, key });
+      this.#setOverlay(text, { indexed, current: entry, key });
       if (before !== undefined) replaced(before, entry);
     }
     this.#pending.clear();
+    this.#absent.clear();
     this.promises.commit();
     this.#position = position;
   }
@@ -129,7 +137,7 @@ export class EntryStore {
     if (before === undefined) return;
     this.digests.change(before, entry);
     this.unlistedEntries += Number(entry.unlisted) - Number(before.unlisted);
-    this.#overlay.set(text, {
+    this.#setOverlay(text, {
       indexed: dirty === undefined ? before : dirty.indexed,
       current: entry,
       key,
@@ -156,6 +164,7 @@ export class EntryStore {
       else this.#cache.delete(text);
     }
     this.#overlay.clear();
+    this.#added.clear();
     this.#applied = this.#position;
   }
 
@@ -185,16 +194,31 @@ export class EntryStore {
    */
   #look(key: EntryKey): StoredEntry | undefined {
     const bucket = bucketOf(key.hash);
-    if (this.digests.entriesIn(key.policy, bucket) === 0) return undefined;
+    const counted = this.digests.entriesIn(key.policy, bucket);
+    if (counted === 0) return undefined;
     const own = { policy: key.policy, hash: Buffer.from(key.hash) };
     const found = this.index.get(own);
-    if (found !== undefined || this.#agrees(key.policy, bucket)) return found;
-    this.flush();
-    if (this.#agrees(key.policy, bucket)) return undefined;
+    if (found !== undefined) return found;
+    const waiting = this.#added.get(bucketNumber(key.policy, bucket)) ?? 0;
+    if (this.index.countBucket(key.policy, bucket) + waiting === counted) return undefined;
     throw damaged('the index lacks a row', { policy: key.policy, bucket });
   }
 
-  #agrees(policy: number, bucket: number): boolean {
-    return this.index.countBucket(policy, bucket) === this.digests.entriesIn(policy, bucket);
+  #setOverlay(text: string, dirty: Dirty): void {
+    const before = this.#overlay.get(text);
+    this.#overlay.set(text, dirty);
+    const change = addedBy(dirty) - (before === undefined ? 0 : addedBy(before));
+    if (change === 0) return;
+    const bucket = bucketNumber(dirty.key.policy, bucketOf(dirty.key.hash));
+    this.#added.set(bucket, (this.#added.get(bucket) ?? 0) + change);
   }
+}
+
+/** By how many rows the index will have more when this is in it. */
+function addedBy({ indexed, current }: Dirty): number {
+  return (current === undefined ? 0 : 1) - (indexed === undefined ? 0 : 1);
+}
+
+function bucketNumber(policy: number, bucket: number): number {
+  return policy * BUCKETS + bucket;
 }
