@@ -11,7 +11,14 @@ import { type EntryState, isLive, newestTimestamp } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import { ZERO_TIMESTAMP } from '#base/timestamp.ts';
-import type { Device, Entry, EntryKey, StagedBody, WriteOutcome } from '#device/contract.ts';
+import {
+  DEFAULT_INLINE_LIMIT,
+  type Device,
+  type Entry,
+  type EntryKey,
+  type StagedBody,
+  type WriteOutcome,
+} from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { CallContext, Reply } from '#wire/contract.ts';
 import { parseAbandon, parseStage, parseWrite } from './args.ts';
@@ -50,8 +57,9 @@ export class Writes {
     const key: EntryKey = { policy: request.policy, hash: request.hash };
     // Only a deletion tells what it found: looking up a name that is new costs an index search.
     const before = state.data?.kind === 'deleted' ? device.stat(key) : undefined;
+    const body = request.body ?? (context.body && (await collect(context.body)));
     checkInTime(context);
-    const outcome = await this.#commit(device, key, request, state);
+    const outcome = await this.#commit(device, key, { ...request, body }, state);
     const stored = outcome.kind === 'stored';
     const listed = stored ? await this.#list(device, key, request, state, context) : UNLISTED;
     if (stored) this.#fetchBody(device, request, state);
@@ -189,6 +197,20 @@ function checkLength(state: EntryState, body: { readonly length: number } | unde
       length: body.length,
     });
   }
+}
+
+/** A body that is too large for the call itself, but not for memory. */
+async function collect(body: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    length += chunk.length;
+    if (length > DEFAULT_INLINE_LIMIT) {
+      throw new OperatingError('malformed', 'a body of this size is staged', { length });
+    }
+    chunks.push(chunk);
+  }
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
 }
 
 function checkInTime(context: CallContext): void {

@@ -173,7 +173,15 @@ async function history(
   seed: number,
 ): Promise<{ failures: string[]; done: number; refused: number }> {
   const skewMs = { bari: HOUR_MS, padova: -HOUR_MS };
-  const cluster = await TestCluster.start({ seed, realRows: true, skewMs, runJobs: true });
+  // Without the clocks in the wire's frames, only `superseded` keeps the order.
+  const deafClocks = seed % 2 === 0;
+  const cluster = await TestCluster.start({
+    seed,
+    realRows: true,
+    skewMs,
+    runJobs: true,
+    deafClocks,
+  });
   await cluster.createContainer();
   const record = new History();
   const clients = [0, 1, 2].map((id) => new Client(cluster, record, id));

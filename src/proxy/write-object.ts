@@ -48,7 +48,7 @@ export interface Written {
   readonly previous: Previous;
 }
 
-/** Small bodies go with the other calls; larger ones must not hold those up. */
+/** Small bodies travel in the call; larger ones as its body, in frames that hold nobody up and without a copy. */
 const BULK_BYTES = 64 * 1024;
 
 /**
@@ -138,15 +138,21 @@ async function send(
     intent: 'write',
   };
   if (staged !== undefined && replica.holdsBody) args.stage = await staged.stageAt(replica);
-  else if (write.body !== undefined && replica.holdsBody) args.body = write.body;
-  return within(context, replica, args.body?.length ?? 0, async (bytes) => {
+  const body = staged === undefined && replica.holdsBody ? write.body : undefined;
+  const isBulk = body !== undefined && body.length > BULK_BYTES;
+  if (body !== undefined && !isBulk) args.body = body;
+  return within(context, replica, body?.length ?? 0, async () => {
     const { result } = await context.calls.call(write.trace, replica, 'object.write', args, {
       ringVersion: place.ringVersion,
       deadlineMs: context.limits.writeDeadlineMs,
-      ...(bytes > BULK_BYTES && { lane: 'bulk' }),
+      ...(isBulk && { body: once(body) }),
     });
     return asRoundReply(result);
   });
+}
+
+async function* once(body: Buffer): AsyncGenerator<Buffer> {
+  yield body;
 }
 
 /** Sends only what the device's share of unanswered bytes allows. */
@@ -154,13 +160,13 @@ async function within<Result>(
   { peers, limits }: ProxyContext,
   { device }: Replica,
   bytes: number,
-  work: (bytes: number) => Promise<Result>,
+  work: () => Promise<Result>,
 ): Promise<Result> {
   if (!peers.reserve(device, bytes, limits.outstandingBytes)) {
     throw new OperatingError('overloaded', 'the device answers too slowly', { device });
   }
   try {
-    return await work(bytes);
+    return await work();
   } finally {
     peers.release(device, bytes);
   }
