@@ -55,11 +55,6 @@ export class BodySource {
     return checkEtag(this.#request, (this.#hash ?? createHash('md5')).digest('hex'));
   }
 
-  /** Tells the source that nothing more is wanted. */
-  async stop(): Promise<void> {
-    await this.#iterator.return?.();
-  }
-
   async #pull(): Promise<IteratorResult<Uint8Array>> {
     if (this.#signal.aborted) throw clientGone();
     try {
@@ -87,14 +82,41 @@ export async function takeBody(
   const { length, maxLength } = request;
   if (length !== undefined && length > maxLength) throw tooLarge(maxLength);
   const source = new BodySource(request, signal);
-  const chunks: Uint8Array[] = [];
+  const gathered = new Gathered();
   while (source.length <= limit && (length ?? 0) <= limit) {
     const chunk = await source.next();
-    if (chunk === undefined) return whole(request, chunks);
-    chunks.push(chunk);
+    if (chunk === undefined) return whole(request, gathered.chunks());
+    gathered.add(chunk);
   }
-  return { kind: 'rest', start: chunks, rest: source };
+  return { kind: 'rest', start: gathered.chunks(), rest: source };
 }
+
+/** Small chunks are joined as they come: a body sent byte by byte must not take a thousandfold. */
+class Gathered {
+  readonly #chunks: Uint8Array[] = [];
+  #small: Uint8Array[] = [];
+
+  add(chunk: Uint8Array): void {
+    if (chunk.length >= SMALL_CHUNK_BYTES) {
+      this.#flush();
+      this.#chunks.push(chunk);
+    } else if (this.#small.push(chunk) >= MAX_SMALL_CHUNKS) this.#flush();
+  }
+
+  chunks(): readonly Uint8Array[] {
+    this.#flush();
+    return this.#chunks;
+  }
+
+  #flush(): void {
+    if (this.#small.length === 1) this.#chunks.push(this.#small[0]!);
+    else if (this.#small.length > 1) this.#chunks.push(Buffer.concat(this.#small));
+    this.#small = [];
+  }
+}
+
+const SMALL_CHUNK_BYTES = 4096;
+const MAX_SMALL_CHUNKS = 256;
 
 function whole(request: PutRequest, chunks: readonly Uint8Array[]): Intake {
   const [first] = chunks;

@@ -129,7 +129,7 @@ export class Channel implements AsyncIterable<Uint8Array> {
   push(chunk: Uint8Array): void {
     if (this.#ended || this.#error !== undefined) return;
     this.#chunks.push(chunk);
-    this.#queued += chunk.length;
+    this.#queued += costOf(chunk);
     this.#signal();
   }
 
@@ -150,7 +150,7 @@ export class Channel implements AsyncIterable<Uint8Array> {
       if (this.#error !== undefined) throw this.#error;
       const chunk = this.#chunks.shift();
       if (chunk !== undefined) {
-        this.#queued -= chunk.length;
+        this.#queued -= costOf(chunk);
         this.#taken += chunk.length;
         this.#onTaken();
         yield chunk;
@@ -169,3 +169,10 @@ export class Channel implements AsyncIterable<Uint8Array> {
     this.#waiting = undefined;
   }
 }
+
+/** What a chunk takes in memory: a client that sends byte by byte must not get a thousandfold. */
+function costOf(chunk: Uint8Array): number {
+  return chunk.length + CHUNK_OVERHEAD_BYTES;
+}
+
+const CHUNK_OVERHEAD_BYTES = 256;

@@ -4,6 +4,7 @@ import type { EntryState } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { ListArgs, ListedRow, ListQuery, ListReply, RowTotals } from '#container/calls.ts';
+import { MAX_PAGE } from '#rows/query.ts';
 import type { ProxyContext } from './context.ts';
 import type { Operation } from './contract.ts';
 import { askNearest } from './nearest.ts';
@@ -22,8 +23,32 @@ export interface Listing {
   readonly truncated: boolean;
 }
 
-/** @throws OperatingError `unavailable` */
+/**
+ * One page. Replies are cut at some megabytes; a page that long names make longer is put together
+ * from several, for there are clients that take a short page for the last one.
+ * @throws OperatingError `unavailable`
+ */
 export async function callList(
+  context: ProxyContext,
+  operation: Operation,
+  trace: Trace,
+  ring: ListingRing,
+  path: string,
+  query: ListQuery,
+): Promise<Listing> {
+  let listing = await callOnce(context, operation, trace, ring, path, query);
+  for (let calls = 1; calls < MAX_CALLS; calls++) {
+    const last = listing.items.at(-1);
+    const left = Math.min(query.limit, MAX_PAGE) - listing.items.length;
+    if (!listing.truncated || left <= 0 || last === undefined || typeof last === 'string') break;
+    const rest = { ...query, marker: last[0], limit: left };
+    const more = await callOnce(context, operation, trace, ring, path, rest);
+    listing = { ...more, items: [...listing.items, ...more.items] };
+  }
+  return listing;
+}
+
+async function callOnce(
   context: ProxyContext,
   operation: Operation,
   trace: Trace,
@@ -53,3 +78,4 @@ export async function callList(
 }
 
 const BULK_ROWS = 500;
+const MAX_CALLS = 8;

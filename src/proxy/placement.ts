@@ -52,6 +52,17 @@ export class Place {
     }
     return handoffs;
   }
+
+  /** Stand-ins at one site, for writes that stay there first. */
+  handoffsAt(site: string, limit: number): Replica[] {
+    const handoffs: Replica[] = [];
+    if (limit <= 0) return handoffs;
+    for (const device of this.#ring.handoffs(this.#partition)) {
+      if (device.site === site) handoffs.push(replica(device, true));
+      if (handoffs.length >= limit) break;
+    }
+    return handoffs;
+  }
 }
 
 /** @throws OperatingError `no-ring` */

@@ -85,6 +85,8 @@ class WriteRound {
   readonly #told = new Set<number>();
   /** Hold the write, counting or not. */
   readonly #stored: Replica[] = [];
+  /** No device is asked twice: it would count as two. */
+  readonly #asked = new Set<number>();
   readonly #listed = new Set<number>();
   readonly #codes: string[] = [];
   #skipped: Replica[] = [];
@@ -129,6 +131,7 @@ class WriteRound {
 
   #send(replica: Replica, primary: boolean): void {
     this.#pending++;
+    this.#asked.add(replica.device);
     this.#options.send(replica, this.#turn++).then(
       (reply) => this.#answered(replica, primary, reply),
       (error: unknown) => this.#failed(replica, primary, failureCode(error)),
@@ -180,8 +183,9 @@ class WriteRound {
   #sendStandIn(): void {
     const { place, standIns } = this.#options;
     if (!standIns) return;
-    this.#handoffs ??= place.handoffs(place.primaries.length);
-    const next = this.#handoffs.shift();
+    this.#handoffs ??= place.handoffs(place.primaries.length + LOCAL_COPIES);
+    let next = this.#handoffs.shift();
+    while (next !== undefined && this.#asked.has(next.device)) next = this.#handoffs.shift();
     if (next === undefined) return;
     this.#options.onEvent?.('handoff');
     this.#send(next, false);
@@ -191,11 +195,8 @@ class WriteRound {
   #fillLocal(): void {
     const { place, site } = this.#options;
     const near = place.primaries.filter((replica) => replica.site === site).length;
-    this.#handoffs ??= place.handoffs(Number.POSITIVE_INFINITY);
-    for (let missing = LOCAL_COPIES - near; missing > 0; missing--) {
-      const index = this.#handoffs.findIndex((replica) => replica.site === site);
-      if (index < 0) return;
-      this.#send(this.#handoffs.splice(index, 1)[0]!, false);
+    for (const standIn of place.handoffsAt(site, LOCAL_COPIES - near)) {
+      if (!this.#asked.has(standIn.device)) this.#send(standIn, false);
     }
   }
 

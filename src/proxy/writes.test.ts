@@ -7,6 +7,7 @@ import type { Entry } from '#device/contract.ts';
 import type { PutRequest } from './contract.ts';
 import {
   CONTAINER,
+  collect,
   objectName,
   patternBytes,
   putRequest,
@@ -324,5 +325,23 @@ describe('containers and accounts', () => {
     const options = { policy: 7, changes: {} };
     const answer = cluster.proxy.createContainer(cluster.operation(), CONTAINER, options);
     expect(await cluster.run(answer)).toBe('policy-conflict');
+  });
+});
+
+describe('a body that comes byte by byte', () => {
+  it('is stored, small or large', async () => {
+    const cluster = await started();
+    for (const length of [3_000, 1_060_000]) {
+      const body = patternBytes(length);
+      async function* bytes(): AsyncGenerator<Uint8Array> {
+        for (let at = 0; at < length; at += 25) yield body.subarray(at, Math.min(length, at + 25));
+      }
+      const request = { ...putRequest(body, { length: undefined }), body: bytes() };
+      expect((await put(cluster, 'x', request)).size).toBe(length);
+      const reader = await cluster.run(
+        cluster.proxy.openObject(cluster.operation(), objectName('x')),
+      );
+      expect((await cluster.run(collect(reader!.read(0, length)))).equals(body)).toBe(true);
+    }
   });
 });

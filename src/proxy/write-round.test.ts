@@ -1,0 +1,133 @@
+/** One round against replicas that answer as they are told: orders and counts that are hard to stage. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { OperatingError } from '#base/errors.ts';
+import { makeTimestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import { SimWorld } from '#env/sim/world.ts';
+import type { ConsistencyMode } from '#ring/cluster.ts';
+import { Ring } from '#ring/ring.ts';
+import { Peers } from './peers.ts';
+import { Place } from './placement.ts';
+import { type RoundReply, type RoundResult, runRound } from './write-round.ts';
+
+const NEWEST = makeTimestamp(5_000_000, 9);
+
+type Behaviour = {
+  readonly outcome: 'stored' | 'superseded' | 'use-rounds' | 'fails';
+  readonly complete: boolean;
+  readonly afterMs: number;
+};
+
+/** Devices 0, 1, 2 are the primaries; 3, 4, 5 stand in. Device d is at site d % 3. */
+function place(): Place {
+  const devices = [0, 1, 2, 3, 4, 5].map((id) => {
+    return { id, site: `s${id % 3}`, zone: '1', node: `n${id}`, name: 'd', weight: 1, meta: {} };
+  });
+  const ring = new Ring({
+    policy: 0,
+    version: 1,
+    partPower: 0,
+    copies: 3,
+    devices,
+    columns: [0, 1, 2].map((device) => Uint16Array.of(device)),
+    former: { partitions: new Uint32Array(0), width: 0, devices: new Uint16Array(0) },
+  });
+  return new Place(ring, '/a/c/o', Buffer.alloc(16));
+}
+
+async function run(
+  behaviours: readonly Behaviour[],
+  options: { mode?: ConsistencyMode; afterRound?: boolean } = {},
+): Promise<{ result: RoundResult; asked: number[] }> {
+  const world = new SimWorld({ seed: 1 });
+  const { env } = world.machine('proxy');
+  const asked: number[] = [];
+  const round = runRound({
+    env,
+    peers: new Peers(env, { node: 'proxy', site: 's0' }),
+    place: place(),
+    mode: options.mode ?? 'strict',
+    site: 's0',
+    afterRound: options.afterRound ?? false,
+    bodies: 2,
+    rowHedgeMs: 300,
+    standIns: true,
+    send: async ({ device }): Promise<RoundReply> => {
+      asked.push(device);
+      const { outcome, complete, afterMs } = behaviours[device]!;
+      await env.clock.sleep(afterMs);
+      if (outcome === 'fails') throw new OperatingError('unreachable', 'no');
+      const newest = outcome === 'superseded' ? NEWEST : ZERO_TIMESTAMP;
+      return { outcome, newest, complete, listedOn: [] };
+    },
+  });
+  return { result: await world.run(round), asked };
+}
+
+const behaviour: fc.Arbitrary<Behaviour> = fc.record({
+  outcome: fc.constantFrom('stored', 'stored', 'superseded', 'fails', 'use-rounds'),
+  complete: fc.boolean(),
+  afterMs: fc.integer({ min: 0, max: 1_000 }),
+});
+const replicas = fc.array(behaviour, { minLength: 6, maxLength: 6 });
+
+describe('a round', () => {
+  it('is a full acknowledgement only when W complete primaries stored, whatever the order', async () => {
+    await fc.assert(
+      fc.asyncProperty(replicas, async (behaviours) => {
+        const { result, asked } = await run(behaviours);
+        expect(new Set(asked).size).toBe(asked.length);
+        const stored = behaviours
+          .slice(0, 3)
+          .filter((b) => b.outcome === 'stored' && b.complete).length;
+        if (result.kind === 'acknowledged') expect(stored).toBeGreaterThanOrEqual(2);
+        const superseded = behaviours.slice(0, 3).some((b) => b.outcome === 'superseded');
+        if (stored >= 2 && !superseded) expect(result.kind).toBe('acknowledged');
+      }),
+    );
+  });
+
+  it('goes above only what W complete replicas have told', async () => {
+    await fc.assert(
+      fc.asyncProperty(replicas, async (behaviours) => {
+        const { result } = await run(behaviours);
+        if (result.kind !== 'superseded') return;
+        const told = behaviours
+          .slice(0, 3)
+          .filter((b) => b.outcome !== 'fails' && b.complete).length;
+        expect(told).toBeGreaterThanOrEqual(2);
+        expect(result.newest).toBe(NEWEST);
+      }),
+    );
+  });
+
+  it('after an opening round counts what is superseded by a concurrent write', async () => {
+    const late = { outcome: 'superseded', complete: true, afterMs: 1 } as const;
+    const { result } = await run([late, late, late, late, late, late], { afterRound: true });
+    expect(result).toMatchObject({ kind: 'acknowledged', ack: undefined });
+  });
+
+  it('available: W devices of any role, and says that it was handed over', async () => {
+    await fc.assert(
+      fc.asyncProperty(replicas, async (behaviours) => {
+        const { result, asked } = await run(behaviours, { mode: 'available' });
+        if (result.kind !== 'acknowledged' || result.ack === undefined) return;
+        expect(result.ack).toBe('handoff');
+        const stored = asked.filter((device) => behaviours[device]!.outcome === 'stored');
+        expect(stored.length).toBeGreaterThanOrEqual(2);
+      }),
+    );
+  });
+
+  it('local: two different devices of this site', async () => {
+    await fc.assert(
+      fc.asyncProperty(replicas, async (behaviours) => {
+        const { result, asked } = await run(behaviours, { mode: 'local' });
+        expect(new Set(asked).size).toBe(asked.length);
+        if (result.kind !== 'acknowledged' || result.ack !== 'local') return;
+        const near = [0, 3].filter((device) => behaviours[device]!.outcome === 'stored');
+        expect(near).toEqual([0, 3]);
+      }),
+    );
+  });
+});
