@@ -12,11 +12,14 @@ import { Domains, Projects } from './domains.ts';
 import { Groups } from './groups.ts';
 import { LogInLimiter } from './log-in-limiter.ts';
 import { LogIns } from './log-ins.ts';
+import { MappedUsers } from './mapped-users.ts';
 import { Passwords } from './password.ts';
+import { Proofs } from './proofs.ts';
 import { IDENTITY, PUBLIC } from './records.ts';
 import { purgeRevocations, type RevocationSubject, revoke } from './revocations.ts';
 import { Grants, Roles } from './roles.ts';
 import { S3Keys } from './s3-keys.ts';
+import { Scopes } from './scopes.ts';
 import { SigningKeys } from './signing-keys.ts';
 import { openIdentityStore } from './store.ts';
 import { TokenVerifier } from './token-verifier.ts';
@@ -47,6 +50,8 @@ export interface Identity {
   readonly applicationCredentials: ApplicationCredentials;
   readonly trusts: Trusts;
   readonly logIns: LogIns;
+  readonly proofs: Proofs;
+  readonly scopes: Scopes;
   readonly s3Keys: S3Keys;
   readonly signingKeys: SigningKeys;
   readonly verifier: TokenVerifier;
@@ -72,7 +77,7 @@ export function createIdentity(options: IdentityOptions): Identity {
     passwords: new Passwords(env.random),
     settings: { ...DEFAULT_SETTINGS, ...options.settings },
   };
-  const parts = {
+  const records = {
     domains: new Domains(context),
     projects: new Projects(context),
     users: new Users(context),
@@ -81,15 +86,21 @@ export function createIdentity(options: IdentityOptions): Identity {
     grants: new Grants(context),
     applicationCredentials: new ApplicationCredentials(context),
     trusts: new Trusts(context),
+  };
+  const signing = {
     signingKeys: new SigningKeys(context),
     verifier: new TokenVerifier(env.clock, directory),
-    limiter: new LogInLimiter(env.clock),
   };
-  const upkeep = new Upkeep(context, parts.signingKeys);
+  const scopes = new Scopes(context, records);
+  const limiter = new LogInLimiter(env.clock);
+  const proofs = new Proofs(context, { ...records, ...signing, scopes, limiter });
+  const mappedUsers = new MappedUsers({ ...records, scopes });
+  const upkeep = new Upkeep(context, signing.signingKeys);
   const credentials = new Credentials(context);
-  const logIns = new LogIns(context, parts);
+  const logIns = new LogIns(context, { ...signing, proofs, scopes, mappedUsers });
   return {
-    ...{ ...parts, credentials, logIns, s3Keys: new S3Keys(context, credentials, logIns) },
+    ...{ ...records, ...signing, scopes, proofs, credentials, logIns },
+    s3Keys: new S3Keys(context, credentials, logIns),
     directory,
     context,
     ready: upkeep.ready,

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { LogInRequest, ScopeRequest } from './log-ins.ts';
+import type { LogInRequest, ScopeRequest } from './log-in-request.ts';
 import { type IdentityFixture, startIdentity } from './testing/fixture.ts';
 
 const DEFAULT = { id: 'default' };
@@ -222,7 +222,7 @@ describe('what ends tokens at once', () => {
 describe('a password with an end', () => {
   it('does not log in any more, but still sets a new one', async () => {
     const other = await startIdentity({ passwordLifetimeMs: 60_000 });
-    const { logIns } = other.identity;
+    const { logIns, proofs } = other.identity;
     const { userId, password } = other.second;
     const asUser = (secret: string): LogInRequest => ({
       password: { user: { id: userId }, password: secret },
@@ -231,10 +231,10 @@ describe('a password with an end', () => {
     await logIns.logIn(asUser(password));
     other.advance(61_000);
     await expect(logIns.logIn(asUser(password))).rejects.toThrow('expired');
-    await expect(logIns.changePassword(userId, 'wrong', 'another', 'x')).rejects.toEqual(
+    await expect(proofs.changePassword(userId, 'wrong', 'another', 'x')).rejects.toEqual(
       refusal('unauthorized'),
     );
-    await logIns.changePassword(userId, password, 'another', 'x');
+    await proofs.changePassword(userId, password, 'another', 'x');
     await logIns.logIn(asUser('another'));
     await expect(logIns.logIn(asUser(password))).rejects.toEqual(refusal('unauthorized'));
     await other.close();

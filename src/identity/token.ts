@@ -51,6 +51,8 @@ export const METHODS = [
   'oauth2',
   'mapped',
   'trust',
+  /** From a limited proxy certificate: makes nothing that lasts. */
+  'limited',
 ] as const;
 export type Method = (typeof METHODS)[number];
 

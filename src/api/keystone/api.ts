@@ -1,8 +1,9 @@
 /** What every route of the identity API uses: who asks, what they may, and checked input. */
 import type { Context } from 'hono';
 import type { z } from 'zod';
-import { OperatingError } from '#base/errors.ts';
+import { messageOf, OperatingError } from '#base/errors.ts';
 import type { Log } from '#env/env.ts';
+import type { Grid, GridProof } from '#identity/grid.ts';
 import { domainIdSchema, idSchema } from '#identity/id.ts';
 import type { Identity } from '#identity/identity.ts';
 import type { VerifiedToken } from '#identity/token-verifier.ts';
@@ -18,6 +19,10 @@ export interface KeystoneDeps {
   readonly homeRegion: (c: Context) => string | undefined;
   /** The client's address, to limit guessing. */
   readonly address: (c: Context) => string;
+  /** Certificates of grids and others; absent: not offered. */
+  readonly grid?: Grid;
+  /** The client's certificates on this connection, DER, leaf first. */
+  readonly peerChain: (c: Context) => readonly Uint8Array[];
 }
 
 const ADMIN_ROLE = 'admin';
@@ -43,6 +48,22 @@ export class KeystoneApi {
       );
     }
     return verification.token;
+  }
+
+  /** @throws OperatingError `unauthorized`: no certificate, a bad one, or no rule for it */
+  proveCertificate(c: Context): GridProof {
+    const { grid, peerChain, log, address } = this.deps;
+    const chain = peerChain(c);
+    if (grid === undefined || chain.length === 0) {
+      throw new OperatingError('unauthorized', 'No client certificate came with the connection.');
+    }
+    try {
+      return grid.prove(chain);
+    } catch (error) {
+      log.warn('identity.certificate-refused', { address: address(c), reason: messageOf(error) });
+      // Whoever holds the certificate may know what is wrong with it.
+      throw new OperatingError('unauthorized', messageOf(error), {}, { cause: error });
+    }
   }
 
   /** Keystone's rule: the role `admin`, in whatever scope, administers identity. */

@@ -6,6 +6,7 @@ import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { OperatingError } from '#base/errors.ts';
 import type { Log } from '#env/env.ts';
+import type { Grid } from '#identity/grid.ts';
 import type { Identity } from '#identity/identity.ts';
 import { KeystoneApi } from './api.ts';
 import { applicationCredentialRoutes } from './application-credentials.ts';
@@ -16,6 +17,7 @@ import { discoveryRoutes } from './discovery.ts';
 import { domainRoutes } from './domains.ts';
 import { errorResponse } from './errors.ts';
 import { groupRoutes } from './groups.ts';
+import { peerChainOf, socketOf } from './peer-chain.ts';
 import { projectRoutes } from './projects.ts';
 import { roleRoutes } from './roles.ts';
 import { s3TokenRoutes } from './s3-tokens.ts';
@@ -41,6 +43,8 @@ export interface KeystoneAppOptions {
   readonly baseUrl?: (request: Request) => string;
   /** Default: the socket's remote address (@hono/node-server). */
   readonly clientAddress?: (c: Context) => string;
+  /** Log-in by TLS client certificate (method `external`), on ports whose server asks for one. */
+  readonly grid?: Grid;
 }
 
 export function createKeystoneApp(options: KeystoneAppOptions): Hono {
@@ -53,6 +57,8 @@ export function createKeystoneApp(options: KeystoneAppOptions): Hono {
     baseUrl: (c) => baseUrl(c.req.raw),
     homeRegion: (c) => options.homeRegion?.(c.req.raw),
     address: options.clientAddress ?? socketAddress,
+    grid: options.grid,
+    peerChain: peerChainOf,
   });
   const app = new Hono();
   const tooLarge = () => {
@@ -92,11 +98,6 @@ function baseUrlOf(request: Request): string {
   return new URL(request.url).origin;
 }
 
-interface NodeBindings {
-  readonly incoming?: { readonly socket?: { readonly remoteAddress?: string } };
-}
-
 function socketAddress(c: Context): string {
-  const bindings = c.env as NodeBindings | undefined;
-  return bindings?.incoming?.socket?.remoteAddress ?? 'unknown';
+  return socketOf(c)?.remoteAddress ?? 'unknown';
 }

@@ -91,7 +91,7 @@ function owner(api: KeystoneApi, c: Context): VerifiedToken {
 /** A token made with an application credential may only if that one is unrestricted. */
 async function mayManage(api: KeystoneApi, caller: VerifiedToken): Promise<void> {
   const { applicationCredentialId, trustId } = caller.fields;
-  if (trustId !== undefined) throw notAuthorized();
+  if (trustId !== undefined || caller.fields.methods.includes('limited')) throw notAuthorized();
   if (applicationCredentialId === undefined) return;
   const stored = await api.identity.applicationCredentials.find(applicationCredentialId);
   if (stored?.unrestricted !== true) throw notAuthorized();

@@ -40,7 +40,7 @@ export function credentialRoutes(api: KeystoneApi): Hono {
 function keyPairRoutes(api: KeystoneApi): Hono {
   const app = new Hono();
   const base = '/v3/users/:id/credentials/OS-EC2';
-  const { credentials, logIns } = api.identity;
+  const { credentials, scopes } = api.identity;
   const renderer = new Renderer(api);
   const render = (c: Context, pair: KeyPair) => ({
     ...{ access: pair.access, secret: pair.secret, user_id: pair.userId },
@@ -70,7 +70,7 @@ function keyPairRoutes(api: KeystoneApi): Hono {
     const caller = api.selfOrAdmin(c, userId);
     mustBeInPerson(caller);
     const { tenant_id: projectId, access, secret } = await readBody(c, newKeyPair);
-    const roles = await logIns.effectiveRoles(userId, { kind: 'project', id: projectId });
+    const roles = await scopes.effectiveRoles(userId, { kind: 'project', id: projectId });
     if (roles.size === 0) throw notAuthorized();
     const pair = await credentials.createKeyPair({ userId, projectId, access, secret });
     api.audit(caller, 'key.create', { access: pair.access, userId, projectId });
@@ -136,7 +136,7 @@ function blobRoutes(api: KeystoneApi): Hono {
     const { type, blob, user_id: userId = caller.user.id, project_id: projectId } = wanted;
     if (userId !== caller.user.id && !isAdmin(caller)) throw notAuthorized();
     if (projectId !== undefined) {
-      const roles = await api.identity.logIns.effectiveRoles(userId, {
+      const roles = await api.identity.scopes.effectiveRoles(userId, {
         kind: 'project',
         id: projectId,
       });
@@ -168,8 +168,8 @@ function blobRoutes(api: KeystoneApi): Hono {
   return app;
 }
 
-/** An application credential or a trust must not make itself a second, longer-lived way in. */
+/** An application credential, a trust or a limited proxy must not make itself a second, longer-lived way in. */
 function mustBeInPerson({ fields }: VerifiedToken): void {
   const delegated = fields.applicationCredentialId ?? fields.trustId;
-  if (delegated !== undefined) throw notAuthorized();
+  if (delegated !== undefined || fields.methods.includes('limited')) throw notAuthorized();
 }

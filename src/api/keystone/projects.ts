@@ -73,7 +73,7 @@ export function projectRoutes(api: KeystoneApi): Hono {
     const id = pathId(c, 'id', 'project');
     const project = await projects.get(id);
     if (!isAdmin(caller) && !isService(caller) && caller.project?.id !== id) {
-      const roles = await api.identity.logIns.effectiveRoles(caller.user.id, {
+      const roles = await api.identity.scopes.effectiveRoles(caller.user.id, {
         kind: 'project',
         id,
       });

@@ -3,7 +3,8 @@ import { type Context, Hono } from 'hono';
 import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
 import { domainIdSchema, idSchema, nameSchema } from '#identity/id.ts';
-import type { DomainReference, LogInRequest, ScopeRequest } from '#identity/log-ins.ts';
+import type { DomainReference, LogInRequest, ScopeRequest } from '#identity/log-in-request.ts';
+import type { IssuedToken } from '#identity/log-ins.ts';
 import type { VerifiedToken } from '#identity/token-verifier.ts';
 import {
   isAdmin,
@@ -38,12 +39,14 @@ const authSchema = z.object({
   auth: z.object({
     identity: z.object({
       methods: z
-        .array(z.enum(['password', 'token', 'application_credential']))
+        .array(z.enum(['password', 'token', 'application_credential', 'external']))
         .min(1)
         .max(8),
       password: z
         .object({ user: z.intersection(userSchema, z.object({ password: secret })) })
         .optional(),
+      /** The TLS client certificate of the connection is the proof. */
+      external: z.object({}).optional(),
       token: z.object({ id: z.string().max(4096) }).optional(),
       application_credential: z
         .object({
@@ -74,11 +77,13 @@ export function tokenRoutes(api: KeystoneApi): Hono {
 
   app.post('/v3/auth/tokens', async (c) => {
     const { auth } = await readBody(c, authSchema);
-    const { text } = await api.identity.logIns.logIn({
-      ...proofsOf(auth),
-      scope: scopeOf(auth.scope),
-      address: api.deps.address(c),
-    });
+    const { text } = auth.identity.methods.includes('external')
+      ? await logInByCertificate(api, c, auth)
+      : await api.identity.logIns.logIn({
+          ...proofsOf(auth),
+          scope: scopeOf(auth.scope),
+          address: api.deps.address(c),
+        });
     const token = await freshToken(api, text);
     c.header('X-Subject-Token', text);
     c.header('Vary', 'X-Auth-Token');
@@ -108,7 +113,7 @@ export function tokenRoutes(api: KeystoneApi): Hono {
 
   app.get('/v3/auth/projects', async (c) => {
     const caller = api.caller(c);
-    const ids = await api.identity.logIns.projectsOf(caller.user.id);
+    const ids = await api.identity.scopes.projectsOf(caller.user.id);
     const projects = await Promise.all(ids.map((id) => api.identity.projects.get(id)));
     return renderer.list(
       c,
@@ -122,7 +127,7 @@ export function tokenRoutes(api: KeystoneApi): Hono {
     const domains = await api.identity.domains.list();
     const roles = await Promise.all(
       domains.map(({ id }) =>
-        api.identity.logIns.effectiveRoles(caller.user.id, { kind: 'domain', id }),
+        api.identity.scopes.effectiveRoles(caller.user.id, { kind: 'domain', id }),
       ),
     );
     const open = domains.filter((domain, i) => domain.enabled && roles[i]!.size > 0);
@@ -135,13 +140,43 @@ export function tokenRoutes(api: KeystoneApi): Hono {
 
   app.get('/v3/auth/system', async (c) => {
     const { user } = api.caller(c);
-    const roles = await api.identity.logIns.effectiveRoles(user.id, { kind: 'system' });
+    const roles = await api.identity.scopes.effectiveRoles(user.id, { kind: 'system' });
     return c.json({
       system: roles.size > 0 ? [{ all: true }] : [],
       links: { self: api.url(c, '/auth/system') },
     });
   });
   return app;
+}
+
+/** Rules say which project a certificate leads to; asking for another one is refused. */
+async function logInByCertificate(
+  api: KeystoneApi,
+  c: Context,
+  auth: AuthBody,
+): Promise<IssuedToken> {
+  const proof = api.proveCertificate(c);
+  if (auth.identity.methods.length > 1) {
+    throw new OperatingError('bad-request', 'A certificate is not combined with other methods.');
+  }
+  const scope = scopeOf(auth.scope);
+  const issued = await api.identity.logIns.byMapping({ ...proof, address: api.deps.address(c) });
+  if (scope === undefined || (await leadsTo(api, scope, issued))) return issued;
+  throw new OperatingError('unauthorized', 'The request you have made requires authentication.');
+}
+
+async function leadsTo(
+  api: KeystoneApi,
+  scope: ScopeRequest,
+  issued: IssuedToken,
+): Promise<boolean> {
+  if (scope.kind !== 'project' || issued.fields.scope.kind !== 'project') return false;
+  const project = await api.identity.projects.get(issued.fields.scope.id);
+  if ('id' in scope) return scope.id === project.id;
+  const domain = await api.identity.domains.get(project.domainId);
+  const named =
+    'id' in scope.domain ? scope.domain.id === domain.id : scope.domain.name === domain.name;
+  return named && scope.name === project.name;
 }
 
 function proofsOf({

@@ -82,7 +82,9 @@ export function trustRoutes(api: KeystoneApi): Hono {
     const { trust: wanted } = await readBody(c, newTrust);
     const { applicationCredentialId, trustId } = caller.fields;
     if (caller.user.id !== wanted.trustor_user_id || trustId !== undefined) throw notAuthorized();
-    if (applicationCredentialId !== undefined) throw notAuthorized();
+    if (applicationCredentialId !== undefined || caller.fields.methods.includes('limited')) {
+      throw notAuthorized();
+    }
     const projectId = wanted.project_id;
     if (projectId !== undefined && caller.project?.id !== projectId) throw notAuthorized();
     const roleIds = wanted.roles.map((role) => {

@@ -34,7 +34,7 @@ const KNOWN = [
 export function userRoutes(api: KeystoneApi): Hono {
   const app = new Hono();
   const renderer = new Renderer(api);
-  const { users, groups, projects, logIns } = api.identity;
+  const { users, groups, projects, scopes, proofs } = api.identity;
 
   app.get('/v3/users', async (c) => {
     api.admin(c);
@@ -93,7 +93,7 @@ export function userRoutes(api: KeystoneApi): Hono {
     const id = pathId(c, 'id', 'user');
     const { user } = await readBody(c, changedPassword);
     const { original_password: old, password: wanted } = user;
-    await logIns.changePassword(id, old, wanted, api.deps.address(c));
+    await proofs.changePassword(id, old, wanted, api.deps.address(c));
     return c.body(null, 204);
   });
 
@@ -115,7 +115,7 @@ export function userRoutes(api: KeystoneApi): Hono {
     const id = pathId(c, 'id', 'user');
     api.selfOrAdmin(c, id);
     await users.get(id);
-    const ids = await logIns.projectsOf(id);
+    const ids = await scopes.projectsOf(id);
     const found = filterListed(
       c,
       await Promise.all(ids.map((projectId) => projects.get(projectId))),
