@@ -67,7 +67,7 @@ export class IndexFile {
       `${scan} WHERE policy = ? AND hash >= ? AND hash < ? ORDER BY hash LIMIT ?`,
     ).raw();
     this.#unlisted = prepare<KeyedRow>(
-      `${scan} WHERE unlisted IS NOT NULL AND unlisted <= ? ORDER BY unlisted LIMIT ?`,
+      `${scan} WHERE unlisted IS NOT NULL AND (unlisted <= ? OR unlisted > ?) ORDER BY unlisted LIMIT ?`,
     ).raw();
     this.#expiring = prepare<KeyedRow>(
       `${scan} WHERE delete_at IS NOT NULL AND delete_at <= ? ORDER BY delete_at LIMIT ?`,
@@ -106,8 +106,9 @@ export class IndexFile {
     return this.#range.all(policy, from, to ?? AFTER_ALL, limit).map(decodeKeyed);
   }
 
-  unlisted(upToMs: number, limit: number): StoredEntry[] {
-    return this.#unlisted.all(upToMs, limit).map(decodeKeyed);
+  /** Marked up to a moment; or after `nowMs`: the wall clock was set back since, and nobody knows when. */
+  unlisted(upToMs: number, nowMs: number, limit: number): StoredEntry[] {
+    return this.#unlisted.all(upToMs, nowMs, limit).map(decodeKeyed);
   }
 
   expiring(nowSeconds: number, limit: number): StoredEntry[] {

@@ -264,6 +264,15 @@ describe('a device', () => {
       await device.close();
     }));
 
+  it('what is unlisted stays due when the wall clock was set back (simulator, seed 4)', () =>
+    withDevice(async (fixture, device) => {
+      await fixture.put(device, 1, bytes(3), fixture.live(3));
+      fixture.machine.jumpWallClock(-3_600_000);
+      await fixture.env.clock.sleep(20_000);
+      expect(device.unlisted(100, 10_000)).toHaveLength(1);
+      await device.close();
+    }));
+
   it('commits rows with the objects, and replays those that the row store lacks', () =>
     withDevice(async (fixture, device) => {
       const row = {

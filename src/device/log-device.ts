@@ -185,8 +185,9 @@ export class LogDevice implements contract.Device {
   }
 
   unlisted(limit: number, olderThanMs: number): StoredEntry[] {
-    const upToMs = Math.floor(this.#parts.env.clock.wallMicros() / 1000) - olderThanMs;
-    return this.#scan((index) => index.unlisted(upToMs, Math.min(limit, MAX_SCAN)));
+    const nowMs = Math.floor(this.#parts.env.clock.wallMicros() / 1000);
+    const upToMs = nowMs - olderThanMs;
+    return this.#scan((index) => index.unlisted(upToMs, nowMs, Math.min(limit, MAX_SCAN)));
   }
 
   entries(policy: number, from: Buffer, to: Buffer | undefined, limit: number): StoredEntry[] {
