@@ -63,6 +63,7 @@ export class Connection implements FrameSink {
   /** The node that was dialled. */
   readonly expectedNode: string | undefined;
   readonly createdMs: number;
+  #clockWarned = false;
   readonly #lane: number;
   readonly #context: WireContext;
   readonly #socket: Socket;
@@ -328,17 +329,30 @@ export class Connection implements FrameSink {
     this.#owner.closed(this, error);
   }
 
-  /** Only a member's clock is adopted. @throws ProtocolError `clock-drift` */
+  /**
+   * Only a member's clock is adopted. Where the new bound can't be saved (a full disk) it is not
+   * adopted: this process issues no timestamps then, but it goes on serving what needs none.
+   * @throws ProtocolError `clock-drift`
+   */
   #checkClock(micros: number, isMember: boolean): void {
     const { clock } = this.#context;
     try {
       if (isMember) clock.observeMicros(micros);
       else clock.checkMicros(micros);
     } catch (error) {
-      if (codeOf(error) !== 'clock-drift') throw error;
+      if (codeOf(error) !== 'clock-drift') {
+        this.#clockUnsaved(error);
+        return;
+      }
       const aheadMs = Math.round((micros - this.#context.env.clock.wallMicros()) / 1000);
       throw new ProtocolError('clock-drift', 'the clocks are too far apart', { aheadMs });
     }
+  }
+
+  #clockUnsaved(error: unknown): void {
+    if (this.#clockWarned) return;
+    this.#clockWarned = true;
+    this.#context.env.log.warn('wire.clock-unsaved', { code: codeOf(error) });
   }
 
   #makeOutbox(summed: boolean): Outbox {
