@@ -11,6 +11,7 @@ import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
 import type { Directory } from '#identity/directory.ts';
 import type { S3Key, S3KeyRequest } from '#identity/s3-keys.ts';
+import { MAX_TOKEN_LENGTH } from '#identity/token.ts';
 import type { TokenVerifier, VerifiedToken } from '#identity/token-verifier.ts';
 import type { S3KeyFile, StoredS3Key } from './s3-key-file.ts';
 
@@ -50,7 +51,7 @@ export class S3KeyCache {
   readonly #entries = new Map<string, Entry>();
   readonly #scopes = new Map<string, Set<string>>();
   readonly #fetching = new Map<string, Promise<Entry | undefined>>();
-  /** Access keys that identity does not know, until when this is believed. */
+  /** Labels of keys that identity does not know, until when this is believed. */
   readonly #unknown = new Map<string, number>();
 
   constructor(options: S3KeyCacheOptions) {
@@ -63,6 +64,7 @@ export class S3KeyCache {
    * @throws OperatingError `state-unavailable`: not known here and identity is away; `bad-request`
    */
   async find(request: S3KeyRequest): Promise<S3Identity | undefined> {
+    if ((request.sessionToken?.length ?? 0) > MAX_TOKEN_LENGTH) return undefined;
     const known = this.#entries.get(labelOf(request));
     const usable = known && this.#verify(known);
     if (known !== undefined && usable !== undefined) {
@@ -70,7 +72,7 @@ export class S3KeyCache {
       this.#fetchAhead(request);
       return usable;
     }
-    if ((this.#unknown.get(request.access) ?? 0) > this.#now()) return undefined;
+    if ((this.#unknown.get(labelOf(request)) ?? 0) > this.#now()) return undefined;
     const entry = await this.#fetch(request);
     return entry && this.#verify(entry);
   }
@@ -78,7 +80,8 @@ export class S3KeyCache {
   #verify(entry: Entry): S3Identity | undefined {
     const { directory, verifier } = this.#options;
     const isNews = this.#now() - entry.fetchedAtMs < NEWS_MS;
-    if (!directory.accessKeys.has(entry.access) && !isNews) return undefined;
+    const isSession = entry.sessionToken !== undefined;
+    if (!isSession && !directory.accessKeys.has(entry.access) && !isNews) return undefined;
     const verification = verifier.verify(entry.token);
     if (!verification.valid) return undefined;
     return { signingKey: entry.signingKey, token: verification.token };
@@ -100,7 +103,7 @@ export class S3KeyCache {
     if (key === undefined) {
       this.#forget(request);
       if (this.#unknown.size >= MAX_UNKNOWN) this.#unknown.clear();
-      this.#unknown.set(request.access, this.#now() + UNKNOWN_MS);
+      this.#unknown.set(labelOf(request), this.#now() + UNKNOWN_MS);
       return undefined;
     }
     const entry = { ...request, ...key, fetchedAtMs: this.#now() };
@@ -121,6 +124,7 @@ export class S3KeyCache {
     const { clock, log } = this.#options.env;
     const nowMs = clock.wallMicros() / 1000;
     if (nowMs % DAY_MS < DAY_MS / 2 || request.day !== dayOf(nowMs)) return;
+    if (request.sessionToken !== undefined) return;
     const tomorrow = { ...request, day: dayOf(nowMs + DAY_MS) };
     const label = labelOf(tomorrow);
     if (this.#entries.has(label) || this.#fetching.has(label)) return;
@@ -158,7 +162,12 @@ export class S3KeyCache {
     const oldest = dayOf(this.#options.env.clock.wallMicros() / 1000 - SKEW_MS);
     for (const scope of this.#scopes.get(access) ?? []) {
       const [day = '', region = '', service = ''] = scope.split('/');
-      if (day < oldest) this.#forget({ access, day, region, service });
+      if (day >= oldest) continue;
+      this.#scopes.get(access)?.delete(scope);
+      for (const entry of this.#entries.values()) {
+        const past = entry.access === access && entry.day === day && entry.region === region;
+        if (past && entry.service === service) this.#forget(entry);
+      }
     }
   }
 
@@ -167,8 +176,8 @@ export class S3KeyCache {
   }
 }
 
-function labelOf({ access, day, region, service }: S3KeyRequest): string {
-  return `${access}/${day}/${region}/${service}`;
+function labelOf({ access, day, region, service, sessionToken = '' }: S3KeyRequest): string {
+  return `${access}/${day}/${region}/${service}/${sessionToken}`;
 }
 
 /** YYYYMMDD in UTC. */

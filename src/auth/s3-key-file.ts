@@ -24,7 +24,9 @@ const contents = z.array(
 );
 
 export function encodeS3Keys(keys: Iterable<StoredS3Key>): Buffer {
-  const rows = Array.from(keys, ({ access, day, region, service, signingKey, token }) => [
+  // Sessions are short, and would have to be kept with their tokens.
+  const lasting = Array.from(keys).filter(({ sessionToken }) => sessionToken === undefined);
+  const rows = lasting.map(({ access, day, region, service, signingKey, token }) => [
     ...[access, day, region, service],
     signingKey,
     token,

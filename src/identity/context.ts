@@ -4,7 +4,7 @@ import type { Env } from '#env/env.ts';
 import type { Transaction, TransactionResult } from '#state/state.ts';
 import type { Directory } from './directory.ts';
 import { newId } from './id.ts';
-import type { Passwords } from './password.ts';
+import { DEFAULT_LN, type Passwords } from './password.ts';
 import type { IdentityStore } from './store.ts';
 import type { Vault } from './vault.ts';
 
@@ -21,6 +21,8 @@ export interface IdentitySettings {
   readonly tokenLifetimeMs: number;
   /** How long one signing key signs. */
   readonly keyPeriodMs: number;
+  /** Cost of new passwords (password.ts). */
+  readonly passwordLn: number;
   /** A password set by its user is good for so long; absent: for ever. */
   readonly passwordLifetimeMs?: number;
 }
@@ -29,6 +31,7 @@ export const DEFAULT_SETTINGS: IdentitySettings = {
   // Longer than Keystone's hour: data requests must outlive an identity outage of hours.
   tokenLifetimeMs: 12 * 3600 * 1000,
   keyPeriodMs: 30 * 24 * 3600 * 1000,
+  passwordLn: DEFAULT_LN,
 };
 
 /** An S3 token for tomorrow, fetched today, with the skew that SigV4 allows. */

@@ -7,7 +7,8 @@ import { badRequest, commit, type IdentityContext, makeId, notFound, nowMs } fro
 import type { Credential } from './records.ts';
 import { secretText } from './secret-text.ts';
 
-const ACCESS_KEY_FORM = /^[\w.:-]{3,128}$/;
+/** What begins like a session's access key is no stored pair's. */
+const ACCESS_KEY_FORM = /^(?!ANLOSTS)[\w.:-]{3,128}$/;
 const ACCESS_KEY_LENGTH = 20;
 const SECRET_LENGTH = 40;
 const MIN_SECRET_LENGTH = 8;
@@ -200,7 +201,8 @@ function parseKeyPair(blob: string): { access: string; secret: string } {
     throw badRequest('The blob of an ec2 credential is JSON.');
   }
   const { access, secret } = (parsed ?? {}) as Record<string, unknown>;
-  if (typeof access !== 'string' || typeof secret !== 'string' || !ACCESS_KEY_FORM.test(access)) {
+  const form = typeof access === 'string' && ACCESS_KEY_FORM.test(access);
+  if (typeof access !== 'string' || typeof secret !== 'string' || !form) {
     throw badRequest('The blob of an ec2 credential has access and secret.');
   }
   return { access, secret };

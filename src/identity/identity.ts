@@ -69,13 +69,14 @@ export function createIdentity(options: IdentityOptions): Identity {
   const { env } = options;
   const state = cacheState(env, options.state, IDENTITY);
   const directory = new Directory(env);
+  const settings = { ...DEFAULT_SETTINGS, ...options.settings };
   const context: IdentityContext = {
     env,
     directory,
     store: openIdentityStore(state),
     vault: createVault(env.random, options.masterKey),
-    passwords: new Passwords(env.random),
-    settings: { ...DEFAULT_SETTINGS, ...options.settings },
+    passwords: new Passwords(env.random, settings.passwordLn),
+    settings,
   };
   const records = {
     domains: new Domains(context),
@@ -100,7 +101,7 @@ export function createIdentity(options: IdentityOptions): Identity {
   const logIns = new LogIns(context, { ...signing, proofs, scopes, mappedUsers });
   return {
     ...{ ...records, ...signing, scopes, proofs, credentials, logIns },
-    s3Keys: new S3Keys(context, credentials, logIns),
+    s3Keys: new S3Keys(context, credentials, logIns, signing.verifier),
     directory,
     context,
     ready: upkeep.ready,

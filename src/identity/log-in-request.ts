@@ -21,6 +21,8 @@ export interface LogInRequest {
   readonly scope?: ScopeRequest;
   /** Where the request comes from, to limit guessing. */
   readonly address: string;
+  /** The token ends then at the latest. */
+  readonly untilMs?: number;
 }
 
 export type ScopeRequest =

@@ -53,7 +53,8 @@ export class LogIns {
     const proof = byTrust ? await this.#parts.proofs.throughTrust(own, request.scope.id) : own;
     const scope = await this.#parts.scopes.resolve(byTrust ? undefined : request.scope, proof);
     const roleIds = await this.#parts.scopes.rolesFor(proof, scope);
-    const token = await this.#issue(proof, scope, roleIds, revision);
+    const expiresMs = Math.min(request.untilMs ?? Infinity, proof.expiresMs ?? Infinity);
+    const token = await this.#issue({ ...proof, expiresMs }, scope, roleIds, revision);
     this.#context.env.log.info('identity.log-in', {
       user: proof.user.id,
       scope: 'id' in scope ? scope.id : scope.kind,

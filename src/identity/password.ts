@@ -9,7 +9,8 @@ import { scrypt, timingSafeEqual } from 'node:crypto';
 import { OperatingError } from '#base/errors.ts';
 import type { Random } from '#env/env.ts';
 
-const COST = { ln: 15, r: 8, p: 1 } as const;
+/** The binary logarithm of scrypt's N: 15 takes 32 MiB and some 60 ms. */
+export const DEFAULT_LN = 15;
 const SALT_BYTES = 16;
 const HASH_BYTES = 32;
 const MAX_LN = 20;
@@ -28,17 +29,20 @@ interface Cost {
 
 export class Passwords {
   readonly #random: Random;
+  readonly #cost: Cost;
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
-  constructor(random: Random) {
+  /** @param ln the cost of new passwords; stored ones keep theirs */
+  constructor(random: Random, ln = DEFAULT_LN) {
     this.#random = random;
+    this.#cost = { ln, r: 8, p: 1 };
   }
 
   async hash(password: string): Promise<string> {
     const salt = this.#random.bytes(SALT_BYTES);
-    const hash = await this.#derive(password, salt, COST, HASH_BYTES);
-    const { ln, r, p } = COST;
+    const { ln, r, p } = this.#cost;
+    const hash = await this.#derive(password, salt, this.#cost, HASH_BYTES);
     return `$scrypt$ln=${ln},r=${r},p=${p}$${salt.toString('base64')}$${hash.toString('base64')}`;
   }
 
@@ -47,7 +51,7 @@ export class Passwords {
     const parts = stored === undefined ? undefined : parse(stored);
     const salt = parts?.salt ?? Buffer.alloc(SALT_BYTES);
     const expected = parts?.hash ?? Buffer.alloc(HASH_BYTES);
-    const hash = await this.#derive(password, salt, parts?.cost ?? COST, expected.length);
+    const hash = await this.#derive(password, salt, parts?.cost ?? this.#cost, expected.length);
     return timingSafeEqual(hash, expected) && parts !== undefined;
   }
 

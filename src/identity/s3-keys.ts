@@ -8,6 +8,8 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import { badRequest, type IdentityContext, nowMs } from './context.ts';
 import type { Credentials } from './credentials.ts';
 import type { IssuedToken, LogIns } from './log-ins.ts';
+import { sessionSecret } from './session-keys.ts';
+import type { TokenVerifier } from './token-verifier.ts';
 
 export interface S3KeyRequest {
   readonly access: string;
@@ -15,6 +17,8 @@ export interface S3KeyRequest {
   readonly day: string;
   readonly region: string;
   readonly service: string;
+  /** x-amz-security-token: the access key is a session's (session-keys.ts). */
+  readonly sessionToken?: string;
 }
 
 export interface S3Key {
@@ -35,8 +39,15 @@ export class S3Keys {
   readonly #context: IdentityContext;
   readonly #credentials: Credentials;
   readonly #logIns: LogIns;
+  readonly #verifier: TokenVerifier;
 
-  constructor(context: IdentityContext, credentials: Credentials, logIns: LogIns) {
+  constructor(
+    context: IdentityContext,
+    credentials: Credentials,
+    logIns: LogIns,
+    verifier: TokenVerifier,
+  ) {
+    this.#verifier = verifier;
     this.#context = context;
     this.#credentials = credentials;
     this.#logIns = logIns;
@@ -48,6 +59,7 @@ export class S3Keys {
    */
   async issue(request: S3KeyRequest): Promise<S3Key | undefined> {
     const endsMs = this.#endOf(request);
+    if (request.sessionToken !== undefined) return this.#ofSession(request, request.sessionToken);
     const token = await this.#tokenFor(request.access, endsMs);
     const pair = await this.#credentials.keyPair(request.access);
     if (token === undefined || pair === undefined) return undefined;
@@ -75,6 +87,12 @@ export class S3Keys {
   ): Promise<IssuedToken | undefined> {
     const pair = await this.#credentials.keyPair(access);
     return pair !== undefined && matches(pair.secret) ? this.#tokenFor(access) : undefined;
+  }
+
+  #ofSession(request: S3KeyRequest, sessionToken: string): S3Key | undefined {
+    const secret = sessionSecret(this.#context.vault, request.access, sessionToken);
+    if (secret === undefined || !this.#verifier.verify(sessionToken).valid) return undefined;
+    return { signingKey: deriveSigningKey(secret, request), token: sessionToken };
   }
 
   async #tokenFor(access: string, expiresMs?: number): Promise<IssuedToken | undefined> {

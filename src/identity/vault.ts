@@ -11,7 +11,7 @@
  * The purpose (the state key of the record) is authenticated with it: a sealed secret copied to
  * another record does not open there.
  */
-import { createCipheriv, createDecipheriv, createHash } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync } from 'node:crypto';
 import { dirname } from 'node:path';
 import { assert } from '#base/assert.ts';
 import { OperatingError } from '#base/errors.ts';
@@ -29,6 +29,8 @@ export interface Vault {
   seal(plain: Uint8Array, purpose: string): Buffer;
   /** @throws OperatingError `cannot-unseal`, `newer-format` */
   open(sealed: Uint8Array, purpose: string): Buffer;
+  /** 32 bytes that only holders of the master key can make, for one purpose. */
+  derive(purpose: string, data: string): Buffer;
 }
 
 export function createVault(random: Random, masterKey: Uint8Array): Vault {
@@ -50,6 +52,10 @@ export function createVault(random: Random, masterKey: Uint8Array): Vault {
         cipher.final(),
         cipher.getAuthTag(),
       ]);
+    },
+    derive(purpose, data) {
+      const subkey = hkdfSync('sha256', key, '', `anello ${purpose}`, MASTER_KEY_BYTES);
+      return createHmac('sha256', Buffer.from(subkey)).update(data).digest();
     },
     open(sealed, purpose) {
       const bytes = Buffer.from(sealed);

@@ -6,6 +6,7 @@ import type { Log } from '#env/env.ts';
 import type { Grid, GridProof } from '#identity/grid.ts';
 import { domainIdSchema, idSchema } from '#identity/id.ts';
 import type { Identity } from '#identity/identity.ts';
+import type { Mapped } from '#identity/mapping.ts';
 import type { VerifiedToken } from '#identity/token-verifier.ts';
 import type { Catalogue } from './catalogue.ts';
 
@@ -21,6 +22,11 @@ export interface KeystoneDeps {
   readonly address: (c: Context) => string;
   /** Certificates of grids and others; absent: not offered. */
   readonly grid?: Grid;
+  /** Checks and maps a web identity token; absent: not offered. */
+  readonly webIdentities?: (token: string) => {
+    readonly mapped: Mapped;
+    readonly expiresMs: number;
+  };
   /** The client's certificates on this connection, DER, leaf first. */
   readonly peerChain: (c: Context) => readonly Uint8Array[];
 }
@@ -85,6 +91,10 @@ export class KeystoneApi {
     this.deps.log.info('identity.admin-act', { act, by: caller.user.id, ...facts });
   }
 
+  nowMs(): number {
+    return Math.floor(this.identity.context.env.clock.wallMicros() / 1000);
+  }
+
   url(c: Context, path: string): string {
     return `${this.deps.baseUrl(c)}/v3${path}`;
   }
@@ -96,6 +106,14 @@ export function isAdmin(caller: VerifiedToken): boolean {
 
 export function isService(caller: VerifiedToken): boolean {
   return caller.roles.some(({ name }) => name === SERVICE_ROLE);
+}
+
+/** A way in that was limited on purpose: it must not make itself another, longer-lived one. */
+export function isDelegated({ fields }: VerifiedToken): boolean {
+  const { applicationCredentialId, trustId, methods } = fields;
+  return (
+    applicationCredentialId !== undefined || trustId !== undefined || methods.includes('limited')
+  );
 }
 
 export function notAuthorized(): OperatingError {
@@ -185,7 +203,6 @@ export function defined<Fields extends object>(fields: Fields): Sent<Fields> {
 export function parseTime(api: KeystoneApi, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const ms = Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : `${text}Z`);
-  const now = api.identity.context.env.clock.wallMicros() / 1000;
-  if (Number.isFinite(ms) && ms > now) return ms;
+  if (Number.isFinite(ms) && ms > api.nowMs()) return ms;
   throw new OperatingError('bad-request', 'expires_at is not a time in the future.');
 }

@@ -8,6 +8,8 @@ import { OperatingError } from '#base/errors.ts';
 import type { Log } from '#env/env.ts';
 import type { Grid } from '#identity/grid.ts';
 import type { Identity } from '#identity/identity.ts';
+import { applyMapping, type MappingRule } from '#identity/mapping.ts';
+import type { WebIdentities } from '#identity/web-token.ts';
 import { KeystoneApi } from './api.ts';
 import { applicationCredentialRoutes } from './application-credentials.ts';
 import { assignmentRoutes } from './assignments.ts';
@@ -22,6 +24,7 @@ import { projectRoutes } from './projects.ts';
 import { roleRoutes } from './roles.ts';
 import { s3TokenRoutes } from './s3-tokens.ts';
 import { serviceRoutes } from './services.ts';
+import { stsRoutes } from './sts.ts';
 import { tokenRoutes } from './tokens.ts';
 import { trustRoutes } from './trusts.ts';
 import { userRoutes } from './users.ts';
@@ -45,6 +48,8 @@ export interface KeystoneAppOptions {
   readonly clientAddress?: (c: Context) => string;
   /** Log-in by TLS client certificate (method `external`), on ports whose server asks for one. */
   readonly grid?: Grid;
+  /** Web identity tokens for POST /sts, and the rules that map them. */
+  readonly web?: { readonly identities: WebIdentities; readonly rules: readonly MappingRule[] };
 }
 
 export function createKeystoneApp(options: KeystoneAppOptions): Hono {
@@ -59,6 +64,7 @@ export function createKeystoneApp(options: KeystoneAppOptions): Hono {
     address: options.clientAddress ?? socketAddress,
     grid: options.grid,
     peerChain: peerChainOf,
+    webIdentities: options.web && ((token) => proveWebToken(options, token)),
   });
   const app = new Hono();
   const tooLarge = () => {
@@ -79,6 +85,7 @@ export function createKeystoneApp(options: KeystoneAppOptions): Hono {
     applicationCredentialRoutes,
     serviceRoutes,
     s3TokenRoutes,
+    stsRoutes,
     trustRoutes,
   ]) {
     app.route('/', routes(api));
@@ -89,9 +96,18 @@ export function createKeystoneApp(options: KeystoneAppOptions): Hono {
   return app;
 }
 
+function proveWebToken({ web, identity }: KeystoneAppOptions, token: string) {
+  const nowMs = identity.context.env.clock.wallMicros() / 1000;
+  const { identities, rules } = web!;
+  const { attributes, expiresMs } = identities.prove(token, nowMs);
+  const mapped = applyMapping(rules, attributes);
+  if (mapped === undefined) throw new OperatingError('unauthorized', 'No rule maps this token.');
+  return { mapped, expiresMs };
+}
+
 /** True for paths that belong here when a proxy serves this API on its own port. */
 export function isIdentityPath(path: string): boolean {
-  return /^\/(v3|auth)(\/|$)/.test(path) || path === '/v1.0';
+  return /^\/(v3|auth)(\/|$)/.test(path) || path === '/v1.0' || path === '/sts';
 }
 
 function baseUrlOf(request: Request): string {

@@ -8,7 +8,15 @@ import { OperatingError } from '#base/errors.ts';
 import type { KeyPair, OpenCredential } from '#identity/credentials.ts';
 import { idSchema } from '#identity/id.ts';
 import type { VerifiedToken } from '#identity/token-verifier.ts';
-import { isAdmin, type KeystoneApi, notAuthorized, nullable, pathId, readBody } from './api.ts';
+import {
+  isAdmin,
+  isDelegated,
+  type KeystoneApi,
+  notAuthorized,
+  nullable,
+  pathId,
+  readBody,
+} from './api.ts';
 import { Renderer } from './render.ts';
 
 const newKeyPair = z.object({
@@ -168,8 +176,6 @@ function blobRoutes(api: KeystoneApi): Hono {
   return app;
 }
 
-/** An application credential, a trust or a limited proxy must not make itself a second, longer-lived way in. */
-function mustBeInPerson({ fields }: VerifiedToken): void {
-  const delegated = fields.applicationCredentialId ?? fields.trustId;
-  if (delegated !== undefined || fields.methods.includes('limited')) throw notAuthorized();
+function mustBeInPerson(caller: VerifiedToken): void {
+  if (isDelegated(caller)) throw notAuthorized();
 }

@@ -6,6 +6,7 @@ import { idSchema, nameSchema } from '#identity/id.ts';
 import type { Trust } from '#identity/records.ts';
 import {
   isAdmin,
+  isDelegated,
   isoTime,
   type KeystoneApi,
   notAuthorized,
@@ -80,11 +81,7 @@ export function trustRoutes(api: KeystoneApi): Hono {
   app.post(base, async (c) => {
     const caller = api.caller(c);
     const { trust: wanted } = await readBody(c, newTrust);
-    const { applicationCredentialId, trustId } = caller.fields;
-    if (caller.user.id !== wanted.trustor_user_id || trustId !== undefined) throw notAuthorized();
-    if (applicationCredentialId !== undefined || caller.fields.methods.includes('limited')) {
-      throw notAuthorized();
-    }
+    if (caller.user.id !== wanted.trustor_user_id || isDelegated(caller)) throw notAuthorized();
     const projectId = wanted.project_id;
     if (projectId !== undefined && caller.project?.id !== projectId) throw notAuthorized();
     const roleIds = wanted.roles.map((role) => {

@@ -42,7 +42,9 @@ export async function startIdentity(
   const openState = () => openSqliteState(env, join(folder, 'state.db'));
   const state = openState();
   const masterKey = Buffer.alloc(MASTER_KEY_BYTES, 7);
-  const identity = createIdentity({ env, state, masterKey, settings });
+  // Cheap passwords: tests log in hundreds of times.
+  const cheap = { passwordLn: 8, ...settings };
+  const identity = createIdentity({ env, state, masterKey, settings: cheap });
   const [admin, second] = await bootstrap(identity);
   return {
     ...{ env, folder, state, identity, openState },

@@ -1,0 +1,148 @@
+import { generateKeyPairSync, sign } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Hono } from 'hono';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createAuthenticator, type ProxyAuthenticator } from '#auth/authenticator.ts';
+import { dayOf } from '#auth/s3-key-cache.ts';
+import { parseMapping } from '#identity/mapping.ts';
+import { deriveSigningKey } from '#identity/s3-keys.ts';
+import { type IdentityFixture, startIdentity } from '#identity/testing/fixture.ts';
+import { loadWebIssuers } from '#identity/web-token.ts';
+import { createKeystoneApp } from './app.ts';
+
+let fixture: IdentityFixture;
+let app: Hono;
+let authenticator: ProxyAuthenticator;
+const keys = generateKeyPairSync('ed25519');
+
+beforeAll(async () => {
+  fixture = await startIdentity();
+  const { env, identity, state, folder } = fixture;
+  await identity.projects.create({ name: 'wlcg' });
+  const keysFile = join(folder, 'keys.jwks');
+  writeFileSync(keysFile, JSON.stringify({ keys: [keys.publicKey.export({ format: 'jwk' })] }));
+  const identities = await loadWebIssuers(env, [
+    { issuer: 'https://iss', audience: ['anello'], keysFile },
+  ]);
+  const rule = {
+    when: { claim: { groups: ['/wlcg'] } },
+    user: 'web-{subject}',
+    project: 'wlcg',
+    roles: ['swiftoperator'],
+  };
+  const rules = parseMapping({ version: 1, rules: [rule] });
+  app = createKeystoneApp({ identity, log: env.log, sites: () => [], web: { identities, rules } });
+  const fetchS3Key = identity.s3Keys.issue.bind(identity.s3Keys);
+  authenticator = createAuthenticator({ env, state, cacheDir: join(folder, 'c'), fetchS3Key });
+  await authenticator.ready;
+});
+afterAll(async () => {
+  await authenticator.close();
+  await fixture.close();
+});
+
+function webToken(claims: object): string {
+  const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const exp = Math.floor(fixture.env.clock.wallMicros() / 1e6) + 7200;
+  const text = `${encode({ alg: 'EdDSA' })}.${encode({ iss: 'https://iss', sub: 'anna', aud: 'anello', exp, ...claims })}`;
+  return `${text}.${sign(null, Buffer.from(text), keys.privateKey).toString('base64url')}`;
+}
+
+async function ask(fields: Record<string, string>, headers: Record<string, string> = {}) {
+  const body = new URLSearchParams(fields).toString();
+  const response = await app.request('/sts', { method: 'POST', body, headers });
+  const text = await response.text();
+  const field = (name: string) => new RegExp(`<${name}>([^<]*)</${name}>`).exec(text)?.[1] ?? '';
+  return { status: response.status, text, field };
+}
+
+const web = (claims: object = { groups: ['/wlcg'] }, more: Record<string, string> = {}) =>
+  ask({
+    Action: 'AssumeRoleWithWebIdentity',
+    Version: '2011-06-15',
+    WebIdentityToken: webToken(claims),
+    ...more,
+  });
+
+describe('STS', () => {
+  it('gives credentials whose requests a proxy checks by itself', async () => {
+    const { status, field } = await web();
+    expect(status).toBe(200);
+    const [access, secret, sessionToken] = ['AccessKeyId', 'SecretAccessKey', 'SessionToken'].map(
+      field,
+    ) as [string, string, string];
+    const request = {
+      access,
+      day: dayOf(fixture.env.clock.wallMicros() / 1000),
+      region: 'us-east-1',
+      service: 's3',
+    };
+    const found = await authenticator.findS3Key({ ...request, sessionToken });
+    expect(found?.signingKey).toEqual(deriveSigningKey(secret, request));
+    expect(found?.caller).toMatchObject({
+      userName: 'web-anna',
+      projectName: 'wlcg',
+      roles: ['swiftoperator'],
+    });
+    // Without its token, with another's, or under another name, the key is nobody's.
+    expect(await authenticator.findS3Key(request)).toBeUndefined();
+    const other = (await web()).field('SessionToken');
+    expect(await authenticator.findS3Key({ ...request, sessionToken: other })).toBeUndefined();
+    expect(
+      await authenticator.findS3Key({ ...request, access: fixture.second.access, sessionToken }),
+    ).toBeUndefined();
+    expect(
+      await authenticator.findS3Key({ ...request, sessionToken: 'x'.repeat(5000) }),
+    ).toBeUndefined();
+    expect(Date.parse(field('Expiration')) - fixture.env.clock.wallMicros() / 1000).toBeLessThan(
+      3601_000,
+    );
+  });
+
+  it('keeps to the duration that was asked for and the one that the proof has', async () => {
+    const lifetime = (answer: Awaited<ReturnType<typeof ask>>) =>
+      Math.round(
+        (Date.parse(answer.field('Expiration')) - fixture.env.clock.wallMicros() / 1000) / 60_000,
+      );
+    expect(lifetime(await web(undefined, { DurationSeconds: '900' }))).toBe(15);
+    expect(lifetime(await web(undefined, { DurationSeconds: '43200' }))).toBe(120);
+    expect((await web(undefined, { DurationSeconds: '60' })).status).toBe(400);
+  });
+
+  it('gives a session for a token, and ends it with the user', async () => {
+    const { userId, password } = fixture.second;
+    const issued = await fixture.identity.logIns.logIn({
+      password: { user: { id: userId }, password },
+      address: 'x',
+    });
+    const answer = await ask({ Action: 'GetSessionToken' }, { 'X-Auth-Token': issued.text });
+    expect(answer.status).toBe(200);
+    const request = {
+      access: answer.field('AccessKeyId'),
+      sessionToken: answer.field('SessionToken'),
+      day: dayOf(fixture.env.clock.wallMicros() / 1000),
+      ...{ region: 'eu', service: 's3' },
+    };
+    expect(await authenticator.findS3Key(request)).toBeDefined();
+    await fixture.identity.users.update(userId, { enabled: false });
+    await fixture.env.clock.sleep(200);
+    expect(await authenticator.findS3Key(request)).toBeUndefined();
+  });
+
+  it.each([
+    [{ Action: 'AssumeRole' }, 400, 'ValidationError'],
+    [{}, 400, 'ValidationError'],
+    [{ Action: 'GetSessionToken' }, 403, 'AccessDenied'],
+    [{ Action: 'AssumeRoleWithCertificate' }, 403, 'AccessDenied'],
+    [{ Action: 'AssumeRoleWithWebIdentity', WebIdentityToken: '<x>' }, 400, 'InvalidIdentityToken'],
+    [{ Action: 'AssumeRoleWithWebIdentity' }, 400, 'InvalidIdentityToken'],
+  ])('answers %j with %d %s', async (fields, status, code) => {
+    const answer = await ask(fields as unknown as Record<string, string>);
+    expect([answer.status, answer.field('Code')]).toEqual([status, code]);
+  });
+
+  it('refuses who is mapped by no rule', async () => {
+    expect((await web({ groups: ['/other'] })).status).toBe(403);
+  });
+});
