@@ -62,6 +62,8 @@ export interface WriteReply {
 }
 
 export interface Previous {
+  /** Of the data part: a replica may know newer metadata and have missed the data. */
+  readonly data: Timestamp;
   readonly newest: Timestamp;
   readonly live: boolean;
 }

@@ -7,7 +7,7 @@
  * between the two loses it (the updater sends it again).
  */
 
-import { type EntryState, isLive, newestTimestamp } from '#base/entry.ts';
+import { dataTimestamp, type EntryState, isLive, newestTimestamp } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import { ZERO_TIMESTAMP } from '#base/timestamp.ts';
@@ -173,9 +173,10 @@ export class Writes {
   }
 
   #previous(before: Entry | undefined): Previous {
-    if (before === undefined) return { newest: ZERO_TIMESTAMP, live: false };
-    const nowSeconds = this.#env.clock.wallMicros() / 1e6;
-    return { newest: newestTimestamp(before.state), live: isLive(before.state, nowSeconds) };
+    if (before === undefined) return { data: ZERO_TIMESTAMP, newest: ZERO_TIMESTAMP, live: false };
+    const { state } = before;
+    const live = isLive(state, this.#env.clock.wallMicros() / 1e6);
+    return { data: dataTimestamp(state), newest: newestTimestamp(state), live };
   }
 }
 

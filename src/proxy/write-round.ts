@@ -71,6 +71,13 @@ export function runRound(options: RoundOptions): Promise<RoundResult> {
   });
 }
 
+const NOTHING: Previous = { data: ZERO_TIMESTAMP, newest: ZERO_TIMESTAMP, live: false };
+
+/** The newer data part decides what was there, then the newer metadata (a moved expiry). */
+function isAbove(a: Previous, b: Previous): boolean {
+  return a.data === b.data ? a.newest >= b.newest : a.data > b.data;
+}
+
 class WriteRound {
   readonly #options: RoundOptions;
   readonly #resolve: (result: RoundResult) => void;
@@ -93,7 +100,7 @@ class WriteRound {
   #handoffs: Replica[] | undefined;
   #newest: Timestamp = ZERO_TIMESTAMP;
   #superseded = false;
-  #previous: Previous = { newest: ZERO_TIMESTAMP, live: false };
+  #previous: Previous = NOTHING;
   #refused: RowOutcome | undefined;
   #rows: 'waiting' | 'sending' | 'sent' = 'waiting';
   #timer: Timer | undefined;
@@ -152,7 +159,7 @@ class WriteRound {
     if (primary && place.quorum.countsIn(replica.device, reply.complete)) {
       this.#told.add(replica.device);
       const { previous } = reply;
-      if (previous && previous.newest >= this.#previous.newest) this.#previous = previous;
+      if (previous && isAbove(previous, this.#previous)) this.#previous = previous;
       if (stored || (superseded && afterRound)) this.#counted.add(replica.device);
       else this.#lost.add(replica.device);
     } else if (primary) {

@@ -223,6 +223,34 @@ describe('DELETE', () => {
     expect(entryAt(cluster, 'lngs', 'x')!.state.data!.timestamp > first!.timestamp).toBe(true);
     expect(cluster.rows.holders('container', '/AUTH_test/box', 'x')).toEqual([]);
   });
+
+  it.each([1, 2, 3, 4])(
+    'is not fooled by a replica that has the newest metadata and missed the data (simulator, seed 154) (%i)',
+    async (seed) => {
+      const cluster = await TestCluster.start({ seed });
+      await cluster.createContainer();
+      const remove = () =>
+        cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName('x')));
+      await remove();
+      await cluster.world.runFor(2_000);
+      cluster.kill('padova');
+      await put(cluster, 'x', putRequest(SMALL));
+      const change = { user: {}, system: {}, deleteAt: null };
+      await cluster.run(cluster.proxy.updateObject(cluster.operation(), objectName('x'), change));
+      await cluster.restart('padova');
+      await cluster.world.runFor(60_000);
+      const { key, path, state } = entryAt(cluster, 'lngs', 'x')!;
+      const groups = { data: undefined, groups: state.groups };
+      await cluster.run(
+        cluster
+          .device('padova')
+          .write({ key, path, state: groups, unlisted: false, intent: 'join' }),
+      );
+      expect(entryAt(cluster, 'padova', 'x')?.state.data?.kind).toBe('deleted');
+      cluster.kill('bari');
+      expect(await remove()).toBe('deleted');
+    },
+  );
 });
 
 describe('POST', () => {
