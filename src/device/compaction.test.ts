@@ -258,7 +258,7 @@ describe('what a crash leaves behind', () => {
       const folder = `${FOLDER}/blobs/${keyOf(1).hash.toString('hex', 0, 1)}`;
       expect(await fixture.env.disk.list(folder)).toHaveLength(2);
       const open = await again.stage(keyOf(1));
-      await open.write(bytes(300_000));
+      await open.write(bytes(1_200_000));
       await fixture.env.clock.sleep(30_000);
       for (let i = 0; i < 5; i++) await again.checkpoint();
       expect(await fixture.env.disk.list(folder)).toHaveLength(2);

@@ -97,7 +97,9 @@ export class Compactor {
       // Row bytes are counted as they were written; how many are current must be asked.
       const current = rows === 0 ? 0 : await this.#survey(segment);
       const share = (live + current) / size;
-      if (share >= limits.compactBelow) this.#postponed.set(segment, writer.segment + 1);
+      // Asked again when the log has grown by a quarter: surveys must not cost more than writing did.
+      const later = writer.segment + Math.ceil(files.numbers().length / 4);
+      if (share >= limits.compactBelow) this.#postponed.set(segment, later);
       else if (best === undefined || share < best.share) best = { segment, share };
       if (rows > 0) break; // a survey reads a segment: that is enough for one step
     }

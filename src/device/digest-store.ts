@@ -28,7 +28,9 @@ export class DigestStore implements Digests {
   readonly #putChanges: Statement<unknown>;
   readonly #putPage: Statement<unknown>;
   readonly #database: Database;
-  #pending: Buffer[] = [];
+  /** Changes of the transaction under way; grows to the largest one. */
+  #pending: Buffer = Buffer.alloc(64 * CHANGE_BYTES);
+  #pendingBytes = 0;
   #sequence = 0;
   #unsaved = 0;
   #cursor = 0;
@@ -65,8 +67,8 @@ export class DigestStore implements Digests {
 
   /** Inside an index transaction: the row of a key changes from `before` to `after`. */
   note(before: StoredEntry | undefined, after: StoredEntry | undefined): void {
-    if (before !== undefined) this.#pending.push(encodeChange(before, false));
-    if (after !== undefined) this.#pending.push(encodeChange(after, true));
+    if (before !== undefined) this.#pendChange(before, false);
+    if (after !== undefined) this.#pendChange(after, true);
   }
 
   /**
@@ -74,18 +76,19 @@ export class DigestStore implements Digests {
    * are exactly what may be written as pages.
    */
   persist(): void {
-    if (this.#pending.length > 0) {
+    if (this.#pendingBytes > 0) {
       this.#sequence++;
-      this.#putChanges.run(this.#sequence, sealed(Buffer.concat(this.#pending)));
-      this.#unsaved += this.#pending.length;
-      this.#pending = [];
+      const changes = this.#pending.subarray(0, this.#pendingBytes);
+      this.#putChanges.run(this.#sequence, sealed(changes));
+      this.#unsaved += this.#pendingBytes / CHANGE_BYTES;
+      this.#pendingBytes = 0;
     }
     if (this.#unsaved >= MIN_CHANGES) this.#savePages(PAGES_PER_STEP);
   }
 
   /** The transaction was rolled back: nothing of it is in the database. */
   discard(): void {
-    this.#pending = [];
+    this.#pendingBytes = 0;
     this.#cursor = 0;
   }
 
@@ -157,14 +160,20 @@ export class DigestStore implements Digests {
     if (table === undefined) this.#tables.set(policy, (table = new DigestTable()));
     return table;
   }
-}
 
-function encodeChange(entry: StoredEntry, add: boolean): Buffer {
-  const bytes = Buffer.allocUnsafe(CHANGE_BYTES);
-  bytes.writeUInt16BE(entry.key.policy, 0);
-  bytes.writeUInt32BE(bucketOf(entry.key.hash), 2);
-  bytes[6] =
-    (add ? FLAG_ADD : 0) | (entry.live ? FLAG_LIVE : 0) | (entry.bodiless ? FLAG_BODILESS : 0);
-  bytes.set(entry.contribution, 7);
-  return bytes;
+  #pendChange(entry: StoredEntry, add: boolean): void {
+    const at = this.#pendingBytes;
+    if (at === this.#pending.length) {
+      const larger = Buffer.alloc(2 * at);
+      larger.set(this.#pending);
+      this.#pending = larger;
+    }
+    const bytes = this.#pending;
+    bytes.writeUInt16BE(entry.key.policy, at);
+    bytes.writeUInt32BE(bucketOf(entry.key.hash), at + 2);
+    bytes[at + 6] =
+      (add ? FLAG_ADD : 0) | (entry.live ? FLAG_LIVE : 0) | (entry.bodiless ? FLAG_BODILESS : 0);
+    bytes.set(entry.contribution, at + 7);
+    this.#pendingBytes += CHANGE_BYTES;
+  }
 }

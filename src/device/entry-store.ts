@@ -19,7 +19,7 @@ import { keyText, type StoredEntry } from './stored-entry.ts';
 
 /**
  * Committed entries that wait for the index; then they are written in one transaction. The more there
- * are, the more of them share a database page (a row costs 21 us by 512, 14 by 4,096), and the longer
+ * are, the more of them share a database page, and the longer
  * the event loop stands still.
  */
 export const MAX_OVERLAY = 2048;
@@ -173,7 +173,7 @@ export class EntryStore {
       const { indexed, current, key } = this.#overlay.get(text)!;
       if (indexed === current) continue;
       if (current === undefined) this.index.remove(key);
-      else this.index.put(current);
+      else this.index.put(current, indexed === undefined);
       this.digests.note(indexed, current);
       this.statistics.note(indexed, current);
     }
@@ -188,10 +188,7 @@ export class EntryStore {
     return this.promises.get(key);
   }
 
-  /**
-   * A key that the index does not have is believed to be absent only when the index has as many rows
-   * in its bucket as the digest has counted: a flipped byte in a database page can hide a row.
-   */
+  /** That the index does not find a key is believed only when its bucket agrees with the digest. */
   #look(key: EntryKey): StoredEntry | undefined {
     const bucket = bucketOf(key.hash);
     const counted = this.digests.entriesIn(key.policy, bucket);
@@ -200,7 +197,7 @@ export class EntryStore {
     const found = this.index.get(own);
     if (found !== undefined) return found;
     const waiting = this.#added.get(bucketNumber(key.policy, bucket)) ?? 0;
-    if (this.index.countBucket(key.policy, bucket) + waiting === counted) return undefined;
+    if (this.index.provesAbsent(own, bucket, counted - waiting)) return undefined;
     throw damaged('the index lacks a row', { policy: key.policy, bucket });
   }
 

@@ -157,7 +157,7 @@ describe('a flipped byte', () => {
     }));
 
   it('anywhere in the index is noticed; nothing wrong is answered, and a rebuild brings all back', async () => {
-    for (let seed = 0; seed < 25; seed++) {
+    for (let seed = 0; seed < 40; seed++) {
       const fixture = new DeviceFixture(`index ${seed}`, { cacheEntries: 2 });
       const scenario = async (): Promise<void> => {
         await fixture.format();
@@ -223,6 +223,29 @@ describe('a torn end of the log', () => {
       expect(fourth.completeness.isComplete(0, keyOf(1).hash)).toBe(true);
       await fourth.close();
       expect(await notes(fixture)).toHaveLength(1);
+    }));
+
+  it('that a kill left unfinished is cut off, and the device counts at once', () =>
+    withDevice(async (fixture, device) => {
+      await markAll(device);
+      await fixture.put(device, 1, bytes(3000, 1));
+      await fixture.put(device, 2, bytes(3000, 2));
+      const { offset } = device.stat(keyOf(2))!.record;
+      fixture.machine.kill();
+      fixture.machine.restart();
+      const whole = await fixture.env.disk.read(SEGMENT);
+      fixture.machine.disk.lose(`${FOLDER}/index.db`);
+      for (const end of [offset + 2000, offset + 10, offset - 30]) {
+        fixture.machine.disk.plant(SEGMENT, whole.subarray(0, end));
+        const again = await fixture.open();
+        expect(again.opened).toMatchObject({ tailCut: false, damaged: 0 });
+        expect(again.stat(keyOf(1))).toBeDefined();
+        expect(again.stat(keyOf(2))).toBeUndefined();
+        expect(again.completeness.isComplete(0, keyOf(1).hash)).toBe(true);
+        await again.close();
+        fixture.machine.disk.lose(`${FOLDER}/index.db`);
+      }
+      expect(await notes(fixture)).toEqual([]);
     }));
 
   it('behind a clean shutdown is damage, not a torn write', () =>

@@ -48,11 +48,21 @@ export function encodeIndexRow(entry: StoredEntry): Buffer {
   return bytes;
 }
 
-/** @throws OperatingError `damaged` */
+/**
+ * `bytes` is what SQLite answers, which after a flipped byte may be of any type.
+ * @throws OperatingError `damaged`
+ */
 export function decodeIndexRow(key: EntryKey, bytes: Buffer): StoredEntry {
   const good =
-    bytes.length >= FIXED_BYTES && bytes.readUInt32BE(0) === crc32(bytes.subarray(4), seedOf(key));
-  if (!good) throw damaged('a row of the index is damaged', { hash: key.hash.toString('hex') });
+    Buffer.isBuffer(key.hash) &&
+    key.hash.length === 16 &&
+    Buffer.isBuffer(bytes) &&
+    bytes.length >= FIXED_BYTES &&
+    bytes.readUInt32BE(0) === crc32(bytes.subarray(4), seedOf(key));
+  if (!good)
+    throw damaged('a row of the index is damaged', {
+      hash: Buffer.from(key.hash ?? '').toString('hex'),
+    });
   const stateAt = FIXED_BYTES + bytes.readUInt16BE(49);
   const bodyAt = stateAt + bytes.readUInt32BE(51);
   return new StoredEntry({

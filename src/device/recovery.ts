@@ -4,14 +4,18 @@
  *
  * A bad batch with a good one behind it is damage: what of it can be read counts, the rest is
  * quarantined, and its keys (all, where they are unknown) are not complete any more. A bad batch at the
- * very end was probably being written when the power went: it is cut off, and the device counts again
- * after one digest exchange (it may have been acknowledged, and rotted since).
+ * very end was probably being written when the power went: it is cut off; see `#takeLast`.
  */
 import { OperatingError } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
 import type { EntryKey, LogPosition, RowRecord, RowSink } from './contract.ts';
 import type { EntryStore } from './entry-store.ts';
-import { decodeSegmentHeader, type LogOwner, SEGMENT_HEADER_BYTES } from './format.ts';
+import {
+  BATCH_HEADER_BYTES,
+  decodeSegmentHeader,
+  type LogOwner,
+  SEGMENT_HEADER_BYTES,
+} from './format.ts';
 import { isWhole, type ScannedBatch, scanSegment } from './log-scan.ts';
 import type { LogEnd } from './log-writer.ts';
 import type { Quarantine } from './quarantine.ts';
@@ -142,14 +146,29 @@ export class Recovery {
     });
   }
 
-  /** The last batch of the log: nothing good is behind it. */
+  /**
+   * The last batch of the log: nothing good is behind it. One that the file is too short for was never
+   * acknowledged, because its sync would have made the file's length durable: a kill leaves such ones.
+   * One of full length may have been acknowledged, and have gone bad since.
+   */
   async #takeLast(batch: ScannedBatch): Promise<void> {
     if (isWhole(batch)) return this.#take(batch);
     const { files, quarantine, env } = this.#parts;
     const segment = this.#report.end.segment;
     const size = files.size(segment);
-    env.log.warn('device.tail-cut', { segment, from: batch.from, bytes: size - batch.from });
-    await this.#keepBytes(quarantine, segment, batch.from, size, 'a bad last batch was cut off');
+    const needed = BATCH_HEADER_BYTES + (batch.header?.length ?? 0);
+    const unfinished = size - batch.from < needed;
+    env.log.warn('device.tail-cut', {
+      segment,
+      from: batch.from,
+      bytes: size - batch.from,
+      unfinished,
+    });
+    if (!unfinished) {
+      const what = 'a bad last batch was cut off';
+      await this.#keepBytes(quarantine, segment, batch.from, size, what);
+      this.#report.tailCut = true;
+    }
     const file = await env.disk.open(files.path(segment), 'write');
     try {
       await file.truncate(batch.from);
@@ -158,7 +177,6 @@ export class Recovery {
       await file.close();
     }
     files.setSize(segment, batch.from);
-    this.#report.tailCut = true;
   }
 
   async #take(batch: ScannedBatch): Promise<void> {

@@ -5,7 +5,11 @@ import type { EntryKey } from './contract.ts';
 import type { LogOwner } from './format.ts';
 import type { Health } from './health.ts';
 import type { DeviceLimits } from './limits.ts';
-import { Stage, type StageHost } from './stage.ts';
+import { Stage, type StageHost, WRITE_BYTES } from './stage.ts';
+
+/** What all stages together gather, about: a hundred slow uploads must not take a hundred MiB. */
+const PIECES_BYTES = 8 * 1024 * 1024;
+const MIN_PIECE_BYTES = 64 * 1024;
 
 export class Stages implements StageHost {
   readonly blobs: BlobStore;
@@ -33,6 +37,10 @@ export class Stages implements StageHost {
     const stage = new Stage({ policy: key.policy, hash: Buffer.from(key.hash) }, this);
     this.#open.add(stage);
     return stage;
+  }
+
+  get pieceBytes(): number {
+    return Math.max(MIN_PIECE_BYTES, Math.min(WRITE_BYTES, PIECES_BYTES / this.#open.size));
   }
 
   async abandonAll(): Promise<void> {
