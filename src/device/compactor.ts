@@ -139,7 +139,12 @@ export class Compactor {
     try {
       const moves: Promise<unknown>[] = [];
       for await (const batch of scanSegment(file, owner, job.segment, job.at)) {
-        for (const record of batch.records) moves.push(...this.#move(job, record));
+        for (const record of batch.records) {
+          for (const move of this.#move(job, record)) {
+            move.catch(() => undefined); // awaited below; until then its failure must not end the process
+            moves.push(move);
+          }
+        }
         job.at = batch.to;
         ended = batch.to < stop;
         if (!ended) break;
