@@ -8,9 +8,11 @@ import type { Caller, Handler } from '#wire/contract.ts';
 import type { Job } from '#worker/job.ts';
 import { BodyPuller } from './body-puller.ts';
 import type { DeviceReport, DevicesReply } from './calls.ts';
+import { Compare, type CompareOptions } from './compare.ts';
 import { digestsCall, statesCall } from './exchange.ts';
 import { createExpirer, type ExpirerOptions } from './expirer.ts';
 import { type Devices, Guard } from './guard.ts';
+import { Handover } from './handover.ts';
 import { Lister } from './lister.ts';
 import { Reads } from './reads.ts';
 import { Rejoin } from './rejoin.ts';
@@ -29,6 +31,7 @@ export interface ObjectServiceOptions {
   readonly devices: Devices;
   readonly updater?: UpdaterOptions;
   readonly expirer?: ExpirerOptions;
+  readonly compare?: CompareOptions;
 }
 
 export interface ObjectService {
@@ -63,6 +66,8 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
       createUpdater(devices, relister, options.updater),
       createExpirer(env, devices, relister, options.expirer),
       rejoin,
+      new Compare(env, wire, cluster, devices, puller, options.compare),
+      new Handover(env, wire, cluster, devices, self),
     ],
     reports,
     close: async () => {

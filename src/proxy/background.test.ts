@@ -137,6 +137,64 @@ describe('rejoin', () => {
   });
 });
 
+describe('compare', () => {
+  it('brings a replica that was away up to date, deletions and bodies too, without a read', async () => {
+    const cluster = await started();
+    for (let i = 0; i < 20; i++) await put(cluster, `o${i}`, Buffer.from(`old ${i}`));
+    cluster.kill('bari');
+    for (let i = 0; i < 10; i++) await put(cluster, `o${i}`, Buffer.from(`new ${i}`));
+    const large = patternBytes(1_300_000);
+    await put(cluster, 'large', large);
+    await cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName('o15')));
+    await cluster.restart('bari');
+    await cluster.world.runFor(1_000);
+    // The first comparison only notes what differs; the second finds it still so.
+    for (let round = 0; round < 2; round++) await cluster.runJob('bari', 'object.compare');
+    await cluster.world.runFor(5_000);
+    for (const name of ['o3', 'o15', 'o19', 'large']) {
+      expect(entryAt(cluster, 'bari', name)?.state).toEqual(entryAt(cluster, 'lngs', name)?.state);
+    }
+    expect(entryAt(cluster, 'bari', 'large')?.hasBody).toBe(true);
+    expect(entryAt(cluster, 'bari', 'o3')?.hasBody).toBe(true);
+  });
+
+  it('costs nothing but digests when nothing differs', async () => {
+    const cluster = await started();
+    for (let i = 0; i < 20; i++) await put(cluster, `o${i}`, Buffer.from('x'));
+    await cluster.world.runFor(1_000);
+    const before = cluster.device('bari').facts().commits;
+    for (let round = 0; round < 3; round++) await cluster.runJob('bari', 'object.compare');
+    expect(cluster.device('bari').facts().commits).toBe(before);
+    const job = cluster.node('bari').jobs.find(({ name }) => name === 'object.compare');
+    expect(job?.facts?.()).toMatchObject({ differing: 0, fetched: 0 });
+  });
+});
+
+describe('handover', () => {
+  it('gives a stand-in’s copies to the primaries, then drops them', async () => {
+    const cluster = await started({ sites: ['lngs', 'bari', 'padova', 'padova-2'] });
+    cluster.kill('padova');
+    const large = patternBytes(1_300_000);
+    await put(cluster, 'small', Buffer.from('small'));
+    await put(cluster, 'large', large);
+    await cluster.world.runFor(20_000);
+    expect(entryAt(cluster, 'padova-2', 'large')?.hasBody).toBe(true);
+    await cluster.runJob('padova-2', 'object.handover');
+    expect(entryAt(cluster, 'padova-2', 'large')?.hasBody).toBe(true);
+    await cluster.restart('padova');
+    await cluster.world.runFor(2_000);
+    for (let round = 0; round < 3; round++) {
+      await cluster.runJob('padova-2', 'object.updater');
+      await cluster.runJob('padova-2', 'object.handover');
+      await cluster.world.runFor(3_000);
+    }
+    for (const name of ['small', 'large']) {
+      expect(entryAt(cluster, 'padova', name)?.hasBody).toBe(true);
+      expect(entryAt(cluster, 'padova-2', name)).toBeUndefined();
+    }
+  });
+});
+
 describe('a device that cut its tail', () => {
   it('counts again after an exchange of objects and rows with another primary', async () => {
     const cluster = await started({ realRows: true });

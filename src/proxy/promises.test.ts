@@ -6,6 +6,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import type { Prng } from '#env/sim/prng.ts';
+import { versionKey } from '#object/version.ts';
 import { CONTAINER, collect, objectName, putRequest, TestCluster } from './testing/test-cluster.ts';
 
 const NODES = ['lngs', 'bari', 'padova'];
@@ -14,6 +15,8 @@ const OPERATIONS = 60;
 const PAUSE_MS = 15;
 const CLIENT_TIMEOUT_MS = 2_000;
 const HOUR_MS = 3_600_000;
+/** Two rounds of comparisons, and the updater's wait. */
+const CONVERGENCE_MS = 90_000;
 
 /** One write: of a value, or (null) a deletion. Undecided ones may take effect at any time, or never. */
 interface Write {
@@ -169,6 +172,16 @@ async function isWhole(cluster: TestCluster, wait: (ms: number) => Promise<void>
   expect(NODES.filter((name) => !whole(name))).toEqual([]);
 }
 
+/** Promise 10: what every replica has at the end, by its devices' own index. */
+function contents(cluster: TestCluster, name: string): string[] {
+  const device = cluster.device(name);
+  const entries = device.entries(0, Buffer.alloc(16), undefined, 1_000);
+  return entries.map(({ path, state, hasBody, unlisted }) => {
+    const isWhole = hasBody || state.data?.kind !== 'live';
+    return `${path} ${versionKey(state)} ${isWhole ? 'whole' : 'bodiless'} ${unlisted ? 'unlisted' : ''}`;
+  });
+}
+
 async function history(
   seed: number,
 ): Promise<{ failures: string[]; done: number; refused: number }> {
@@ -190,6 +203,10 @@ async function history(
     over = true;
   });
   await cluster.run(Promise.all([load, disturb(cluster, () => over)]));
+  await cluster.world.runFor(CONVERGENCE_MS);
+  const [first, ...others] = NODES.map((name) => contents(cluster, name));
+  for (const other of others) expect(other).toEqual(first);
+  expect(first?.filter((line) => !line.endsWith('whole '))).toEqual([]);
   const sum = (count: (client: Client) => number): number =>
     clients.reduce((total, client) => total + count(client), 0);
   return {
@@ -200,7 +217,7 @@ async function history(
 }
 
 describe('the promises', () => {
-  it.each([1, 2, 3, 4, 5, 6])('hold over a random history, seed %i', async (seed) => {
+  it.each([1, 2, 3, 4])('hold over a random history, seed %i', async (seed) => {
     const { failures, done } = await history(seed);
     expect(failures).toEqual([]);
     expect(done).toBeGreaterThan(OPERATIONS);

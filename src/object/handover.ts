@@ -1,0 +1,206 @@
+/**
+ * Handover: what a device holds of partitions that are not its own (copies made while a primary was away,
+ * or left behind by a ring change) goes to the primaries, and is dropped once every one of them has it.
+ *
+ * Dropping is compare-and-drop: only the very state that each primary confirmed, as complete replica
+ * and with its body where it keeps bodies, and only if its row is acknowledged. Anything that changed
+ * meanwhile stays for the next round.
+ */
+import { encodeState } from '#base/entry-codec.ts';
+import { codeOf } from '#base/errors.ts';
+import { HASH_BYTES } from '#base/hash.ts';
+import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
+import type { Device, Entry } from '#device/contract.ts';
+import type { Env } from '#env/env.ts';
+import type { ClusterSource } from '#ring/cluster.ts';
+import type { Ring, RingDevice } from '#ring/ring.ts';
+import type { Caller } from '#wire/contract.ts';
+import type { Job, StepResult } from '#worker/job.ts';
+import type { EntryAddress, StatArgs, StatReply, Target, WriteArgs } from './calls.ts';
+import { BUCKETS, bucketHash } from './exchange.ts';
+import type { Devices } from './guard.ts';
+import { OwnPartitions } from './own-partitions.ts';
+import { versionKey } from './version.ts';
+
+/** What the device engine offers for it. */
+interface Forgetful {
+  /** False: it is not in exactly this state any more, or its row is not acknowledged. */
+  forget(entry: Entry): Promise<boolean>;
+}
+
+const PAGE = 64;
+const IDLE_MS = 10_000;
+const RETRY_MS = 5_000;
+const DEADLINE_MS = 10_000;
+/** An entry this young is probably being written to its primaries right now. */
+const MIN_AGE_MICROS = 10_000_000;
+const FIRST_HASH = Buffer.alloc(HASH_BYTES);
+
+export class Handover implements Job {
+  readonly name = 'object.handover';
+  readonly #env: Env;
+  readonly #caller: Caller;
+  readonly #cluster: ClusterSource;
+  readonly #devices: Devices;
+  readonly #self: { readonly node: string };
+  readonly #own = new OwnPartitions();
+  /** Where to go on, by device and ring. */
+  readonly #cursors = new Map<string, Buffer>();
+  #held = 0;
+  #dropped = 0;
+
+  constructor(
+    env: Env,
+    caller: Caller,
+    cluster: ClusterSource,
+    devices: Devices,
+    self: { readonly node: string },
+  ) {
+    this.#env = env;
+    this.#caller = caller;
+    this.#cluster = cluster;
+    this.#devices = devices;
+    this.#self = self;
+  }
+
+  facts(): Record<string, number> {
+    return { held: this.#held, dropped: this.#dropped };
+  }
+
+  async step(signal: AbortSignal): Promise<StepResult> {
+    let found = 0;
+    let dropped = 0;
+    for (const device of this.#devices().values()) {
+      if (device.status !== 'ok') continue;
+      for (const ring of this.#cluster.current().rings.values()) {
+        if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
+        const entries = this.#foreign(device, ring);
+        found += entries.length;
+        for (const entry of entries) {
+          if (!signal.aborted && (await this.#handOver(device, ring, entry))) dropped++;
+        }
+      }
+    }
+    this.#held = found - dropped;
+    this.#dropped += dropped;
+    if (dropped > 0) return { kind: 'more' };
+    return { kind: 'idle', waitMs: found > 0 ? RETRY_MS : IDLE_MS };
+  }
+
+  /** The next page of entries outside the device's own partitions; after the last, the first again. */
+  #foreign(device: Device, ring: Ring): Entry[] {
+    const cursor = `${device.id}/${ring.policy}`;
+    const start = this.#cursors.get(cursor);
+    const page = this.#page(device, ring, start ?? FIRST_HASH);
+    const entries =
+      page.length === 0 && start !== undefined ? this.#page(device, ring, FIRST_HASH) : page;
+    const last = entries.at(-1);
+    if (last === undefined) this.#cursors.delete(cursor);
+    else this.#cursors.set(cursor, after(last.key.hash));
+    return entries;
+  }
+
+  #page(device: Device, ring: Ring, start: Buffer): Entry[] {
+    for (const [from, to] of this.#gaps(device, ring)) {
+      if (to !== undefined && Buffer.compare(to, start) <= 0) continue;
+      const first = Buffer.compare(from, start) > 0 ? from : start;
+      const entries = device.entries(ring.policy, first, to, PAGE);
+      if (entries.length > 0) return entries;
+    }
+    return [];
+  }
+
+  /** The ranges of hashes between the device's own partitions, in order. */
+  *#gaps(device: Device, ring: Ring): Generator<readonly [Buffer, Buffer | undefined]> {
+    let reached = 0;
+    for (const { buckets } of this.#own.of(ring, device.id)) {
+      if (buckets.from > reached) yield [bucketHash(reached)!, bucketHash(buckets.from)!];
+      reached = Math.max(reached, buckets.to);
+    }
+    if (reached < BUCKETS) yield [bucketHash(reached)!, undefined];
+  }
+
+  /** True: every primary has it, and it was dropped here. */
+  async #handOver(device: Device, ring: Ring, entry: Entry): Promise<boolean> {
+    if (this.#isYoung(entry)) return false;
+    const { primaries, former = [] } = ring.placement(ring.partitionOf(entry.key.hash));
+    try {
+      const confirmed = await Promise.all(
+        primaries.map((primary, i) => {
+          const keepsBody = i < ring.copies;
+          return this.#give(device, ring, entry, primary, keepsBody);
+        }),
+      );
+      const isFormer = former.some((one) => one.id === device.id);
+      const forgetful = device as Device & Partial<Forgetful>;
+      if (isFormer || forgetful.forget === undefined || !confirmed.every(Boolean)) return false;
+      return await forgetful.forget(entry);
+    } catch (error) {
+      const facts = { device: device.id, path: entry.path, error: codeOf(error) };
+      this.#env.log.debug('object.handover-failed', facts);
+      return false;
+    }
+  }
+
+  #isYoung(entry: Entry): boolean {
+    const micros = entry.state.data === undefined ? 0 : entry.state.data.clientMicros;
+    return micros > this.#env.clock.wallMicros() - MIN_AGE_MICROS;
+  }
+
+  /** Whether this primary has the state (and the body), after having been given what it lacked. */
+  async #give(
+    device: Device,
+    ring: Ring,
+    entry: Entry,
+    primary: RingDevice,
+    keepsBody: boolean,
+  ): Promise<boolean> {
+    const address = {
+      device: primary.id,
+      policy: ring.policy,
+      hash: entry.key.hash,
+      ringVersion: ring.version,
+    };
+    if (await this.#has(primary, address, entry, keepsBody)) return true;
+    const sources: Target[] = entry.hasBody ? [{ device: device.id, node: this.#self.node }] : [];
+    const args: WriteArgs = {
+      ...address,
+      path: entry.path,
+      state: encodeState(entry.state),
+      intent: 'join',
+      unlisted: entry.unlisted,
+      ...(keepsBody && sources.length > 0 && { sources }),
+    };
+    await this.#call(primary, 'object.write', args);
+    return this.#has(primary, address, entry, keepsBody);
+  }
+
+  async #has(
+    primary: RingDevice,
+    address: EntryAddress,
+    entry: Entry,
+    keepsBody: boolean,
+  ): Promise<boolean> {
+    const args: StatArgs = { ...address, brief: true };
+    const reply = (await this.#call(primary, 'object.stat', args)) as StatReply;
+    const same = reply.complete && reply.version === versionKey(entry.state);
+    const { data } = entry.state;
+    const needsBody = keepsBody && data?.kind === 'live' && (data.body?.length ?? 0) > 0;
+    return same && (reply.hasBody || !needsBody);
+  }
+
+  async #call(primary: RingDevice, method: string, args: unknown): Promise<unknown> {
+    const options = { txn: 'handover', deadlineMs: DEADLINE_MS, lane: 'bulk' as const };
+    return (await this.#caller.call(primary.node, method, args, options)).result;
+  }
+}
+
+/** The next hash: the cursor goes past what was seen, also when that could not be dropped. */
+function after(hash: Buffer): Buffer {
+  const next = Buffer.from(hash);
+  for (let i = HASH_BYTES - 1; i >= 0; i--) {
+    next[i] = (next[i]! + 1) & 0xff;
+    if (next[i] !== 0) break;
+  }
+  return next;
+}
