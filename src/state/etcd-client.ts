@@ -22,7 +22,7 @@ export interface EtcdOptions {
 export type Repeat = 'safe' | 'unsafe';
 
 const ATTEMPT_MS = 3000;
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 6000;
 const PAUSE_MS = 100;
 /** gRPC's codes, as the gateway gives them. */
 const CODE = { invalidArgument: 3, notFound: 5, resourceExhausted: 8, outOfRange: 11 } as const;
