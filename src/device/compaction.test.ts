@@ -173,6 +173,28 @@ describe('compaction', () => {
       { limits: LIMITS },
     ));
 
+  it('keeps a tombstone while the segment of what it deletes is still there', () =>
+    withDevice(
+      async (fixture, device) => {
+        await fixture.put(device, 5, bytes(3000));
+        // Mostly live: this segment is not rewritten, so the dead version stays in the log.
+        for (let number = 20; number < 26; number++) await fixture.put(device, number, bytes(9000));
+        await churn(fixture, device, 3);
+        await fixture.remove(device, 5);
+        device.markListed(keyOf(5), newestTimestamp(device.stat(keyOf(5))!.state));
+        device.setReclaimBefore(0, fixture.env.clock.wallMicros() / 1000 + 1e6);
+        const { segment } = device.stat(keyOf(5))!.record;
+        await churn(fixture, device);
+        await compactAll(device);
+        expect(await segments(fixture)).toContain('00000001.seg');
+        expect(device.stat(keyOf(5))!.record.segment).toBeGreaterThan(segment);
+        const again = await rebuilt(fixture, device);
+        expect(again.stat(keyOf(5))!.state.data!.kind).toBe('deleted');
+        await again.close();
+      },
+      { limits: LIMITS },
+    ));
+
   it('salvages the state of an entry whose record cannot be read any more', () =>
     withDevice(
       async (fixture, device) => {
