@@ -4,6 +4,7 @@
  * a run before can have reserved unless its clock was ahead of this one.
  */
 import path from 'node:path';
+import { OperatingError } from '#base/errors.ts';
 import { HybridClock, RESERVE_MICROS } from '#base/hybrid-clock.ts';
 import type { Env } from '#env/env.ts';
 
@@ -15,8 +16,14 @@ export async function openClock(env: Env, folder: string, workerId: number): Pro
     workerId,
     wallMicros: () => env.clock.wallMicros(),
     bound: await readBound(env, file),
-    reserve: (bound) =>
-      env.disk.replaceSync(file, Buffer.from(`${JSON.stringify({ format: FORMAT, bound })}\n`)),
+    reserve: (bound) => {
+      try {
+        env.disk.replaceSync(file, Buffer.from(`${JSON.stringify({ format: FORMAT, bound })}\n`));
+      } catch (cause) {
+        // Without a bound no timestamp may be issued: writes through this process wait for better times.
+        throw new OperatingError('unavailable', 'the clock cannot be saved', { file }, { cause });
+      }
+    },
   });
 }
 
