@@ -6,7 +6,7 @@
  * acknowledgement must see the floor's version or a write with a higher timestamp (promise 2), and a
  * full write must get a higher timestamp (3). "Not there" needs a deletion at or above the floor (4, 6).
  */
-import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import type { Content } from './content.ts';
 
 export type WriteKind = 'put' | 'delete' | 'post';
@@ -88,7 +88,7 @@ export class KeyModel {
     if (timestamp === undefined) {
       throw this.#broken('acknowledge', `write ${record.id} was acknowledged and never sent`);
     }
-    const above = floor.data > floor.post ? floor.data : floor.post;
+    const above = maxTimestamp(floor.data, floor.post);
     if (timestamp <= above) {
       const earlier = floor.data > floor.post ? floor.dataWrite : floor.postWrite;
       throw this.#broken(

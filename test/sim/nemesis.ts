@@ -52,18 +52,18 @@ export class Nemesis {
       node.machine.disk.faults.clear();
       if (!node.machine.isUp) node.start();
     }
-    // A device that is out of service comes back with its process.
+    this.mend();
+  }
+
+  /** What a person does after a fault: who serves not all its devices is started again. */
+  mend(): void {
     for (const node of this.#cluster.nodes) {
-      const reports = node.process?.storage.reports() ?? [];
-      if (
-        reports.some((report) => report.status !== 'ok') ||
-        reports.length < node.shape.devices.length
-      ) {
-        if (node.process !== undefined) {
-          node.kill();
-          node.start();
-        }
-      }
+      const reports = node.process?.storage.reports();
+      if (reports === undefined) continue;
+      const isWhole = reports.length === node.shape.devices.length;
+      if (isWhole && reports.every((report) => report.status === 'ok')) continue;
+      node.kill();
+      node.start();
     }
   }
 
@@ -201,9 +201,14 @@ export class Nemesis {
 
   #disturbDisk(fault: Fault): boolean {
     const { nodes } = this.#cluster;
-    const node = nodes[this.#random.integer(nodes.length)]!;
+    let node = nodes[this.#random.integer(nodes.length)]!;
+    let path = `/d${1 + this.#random.integer(node.shape.devices.length)}`;
+    if (fault === 'flip-read') {
+      // What was read wrong once is taken for damaged, so it counts as damage.
+      node = this.#cluster.nodeOf(this.victim);
+      path = node.devicePath(this.victim);
+    }
     const { disk } = node.machine;
-    const path = `/d${1 + this.#random.integer(node.shape.devices.length)}`;
     const lastMs = 500 + this.#random.delay(8_000);
     this.#log('on', { node: node.name, path });
     if (fault === 'slow-disk') {
@@ -272,8 +277,7 @@ export class Nemesis {
         });
       }
       default: {
-        const shiftBytes =
-          (1 + this.#random.integer(64)) * 4096 * (this.#random.chance(0.5) ? 1 : -1);
+        const shiftBytes = (1 + this.#random.integer(64)) * 4096;
         const action = { kind: 'misdirect', shiftBytes } as const;
         disk.inject({ path: `${root}/log`, operations: ['write'], action, times: 1 });
         return true;

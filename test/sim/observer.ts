@@ -2,7 +2,6 @@
  * Looks at every replica when the faults have stopped (promise 10): a machine of its own that asks the
  * storage nodes over the wire, so it sees what other processes would see.
  */
-import { newestTimestamp } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import { hashPath } from '#base/hash.ts';
 import { HybridClock } from '#base/hybrid-clock.ts';
@@ -34,13 +33,18 @@ export class Observer {
     });
   }
 
-  /** What is not as it should be, in words; empty: everything has converged. */
-  async differences(workload: Workload): Promise<string[]> {
+  /**
+   * What is not as it should be, in words; empty: everything has converged. Keys whose newest write was
+   * never acknowledged and lost the only copy of its body go to `orphans` instead (README, "Known").
+   */
+  async differences(workload: Workload, orphans: Set<string>): Promise<string[]> {
     const found: string[] = [];
+    orphans.clear();
     for (const node of this.#cluster.nodes) found.push(...(await this.#devices(node.name)));
     if (found.length > 0) return found;
     for (const { keys, policy } of workload.boxes) {
-      for (const { key } of keys) found.push(...(await this.#object(policy, key)));
+      for (const { key } of keys)
+        found.push(...(await this.#object(workload, policy, key, orphans)));
     }
     for (const { name } of workload.boxes) {
       const path = containerPath({ account: ACCOUNT, container: name });
@@ -71,7 +75,12 @@ export class Observer {
   }
 
   /** All primaries know one state, and have its body where they should. */
-  async #object(policy: number, path: string): Promise<string[]> {
+  async #object(
+    workload: Workload,
+    policy: number,
+    path: string,
+    orphans: Set<string>,
+  ): Promise<string[]> {
     const { hash, ringVersion, primaries, copies } = this.#place(policy, path);
     const replies: { device: number; reply: StatReply }[] = [];
     for (const { id, node } of primaries) {
@@ -91,10 +100,16 @@ export class Observer {
       if (reply.state === null || reply.hasBody) continue;
       const state = decodeState(Buffer.from(reply.state));
       if (state.data?.kind === 'live') {
-        found.push(`${path} has no body on device ${device} (${newestTimestamp(state)})`);
+        const write = workload.writeAt(path, state.data.contentType);
+        if (write?.outcome === 'undecided') {
+          orphans.add(path);
+          continue;
+        }
+        const whose = `put ${write?.id}, ${write?.outcome}`;
+        found.push(`${path} has no body on device ${device} (${whose})`);
       }
     }
-    return found;
+    return orphans.has(path) ? [] : found;
   }
 
   async #rows(ringNumber: number, prefix: string, path: string): Promise<string[]> {

@@ -22,6 +22,8 @@ export interface RunResult {
   readonly events: number;
   readonly operations: Tally;
   readonly faults: Partial<Record<Fault, number>>;
+  /** Keys whose newest, unacknowledged write has no body any more. */
+  readonly orphans: number;
   readonly failure: Failure | undefined;
 }
 
@@ -34,7 +36,8 @@ export interface Failure {
 
 /** Within this after the last fault every replica is whole again. */
 const CONVERGENCE_LIMIT_MS = 15 * 60_000;
-const SWEEP_MS = 5_000;
+const FIRST_SWEEP_MS = 5_000;
+const MAX_SWEEP_MS = 120_000;
 const RETRIES = 30;
 const MAX_EVENTS = 3_000_000;
 
@@ -54,6 +57,8 @@ class Run {
   readonly #clients: number;
   readonly #thinkMs: number;
   #rejection: unknown;
+  readonly #orphans = new Set<string>();
+  #sweeps = 0;
 
   constructor(seed: number, options: RunOptions) {
     this.#seed = seed;
@@ -96,6 +101,7 @@ class Run {
       events: this.#world.eventCount,
       operations: this.#workload.tally,
       faults: this.#nemesis.done,
+      orphans: this.#orphans.size,
       failure,
     };
   }
@@ -122,12 +128,14 @@ class Run {
   /** Reads everything again and again, so that what reads find stale is repaired, until all is equal. */
   async #converge(): Promise<void> {
     const limitMs = this.#world.nowMs + CONVERGENCE_LIMIT_MS;
-    for (;;) {
-      await this.#workload.sleep(SWEEP_MS);
-      await this.#readAll();
-      const differences = await this.#observer.differences(this.#workload);
+    for (let waitMs = FIRST_SWEEP_MS; ; waitMs = Math.min(2 * waitMs, MAX_SWEEP_MS)) {
+      await this.#workload.sleep(waitMs);
+      this.#nemesis.mend();
+      const differences = await this.#observer.differences(this.#workload, this.#orphans);
       this.#checkRejection();
-      if (differences.length === 0) return;
+      // Bodies may still be on their way: an orphan is one that stays.
+      if (differences.length === 0 && (this.#orphans.size === 0 || waitMs >= MAX_SWEEP_MS)) return;
+      await this.#readAll();
       if (this.#world.nowMs > limitMs) {
         throw new Violation('converges', `after the faults ended: ${differences.join('; ')}`);
       }
@@ -135,10 +143,10 @@ class Run {
   }
 
   async #readAll(): Promise<void> {
-    for (const node of this.#cluster.nodes) {
-      for (const box of this.#workload.boxes) {
-        for (const model of box.keys) await this.#workload.get(node, box, model);
-      }
+    const { nodes } = this.#cluster;
+    const node = nodes[this.#sweeps++ % nodes.length]!;
+    for (const box of this.#workload.boxes) {
+      for (const model of box.keys) await this.#workload.get(node, box, model, 'newest');
     }
   }
 
@@ -147,6 +155,7 @@ class Run {
     for (const node of this.#cluster.nodes) {
       for (const box of this.#workload.boxes) {
         for (const model of box.keys) {
+          if (this.#orphans.has(model.key)) continue;
           await this.#succeeds(`get ${model.key} via ${node.name}`, () =>
             this.#workload.get(node, box, model),
           );
@@ -178,13 +187,21 @@ class Run {
     const promise = isViolation ? error.promise : 'no crash';
     const message =
       error instanceof Error ? (isViolation ? error.message : `${error.stack}`) : String(error);
-    const history = (isViolation && error.key && this.#workload.model(error.key)?.history()) || [];
+    const history = this.#workload.boxes
+      .flatMap(({ keys }) => keys)
+      .filter(({ key }) => message.includes(key))
+      .flatMap((model) => ['', model.key, ...model.history()]);
+    const jobs = this.#cluster.nodes.flatMap(({ name, process }) =>
+      (process?.storage.jobs() ?? []).map((job) => `${name} ${JSON.stringify(job)}`),
+    );
     const { nodes, wanMs } = this.#cluster.shape;
     const report = [
       `nodes: ${nodes.map(({ name, devices }) => `${name}(${devices.join(',')})`).join(' ')}, wan ${wanMs} ms, victim ${this.#nemesis.victim}`,
       ...this.#cluster.bootFailures.slice(-5).map((text) => `boot failed: ${text}`),
       ...history,
-      this.#world.describe(400),
+      '',
+      ...jobs,
+      this.#world.describe(5000),
     ].join('\n');
     return { promise, message, report };
   }

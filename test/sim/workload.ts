@@ -84,16 +84,21 @@ export class Workload {
     return undefined;
   }
 
+  writeAt(key: string, contentType: string): WriteRecord | undefined {
+    const id = writeOf(contentType);
+    return this.model(key)?.writes.find((write) => write.id === id);
+  }
+
   /** The containers, made before anything goes wrong. */
   async create(): Promise<void> {
     const { proxy } = this.#cluster.nodes[0]!.process!;
     for (const { name, policy } of this.boxes) {
-      const made = await proxy.createContainer(
-        this.#operation(),
-        { account: ACCOUNT, container: name },
-        { policy, changes: {} },
-      );
-      if (made !== 'created') throw new Error(`container ${name}: ${made}`);
+      const container = { account: ACCOUNT, container: name };
+      for (let made: string | undefined; made === undefined; await this.sleep(200)) {
+        made = await proxy
+          .createContainer(this.#operation(), container, { policy, changes: {} })
+          .catch(() => undefined); // nodes that are still starting
+      }
     }
   }
 
@@ -247,8 +252,13 @@ export class Workload {
 
   // --- reads
 
-  async get(node: SimNode, box: Box, model: KeyModel): Promise<boolean> {
-    const reader = await this.#open(node, box, model);
+  async get(
+    node: SimNode,
+    box: Box,
+    model: KeyModel,
+    read: Operation['read'] = this.#random.chance(0.1) ? 'newest' : 'quorum',
+  ): Promise<boolean> {
+    const reader = await this.#open(node, box, model, read);
     if (reader === 'failed') return false;
     if (reader === undefined) return true;
     const { length } = reader;
@@ -265,10 +275,11 @@ export class Workload {
     node: SimNode,
     box: Box,
     model: KeyModel,
+    read: Operation['read'] = 'quorum',
   ): Promise<ObjectReader | undefined | 'failed'> {
     const { floor } = model;
     const settled = await this.#settle(node, ({ proxy }, operation) =>
-      proxy.openObject(operation, this.#name(box, model)),
+      proxy.openObject({ ...operation, read }, this.#name(box, model)),
     );
     this.#count('get', settled);
     if (settled.kind !== 'done') return 'failed';
