@@ -25,6 +25,8 @@ export interface IdentitySettings {
   readonly passwordLn: number;
   /** A password set by its user is good for so long; absent: for ever. */
   readonly passwordLifetimeMs?: number;
+  /** Anybody may enrol, and has these roles in a project of their own. Absent: by invitation only. */
+  readonly openRegistration?: { readonly roles: readonly string[] };
 }
 
 export const DEFAULT_SETTINGS: IdentitySettings = {

@@ -9,6 +9,7 @@ import { DEFAULT_SETTINGS, type IdentityContext, type IdentitySettings } from '.
 import { Credentials } from './credentials.ts';
 import { Directory } from './directory.ts';
 import { Domains, Projects } from './domains.ts';
+import { Enrolments } from './enrolments.ts';
 import { Groups } from './groups.ts';
 import { LogInLimiter } from './log-in-limiter.ts';
 import { LogIns } from './log-ins.ts';
@@ -53,6 +54,7 @@ export interface Identity {
   readonly proofs: Proofs;
   readonly scopes: Scopes;
   readonly s3Keys: S3Keys;
+  readonly enrolments: Enrolments;
   readonly signingKeys: SigningKeys;
   readonly verifier: TokenVerifier;
   readonly directory: Directory;
@@ -101,6 +103,7 @@ export function createIdentity(options: IdentityOptions): Identity {
   const logIns = new LogIns(context, { ...signing, proofs, scopes, mappedUsers });
   return {
     ...{ ...records, ...signing, scopes, proofs, credentials, logIns },
+    enrolments: new Enrolments(context, { ...records, limiter }),
     s3Keys: new S3Keys(context, credentials, logIns, signing.verifier),
     directory,
     context,

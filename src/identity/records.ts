@@ -180,6 +180,17 @@ export const trustSchema = z.strictObject({
 });
 export type Trust = z.output<typeof trustSchema>;
 
+/** The id is the hash of its code. */
+export const invitationSchema = z.strictObject({
+  id: idSchema,
+  projectId: idSchema,
+  roleIds: z.array(idSchema).max(64),
+  uses: z.number().int().positive(),
+  expiresMs: millis,
+  createdMs: millis,
+});
+export type Invitation = z.output<typeof invitationSchema>;
+
 const version = 1;
 export const DOMAIN = defineRecord({ name: 'domain', version, schema: domainSchema });
 export const PROJECT = defineRecord({ name: 'project', version, schema: projectSchema });
@@ -202,3 +213,4 @@ export const SERVICE = defineRecord({ name: 'service', version, schema: serviceS
 export const ENDPOINT = defineRecord({ name: 'endpoint', version, schema: endpointSchema });
 export const REGION = defineRecord({ name: 'region', version, schema: regionSchema });
 export const TRUST = defineRecord({ name: 'trust', version, schema: trustSchema });
+export const INVITATION = defineRecord({ name: 'invitation', version, schema: invitationSchema });

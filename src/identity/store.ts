@@ -16,6 +16,8 @@ import {
   GROUP,
   type Grant,
   type Group,
+  INVITATION,
+  type Invitation,
   PASSWORD,
   type PasswordRecord,
   PRIVATE,
@@ -68,6 +70,7 @@ export interface IdentityStore {
   readonly endpoints: Table<Endpoint>;
   readonly regions: Table<Region>;
   readonly trusts: Table<Trust>;
+  readonly invitations: Table<Invitation>;
   readonly names: Names;
 }
 
@@ -98,6 +101,7 @@ export function openIdentityStore(state: State): IdentityStore {
     endpoints: new Table(state, `${PRIVATE}endpoint/`, ENDPOINT),
     regions: new Table(state, `${PRIVATE}region/`, REGION),
     trusts: new Table(state, `${PRIVATE}trust/`, TRUST),
+    invitations: new Table(state, `${PRIVATE}invitation/`, INVITATION),
     names: new Names(state),
   };
 }

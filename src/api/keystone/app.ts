@@ -17,6 +17,7 @@ import { Catalogue, type CatalogueSite } from './catalogue.ts';
 import { credentialRoutes } from './credentials.ts';
 import { discoveryRoutes } from './discovery.ts';
 import { domainRoutes } from './domains.ts';
+import { enrolmentRoutes } from './enrolments.ts';
 import { errorResponse } from './errors.ts';
 import { groupRoutes } from './groups.ts';
 import { peerChainOf, socketOf } from './peer-chain.ts';
@@ -87,6 +88,7 @@ export function createKeystoneApp(options: KeystoneAppOptions): Hono {
     s3TokenRoutes,
     stsRoutes,
     trustRoutes,
+    enrolmentRoutes,
   ]) {
     app.route('/', routes(api));
   }
