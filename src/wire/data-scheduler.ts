@@ -58,8 +58,14 @@ export class DataScheduler {
     return this.#inFlight >= 0;
   }
 
-  /** Called by the outbox in each flush. */
-  fill(): void {
+  /** Called by the outbox in each flush. True: DATA was sent, or waits for room in the window. */
+  fill(): boolean {
+    const before = this.#inFlight;
+    this.#sendReady();
+    return this.#inFlight > before || this.#ready.length > 0;
+  }
+
+  #sendReady(): void {
     const frameLimit = Math.min(this.#maxFrameBytes, Math.max(MIN_FRAME_BYTES, this.#window >>> 4));
     while (this.#ready.length > 0) {
       const room = this.#window - this.#inFlight;

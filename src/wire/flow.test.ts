@@ -48,6 +48,17 @@ describe('a body between sites', () => {
     expect(Math.max(...settled)).toBeLessThan(20 + 25);
   });
 
+  it('is measured while it moves, and not for ever after', async () => {
+    const { world, a, b } = await far(125_000, 10);
+    await world.run(a.call('b', 'count', null, { ...CALL, body: bodyOf(5_000) }));
+    await world.runFor(1_000);
+    const received = (): number =>
+      b.status().connections.reduce((sum, { bytesIn }) => sum + bytesIn, 0);
+    const before = received();
+    await world.runFor(60_000);
+    expect(received() - before).toBeLessThan(10_000);
+  });
+
   it('uses a fast link well over a long round trip', async () => {
     const { world, a } = await far(125_000, 10); // 1 Gbit/s, 20 ms
     const length = 100 * MIB;

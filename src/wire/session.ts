@@ -54,8 +54,8 @@ export class Session {
 
   /** Called by the outbox in each flush, when the socket has room. */
   addData(): void {
-    this.scheduler.fill();
-    if (this.scheduler.inFlightBytes > 0) this.heartbeat.hurry();
+    // The last bytes of a body may stay unconfirmed for long: they alone are nothing to measure.
+    if (this.scheduler.fill()) this.heartbeat.hurry();
   }
 
   /** Asks for a sign of life within so many ms. */
