@@ -46,6 +46,11 @@ const schema = z
     clusterId: z.string().regex(/^[0-9a-f]{32}$/),
     /** File with the key of the loopback handshake. */
     wireKeyFile: z.string().min(1),
+    /** Mutual TLS between machines: PEM files; the certificate's common name is the node's. Without it the key. */
+    wireTls: z
+      .object({ keyFile: z.string(), certificateFile: z.string(), authorityFile: z.string() })
+      .strict()
+      .optional(),
     /** Durable 16-bit ids from the authority: the node's own, then one per proxy worker. */
     workerIds: z.array(z.number().int().min(0).max(0xffff)).min(1),
     listen: z

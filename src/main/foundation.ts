@@ -11,6 +11,7 @@ import { BundleSource } from '#authority/bundle-source.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { HybridClock } from '#base/hybrid-clock.ts';
 import { type NodeConfig, parseNodeConfig } from '#config/node-config.ts';
+import type { TlsOptions } from '#env/env.ts';
 import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
 import type { PeerDirectory, PeerLocation } from '#wire/contract.ts';
 import { Endpoint } from '#wire/endpoint.ts';
@@ -24,6 +25,8 @@ export interface Foundation {
   readonly clock: HybridClock;
   readonly cluster: BundleSource;
   readonly wire: Endpoint;
+  /** Mutual TLS on the wire, where the node's file has certificates. */
+  readonly tls: TlsOptions | undefined;
   readonly registry: Registry;
   /** Name on the wire: the node's, with `/worker-N` behind it in a proxy worker. */
   readonly name: string;
@@ -39,16 +42,17 @@ export async function layFoundation(configFile: string, worker: number): Promise
   });
   const clock = await openClock(env, config.data, config.workerIds[worker]!);
   const cluster = await openCluster(env, config, worker);
+  const tls = readTls(config);
   const wire = new Endpoint({
     env,
     clock,
     cluster: { clusterId: config.clusterId, sharedKey: readFileSync(config.wireKeyFile) },
     self: { node: name, site: config.site },
-    peers: peersOf(config, cluster),
+    peers: peersOf(config, cluster, tls),
   });
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  return { config, env, clock, cluster, wire, registry, name };
+  return { config, env, clock, cluster, wire, tls, registry, name };
 }
 
 function openCluster(env: NodeEnv, config: NodeConfig, worker: number): Promise<BundleSource> {
@@ -77,14 +81,28 @@ async function fetchBundle(authority: string, have: number): Promise<Buffer | un
   return Buffer.from(await response.arrayBuffer());
 }
 
+function readTls({ wireTls }: NodeConfig): TlsOptions | undefined {
+  if (wireTls === undefined) return undefined;
+  const read = (file: string): string => readFileSync(file, 'utf8');
+  return {
+    key: read(wireTls.keyFile),
+    certificate: read(wireTls.certificateFile),
+    authority: read(wireTls.authorityFile),
+  };
+}
+
 /** Nodes of the bundle by name; the others of one site are near, other sites are half a round trip away. */
-function peersOf(config: NodeConfig, cluster: BundleSource): PeerDirectory {
+function peersOf(
+  config: NodeConfig,
+  cluster: BundleSource,
+  tls: TlsOptions | undefined,
+): PeerDirectory {
   return {
     lookup: (name: string): PeerLocation | undefined => {
       const node = cluster.current().nodes.get(name);
       if (node === undefined) return undefined;
       const delayMs = node.site === config.site ? 0 : config.rttMs / 2;
-      return { address: node.wire, site: node.site, ...(delayMs > 0 && { delayMs }) };
+      return { address: node.wire, site: node.site, tls, ...(delayMs > 0 && { delayMs }) };
     },
   };
 }

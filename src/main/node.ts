@@ -56,7 +56,11 @@ async function main(configFile: string): Promise<void> {
   running.add(async () => foundation.cluster.close());
   const storage = has('storage') ? await startStorage(foundation) : undefined;
   if (storage !== undefined) running.add(() => storage.close());
-  await wire.listen({ host: config.listen.host, port: config.listen.wire });
+  const { tls } = foundation;
+  await wire.listen(
+    { host: config.listen.host, port: config.listen.wire },
+    tls === undefined ? {} : { tls },
+  );
   running.add(() => wire.close(REQUEST_GRACE_MS));
 
   const identity =

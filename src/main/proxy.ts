@@ -4,6 +4,7 @@ import type { Hono } from 'hono';
 import { Counter, Histogram, type Registry } from 'prom-client';
 import { createSwiftHandler, type FinishedRequest } from '#api/swift/handler.ts';
 import { createAuthenticator } from '#auth/authenticator.ts';
+import type { Env } from '#env/env.ts';
 import { createProxy } from '#proxy/proxy.ts';
 import type { State } from '#state/state.ts';
 import type { Foundation } from './foundation.ts';
@@ -41,7 +42,8 @@ export async function startProxy(
     authenticator,
     env,
     clusterName: config.site,
-    finished: requestMetrics(registry),
+    version: VERSION,
+    finished: requestReport(env, registry),
   });
   const listener = await serveHttp(
     { host: config.listen.host, port: config.listen.proxy },
@@ -69,7 +71,16 @@ const BUCKETS = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600,
 ];
 
-function requestMetrics(registry: Registry): (request: FinishedRequest) => void {
+/** What `anello` calls itself in /info. */
+const VERSION = '0.1.0';
+const SLOW_MS = 10_000;
+const SERVER_ERROR = 500;
+
+/** Metrics of every request; a log line of those that failed here or took long, of all at level debug. */
+function requestReport(
+  env: Pick<Env, 'log'>,
+  registry: Registry,
+): (request: FinishedRequest) => void {
   const labelNames = ['operation', 'status'];
   const seconds = new Histogram({
     name: 'anello_http_request_seconds',
@@ -78,22 +89,16 @@ function requestMetrics(registry: Registry): (request: FinishedRequest) => void 
     buckets: BUCKETS,
     registers: [registry],
   });
-  const received = new Counter({
-    name: 'anello_http_received_bytes_total',
-    help: 'Body bytes from clients',
-    registers: [registry],
-  });
-  const sent = new Counter({
-    name: 'anello_http_sent_bytes_total',
-    help: 'Body bytes to clients',
-    registers: [registry],
-  });
+  const bytes = (name: string, help: string) => new Counter({ name, help, registers: [registry] });
+  const received = bytes('anello_http_received_bytes_total', 'Body bytes from clients');
+  const sent = bytes('anello_http_sent_bytes_total', 'Body bytes to clients');
   return (request) => {
-    seconds.observe(
-      { operation: request.operation, status: request.status },
-      request.elapsedMs / 1000,
-    );
+    const { operation, status, elapsedMs } = request;
+    seconds.observe({ operation, status }, elapsedMs / 1000);
     received.inc(request.bytesReceived);
     sent.inc(request.bytesSent);
+    if (status >= SERVER_ERROR) env.log.warn('request.failed', { ...request });
+    else if (elapsedMs > SLOW_MS) env.log.info('request.slow', { ...request });
+    else env.log.debug('request', { ...request });
   };
 }
