@@ -7,6 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import {
   type Case,
@@ -16,6 +17,7 @@ import {
   listings,
   mediumObjects,
   smallObjects,
+  throttledUploads,
 } from './bench/cases.ts';
 import { type Store, startAnello, startSwift } from './bench/store.ts';
 
@@ -39,10 +41,13 @@ const CASES: Readonly<Record<string, { own: Case; peer: Case | undefined }>> = {
   small: { own: smallObjects, peer: smallObjects },
   medium: { own: mediumObjects, peer: mediumObjects },
   large: { own: largeObject, peer: largeObject },
+  slow: { own: throttledUploads, peer: undefined },
   list: { own: listings(rows), peer: listings(PEER_ROWS) },
 };
 
-const chosen = values.only?.split(',') ?? Object.keys(CASES);
+/** Rings need no cluster; their devices come with the peer, or are the local ones. */
+const RING_BENCH = fileURLToPath(new URL('./ring-bench.ts', import.meta.url));
+const chosen = values.only?.split(',') ?? [...Object.keys(CASES), 'rings'];
 const figures = new Map<string, Figure[]>();
 
 console.log(
@@ -61,6 +66,9 @@ if (peer !== undefined) {
   );
 }
 printTable();
+if (chosen.includes('rings')) {
+  console.log(`\n${execFileSync(process.execPath, [RING_BENCH], { encoding: 'utf8' })}`);
+}
 
 async function measure(
   side: string,
@@ -70,7 +78,8 @@ async function measure(
   const store = await start();
   try {
     for (const name of chosen) {
-      const run = pick(CASES[name]!);
+      const entry = CASES[name];
+      const run = entry === undefined ? undefined : pick(entry);
       if (run === undefined) continue;
       const found = await run(store);
       figures.set(side, [...(figures.get(side) ?? []), ...found]);

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { LoadPlan, LoadResult } from './load.ts';
 import { cpuSeconds, pssBytes } from './procfs.ts';
 import type { Store } from './store.ts';
+import type { ThrottledPlan } from './throttled.ts';
 
 export interface Figure {
   readonly name: string;
@@ -18,12 +19,18 @@ export interface Figure {
 }
 
 const LOAD = fileURLToPath(new URL('./load.ts', import.meta.url));
+const THROTTLED = fileURLToPath(new URL('./throttled.ts', import.meta.url));
 const KEYS = 2000;
 const CONTAINER = 'bench';
 
-export function load(plan: LoadPlan): Promise<LoadResult> {
+export async function load(plan: LoadPlan): Promise<LoadResult> {
+  return JSON.parse(await output(LOAD, plan));
+}
+
+/** What a load program prints. */
+function output(program: string, plan: unknown): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [LOAD, JSON.stringify(plan)], {
+    const child = spawn(process.execPath, [program, JSON.stringify(plan)], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     let text = '';
@@ -32,7 +39,7 @@ export function load(plan: LoadPlan): Promise<LoadResult> {
     });
     child.once('error', reject);
     child.once('exit', (code) =>
-      code === 0 ? resolve(JSON.parse(text)) : reject(new Error(`load ended with ${code}`)),
+      code === 0 ? resolve(text) : reject(new Error(`load ended with ${code}`)),
     );
   });
 }
@@ -237,6 +244,38 @@ export const idleMemory: Case = async (store) => {
       better: 'less',
       value: pssBytes(store.pids()) / 1e6,
       errors: 0,
+    },
+  ];
+};
+
+const SAMPLE_MS = 2000;
+
+/** 100 uploads of 1 MB/s each for a minute: the most memory seen above what was there before. */
+export const throttledUploads: Case = async (store) => {
+  await request(store, 'PUT', '/bench-slow');
+  const before = pssBytes(store.pids());
+  let most = 0;
+  const timer = setInterval(() => {
+    most = Math.max(most, pssBytes(store.pids()) - before);
+  }, SAMPLE_MS);
+  const plan: ThrottledPlan = {
+    host: store.url.hostname,
+    port: Number(store.url.port),
+    uploads: 100,
+    bytesPerSecond: 1_000_000,
+    seconds: 60,
+    path: `${store.account}/bench-slow/k`,
+    token: store.token,
+  };
+  const stored = Number(await output(THROTTLED, plan));
+  clearInterval(timer);
+  return [
+    {
+      name: '100 uploads of 1 MB/s: memory added',
+      unit: 'MB',
+      better: 'less',
+      value: most / 1e6,
+      errors: plan.uploads - stored,
     },
   ];
 };
