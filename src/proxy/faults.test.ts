@@ -333,3 +333,19 @@ describe('a download', () => {
 async function* broken(): AsyncGenerator<Buffer> {
   throw new OperatingError('device-failed', 'the disk is gone');
 }
+
+describe('a ring that the devices have left behind', () => {
+  it('is refused, and the operation starts again with the new one', async () => {
+    const cluster = await started();
+    const body = Buffer.from('placed twice');
+    await put(cluster, 'x', body);
+    cluster.publishRings(3, { except: 'lngs' });
+    const reading = get(cluster, 'x');
+    cluster.world.schedule(500, 'the ring arrives', () => cluster.publishRings(3));
+    expect(await reading).toEqual(body);
+    cluster.publishRings(5, { except: 'lngs' });
+    const writing = put(cluster, 'y', body);
+    cluster.world.schedule(500, 'the ring arrives', () => cluster.publishRings(5));
+    expect((await writing).kind).toBe('stored');
+  });
+});

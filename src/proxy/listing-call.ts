@@ -7,6 +7,7 @@ import type { ListArgs, ListedRow, ListQuery, ListReply, RowTotals } from '#cont
 import { MAX_PAGE } from '#rows/query.ts';
 import type { ProxyContext } from './context.ts';
 import type { Operation } from './contract.ts';
+import { withFreshRing } from './fresh-ring.ts';
 import { askNearest } from './nearest.ts';
 import { placeOf } from './placement.ts';
 import { asListReply } from './replies.ts';
@@ -36,7 +37,9 @@ export async function callList(
   path: string,
   query: ListQuery,
 ): Promise<Listing> {
-  let listing = await callOnce(context, operation, trace, ring, path, query);
+  let listing = await withFreshRing(context, () =>
+    callOnce(context, operation, trace, ring, path, query),
+  );
   for (let calls = 1; calls < MAX_CALLS; calls++) {
     const last = listing.items.at(-1);
     const left = Math.min(query.limit, MAX_PAGE) - listing.items.length;

@@ -11,6 +11,7 @@ import type { OwnStateArgs, RowItem } from '#container/calls.ts';
 import { rowStateOf } from '#rows/row-state.ts';
 import { type ProxyContext, unavailable } from './context.ts';
 import type { HeaderChanges } from './contract.ts';
+import { withFreshRing } from './fresh-ring.ts';
 import { type ListingRing, RING_NUMBER } from './listing-call.ts';
 import { type Place, placeOf } from './placement.ts';
 import { asRoundReply } from './replies.ts';
@@ -32,10 +33,13 @@ export interface OwnStateWrite {
  * does not exist.
  * @throws OperatingError `unavailable`, `clock-drift`
  */
-export async function writeOwnState(
-  context: ProxyContext,
-  write: OwnStateWrite,
-): Promise<'written' | 'conflict' | 'no-container'> {
+export function writeOwnState(context: ProxyContext, write: OwnStateWrite): Promise<OwnWritten> {
+  return withFreshRing(context, () => writeRounds(context, write));
+}
+
+export type OwnWritten = 'written' | 'conflict' | 'no-container';
+
+async function writeRounds(context: ProxyContext, write: OwnStateWrite): Promise<OwnWritten> {
   const { clock, limits } = context;
   let timestamp = clock.now();
   let afterRound = false;

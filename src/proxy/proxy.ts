@@ -16,6 +16,7 @@ import { Containers } from './containers.ts';
 import { nowSeconds, type ProxyContext, traced } from './context.ts';
 import type { ContainerInfo, Found, ObjectReader, Operation, Store } from './contract.ts';
 import { deleteContainer } from './delete-container.ts';
+import { withFreshRing } from './fresh-ring.ts';
 import { DEFAULT_PROXY_LIMITS, type ProxyLimits } from './limits.ts';
 import { ProxyMetrics } from './metrics.ts';
 import { type PeerStatus, Peers } from './peers.ts';
@@ -156,19 +157,19 @@ function objectOperations(
       ),
     openObject: (operation, name) =>
       traced(context, operation, 'object.get', objectPath(name), (trace) =>
-        objects.open(operation, trace, name),
+        withFreshRing(context, () => objects.open(operation, trace, name)),
       ),
     statObject: (operation, name) =>
       traced(context, operation, 'object.head', objectPath(name), (trace) =>
-        objects.stat(operation, trace, name),
+        withFreshRing(context, () => objects.stat(operation, trace, name)),
       ),
     updateObject: (operation, name, change) =>
       traced(context, operation, 'object.post', objectPath(name), (trace) =>
-        objects.update(operation, trace, name, change),
+        withFreshRing(context, () => objects.update(operation, trace, name, change)),
       ),
     deleteObject: (operation, name) =>
       traced(context, operation, 'object.delete', objectPath(name), (trace) =>
-        objects.delete(operation, trace, name),
+        withFreshRing(context, () => objects.delete(operation, trace, name)),
       ),
   };
 }

@@ -12,6 +12,7 @@ import { type Intake, takeBody } from './body-intake.ts';
 import type { Containers } from './containers.ts';
 import { clientGone, newWriteId, type ProxyContext } from './context.ts';
 import type { ContainerInfo, Operation, PutRequest, PutResult } from './contract.ts';
+import { withFreshRing } from './fresh-ring.ts';
 import { type Place, placeOf, type Replica } from './placement.ts';
 import { checkReady, probe } from './readiness.ts';
 import { StageUpload } from './stage-upload.ts';
@@ -60,8 +61,8 @@ export class Puts {
   ): Promise<PutResult> {
     const container = await this.#containers.info(operation, trace, name);
     if (container === undefined) return { kind: 'no-container', ...NOT_STORED };
-    const { env, cluster } = this.#context;
-    const place = placeOf(cluster.current(), container.policy.index, objectPath(name));
+    const { env } = this.#context;
+    const place = this.#placeOf(container, name);
     const put = { operation, trace, name, request, container, place, writeId: newWriteId(env) };
     if (request.onlyIfAbsent === true && (await this.#isLive(put))) {
       return { kind: 'exists', ...NOT_STORED };
@@ -97,15 +98,17 @@ export class Puts {
 
   async #write(put: Put, body: Buffer, etag: string): Promise<PutResult> {
     const stateAt = stateMaker(put, etag, body.length);
-    const { trace, place, container } = put;
-    const written = await writeObject(this.#context, {
-      trace,
-      place,
-      container,
-      stateAt,
-      ...(body.length > 0 && { body }),
+    const { trace, container, name } = put;
+    const written = await withFreshRing(this.#context, () => {
+      const place = this.#placeOf(container, name);
+      const content = body.length > 0 ? { body } : {};
+      return writeObject(this.#context, { trace, place, container, stateAt, ...content });
     });
     return result(put, stateAt(written.timestamp), written);
+  }
+
+  #placeOf(container: ContainerInfo, name: ObjectName): Place {
+    return placeOf(this.#context.cluster.current(), container.policy.index, objectPath(name));
   }
 
   async #stream(put: Put, intake?: Intake): Promise<PutResult> {

@@ -19,7 +19,7 @@ type Behaviour = {
 };
 
 /** Devices 0, 1, 2 are the primaries; 3, 4, 5 stand in. Device d is at site d % 3. */
-function place(): Place {
+function place(former?: readonly number[]): Place {
   const devices = [0, 1, 2, 3, 4, 5].map((id) => {
     return { id, site: `s${id % 3}`, zone: '1', node: `n${id}`, name: 'd', weight: 1, meta: {} };
   });
@@ -30,14 +30,18 @@ function place(): Place {
     copies: 3,
     devices,
     columns: [0, 1, 2].map((device) => Uint16Array.of(device)),
-    former: { partitions: new Uint32Array(0), width: 0, devices: new Uint16Array(0) },
+    former: {
+      partitions: Uint32Array.from(former ? [0] : []),
+      width: former?.length ?? 0,
+      devices: Uint16Array.from(former ?? []),
+    },
   });
   return new Place(ring, '/a/c/o', Buffer.alloc(16));
 }
 
 async function run(
   behaviours: readonly Behaviour[],
-  options: { mode?: ConsistencyMode; afterRound?: boolean } = {},
+  options: { mode?: ConsistencyMode; afterRound?: boolean; former?: readonly number[] } = {},
 ): Promise<{ result: RoundResult; asked: number[] }> {
   const world = new SimWorld({ seed: 1 });
   const { env } = world.machine('proxy');
@@ -45,7 +49,7 @@ async function run(
   const round = runRound({
     env,
     peers: new Peers(env, { node: 'proxy', site: 's0' }),
-    place: place(),
+    place: place(options.former),
     mode: options.mode ?? 'strict',
     site: 's0',
     afterRound: options.afterRound ?? false,
@@ -83,6 +87,24 @@ describe('a round', () => {
         if (result.kind === 'acknowledged') expect(stored).toBeGreaterThanOrEqual(2);
         const superseded = behaviours.slice(0, 3).some((b) => b.outcome === 'superseded');
         if (stored >= 2 && !superseded) expect(result.kind).toBe('acknowledged');
+      }),
+    );
+  });
+
+  it('while the partition is joint needs W of OLD, complete, and W of NEW', async () => {
+    await fc.assert(
+      fc.asyncProperty(replicas, async (behaviours) => {
+        // {0, 1, 3} moves to {0, 1, 2}: 2 is joining, and counts in NEW though it is not complete.
+        const { result } = await run(behaviours, { former: [0, 1, 3] });
+        const counts = (device: number): boolean => {
+          const { outcome, complete } = behaviours[device]!;
+          return outcome === 'stored' && (complete || device === 2);
+        };
+        const old = [0, 1, 3].filter(counts).length >= 2;
+        const next = [0, 1, 2].filter(counts).length >= 2;
+        if (result.kind === 'acknowledged') expect(old && next).toBe(true);
+        const superseded = behaviours.slice(0, 4).some((b) => b.outcome === 'superseded');
+        if (old && next && !superseded) expect(result.kind).toBe('acknowledged');
       }),
     );
   });

@@ -70,6 +70,8 @@ export class TestCluster {
   readonly nodes = new Map<string, TestNode>();
   readonly view: ClusterView;
   readonly #options: TestClusterOptions;
+  readonly #views = new Map<string, ClusterView>();
+  readonly #sources = new Map<string, ViewSource>();
   #txn = 0;
 
   constructor(options: TestClusterOptions = {}) {
@@ -120,6 +122,19 @@ export class TestCluster {
     const { machine } = this.node(name);
     machine.restart();
     return this.#boot(name, machine);
+  }
+
+  /** The same placement under another ring version: at once everywhere, or everywhere but one node. */
+  publishRings(version: number, { except }: { except?: string } = {}): void {
+    const rings = [...this.view.rings].map(([policy, ring]) => {
+      return [policy, new Ring({ ...ring.fields(), version })] as const;
+    });
+    const view = { ...this.view, version, rings: new Map(rings) };
+    for (const [name, source] of this.#sources) {
+      if (name === except) continue;
+      this.#views.set(name, view);
+      source.publish(view);
+    }
   }
 
   /** Steps a job of a node until it is idle. */
@@ -187,7 +202,8 @@ export class TestCluster {
       }
     }
     const devices = new Map<number, Device>([[deviceId, device]]);
-    const cluster: ClusterSource = { current: () => this.view, subscribe: () => () => undefined };
+    const cluster = new ViewSource(this.#views.get(name) ?? this.view);
+    this.#sources.set(name, cluster);
     const self = { node: name, site };
     const common = { env, wire: endpoint, cluster, self };
     const service = createObjectService({
@@ -220,6 +236,29 @@ export class TestCluster {
 function hybridClock(env: Env, workerId: number): HybridClock {
   const wallMicros = (): number => env.clock.wallMicros();
   return new HybridClock({ workerId, wallMicros, bound: 0, reserve: () => undefined });
+}
+
+class ViewSource implements ClusterSource {
+  #view: ClusterView;
+  readonly #subscribers = new Set<(view: ClusterView) => void>();
+
+  constructor(view: ClusterView) {
+    this.#view = view;
+  }
+
+  current(): ClusterView {
+    return this.#view;
+  }
+
+  subscribe(changed: (view: ClusterView) => void): () => void {
+    this.#subscribers.add(changed);
+    return () => this.#subscribers.delete(changed);
+  }
+
+  publish(view: ClusterView): void {
+    this.#view = view;
+    for (const changed of this.#subscribers) changed(view);
+  }
 }
 
 export const CONTAINER = { account: 'AUTH_test', container: 'box' } as const;
