@@ -5,7 +5,7 @@ import { CONTAINER_RING } from '#base/names.ts';
 import type { LogDevice } from './open.ts';
 import {
   bytes,
-  type DeviceFixture,
+  DeviceFixture,
   FOLDER,
   keyOf,
   pathOf,
@@ -288,6 +288,57 @@ describe('what a crash leaves behind', () => {
       expectBytes(await readAll(again, again.stat(keyOf(1))!), bytes(200_000, 1));
       await again.close();
     }));
+
+  it('nothing is unlinked before a complete checkpoint has made the index durable', () =>
+    withDevice(async (fixture, device) => {
+      const { disk } = fixture.machine;
+      disk.settings = { ...disk.settings, checkpointBusyProbability: 1 };
+      await fixture.putStaged(device, 1, bytes(200_000, 1));
+      await fixture.remove(device, 1);
+      for (let i = 0; i < 5; i++) await device.checkpoint();
+      const folder = `${FOLDER}/blobs/${keyOf(1).hash.toString('hex', 0, 1)}`;
+      expect(await fixture.env.disk.list(folder)).toHaveLength(1);
+      disk.settings = { ...disk.settings, checkpointBusyProbability: 0 };
+      await device.checkpoint();
+      expect(await fixture.env.disk.list(folder)).toHaveLength(0);
+      await device.close();
+    }));
+
+  it('a batch that a kill left unsynced is synced before it is believed', async () => {
+    let believed = 0;
+    for (let seed = 0; seed < 12; seed++) {
+      const fixture = new DeviceFixture(`unsynced ${seed}`);
+      const { world, machine } = fixture;
+      await world.run(fixture.format());
+      const device = await world.run(fixture.open());
+      const state = fixture.live(10);
+      machine.disk.inject({ operations: ['sync'], action: { kind: 'delay', ms: 500 } });
+      fixture.put(device, 1, bytes(10), state).catch(() => undefined); // never answered
+      await world.runFor(100);
+      machine.disk.faults.clear();
+      machine.kill();
+      machine.restart();
+      let found = false;
+      const retry = async (): Promise<void> => {
+        const again = await fixture.open();
+        found = again.stat(keyOf(1)) !== undefined;
+        if (!found) return;
+        believed++;
+        // The writer's retry is answered from what is here, without a record of its own.
+        expect((await fixture.put(again, 1, bytes(10), state)).kind).toBe('stored');
+      };
+      await world.run(retry());
+      machine.crash('lost');
+      machine.restart();
+      const check = async (): Promise<void> => {
+        const last = await fixture.open();
+        if (found) expectBytes(await readAll(last, last.stat(keyOf(1))!), bytes(10));
+        await last.close();
+      };
+      await world.run(check());
+    }
+    expect(believed).toBeGreaterThan(0);
+  });
 
   it('rows of a group that could not be written are never applied', () =>
     withDevice(async (fixture, device) => {
