@@ -67,6 +67,7 @@ export type WriteOutcome =
 /** A body that is on disk but not yet current; becomes so by a `write`, or goes by `abandon`. */
 export interface StagedBody {
   readonly length: number;
+  /** The chunk belongs to the stage from now on: it is not copied, and must not be changed. */
   write(chunk: Uint8Array): Promise<void>;
   /** Syncs the bytes (file and folder). Must precede the `write` that commits it. */
   finish(): Promise<void>;
