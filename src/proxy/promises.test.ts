@@ -16,7 +16,7 @@ const PAUSE_MS = 15;
 const CLIENT_TIMEOUT_MS = 2_000;
 const HOUR_MS = 3_600_000;
 /** Two rounds of comparisons, and the updater's wait. */
-const CONVERGENCE_MS = 90_000;
+const CONVERGENCE_MS = 15_000;
 
 /** One write: of a value, or (null) a deletion. Undecided ones may take effect at any time, or never. */
 interface Write {
@@ -217,7 +217,7 @@ async function history(
 }
 
 describe('the promises', () => {
-  it.each([1, 2, 3, 4])('hold over a random history, seed %i', async (seed) => {
+  it.each([1, 2])('hold over a random history, seed %i', async (seed) => {
     const { failures, done } = await history(seed);
     expect(failures).toEqual([]);
     expect(done).toBeGreaterThan(OPERATIONS);

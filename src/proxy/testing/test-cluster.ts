@@ -210,6 +210,8 @@ export class TestCluster {
       ...common,
       devices: () => devices,
       expirer: { graceSeconds: EXPIRY_GRACE_SECONDS },
+      updater: { olderThanMs: 2_000, idleMs: 1_000 },
+      compare: { roundMs: 3_000 },
     });
     const jobs: Job[] = [...service.jobs];
     if (this.#options.realRows === true) {
