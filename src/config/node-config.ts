@@ -78,7 +78,13 @@ const schema = z
     devices: z
       .array(
         z
-          .object({ id: z.number().int().min(0).max(0xffff), name, path: z.string().min(1) })
+          .object({
+            id: z.number().int().min(0).max(0xfffe),
+            name,
+            path: z.string().min(1),
+            /** A folder that is no mount point is then refused, not formatted. */
+            mountPoint: z.boolean().default(false),
+          })
           .strict(),
       )
       .default([]),

@@ -131,6 +131,11 @@ export class LogDevice implements contract.Device {
   get status(): contract.DeviceStatus {
     return this.#health.status;
   }
+
+  /** Why the status is what it is. */
+  get statusReason(): string {
+    return this.#health.reason;
+  }
   get digests(): contract.Digests {
     return this.#parts.store.digests;
   }

@@ -128,7 +128,7 @@ function printNode({ name, status, error }: Found): void {
   console.log(
     `  ${name}  ${status.roles.join(', ')}  pid ${status.pid}  up ${Math.round(status.uptimeSeconds)} s  bundle ${status.bundleVersion}  ${rings.join(', ')}`,
   );
-  for (const device of status.devices) {
+  for (const device of status.devices.toSorted((a, b) => a.id - b.id)) {
     const { totalBytes, freeBytes, entries } = device.facts;
     const used = totalBytes === 0 ? 0 : 1 - freeBytes / totalBytes;
     const complete = completeShare(device) < 1 ? ', not complete' : '';

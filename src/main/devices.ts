@@ -1,0 +1,142 @@
+/**
+ * The devices of this node, as far as they can be opened. One step a second looks after those that
+ * can't: a folder that was wiped or replaced under the running process gets a new identity and
+ * incarnation and is filled again by its peers; a damaged index is rebuilt by opening anew; a disk that
+ * was not there at the start may be there now. A sync error is for ever: only a new process uses that
+ * device again.
+ */
+import path from 'node:path';
+import { codeOf, messageOf } from '#base/errors.ts';
+import type { NodeConfig } from '#config/node-config.ts';
+import { type DeviceLimits, formatDevice, type LogDevice, openDevice } from '#device/open.ts';
+import { RowStore } from '#rows/row-store.ts';
+import type { Job } from '#worker/job.ts';
+import type { Foundation } from './foundation.ts';
+import { markGenesis } from './genesis.ts';
+
+const LOOK_MS = 1000;
+/** A device that is opened anew again and again is looked at less and less often. */
+const MAX_LOOK_MS = 60_000;
+
+export interface OpenDevice {
+  readonly device: LogDevice;
+  readonly rows: RowStore;
+}
+
+type Slot = NodeConfig['devices'][number];
+
+export class NodeDevices {
+  readonly open = new Map<number, OpenDevice>();
+  readonly devices = new Map<number, LogDevice>();
+  readonly #foundation: Foundation;
+  readonly #limits: Partial<DeviceLimits> | undefined;
+  /** The last reason why a device could not be opened, so that it is logged once. */
+  readonly #told = new Map<number, string>();
+  #waitMs = LOOK_MS;
+
+  constructor(foundation: Foundation, limits: Partial<DeviceLimits> | undefined) {
+    this.#foundation = foundation;
+    this.#limits = limits;
+  }
+
+  /** Opens what can be opened; the process and its other devices go on without the rest. */
+  async openAll(): Promise<void> {
+    await Promise.all(this.#foundation.config.devices.map((slot) => this.#open(slot)));
+  }
+
+  /** Opens anew what went out of service and may come back. */
+  readonly keeper: Job = {
+    name: 'device.keeper',
+    step: async () => {
+      let reopened = false;
+      for (const slot of this.#foundation.config.devices) {
+        if (!this.#isLost(slot)) continue;
+        await this.#close(slot);
+        reopened = (await this.#open(slot)) || reopened;
+      }
+      this.#waitMs = reopened ? Math.min(this.#waitMs * 2, MAX_LOOK_MS) : LOOK_MS;
+      return { kind: 'idle', waitMs: this.#waitMs };
+    },
+  };
+
+  async closeAll(): Promise<void> {
+    await Promise.all(this.#foundation.config.devices.map((slot) => this.#close(slot)));
+  }
+
+  #isLost(slot: Slot): boolean {
+    const device = this.devices.get(slot.id);
+    if (device === undefined || device.status === 'missing') return true;
+    return device.status === 'failed' && device.statusReason === 'index-damaged';
+  }
+
+  async #close(slot: Slot): Promise<void> {
+    const device = this.devices.get(slot.id);
+    this.devices.delete(slot.id);
+    this.open.delete(slot.id);
+    try {
+      await device?.close();
+    } catch (error) {
+      this.#foundation.env.log.warn('device.close-failed', {
+        device: slot.id,
+        reason: messageOf(error),
+      });
+    }
+  }
+
+  async #open(slot: Slot): Promise<boolean> {
+    try {
+      const opened = await this.#openOrFormat(slot);
+      this.open.set(slot.id, opened);
+      this.devices.set(slot.id, opened.device);
+      this.#told.delete(slot.id);
+      return true;
+    } catch (error) {
+      const reason = messageOf(error);
+      const { log } = this.#foundation.env;
+      const facts = { device: slot.id, path: slot.path, code: codeOf(error), reason };
+      if (this.#told.get(slot.id) !== reason) log.error('device.unusable', facts);
+      this.#told.set(slot.id, reason);
+      return false;
+    }
+  }
+
+  async #openOrFormat(slot: Slot): Promise<OpenDevice> {
+    const { env, config } = this.#foundation;
+    try {
+      return await this.#tryOpen(slot);
+    } catch (error) {
+      if (codeOf(error) !== 'device-blank') throw error;
+      const { id: deviceId, name } = slot;
+      await formatDevice(env, slot.path, {
+        clusterId: config.clusterId,
+        deviceId,
+        name,
+        genesis: false,
+      });
+      env.log.warn('device.formatted', { device: slot.id, path: slot.path });
+      return this.#tryOpen(slot);
+    }
+  }
+
+  async #tryOpen(slot: Slot): Promise<OpenDevice> {
+    const { env, config, clock } = this.#foundation;
+    let rows: RowStore | undefined;
+    const device = await openDevice(env, slot.path, {
+      clusterId: config.clusterId,
+      deviceId: slot.id,
+      clock,
+      limits: this.#limits,
+      mountPoint: slot.mountPoint,
+      openRows: (folder, incarnation) => {
+        const file = path.join(folder, 'rows.db');
+        rows = RowStore.open(env, { file, incarnation, digestKey: config.clusterId });
+        return rows;
+      },
+      onStatus: (status, reason) =>
+        env.log.warn('device.status', { device: slot.id, status, reason }),
+    });
+    rows!.bind(device.rowLog);
+    if (device.genesis) await markGenesis(this.#foundation, device);
+    return { device, rows: rows! };
+  }
+}
