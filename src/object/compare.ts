@@ -32,7 +32,8 @@ const MIN_WAIT_MS = 500;
 const RANGES_PER_CALL = 512;
 /** Differing partitions opened in one step. */
 const MAX_OPENED = 32;
-const PAGE = 1_000;
+/** Entries looked at in one step for missing bodies. */
+const MAX_SCANNED = 2_000;
 const MAX_DIFFERENCES = 100_000;
 
 export class Compare implements Job {
@@ -46,6 +47,8 @@ export class Compare implements Job {
   readonly #own = new OwnPartitions();
   /** Differences as they were seen last: by device, peer, ring and partition. */
   readonly #seen = new Map<string, string>();
+  /** Where the search for missing bodies goes on, by device and ring. */
+  readonly #scanned = new Map<string, Buffer>();
   #turn = 0;
   #differing = 0;
   #fetched = 0;
@@ -117,7 +120,7 @@ export class Compare implements Job {
     try {
       for (const comparison of await this.#states.compare(peer, device, ring, partitions)) {
         if (!this.#isDebt(peer, device, ring, comparison) || opened >= atMost) continue;
-        this.#fetched += await this.#states.fetch(peer, device, ring, comparison.partition);
+        this.#fetched += await this.#states.fetch(peer, device, ring, comparison);
         opened++;
       }
     } catch (error) {
@@ -143,17 +146,31 @@ export class Compare implements Job {
     return known;
   }
 
-  /** Entries whose body should be here and is not, where the digests say that there are some. */
+  /**
+   * Entries whose body should be here and is not, where the digests say that there are some: so many
+   * entries a step, going on where the last one stopped.
+   */
   #findBodies(device: Device, ring: Ring, partitions: readonly OwnPartition[]): void {
     if (this.#puller.waiting > 0) return;
+    const key = `${device.id}/${ring.policy}`;
+    const start = this.#scanned.get(key);
+    let left = MAX_SCANNED;
     for (const { buckets, holdsBodies } of partitions) {
-      if (!holdsBodies) continue;
+      const to = bucketHash(buckets.to) ?? undefined;
+      if (!holdsBodies || (start && to && Buffer.compare(to, start) <= 0)) continue;
       const [summary] = device.digests.summarise(ring.policy, buckets.from, buckets.to, 1);
       if ((summary?.bodiless ?? 0) === 0) continue;
-      const to = bucketHash(buckets.to) ?? undefined;
-      for (const entry of device.entries(ring.policy, bucketHash(buckets.from)!, to, PAGE)) {
+      const first = bucketHash(buckets.from)!;
+      const from = start && Buffer.compare(start, first) > 0 ? start : first;
+      const entries = device.entries(ring.policy, from, to, left);
+      for (const entry of entries) {
         if (wantsBody(entry)) this.#puller.enqueue({ device: device.id, ...entry.key });
       }
+      left -= entries.length;
+      if (left > 0) continue;
+      this.#scanned.set(key, entries.at(-1)!.key.hash);
+      return;
     }
+    this.#scanned.delete(key);
   }
 }

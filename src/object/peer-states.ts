@@ -19,16 +19,23 @@ import type {
   Target,
 } from './calls.ts';
 import { bucketHash, rangeDigest } from './exchange.ts';
-import type { OwnPartition } from './own-partitions.ts';
+import type { BucketRange, OwnPartition } from './own-partitions.ts';
 
-/** One partition, here and at a peer. */
-export interface Comparison {
-  readonly partition: OwnPartition;
+/** A range of buckets, here and at a peer. */
+interface RangeComparison {
+  readonly range: BucketRange;
   readonly own: RangeDigest;
   readonly theirs: RangeDigest;
   readonly equal: boolean;
 }
 
+export interface Comparison extends RangeComparison {
+  readonly partition: OwnPartition;
+}
+
+/** Entries of a range that are cheaper to send than to compare further. */
+const SMALL_RANGE = 64;
+const PARTS = 64;
 const PAGE = 1_000;
 const MAX_JOINS_AT_ONCE = 64;
 const DEADLINE_MS = 10_000;
@@ -52,16 +59,9 @@ export class PeerStates {
     ring: Ring,
     partitions: readonly OwnPartition[],
   ): Promise<Comparison[]> {
-    const ranges = partitions.map(({ buckets }) => [buckets.from, buckets.to] as const);
-    const { policy, version: ringVersion } = ring;
-    const args: DigestsArgs = { device: peer.device, policy, ringVersion, ranges };
-    const reply = (await this.#call(peer, 'object.digests', args)) as DigestsReply;
-    return partitions.map((partition, i) => {
-      const theirs = reply.ranges[i]!;
-      const own = rangeDigest(device, policy, partition.buckets.from, partition.buckets.to);
-      const equal = Buffer.from(theirs.sum).equals(own.sum) && theirs.total === own.total;
-      return { partition, own, theirs, equal };
-    });
+    const ranges = partitions.map(({ buckets }) => buckets);
+    const compared = await this.#compareRanges(peer, device, ring, ranges);
+    return compared.map((comparison, i) => ({ ...comparison, partition: partitions[i]! }));
   }
 
   /**
@@ -76,19 +76,70 @@ export class PeerStates {
   ): Promise<OwnPartition[]> {
     if (partitions.length === 0) return [];
     const done: OwnPartition[] = [];
-    for (const { partition, equal, theirs } of await this.compare(peer, device, ring, partitions)) {
-      if (!equal) await this.fetch(peer, device, ring, partition);
-      if (theirs.complete) done.push(partition);
+    for (const comparison of await this.compare(peer, device, ring, partitions)) {
+      if (!comparison.equal) await this.fetch(peer, device, ring, comparison);
+      if (comparison.theirs.complete) done.push(comparison.partition);
     }
     return done;
   }
 
-  /** All states that the peer has of a partition, joined. Gives how many were new here. */
-  async fetch(peer: Target, device: Device, ring: Ring, partition: OwnPartition): Promise<number> {
+  /**
+   * Joins what the peer has more of a partition that differs: large ranges are compared again in
+   * parts, so that one missing entry among a million costs a few digests and one bucket. Gives how
+   * many states were sent.
+   */
+  async fetch(
+    peer: Target,
+    device: Device,
+    ring: Ring,
+    { partition, own, theirs }: Comparison,
+  ): Promise<number> {
+    const open = [{ range: partition.buckets, own, theirs }];
+    let sent = 0;
+    for (let next = open.pop(); next !== undefined; next = open.pop()) {
+      const { range } = next;
+      if (next.theirs.total === 0) continue;
+      if (isOpened(next)) {
+        sent += await this.#fetchRange(peer, device, ring, range, partition);
+        continue;
+      }
+      const parts = split(range);
+      for (const part of await this.#compareRanges(peer, device, ring, parts)) {
+        if (!part.equal) open.push(part);
+      }
+    }
+    return sent;
+  }
+
+  async #compareRanges(
+    peer: Target,
+    device: Device,
+    ring: Ring,
+    ranges: readonly BucketRange[],
+  ): Promise<RangeComparison[]> {
     const { policy, version: ringVersion } = ring;
-    const to = bucketHash(partition.buckets.to);
-    let from = bucketHash(partition.buckets.from);
-    let joined = 0;
+    const pairs = ranges.map(({ from, to }) => [from, to] as const);
+    const args: DigestsArgs = { device: peer.device, policy, ringVersion, ranges: pairs };
+    const reply = (await this.#call(peer, 'object.digests', args)) as DigestsReply;
+    return ranges.map((range, i) => {
+      const theirs = reply.ranges[i]!;
+      const own = rangeDigest(device, policy, range.from, range.to);
+      const equal = Buffer.from(theirs.sum).equals(own.sum) && theirs.total === own.total;
+      return { range, own, theirs, equal };
+    });
+  }
+
+  async #fetchRange(
+    peer: Target,
+    device: Device,
+    ring: Ring,
+    range: BucketRange,
+    partition: OwnPartition,
+  ): Promise<number> {
+    const { policy, version: ringVersion } = ring;
+    const to = bucketHash(range.to);
+    let from = bucketHash(range.from);
+    let sent = 0;
     while (from !== null) {
       const args: StatesArgs = { device: peer.device, policy, ringVersion, from, to, limit: PAGE };
       const page = (await this.#call(peer, 'object.states', args)) as StatesReply;
@@ -96,10 +147,10 @@ export class PeerStates {
         const items = page.entries.slice(i, i + MAX_JOINS_AT_ONCE);
         await Promise.all(items.map((item) => this.#joinOne(device, policy, partition, item)));
       }
-      joined += page.entries.length;
+      sent += page.entries.length;
       from = page.next === null ? null : Buffer.from(page.next);
     }
-    return joined;
+    return sent;
   }
 
   async #joinOne(
@@ -123,6 +174,18 @@ export class PeerStates {
     const options = { txn: this.#txn, deadlineMs: DEADLINE_MS, lane: 'bulk' as const };
     return (await this.#caller.call(peer.node, method, args, options)).result;
   }
+}
+
+/** What is small, can't be split, or is mostly missing here anyway (a refill), is sent as a whole. */
+function isOpened({ range, own, theirs }: Omit<RangeComparison, 'equal'>): boolean {
+  const isSmall = theirs.total <= SMALL_RANGE || range.to - range.from === 1;
+  return isSmall || own.total * 2 < theirs.total;
+}
+
+function split({ from, to }: BucketRange): BucketRange[] {
+  const parts = Math.min(PARTS, to - from);
+  const bound = (i: number): number => from + Math.floor(((to - from) * i) / parts);
+  return Array.from({ length: parts }, (_, i) => ({ from: bound(i), to: bound(i + 1) }));
 }
 
 /** Most of a range that differs is equal: what is the same byte by byte costs no record. */

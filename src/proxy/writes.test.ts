@@ -362,7 +362,8 @@ describe('a body that comes byte by byte', () => {
     for (const length of [3_000, 1_060_000]) {
       const body = patternBytes(length);
       async function* bytes(): AsyncGenerator<Uint8Array> {
-        for (let at = 0; at < length; at += 150) yield body.subarray(at, Math.min(length, at + 150));
+        for (let at = 0; at < length; at += 150)
+          yield body.subarray(at, Math.min(length, at + 150));
       }
       const request = { ...putRequest(body, { length: undefined }), body: bytes() };
       expect((await put(cluster, 'x', request)).size).toBe(length);
