@@ -11,7 +11,7 @@ import type { Disk, DiskFile } from '#env/env.ts';
 import { blobFileBytes } from './blob-format.ts';
 import { blockCount } from './blocks.ts';
 import type { EntryKey } from './contract.ts';
-import { damaged } from './errors.ts';
+import { damaged, statusError } from './errors.ts';
 import { readChecksums } from './format.ts';
 import type { BlobReference } from './record-extra.ts';
 
@@ -59,12 +59,21 @@ export class BlobStore {
     const folder = this.folderOf(name);
     let made = this.#folders.get(folder);
     if (made === undefined) {
-      made = this.#disk.mkdir(folder);
+      made = this.#makeFolder(folder);
       this.#folders.set(folder, made);
       made.catch(() => this.#folders.delete(folder));
     }
     await made;
     return this.#disk.open(this.path(name), 'create');
+  }
+
+  /**
+   * `mkdir` makes what is missing above too: under a device that was wiped it would leave something
+   * behind, and the next start would take the folder for one that a person must look at.
+   */
+  async #makeFolder(folder: string): Promise<void> {
+    if ((await this.#disk.stat(this.folder)) === undefined) throw statusError('missing');
+    await this.#disk.mkdir(folder);
   }
 
   syncFolder(name: string): Promise<void> {

@@ -408,6 +408,19 @@ describe('a folder that is taken away', () => {
       await again.close();
     }));
 
+  it('wiped while a large body arrives: what is left behind is still a blank folder (simulator, seed 2159)', () =>
+    withDevice(async (fixture, device) => {
+      fixture.machine.disk.wipe(FOLDER);
+      const stored = (async () => {
+        const stage = await device.stage(keyOf(3));
+        await stage.write(bytes(3_000_000));
+        await stage.finish();
+      })();
+      expect(await code(stored)).toBe('device-missing');
+      await device.close();
+      expect(await code(fixture.open())).toBe('device-blank');
+    }));
+
   it('only the log is removed: noticed as well', () =>
     withDevice(async (fixture, device) => {
       fixture.machine.disk.lose(SEGMENT);

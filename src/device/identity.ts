@@ -79,12 +79,22 @@ async function absence(disk: Disk, folder: string): Promise<OperatingError> {
   const facts = { folder, mountPoint: await isMountPoint(disk, folder) };
   for (const name of (await disk.stat(folder)) === undefined ? [] : await disk.list(folder)) {
     const isOurs = (SUBFOLDERS as readonly string[]).includes(name);
-    const empty = isOurs && (await disk.list(`${folder}/${name}`)).length === 0;
+    const empty = isOurs && (await holdsNothing(disk, `${folder}/${name}`));
     if (!HARMLESS.has(name) && !empty) {
       return damaged('the folder has no device.json but is not empty', { ...facts, found: name });
     }
   }
   return new OperatingError('device-blank', 'there is no device in this folder', facts);
+}
+
+/** Folders in it are all right as long as they are empty too: a process that was wiped under makes some. */
+async function holdsNothing(disk: Disk, folder: string): Promise<boolean> {
+  for (const name of await disk.list(folder)) {
+    const inner = `${folder}/${name}`;
+    if ((await disk.stat(inner))?.kind !== 'directory') return false;
+    if ((await disk.list(inner)).length > 0) return false;
+  }
+  return true;
 }
 
 export function identityText(identity: StoredIdentity): string {
