@@ -65,8 +65,8 @@ const NO_DIGEST = Buffer.alloc(16);
 
 export class TailCheck {
   readonly #options: TailOptions;
-  /** By device: how many complete peers each partition of each ring was exchanged with. */
-  readonly #progress = new Map<number, Map<OwnPartition, Set<number>>>();
+  /** Which complete peers each partition of each ring was exchanged with, since the device was opened. */
+  readonly #progress = new WeakMap<Device, Map<OwnPartition, Set<number>>>();
 
   constructor(options: TailOptions) {
     this.#options = options;
@@ -74,13 +74,13 @@ export class TailCheck {
 
   /** One pass over what is missing; true: the tail is confirmed. */
   async run(device: Device, tail: TailCompleteness, rings: Iterable<Ring>): Promise<boolean> {
-    const done = this.#progress.get(device.id) ?? new Map<OwnPartition, Set<number>>();
-    this.#progress.set(device.id, done);
+    const done = this.#progress.get(device) ?? new Map<OwnPartition, Set<number>>();
+    this.#progress.set(device, done);
     let missing = 0;
     for (const ring of rings) missing += await this.#exchangeRing(device, ring, done);
     if (missing > 0) return false;
     await tail.confirmTail();
-    this.#progress.delete(device.id);
+    this.#progress.delete(device);
     this.#options.env.log.info('device.tail-confirmed', { device: device.id });
     return true;
   }

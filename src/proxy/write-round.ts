@@ -100,6 +100,8 @@ class WriteRound {
   #handoffs: Replica[] | undefined;
   #newest: Timestamp = ZERO_TIMESTAMP;
   #superseded = false;
+  /** Acknowledged as superseded by a concurrent write, whose body is there instead. */
+  #overtaken = 0;
   #previous: Previous = NOTHING;
   #refused: RowOutcome | undefined;
   #rows: 'waiting' | 'sending' | 'sent' = 'waiting';
@@ -162,6 +164,7 @@ class WriteRound {
       if (previous && isAbove(previous, this.#previous)) this.#previous = previous;
       if (stored || (superseded && afterRound)) this.#counted.add(replica.device);
       else this.#lost.add(replica.device);
+      if (superseded && afterRound && replica.holdsBody) this.#overtaken++;
     } else if (primary) {
       this.#codes.push('incomplete');
       this.#lost.add(replica.device);
@@ -222,9 +225,8 @@ class WriteRound {
 
   #hasBodies(): boolean {
     const { bodies } = this.#options;
-    if (bodies === 0 || this.#superseded) return true;
     const held = this.#stored.filter((replica) => replica.holdsBody).length;
-    return held >= bodies;
+    return held + this.#overtaken >= bodies;
   }
 
   #hasRows(): boolean {
