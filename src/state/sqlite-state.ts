@@ -80,12 +80,23 @@ class SqliteState implements State {
 
   async txn(transaction: Transaction): Promise<TransactionResult> {
     checkTransaction(transaction);
-    return this.#change((writer) => {
-      const succeeded = (transaction.compare ?? []).every((compare) => this.#holds(compare));
-      const branch = succeeded ? transaction.success : (transaction.failure ?? []);
-      const results = branch.map((operation) => this.#apply(operation, writer));
-      return { succeeded, revision: writer.revision, results };
-    });
+    const { success, failure = [] } = transaction;
+    const readsOnly = [...success, ...failure].every(({ kind }) => kind === 'range');
+    if (!readsOnly) return this.#change((writer) => this.#perform(transaction, writer));
+    // Readers take no write lock: other processes' transactions go on beside them.
+    return this.#attempt(() =>
+      this.#snapshot(() => this.#perform(transaction, new Writer(this.#sql, this.#revision()))),
+    );
+  }
+
+  #perform(
+    { compare = [], success, failure = [] }: Transaction,
+    writer: Writer,
+  ): TransactionResult {
+    const succeeded = compare.every((item) => this.#holds(item));
+    const branch = succeeded ? success : failure;
+    const results = branch.map((operation) => this.#apply(operation, writer));
+    return { succeeded, revision: writer.revision, results };
   }
 
   watch(range: KeyRange, fromRevision: Revision, listener: WatchListener): Watch {

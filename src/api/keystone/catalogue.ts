@@ -21,8 +21,11 @@ export interface CatalogueService {
   readonly endpoints: readonly Endpoint[];
 }
 
+const MAX_BUILT = 64;
+
 export class Catalogue {
   readonly #sites: () => readonly CatalogueSite[];
+  readonly #built = new Map<string, readonly CatalogueService[]>();
 
   /** `sites` is asked every time: ports and sites may change while we run. */
   constructor(sites: () => readonly CatalogueSite[]) {
@@ -39,18 +42,16 @@ export class Catalogue {
   }
 
   /** The cluster's own services. Ids are made from what they name: the same in every process. */
-  builtIn(home?: string): CatalogueService[] {
+  builtIn(home?: string): readonly CatalogueService[] {
     const sites = this.sites(home);
-    return [
-      ownService(
-        'object-store',
-        'swift',
-        sites,
-        (site) => `${site.objectStore}/v1/AUTH_%(project_id)s`,
-      ),
-      ownService('identity', 'keystone', sites, (site) => `${site.identity}/v3`),
-      ownService('s3', 's3', sites, (site) => site.s3),
-    ].filter(({ endpoints }) => endpoints.length > 0);
+    const key = JSON.stringify(sites);
+    const known = this.#built.get(key);
+    if (known !== undefined) return known;
+    const built = ownServices(sites);
+    // One per home region; more only when sites have changed.
+    if (this.#built.size >= MAX_BUILT) this.#built.clear();
+    this.#built.set(key, built);
+    return built;
   }
 
   async all(identity: Identity, home?: string): Promise<CatalogueService[]> {
@@ -85,6 +86,19 @@ export class Catalogue {
       }))
       .filter(({ endpoints }) => endpoints.length > 0);
   }
+}
+
+function ownServices(sites: readonly CatalogueSite[]): CatalogueService[] {
+  return [
+    ownService(
+      'object-store',
+      'swift',
+      sites,
+      (site) => `${site.objectStore}/v1/AUTH_%(project_id)s`,
+    ),
+    ownService('identity', 'keystone', sites, (site) => `${site.identity}/v3`),
+    ownService('s3', 's3', sites, (site) => site.s3),
+  ].filter(({ endpoints }) => endpoints.length > 0);
 }
 
 function ownService(
