@@ -1,6 +1,6 @@
 /** A real cluster of real processes for tests: `anello up` in a temporary folder, on free ports. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -32,6 +32,7 @@ export interface NodeEntry {
   readonly name: string;
   readonly site: string;
   readonly roles: string[];
+  /** Current; null in the file while the process is being started again. */
   readonly pid: number;
   readonly ports: { readonly admin: number; readonly wire: number; readonly proxy?: number };
   readonly devices: string[];
@@ -95,13 +96,31 @@ export class Cluster {
     while (Date.now() < deadline) {
       if (this.#child.exitCode !== null)
         throw new Error(`anello up ended: ${this.output.join('')}`);
-      const answers = await Promise.all(
-        [0, 1, 2].map((n) => healthy(`http://127.0.0.1:${this.basePort + n}`)),
-      );
-      if (answers.every(Boolean)) return;
+      const proxies = this.#written ? this.proxies : [];
+      if (proxies.length > 0 && (await Promise.all(proxies.map(healthy))).every(Boolean)) return;
       await sleep(100);
     }
     throw new Error(`the cluster did not become ready: ${this.output.join('')}`);
+  }
+
+  /** nodes.json is there and tells of this run: an earlier one on the same folder had other ports. */
+  get #written(): boolean {
+    if (!existsSync(path.join(this.folder, 'nodes.json'))) return false;
+    return this.nodes[0]?.ports.wire === this.basePort + 10 && this.nodes[0].pid !== null;
+  }
+
+  /** kill -9; the supervisor starts it again. Resolves when the new process serves. */
+  async kill(name: string): Promise<void> {
+    const { pid } = this.node(name);
+    process.kill(pid, 'SIGKILL');
+    const deadline = Date.now() + READY_MS;
+    while (Date.now() < deadline) {
+      const node = this.node(name);
+      const admin = `http://127.0.0.1:${node.ports.admin}`;
+      if (node.pid !== null && node.pid !== pid && (await healthy(admin))) return;
+      await sleep(50);
+    }
+    throw new Error(`${name} did not come back: ${this.output.join('')}`);
   }
 
   async login(who: Pick<Access, 'swift'> = this.access): Promise<{ token: string; url: string }> {
@@ -113,8 +132,12 @@ export class Cluster {
     return { token, url };
   }
 
-  async stop(): Promise<number | null> {
-    this.#child.kill('SIGTERM');
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    this.#child.kill(signal);
     return this.#exited;
   }
 

@@ -1,5 +1,4 @@
 /** `anello up` from outside: what it refuses, what it writes, how it stops. */
-import { execFile } from 'node:child_process';
 import {
   existsSync,
   mkdtempSync,
@@ -12,30 +11,13 @@ import {
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CLI, Cluster, freeBase } from './cluster.ts';
+import { Cluster, freeBase } from './cluster.ts';
+import { anello, lines } from './command.ts';
 
-const run = promisify(execFile);
 const scratch = mkdtempSync(path.join(tmpdir(), 'anello-up-'));
 
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
-
-async function anello(
-  ...args: string[]
-): Promise<{ code: number; stdout: string; stderr: string }> {
-  try {
-    const { stdout, stderr } = await run(process.execPath, [CLI, ...args], { timeout: 20_000 });
-    return { code: 0, stdout, stderr };
-  } catch (error) {
-    const failed = error as { code: number; stdout: string; stderr: string };
-    return { code: failed.code, stdout: failed.stdout, stderr: failed.stderr };
-  }
-}
-
-function lines(text: string): string[] {
-  return text.split('\n').filter((line) => line.trim() !== '');
-}
 
 describe('what anello up refuses', () => {
   it('names a taken port in one line and leaves nothing half-started', async () => {
