@@ -21,8 +21,8 @@ export type RevocationSubject =
   | { readonly kind: 'app-cred'; readonly id: string }
   | { readonly kind: 'trust'; readonly id: string };
 
-/** Grace of `allow_expired` and clocks that differ: how long an event outlives the tokens. */
-const MARGIN_MS = 3600_000;
+/** The two days of `allow_expired`, and clocks that differ: how long an event outlives the tokens. */
+const MARGIN_MS = 49 * 3600_000;
 const MAX_PURGE = 100;
 
 export function revoke(context: IdentityContext, subject: RevocationSubject): Operation {

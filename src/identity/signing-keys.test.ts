@@ -57,6 +57,26 @@ describe('signing keys', () => {
     expect(fixture.identity.verifier.verify(fresh).valid).toBe(true);
   });
 
+  it('are made anew when the master key was lost; tokens of the old ones still count', async () => {
+    const other = await startIdentity();
+    const { userId, password } = other.second;
+    const request = { password: { user: { id: userId }, password }, address: 'x' };
+    const old = await other.identity.logIns.logIn(request);
+    const state = other.openState();
+    const masterKey = Buffer.alloc(32, 8);
+    const successor = createIdentity({ env: other.env, state, masterKey });
+    await successor.ready;
+    const fresh = await successor.logIns.logIn(request);
+    expect(keyOf(fresh.text)).not.toBe(keyOf(old.text));
+    expect(successor.verifier.verify(old.text).valid).toBe(true);
+    expect(
+      await successor.s3Keys.check(other.second.access, Buffer.from('x'), 'y').catch((e) => e.code),
+    ).toBe('cannot-unseal');
+    await successor.close();
+    await state.close();
+    await other.close();
+  });
+
   it('are the same at every identity service, also when several start at once', async () => {
     const masterKey = Buffer.alloc(32, 7);
     const states = [fixture.openState(), fixture.openState()];

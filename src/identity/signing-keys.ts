@@ -6,8 +6,8 @@
  * proxies which are out of reach for a day know it before the first token is signed with it. A key
  * stays known until the last token it signed has expired, then its records are removed.
  */
-import { createHash } from 'node:crypto';
-import { OperatingError } from '#base/errors.ts';
+import { createHash, type KeyObject } from 'node:crypto';
+import { messageOf, OperatingError } from '#base/errors.ts';
 import { type IdentityContext, longestTokenMs, nowMs } from './context.ts';
 import { privateKeyFromSeed, publicBytesOf, SEED_BYTES } from './ed25519.ts';
 import { PRIVATE, type PublicKeyRecord } from './records.ts';
@@ -27,6 +27,7 @@ interface ReadyKey extends SigningKey {
 export class SigningKeys {
   readonly #context: IdentityContext;
   #keys: readonly ReadyKey[] = [];
+  #unusable: ReadonlySet<string> = new Set();
 
   constructor(context: IdentityContext) {
     this.#context = context;
@@ -50,7 +51,8 @@ export class SigningKeys {
   /** True when another identity service has made a key that this one has not loaded. */
   lacksOne(): boolean {
     const loaded = new Set(this.#keys.map(({ id }) => id));
-    return [...this.#context.directory.keys.keys()].some((id) => !loaded.has(id));
+    const known = [...this.#context.directory.keys.keys()];
+    return known.some((id) => !loaded.has(id) && !this.#unusable.has(id));
   }
 
   /** Makes the next key when it is time, removes those that are over, learns of the others'. */
@@ -63,6 +65,10 @@ export class SigningKeys {
     const nextStart = stored.length === 0 ? now : lastStart + settings.keyPeriodMs;
     if (nextStart - PREPUBLISH_MS <= now) await this.#create(Math.max(nextStart, now), latest);
     await this.#removeExpired(stored, now);
+    await this.load();
+    if (this.#keys.length > 0) return;
+    // The master key was lost and made anew: without this nobody could log in for a month.
+    await this.#create(now, await this.#latestRevision());
     await this.load();
   }
 
@@ -82,14 +88,28 @@ export class SigningKeys {
   async load(): Promise<void> {
     const { publicKeys, signingSeeds } = this.#context.store;
     const keys: ReadyKey[] = [];
+    const unusable = new Set<string>();
     for (const { fields } of await publicKeys.list()) {
-      const seed = await signingSeeds.get(fields.id);
-      if (seed === undefined) continue;
-      const plain = this.#context.vault.open(seed.fields.sealed, signingSeeds.key(fields.id));
       const { id, notBeforeMs } = fields;
-      keys.push({ id, notBeforeMs, privateKey: privateKeyFromSeed(plain) });
+      const seed = await signingSeeds.get(id);
+      const privateKey = seed && this.#open(id, seed.fields.sealed);
+      if (privateKey === undefined) unusable.add(id);
+      else keys.push({ id, notBeforeMs, privateKey });
     }
     this.#keys = keys;
+    this.#unusable = unusable;
+  }
+
+  /** Undefined: sealed with another master key, or damaged. Its tokens count; it signs no more. */
+  #open(id: string, sealed: Uint8Array): KeyObject | undefined {
+    try {
+      const purpose = this.#context.store.signingSeeds.key(id);
+      return privateKeyFromSeed(this.#context.vault.open(sealed, purpose));
+    } catch (error) {
+      const facts = { keyId: id, error: messageOf(error) };
+      this.#context.env.log.error('identity.signing-key-unusable', facts);
+      return undefined;
+    }
   }
 
   /** Of two services that make a key at the same time, only one does: LATEST is compared. */

@@ -81,6 +81,21 @@ describe('cached state', () => {
     await store.close();
   });
 
+  it('goes on from memory when others write elsewhere, and after what changed nothing', async () => {
+    const store = openSqliteState(env, path);
+    const { state, reads } = counting(store);
+    const cache = cacheState(env, state, 'p/');
+    await cache.txn({ success: [{ kind: 'put', key: 'p/a', value }] });
+    await store.txn({ success: [{ kind: 'put', key: 'q/a', value }] });
+    await cache.txn({ success: [{ kind: 'delete', key: 'p/none' }] });
+    await cache.txn({ success: [{ kind: 'deleteRange', range: { prefix: 'p/none/' } }] });
+    const before = reads();
+    expect(await cache.get('p/a')).toBeDefined();
+    expect(reads()).toBe(before);
+    await cache.close();
+    await store.close();
+  });
+
   it('fails with the store instead of answering for ever from memory', async () => {
     const store = openSqliteState(env, path);
     const cache = cacheState(env, store, 'p/', 100);

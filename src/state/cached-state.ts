@@ -88,11 +88,13 @@ class CachedState implements State {
   async txn(transaction: Transaction): Promise<TransactionResult> {
     const result = await this.#state.txn(transaction);
     const branch = result.succeeded ? transaction.success : (transaction.failure ?? []);
-    const writes = branch.some(
-      (operation) =>
-        operation.kind === 'deleteRange' ||
-        (operation.kind !== 'range' && operation.key.startsWith(this.#prefix)),
-    );
+    // What changed nothing here brings no event, so there is nothing to wait for.
+    const writes = branch.some((operation, i) => {
+      const done = result.results[i];
+      if (operation.kind === 'deleteRange') return done?.kind === 'delete' && done.deleted > 0;
+      if (operation.kind === 'range' || !operation.key.startsWith(this.#prefix)) return false;
+      return operation.kind === 'put' || (done?.kind === 'delete' && done.deleted > 0);
+    });
     if (writes) await this.#catchUp(result.revision);
     return result;
   }
