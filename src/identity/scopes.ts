@@ -9,7 +9,7 @@ import {
   unauthorized,
 } from './log-in-request.ts';
 import type { User } from './records.ts';
-import type { Grants, Roles } from './roles.ts';
+import type { Actor, Assignment, Grants, Roles } from './roles.ts';
 import type { Scope } from './token.ts';
 
 export interface ScopeParts {
@@ -113,16 +113,9 @@ export class Scopes {
     scope: Scope,
     moreGroups: readonly string[] = [],
   ): Promise<Set<string>> {
-    const { groups, grants, roles } = this.#parts;
-    const actors = [
-      { kind: 'user' as const, id: userId },
-      ...[...(await groups.ofUser(userId)), ...moreGroups].map((id) => ({
-        kind: 'group' as const,
-        id,
-      })),
-    ];
+    const { roles } = this.#parts;
     const inheritedFrom = scope.kind === 'project' ? await this.#ancestors(scope.id) : new Set();
-    const assignments = (await Promise.all(actors.map((actor) => grants.ofActor(actor)))).flat();
+    const assignments = await this.#assignmentsOf(userId, moreGroups);
     const direct = assignments.filter(({ target, inherited }) => {
       if (inherited) return inheritedFrom.has(target.id);
       if (scope.kind === 'system') return target.kind === 'system';
@@ -133,14 +126,38 @@ export class Scopes {
 
   /** Projects in which the user has a role, for GET /v3/auth/projects. */
   async projectsOf(userId: string): Promise<string[]> {
-    const { projects } = this.#parts;
-    const enabled = (await projects.list()).filter((project) => project.enabled);
+    const assignments = await this.#assignmentsOf(userId, []);
+    const ids = (inherited: boolean) =>
+      new Set(
+        assignments.filter((one) => one.inherited === inherited).map(({ target }) => target.id),
+      );
+    const [direct, inheritedFrom] = [ids(false), ids(true)];
     const found: string[] = [];
-    for (const { id } of enabled) {
-      const roleIds = await this.effectiveRoles(userId, { kind: 'project', id });
-      if (roleIds.size > 0) found.push(id);
+    for (const { id, enabled } of await this.#parts.projects.list()) {
+      if (!enabled) continue;
+      if (
+        direct.has(id) ||
+        (inheritedFrom.size > 0 && (await this.#inheritsFrom(id, inheritedFrom)))
+      ) {
+        found.push(id);
+      }
     }
     return found;
+  }
+
+  async #inheritsFrom(projectId: string, sources: ReadonlySet<string>): Promise<boolean> {
+    return [...(await this.#ancestors(projectId))].some((id) => sources.has(id));
+  }
+
+  /** The user's own and those of their groups. */
+  async #assignmentsOf(userId: string, moreGroups: readonly string[]): Promise<Assignment[]> {
+    const { groups, grants } = this.#parts;
+    const groupIds = [...(await groups.ofUser(userId)), ...moreGroups];
+    const actors: Actor[] = [
+      { kind: 'user', id: userId },
+      ...groupIds.map((id): Actor => ({ kind: 'group', id })),
+    ];
+    return (await Promise.all(actors.map((actor) => grants.ofActor(actor)))).flat();
   }
 
   async domainId(reference: DomainReference): Promise<string | undefined> {

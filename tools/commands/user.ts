@@ -1,5 +1,5 @@
-/** `anello user create|list|delete|password`. */
-import type { Command } from 'commander';
+/** `anello user create|invite|list|password|delete`. */
+import { type Command, InvalidArgumentError } from 'commander';
 import { z } from 'zod';
 import {
   addIdentityOptions,
@@ -17,6 +17,22 @@ interface CreateOptions extends IdentityOptions {
   readonly password: string;
   readonly project?: string;
   readonly role: readonly string[];
+}
+
+interface InviteOptions extends IdentityOptions {
+  readonly project: string;
+  readonly role: readonly string[];
+  readonly days: number;
+  readonly uses: number;
+}
+
+const invitationSchema = z.object({ code: z.string(), expires_at: z.string() });
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1)
+    throw new InvalidArgumentError('not a whole number above 0');
+  return value;
 }
 
 export function register(program: Command): void {
@@ -40,6 +56,27 @@ export function register(program: Command): void {
         console.log(
           `user ${name} (${created.id})${created.login ? `, logs in as ${created.login}` : ''}`,
         );
+    });
+
+  addIdentityOptions(user.command('invite'))
+    .description('make a code with which somebody enrols by themselves')
+    .requiredOption('--project <name>', 'where they will be')
+    .option('--role <name...>', 'what they will be there', ['member'])
+    .option('--days <number>', 'how long it is good', positive, 14)
+    .option('--uses <number>', 'how many people it is for', positive, 1)
+    .addHelpText(
+      'after',
+      '\nThe invited person sends {"user": {"name", "password", "invitation"}} to POST /v3/anello/users.',
+    )
+    .action(async (options: InviteOptions) => {
+      const client = new IdentityClient(options);
+      const { id } = await client.find('project', options.project);
+      const { days, uses } = options;
+      const wanted = { project_id: id, roles: options.role.map((name) => ({ name })), days, uses };
+      const answer = await client.call('POST', '/anello/invitations', { invitation: wanted });
+      const invitation = fieldOf(answer, 'invitation', invitationSchema);
+      if (options.json) printJson(invitation);
+      else console.log(`invitation ${invitation.code}, good until ${invitation.expires_at}`);
     });
 
   addIdentityOptions(user.command('list'))

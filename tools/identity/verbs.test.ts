@@ -88,6 +88,15 @@ describe('anello project, user, grant and key', () => {
       address: 'x',
     };
     expect((await logIns.logIn(asAnna)).fields.scope.kind).toBe('project');
+    const { code } = JSON.parse(
+      (await anello('user invite --project photos --role reader --json')).out,
+    );
+    const enrolled = { user: { name: 'otto', password: 'ottos-secret', invitation: code } };
+    const response = await fetch(`${url}/v3/anello/users`, {
+      method: 'POST',
+      body: JSON.stringify(enrolled),
+    });
+    expect(response.status).toBe(201);
     expect((await anello('user delete anna')).code).toBe(0);
     expect((await anello('project delete photos')).code).toBe(0);
   });
@@ -99,6 +108,7 @@ describe('anello project, user, grant and key', () => {
         ['user create x --password p --project nowhere', 1, 'no such project: nowhere'],
         ['project create demo', 1, 'Conflict'],
         ['user create x', 2, "required option '--password"],
+        ['user invite --project demo --days -1', 2, 'not a whole number'],
         ['project list', 1, 'no cluster in /nowhere', { where: '--data /nowhere' }],
         [
           'project list',
