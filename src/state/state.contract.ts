@@ -1,5 +1,5 @@
 /** What every State driver must do. Each driver's test runs this suite on its own stores. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
 import {
   MAX_TXN_ITEMS,
@@ -13,6 +13,8 @@ import {
 export interface StoreUnderTest {
   open(): Promise<State>;
   close(): Promise<void>;
+  /** Where time is virtual: lets it pass until the test is done. */
+  run?(test: Promise<void>): Promise<void>;
 }
 
 const bytes = (text: string): Buffer => Buffer.from(text);
@@ -22,19 +24,23 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
     let store: StoreUnderTest;
     let state: State;
 
-    beforeEach(async () => {
-      store = await create();
-      state = await store.open();
-    });
-    afterEach(async () => {
-      await state.close();
-      await store.close();
-    });
+    const test = (title: string, body: () => Promise<void>): void => {
+      it(title, { timeout: 20_000 }, async () => {
+        store = await create();
+        const whole = async (): Promise<void> => {
+          state = await store.open();
+          await body();
+          await state.close();
+        };
+        await (store.run?.(whole()) ?? whole());
+        await store.close();
+      });
+    };
 
     const put = (key: string, value: string) =>
       state.txn({ success: [{ kind: 'put', key, value: bytes(value) }] });
 
-    it('returns what was put, with its revisions', async () => {
+    test('returns what was put, with its revisions', async () => {
       expect(await state.get('a')).toBeUndefined();
       const first = await put('a', '1');
       const second = await put('a', '2');
@@ -48,7 +54,7 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
       });
     });
 
-    it('keeps bytes as they are, also none and all 256', async () => {
+    test('keeps bytes as they are, also none and all 256', async () => {
       const all = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
       await state.txn({
         success: [
@@ -60,7 +66,7 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
       expect((await state.get('none'))?.value).toEqual(Buffer.alloc(0));
     });
 
-    it('ranges in the order of UTF-8 bytes, with prefix, limit and reverse', async () => {
+    test('ranges in the order of UTF-8 bytes, with prefix, limit and reverse', async () => {
       const keys = ['p/b', 'p/a', 'p/\u{1f600}', 'p/\u{ffff}', 'p0', 'o', 'p/'];
       for (const key of keys) await put(key, key);
       const sorted = keys
@@ -79,7 +85,7 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
       expect((await state.range({ prefix: '' })).items).toHaveLength(keys.length);
     });
 
-    it('does the branch that the comparisons choose, whole or not at all', async () => {
+    test('does the branch that the comparisons choose, whole or not at all', async () => {
       const { revision } = await put('a', '1');
       const win = await state.txn({
         compare: [
@@ -110,7 +116,7 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
       expect(await state.get('b')).toBeDefined();
     });
 
-    it('reports what a deletion removed, and starts a deleted key anew', async () => {
+    test('reports what a deletion removed, and starts a deleted key anew', async () => {
       await put('d/1', 'x');
       await put('d/2', 'x');
       await put('d/3', 'x');
@@ -130,13 +136,13 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
       expect(await state.get('d/1')).toMatchObject({ createRevision: again.revision, version: 1 });
     });
 
-    it('leaves the revision alone when nothing changes', async () => {
+    test('leaves the revision alone when nothing changes', async () => {
       const { revision } = await put('a', '1');
       const result = await state.txn({ success: [{ kind: 'delete', key: 'missing' }] });
       expect(result.revision).toBe(revision);
     });
 
-    it('lets exactly one of many concurrent compare-and-swaps win', async () => {
+    test('lets exactly one of many concurrent compare-and-swaps win', async () => {
       const other = await store.open();
       const attempts = Array.from({ length: 20 }, (_, i) =>
         (i % 2 === 0 ? state : other).txn({
@@ -150,7 +156,7 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
       await other.close();
     });
 
-    it('counts exactly with optimistic retries from two clients', async () => {
+    test('counts exactly with optimistic retries from two clients', async () => {
       const other = await store.open();
       const increment = async (client: State): Promise<void> => {
         for (;;) {
@@ -171,7 +177,7 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
       await other.close();
     });
 
-    it('refuses what is too large or contradictory, and changes nothing', async () => {
+    test('refuses what is too large or contradictory, and changes nothing', async () => {
       const operation = (i: number) => ({ kind: 'put', key: `k${i}`, value: bytes('') }) as const;
       const bad = [
         { success: [{ kind: 'put', key: '', value: bytes('') }] },
@@ -191,7 +197,7 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
       expect((await state.range({ prefix: '' })).items).toEqual([]);
     });
 
-    it('takes a key, a value and a transaction at their limits', async () => {
+    test('takes a key, a value and a transaction at their limits', async () => {
       const key = 'k'.repeat(1024);
       await state.txn({ success: [{ kind: 'put', key, value: Buffer.alloc(MAX_VALUE_BYTES, 7) }] });
       expect((await state.get(key))?.value).toHaveLength(MAX_VALUE_BYTES);
@@ -205,7 +211,7 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
       expect(succeeded).toBe(true);
     });
 
-    it('watches its range from a past revision on, by transaction, whoever writes', async () => {
+    test('watches its range from a past revision on, by transaction, whoever writes', async () => {
       const first = await put('w/a', '1');
       const other = await store.open();
       const seen = collect(state, 'w/', first.revision);
@@ -227,7 +233,7 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
       await other.close();
     });
 
-    it('shows a watcher every change once and in order, while two clients write', async () => {
+    test('shows a watcher every change once and in order, while two clients write', async () => {
       const other = await store.open();
       const { revision } = await put('w/start', '');
       const seen = collect(state, 'w/', revision + 1);
@@ -248,7 +254,7 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
       await other.close();
     });
 
-    it('says nothing more after a watch was closed', async () => {
+    test('says nothing more after a watch was closed', async () => {
       const first = await put('w/1', '');
       const seen = collect(state, 'w/', first.revision);
       await seen.until(first.revision);
@@ -260,7 +266,7 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
       witness.watch.close();
     });
 
-    it('says compacted to a watch whose history is gone, and never skips', async () => {
+    test('says compacted to a watch whose history is gone, and never skips', async () => {
       const first = await put('w/1', '');
       await put('w/2', '');
       const third = await put('w/3', '');
@@ -277,7 +283,7 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
       fresh.watch.close();
     });
 
-    it('removes the keys of a lease that is revoked, and tells the watchers', async () => {
+    test('removes the keys of a lease that is revoked, and tells the watchers', async () => {
       const lease = await state.grantLease(60);
       expect(await state.keepAlive(lease)).toBe(true);
       await state.txn({ success: [{ kind: 'put', key: 'l/1', value: bytes('1'), lease }] });
@@ -293,7 +299,7 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
       seen.watch.close();
     });
 
-    it('frees a key from its lease when it is put without one', async () => {
+    test('frees a key from its lease when it is put without one', async () => {
       const lease = await state.grantLease(60);
       await state.txn({ success: [{ kind: 'put', key: 'l', value: bytes('1'), lease }] });
       await put('l', '2');
@@ -301,7 +307,7 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
       expect(await state.get('l')).toBeDefined();
     });
 
-    it('expires a lease that nobody keeps alive', { timeout: 20_000 }, async () => {
+    test('expires a lease that nobody keeps alive', async () => {
       const lease = await state.grantLease(1);
       const { revision } = await state.txn({
         success: [{ kind: 'put', key: 'l', value: bytes('1'), lease }],
