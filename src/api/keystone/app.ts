@@ -23,6 +23,7 @@ import { groupRoutes } from './groups.ts';
 import { peerChainOf, socketOf } from './peer-chain.ts';
 import { projectRoutes } from './projects.ts';
 import { roleRoutes } from './roles.ts';
+import { s3KeyRoutes } from './s3-keys.ts';
 import { s3TokenRoutes } from './s3-tokens.ts';
 import { serviceRoutes } from './services.ts';
 import { stsRoutes } from './sts.ts';
@@ -86,6 +87,7 @@ export function createKeystoneApp(options: KeystoneAppOptions): Hono {
     applicationCredentialRoutes,
     serviceRoutes,
     s3TokenRoutes,
+    s3KeyRoutes,
     stsRoutes,
     trustRoutes,
     enrolmentRoutes,
