@@ -13,6 +13,7 @@ export type RawHandler = (request: IncomingMessage, response: ServerResponse) =>
 const MAX_HEADER_BYTES = 64 * 1024;
 const HEADERS_TIMEOUT_MS = 60_000;
 const KEEP_ALIVE_MS = 75_000;
+const SWEEP_MS = 20;
 
 export interface HttpListener {
   readonly server: Server;
@@ -66,10 +67,19 @@ function listen(server: Server, address: { host: string; port: number }): Promis
   });
 }
 
+/** Connections are kept for a next request; a client that always has one would stay to the end. */
 function closeServer(server: Server, graceMs: number): Promise<void> {
   return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeIdleConnections();
-    setTimeout(() => server.closeAllConnections(), graceMs).unref();
+    const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS);
+    const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+    server.close(() => {
+      clearInterval(sweep);
+      clearTimeout(cut);
+      resolve();
+    });
+    const last = (_: IncomingMessage, response: ServerResponse): void => {
+      response.shouldKeepAlive = false;
+    };
+    server.prependListener('request', last).prependListener('checkContinue', last);
   });
 }

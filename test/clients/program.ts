@@ -23,6 +23,7 @@ export interface RunOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly input?: string | Buffer;
+  readonly timeoutMs?: number;
 }
 
 const TIMEOUT_MS = 600_000;
@@ -34,7 +35,7 @@ export function run(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<Outcome> {
-  const { input, cwd, env } = options;
+  const { input, cwd, env, timeoutMs = TIMEOUT_MS } = options;
   return new Promise((resolve) => {
     const child = execFile(
       program,
@@ -42,7 +43,7 @@ export function run(
       {
         cwd,
         env: { ...process.env, ...env },
-        timeout: TIMEOUT_MS,
+        timeout: timeoutMs,
         maxBuffer: MAX_OUTPUT,
         encoding: 'buffer',
       },

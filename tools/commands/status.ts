@@ -85,10 +85,13 @@ function problemsOf(found: Found): string[] {
         `${where} is ${(share * 100).toFixed(0)} % complete: it stores and serves, but counts in a majority only where it is complete`,
       );
     }
-    const { quarantined, unlisted } = device.facts;
-    if (quarantined > 0)
-      problems.push(`${where} holds ${quarantined} damaged records in quarantine`);
-    if (unlisted > 0) problems.push(`${where} has ${unlisted} objects whose listing is under way`);
+    const { quarantined } = device.facts;
+    const path = status.configured.find((slot) => slot.id === device.id)?.path ?? '';
+    if (quarantined > 0) {
+      problems.push(
+        `${where} holds ${quarantined} damaged records in quarantine, replaced as far as other replicas have them: ${path}/quarantine`,
+      );
+    }
   }
   return problems;
 }
@@ -129,11 +132,13 @@ function printNode({ name, status, error }: Found): void {
     `  ${name}  ${status.roles.join(', ')}  pid ${status.pid}  up ${Math.round(status.uptimeSeconds)} s  bundle ${status.bundleVersion}  ${rings.join(', ')}`,
   );
   for (const device of status.devices.toSorted((a, b) => a.id - b.id)) {
-    const { totalBytes, freeBytes, entries } = device.facts;
+    const { totalBytes, freeBytes, entries, unlisted } = device.facts;
     const used = totalBytes === 0 ? 0 : 1 - freeBytes / totalBytes;
     const complete = completeShare(device) < 1 ? ', not complete' : '';
+    // Normal while objects are being written, so it is told here and not among what is degraded.
+    const listing = unlisted > 0 ? `  ${unlisted} being listed` : '';
     console.log(
-      `    ${device.name}  device ${device.id}  ${device.status}${complete}  ${entries} entries  disk ${(used * 100).toFixed(1)} % full`,
+      `    ${device.name}  device ${device.id}  ${device.status}${complete}  ${entries} entries${listing}  disk ${(used * 100).toFixed(1)} % full`,
     );
   }
 }
