@@ -5,13 +5,12 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { NODE_FLAGS } from '../node-flags.ts';
 import type { NodePlan } from './cluster-plan.ts';
 import { NodeProcess } from './node-process.ts';
 
 const NODE_MAIN = fileURLToPath(new URL('../../src/main/node.ts', import.meta.url));
 const STOP_GRACE_MS = 10_000;
-/** Small young generations: five processes share a machine, and most garbage is short-lived buffers. */
-const NODE_FLAGS = ['--max-semi-space-size=8', '--disable-warning=ExperimentalWarning'];
 
 export class Supervisor {
   readonly #folder: string;
