@@ -135,8 +135,14 @@ export class NodeDevices {
       onStatus: (status, reason) =>
         env.log.warn('device.status', { device: slot.id, status, reason }),
     });
-    rows!.bind(device.rowLog);
-    if (device.genesis) await markGenesis(this.#foundation, device);
-    return { device, rows: rows! };
+    try {
+      rows!.bind(device.rowLog);
+      if (device.genesis) await markGenesis(this.#foundation, device);
+      return { device, rows: rows! };
+    } catch (error) {
+      // Or the next step would open the same folder a second time beside it.
+      await device.close();
+      throw error;
+    }
   }
 }
