@@ -66,6 +66,8 @@ export class NodeDevices {
   #isLost(slot: Slot): boolean {
     const device = this.devices.get(slot.id);
     if (device === undefined || device.status === 'missing') return true;
+    // A damaged rows database is rebuilt from the log, by opening anew too.
+    if (device.status === 'ok' && this.open.get(slot.id)?.rows.damage !== undefined) return true;
     return device.status === 'failed' && device.statusReason === 'index-damaged';
   }
 

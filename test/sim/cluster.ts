@@ -5,6 +5,7 @@
  */
 
 import type { HybridClock } from '#base/hybrid-clock.ts';
+import { type NodeConfig, parseNodeConfig } from '#config/node-config.ts';
 import { formatDevice } from '#device/open.ts';
 import type { Machine } from '#env/sim/machine.ts';
 import type { SimWorld } from '#env/sim/world.ts';
@@ -32,6 +33,7 @@ export const DEVICE_LIMITS = {
 };
 const SHARED_KEY = Buffer.alloc(32, 7);
 const REBOOT_MS = 2_000;
+const DATA = '/data';
 
 /** How a node learns of rings; the simulator publishes new ones node by node. */
 export class ViewSource implements ClusterSource {
@@ -92,7 +94,7 @@ export class SimNode {
   /** First start: formats the devices as those of a new cluster. */
   async create(): Promise<void> {
     const { env } = this.machine;
-    await env.disk.mkdir('/data');
+    await env.disk.mkdir(DATA);
     for (const [n, deviceId] of this.shape.devices.entries()) {
       const identity = { clusterId: CLUSTER_ID, deviceId, name: `d${n + 1}`, genesis: true };
       await env.disk.mkdir(`/d${n + 1}`);
@@ -146,7 +148,7 @@ export class SimNode {
   async #boot(): Promise<void> {
     const { env } = this.machine;
     const { name, shape, source } = this;
-    const clock = await openClock(env, '/data', 1 + shape.devices[0]!);
+    const clock = await openClock(env, DATA, 1 + shape.devices[0]!);
     const self = { node: name, site: shape.site };
     const wire = new Endpoint({
       env,
@@ -155,11 +157,11 @@ export class SimNode {
       self,
       peers: { lookup: (peer) => this.#cluster.locate(peer) },
     });
-    const devices = shape.devices.map((id, n) => ({ id, name: `d${n + 1}`, path: `/d${n + 1}` }));
-    const config = { name, site: shape.site, clusterId: CLUSTER_ID, devices };
-    // The role uses only these of a foundation.
-    const foundation = { env, config, clock, cluster: source, wire } as unknown as Foundation;
-    const storage = await startStorage(foundation, { deviceLimits: DEVICE_LIMITS });
+    const config = nodeConfig(shape);
+    // The storage role uses only these of a foundation.
+    const foundation = { env, config, clock, cluster: source, wire, name };
+    const role = foundation as unknown as Foundation;
+    const storage = await startStorage(role, { deviceLimits: DEVICE_LIMITS });
     await wire.listen({ host: name, port: WIRE_PORT });
     const proxy = createProxy({
       env,
@@ -174,6 +176,28 @@ export class SimNode {
     });
     this.process = { proxy, storage, clock, wire, ended };
   }
+}
+
+/** By the real parser, so that what a new version adds has its default here too. */
+function nodeConfig({ name, site, devices }: NodeShape): NodeConfig {
+  return parseNodeConfig(
+    JSON.stringify({
+      format: 1,
+      name,
+      site,
+      roles: ['storage', 'proxy'],
+      data: DATA,
+      clusterId: CLUSTER_ID,
+      wireKeyFile: '-',
+      workerIds: [1 + devices[0]!],
+      listen: {},
+      authorities: ['-'],
+      state: { driver: 'sqlite', path: '-' },
+      masterKeyFile: '-',
+      authorityKey: '-',
+      devices: devices.map((id, n) => ({ id, name: `d${n + 1}`, path: `/d${n + 1}` })),
+    }),
+  );
 }
 
 export class SimCluster {

@@ -19,6 +19,11 @@ export class Observer {
   readonly #cluster: SimCluster;
   readonly #wire: Endpoint;
 
+  get #hasReplicator(): boolean {
+    const jobs = this.#cluster.nodes.flatMap((node) => node.process?.storage.jobs() ?? []);
+    return jobs.some((job) => /replicat|handover/.test(job.name));
+  }
+
   constructor(cluster: SimCluster) {
     this.#cluster = cluster;
     const { env } = cluster.world.machine('observer');
@@ -105,6 +110,8 @@ export class Observer {
           orphans.add(path);
           continue;
         }
+        // Only a replicator brings a body home from a handoff; that it can be read is checked in the end.
+        if (!this.#hasReplicator) continue;
         const whose = `put ${write?.id}, ${write?.outcome}`;
         found.push(`${path} has no body on device ${device} (${whose})`);
       }

@@ -43,6 +43,7 @@ export interface Plan {
   readonly boxes: number;
   readonly keysPerBox: number;
   readonly largeBytes: number;
+  readonly churns: boolean;
   /** Per minute of virtual time. */
   readonly rates: ReadonlyMap<Fault, number>;
 }
@@ -62,6 +63,7 @@ export function drawPlan(random: Prng, only?: readonly Fault[]): Plan {
     boxes: 1 + random.integer(3),
     keysPerBox: 2 + random.integer(5),
     largeBytes: random.chance(0.2) ? 100_000 : 20_000,
+    churns: random.chance(0.4),
     rates,
   };
 }

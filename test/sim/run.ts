@@ -146,6 +146,8 @@ class Run {
     const { nodes } = this.#cluster;
     const node = nodes[this.#sweeps++ % nodes.length]!;
     for (const box of this.#workload.boxes) {
+      // Objects of a container that is gone are not read, so not repaired by reads either.
+      if (box.churn !== undefined) await this.#workload.ensure(node, box);
       for (const model of box.keys) await this.#workload.get(node, box, model, 'newest');
     }
   }

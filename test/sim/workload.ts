@@ -7,6 +7,7 @@ import { objectPath } from '#base/names.ts';
 import type { Prng } from '#env/sim/prng.ts';
 import type { ListedObject, ObjectReader, Operation, PutRequest } from '#proxy/contract.ts';
 import type { Process, SimCluster, SimNode } from './cluster.ts';
+import { ContainerModel } from './container-model.ts';
 import { bytesOf, type Content, makeContent, typeOf, writeOf } from './content.ts';
 import type { WriteRecord } from './model.ts';
 import { type Floor, KeyModel, type Outcome, Violation, type WriteKind } from './model.ts';
@@ -31,6 +32,8 @@ export interface Box {
   readonly name: string;
   readonly policy: number;
   readonly keys: KeyModel[];
+  /** Deleted and made again while clients use it; undefined: stays for the whole run. */
+  readonly churn: ContainerModel | undefined;
 }
 
 export interface Tally {
@@ -44,6 +47,8 @@ export interface WorkloadOptions {
   readonly keysPerBox: number;
   /** Largest body. */
   readonly largeBytes: number;
+  /** Whether the last box is one that is deleted and made again. */
+  readonly churns: boolean;
 }
 
 type Settled<Result> =
@@ -71,7 +76,9 @@ export class Workload {
       const keys = Array.from({ length: options.keysPerBox }, (_, k) => {
         return new KeyModel(objectPath({ account: ACCOUNT, container: name, object: `key${k}` }));
       });
-      this.boxes.push({ name, policy: policies[b % policies.length]!.index, keys });
+      const isChurned = options.churns && b === options.boxes - 1;
+      const churn = isChurned ? new ContainerModel(name) : undefined;
+      this.boxes.push({ name, policy: policies[b % policies.length]!.index, keys, churn });
     }
   }
 
@@ -92,7 +99,8 @@ export class Workload {
   /** The containers, made before anything goes wrong. */
   async create(): Promise<void> {
     const { proxy } = this.#cluster.nodes[0]!.process!;
-    for (const { name, policy } of this.boxes) {
+    for (const { name, policy, churn } of this.boxes) {
+      if (churn !== undefined) continue; // made by clients
       const container = { account: ACCOUNT, container: name };
       for (let made: string | undefined; made === undefined; await this.sleep(200)) {
         made = await proxy
@@ -126,6 +134,10 @@ export class Workload {
   async #anything(node: SimNode): Promise<void> {
     const box = this.boxes[this.#random.integer(this.boxes.length)]!;
     const model = box.keys[this.#random.integer(box.keys.length)]!;
+    if (box.churn !== undefined && this.#random.chance(0.25)) {
+      await this.#churn(node, box, box.churn);
+      return;
+    }
     const dice = this.#random.float();
     if (dice < 0.3) await this.put(node, box, model);
     else if (dice < 0.42) await this.delete(node, box, model);
@@ -160,6 +172,9 @@ export class Workload {
     let outcome: Outcome = 'undecided';
     if (settled.kind === 'done') {
       const { kind, ack, etag, size } = settled.result;
+      if (kind === 'no-container' && box.churn !== undefined) {
+        return this.#end(write, 'undecided', settled);
+      }
       if (kind !== 'stored') throw this.#notFound(model, `put ${write.record.id} is told ${kind}`);
       if (isBad)
         throw new Violation('one version', `put ${content.write} with a wrong etag stored`);
@@ -213,7 +228,11 @@ export class Workload {
     );
     if (settled.kind === 'done') {
       const by = `delete ${write.record.id} via ${node.name}`;
-      if (settled.result === 'no-container') throw this.#notFound(model, `${by}: no container`);
+      if (settled.result === 'no-container') {
+        if (box.churn === undefined) throw this.#notFound(model, `${by}: no container`);
+        model.sawNothing(write.floor, by, write.record);
+        return this.#end(write, 'none', settled);
+      }
       if (settled.result === 'deleted') model.sawSomething(write.floor, by);
       else model.sawNothing(write.floor, by, write.record);
     }
@@ -353,7 +372,13 @@ export class Workload {
     if (settled.kind !== 'done') return false;
     const by = `list ${JSON.stringify(query)} via ${node.name} at ${this.#now()}`;
     const page = settled.result;
-    if (page === undefined) throw new Violation('honest 404', `${by}: no container ${box.name}`);
+    if (page === undefined && box.churn === undefined) {
+      throw new Violation('honest 404', `${by}: no container ${box.name}`);
+    }
+    if (page === undefined) {
+      for (const model of box.keys) this.#sawItem(model, undefined, floors.get(model)!, by);
+      return true;
+    }
     const items = page.items.filter((item): item is ListedObject => 'name' in item);
     const names = items.map(({ name }) => name);
     if (names.some((name, i) => i > 0 && names[i - 1]! >= name)) {
@@ -368,6 +393,33 @@ export class Workload {
       this.#sawItem(model, item, floors.get(model)!, by);
     }
     return true;
+  }
+
+  // --- containers
+
+  async #churn(node: SimNode, box: Box, model: ContainerModel): Promise<void> {
+    const dice = this.#random.float();
+    const name = { account: ACCOUNT, container: box.name };
+    const began = model.begin(dice < 0.4 ? 'create' : dice < 0.8 ? 'delete' : 'look', this.#now());
+    const settled = await this.#settle<string>(node, async ({ proxy }, operation) => {
+      if (began.kind === 'create') {
+        return proxy.createContainer(operation, name, { policy: box.policy, changes: {} });
+      }
+      if (began.kind === 'delete') return proxy.deleteContainer(operation, name);
+      const found = await proxy.containerInfo(operation, name, true);
+      return found === undefined ? 'absent' : 'present';
+    });
+    this.#count(`container-${began.kind}`, settled);
+    model.end(began, settled.kind === 'done' ? settled.result : undefined, this.#now());
+  }
+
+  /** Makes it (again), whatever became of it. */
+  async ensure(node: SimNode, box: Box): Promise<boolean> {
+    const name = { account: ACCOUNT, container: box.name };
+    const settled = await this.#settle(node, ({ proxy }, operation) =>
+      proxy.createContainer(operation, name, { policy: box.policy, changes: {} }),
+    );
+    return settled.kind === 'done';
   }
 
   #partialQuery(box: Box): { limit: number; marker?: string } {
