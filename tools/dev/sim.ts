@@ -1,55 +1,159 @@
 /**
- * `npm run sim -- --seeds N --first-seed N [--verbose] [--faults kill,crash] [--mutants]`: the cluster
- * simulator (test/sim) over many seeds. Exit code 1 when a promise was broken or a mutant survived.
+ * The cluster simulator (test/sim) over many seeds, or over its mutants:
+ *
+ *   npm run sim -- --seeds 1000 --first-seed 1 [--faults kill,crash] [--keep-going] [--verbose]
+ *   npm run sim -- --mutants [--mutant NAME] [--seeds 500]
+ *
+ * Exit code 1 when a promise was broken or a mutant survived; the last line is the summary.
  */
+import { spawn } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { breakProduct, MUTANTS } from '../../test/sim/mutants.ts';
 import { FAULTS, type Fault } from '../../test/sim/plan.ts';
-import { runSeed } from '../../test/sim/run.ts';
+import type { RunResult } from '../../test/sim/run.ts';
+
+const MAX_FIRST_SEED = Number.MAX_SAFE_INTEGER - 999;
 
 const { values } = parseArgs({
   options: {
-    seeds: { type: 'string', default: '100' },
+    seeds: { type: 'string' },
     'first-seed': { type: 'string', default: '1' },
     faults: { type: 'string' },
-    verbose: { type: 'boolean', default: false },
+    mutants: { type: 'boolean', default: false },
+    mutant: { type: 'string' },
     'keep-going': { type: 'boolean', default: false },
+    verbose: { type: 'boolean', default: false },
   },
 });
 
-const faults = values.faults?.split(',').map((name): Fault => {
-  const fault = FAULTS.find((known) => known === name);
-  if (fault === undefined) throw new Error(`no such fault: ${name}; known: ${FAULTS.join(' ')}`);
-  return fault;
-});
-const first = Number(values['first-seed']);
-const count = Number(values.seeds);
-const started = performance.now();
-let virtualMs = 0;
-let failed = 0;
-const done: Record<string, number> = {};
-const operations: Record<string, number> = {};
-for (let seed = first; seed < first + count; seed++) {
-  const result = await runSeed(seed, { ...(faults && { faults }) });
-  virtualMs += result.virtualMs;
-  for (const [fault, n] of Object.entries(result.faults)) done[fault] = (done[fault] ?? 0) + n;
-  for (const [what, n] of Object.entries(result.operations))
-    operations[what] = (operations[what] ?? 0) + n;
-  if (values.verbose) {
+function integer(text: string, name: string, max: number): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value <= max) return value;
+  console.error(`--${name} is an integer from 0 to ${max}`);
+  process.exit(2);
+}
+
+function faultsOf(text: string): Fault[] {
+  const wanted = text.split(',');
+  const unknown = wanted.filter((name) => !FAULTS.some((fault) => fault === name));
+  if (unknown.length === 0) return FAULTS.filter((fault) => wanted.includes(fault));
+  console.error(`no such fault: ${unknown.join(' ')}; known: ${FAULTS.join(' ')}`);
+  process.exit(2);
+}
+
+class Totals {
+  readonly #started = performance.now();
+  readonly #faults = new Map<string, number>();
+  #virtualMs = 0;
+  #operations = 0;
+  #answered = 0;
+  #orphans = 0;
+  seeds = 0;
+  failed = 0;
+
+  add(result: RunResult): void {
+    this.seeds++;
+    this.#virtualMs += result.virtualMs;
+    this.#orphans += result.orphans;
+    if (result.failure !== undefined) this.failed++;
+    for (const [fault, count] of Object.entries(result.faults)) {
+      this.#faults.set(fault, (this.#faults.get(fault) ?? 0) + count);
+    }
+    for (const [what, count] of Object.entries(result.operations)) {
+      this.#operations += count;
+      if (what.endsWith(':done')) this.#answered += count;
+    }
+  }
+
+  print(): void {
+    const seconds = (performance.now() - this.#started) / 1000;
+    console.log('\nfault injected          times');
+    for (const fault of FAULTS) {
+      console.log(`${fault.padEnd(20)} ${String(this.#faults.get(fault) ?? 0).padStart(8)}`);
+    }
+    const rate = (this.seeds / seconds).toFixed(2);
+    const hours = this.#virtualMs / 3_600_000;
     console.log(
-      `seed ${seed} ${result.traceHash} ${result.events} events ${JSON.stringify(result.operations)} ${JSON.stringify(result.faults)}`,
+      `\n${this.seeds} seeds, ${this.failed} broken promises, ${this.#operations} operations (${this.#answered} answered), ` +
+        `${this.#orphans} orphans, ${rate} seeds/s, ${hours.toFixed(1)} simulated hours (${(hours / seconds).toFixed(3)} per second)`,
     );
   }
-  if (result.failure !== undefined) {
-    failed++;
-    console.log(`seed ${seed}: ${result.failure.message.slice(0, values.verbose ? 1e6 : 600)}`);
-    if (values.verbose) console.log(result.failure.report);
-    console.log(`  npm run sim -- --first-seed ${seed} --seeds 1 --verbose`);
+}
+
+function replay(seed: number): string {
+  const faults = values.faults === undefined ? '' : ` --faults ${values.faults}`;
+  const mutant = values.mutant === undefined ? '' : ` --mutant ${values.mutant}`;
+  return `npm run sim -- --first-seed ${seed} --seeds 1 --verbose${faults}${mutant}`;
+}
+
+async function runSeeds(): Promise<number> {
+  const mutant = values.mutant === undefined ? undefined : breakProduct(values.mutant);
+  // Imported now: a mutant's file must not have been loaded before it was broken.
+  const { runSeed } = await import('../../test/sim/run.ts');
+  const faults = values.faults === undefined ? mutant?.faults : faultsOf(values.faults);
+  const first = integer(values['first-seed'], 'first-seed', MAX_FIRST_SEED);
+  const count = integer(values.seeds ?? (mutant === undefined ? '100' : '500'), 'seeds', 1e9);
+  const totals = new Totals();
+  for (let seed = first; seed < first + count; seed++) {
+    const result = await runSeed(seed, faults === undefined ? {} : { faults });
+    totals.add(result);
+    if (values.verbose) console.log(`seed ${seed} ${result.traceHash} ${result.events} events`);
+    if (result.failure === undefined) continue;
+    const { message, report } = result.failure;
+    console.log(
+      `seed ${seed}: ${values.verbose ? `${message}\n${report}` : message.slice(0, 600)}`,
+    );
+    console.log(`  ${replay(seed)}`);
+    if (mutant !== undefined) console.log(`caught ${mutant.name} after ${totals.seeds} seeds`);
     if (!values['keep-going']) break;
   }
+  totals.print();
+  return totals.failed > 0 ? 1 : 0;
 }
-const seconds = (performance.now() - started) / 1000;
-console.log(operations, done);
-console.log(
-  `${count} seeds, ${failed} failed, ${(count / seconds).toFixed(1)} seeds/s, ${(virtualMs / 3_600_000 / seconds).toFixed(2)} virtual hours/s`,
-);
-process.exit(failed > 0 ? 1 : 0);
+
+interface Caught {
+  readonly seeds: number;
+  readonly promise: string;
+}
+
+/** One mutant in a process of its own; undefined: it survived. */
+function tryMutant(name: string, seeds: string): Promise<Caught | undefined> {
+  const args = [fileURLToPath(import.meta.url), '--mutant', name, '--seeds', seeds];
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    child.stdout.on('data', (text) => {
+      output += text;
+    });
+    child.stderr.on('data', (text) => {
+      output += text;
+    });
+    child.on('close', () => {
+      const caught = /^caught \S+ after (\d+) seeds$/m.exec(output);
+      if (caught === null) return resolve(undefined);
+      const promise = /^seed \d+: (.*)$/m.exec(output)?.[1] ?? '';
+      resolve({ seeds: Number(caught[1]), promise: promise.slice(0, 70) });
+    });
+  });
+}
+
+async function runMutants(): Promise<number> {
+  const waiting = MUTANTS.map(({ name }) => name);
+  const survivors: string[] = [];
+  console.log('mutant                               seeds  how');
+  const worker = async (): Promise<void> => {
+    for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+      const caught = await tryMutant(name, values.seeds ?? '500');
+      if (caught === undefined) survivors.push(name);
+      const seeds = caught === undefined ? '-' : String(caught.seeds);
+      console.log(`${name.padEnd(36)} ${seeds.padStart(5)}  ${caught?.promise ?? 'SURVIVED'}`);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, worker));
+  console.log(`\n${MUTANTS.length} mutants, ${survivors.length} survived ${survivors.join(' ')}`);
+  return survivors.length > 0 ? 1 : 0;
+}
+
+process.exit(await (values.mutants ? runMutants() : runSeeds()));

@@ -1,0 +1,205 @@
+/**
+ * Deliberately broken variants of the product. Each is a small edit of a source file, made in memory
+ * while the file is loaded (a module hook), in a process of its own: the product has no switches for
+ * it. An edit whose text is no longer found is an error, so a mutant can't silently become the product.
+ */
+import { readFileSync } from 'node:fs';
+import { registerHooks } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Fault } from './plan.ts';
+
+export interface Mutant {
+  readonly name: string;
+  /** Below src/. */
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+  /** Faults that bring it out; all kinds when left out. */
+  readonly faults?: readonly Fault[];
+}
+
+const CRASHES: readonly Fault[] = ['crash', 'blackout', 'kill'];
+const ABSENCES: readonly Fault[] = ['kill', 'partition-pair', 'one-way', 'drop-connections'];
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: 'skip-the-sync',
+    file: 'device/sync-once.ts',
+    find: 'await file.sync();',
+    replace: 'await file.size();',
+    faults: CRASHES,
+  },
+  {
+    name: 'skip-the-directory-sync',
+    file: 'device/log-writer.ts',
+    find: 'await this.#disk.syncDirectory(this.#files.folder);',
+    replace: '',
+    faults: CRASHES,
+  },
+  {
+    name: 'acknowledge-on-a-minority',
+    file: 'proxy/quorum.ts',
+    find: 'return Math.floor(replicas / 2) + 1;',
+    replace: 'return 1;',
+    faults: ABSENCES,
+  },
+  {
+    name: 'read-from-one',
+    file: 'proxy/quorum.ts',
+    find: 'return replicas - writeQuorum(replicas) + 1;',
+    replace: 'return 1;',
+    faults: ABSENCES,
+  },
+  {
+    name: 'an-incomplete-replica-counts',
+    file: 'proxy/quorum.ts',
+    find: 'if (inFirst) return complete;',
+    replace: 'if (inFirst) return true;',
+    faults: ['wipe', 'kill', 'partition-pair'],
+  },
+  {
+    name: 'a-wiped-device-is-complete',
+    file: 'main/devices.ts',
+    find: 'genesis: false,',
+    replace: 'genesis: true,',
+    faults: ['wipe', 'kill', 'partition-pair'],
+  },
+  {
+    name: 'rejoin-from-one-peer-too-few',
+    file: 'object/rejoin.ts',
+    find: 'if (count < partition.needed) continue;',
+    replace: 'if (count < 0) continue;',
+    faults: ['wipe', 'kill', 'partition-pair'],
+  },
+  {
+    name: 'a-handoff-counts-as-a-primary',
+    file: 'proxy/write-round.ts',
+    find: 'if (stored) this.#stored.push(replica);',
+    replace:
+      'if (stored) this.#stored.push(replica);\n    if (stored && !primary) for (const lost of this.#lost) { this.#counted.add(lost); break; }',
+    faults: ABSENCES,
+  },
+  {
+    name: 'ignore-the-checksum',
+    file: 'device/body-reader.ts',
+    find: 'if (bytes.length !== stop - at || bad !== undefined) {',
+    replace: 'if (bytes.length !== stop - at) {',
+    faults: ['flip-log', 'flip-blob', 'flip-read'],
+  },
+  {
+    name: 'lose-the-updaters-mark',
+    file: 'object/writes.ts',
+    find: 'const unlisted = request.listing !== undefined || request.unlisted === true;',
+    replace: 'const unlisted = false;',
+    faults: ABSENCES,
+  },
+  {
+    name: 'clear-the-mark-without-a-majority',
+    file: 'object/relister.ts',
+    find: 'if (!place.sets.every((set) => isMajority(set, held))) return false;',
+    replace: '',
+    faults: ABSENCES,
+  },
+  {
+    name: 'acknowledge-without-rows',
+    file: 'proxy/write-round.ts',
+    find: 'return rows === undefined || rows.quorum.isWrite(this.#listed);',
+    replace: 'return true;',
+    faults: ABSENCES,
+  },
+  {
+    name: 'list-without-a-pull',
+    file: 'rows/service/row-service.ts',
+    find: "if (read === 'quorum') {",
+    replace: "if (read === 'newest') {",
+    faults: ABSENCES,
+  },
+  {
+    name: 'reuse-timestamps-after-a-restart',
+    file: 'main/clock-file.ts',
+    find: 'return value.bound as number;',
+    replace: 'return 0;',
+    faults: ['kill', 'crash', 'clock-jump'],
+  },
+  {
+    name: 'superseded-is-an-acknowledgement',
+    file: 'proxy/write-round.ts',
+    find: '(superseded && afterRound)',
+    replace: 'superseded',
+    faults: ['clock-jump', ...ABSENCES],
+  },
+  {
+    name: 'drop-a-tombstone-early',
+    file: 'device/compactor.ts',
+    find: 'before !== undefined &&',
+    replace: '',
+    faults: ABSENCES,
+  },
+  {
+    name: 'the-older-write-wins',
+    file: 'base/entry.ts',
+    find: 'return a.timestamp > b.timestamp ? a : b;\n  const rank',
+    replace: 'return a.timestamp < b.timestamp ? a : b;\n  const rank',
+  },
+  {
+    name: 'metadata-outlives-its-version',
+    file: 'base/entry.ts',
+    find: 'if (group.timestamp < floor) continue;',
+    replace: '',
+  },
+  {
+    name: 'believe-a-cut-tail',
+    file: 'device/completeness.ts',
+    find: 'this.#tailCut = true;',
+    replace: 'this.#tailCut = false;',
+    faults: ['flip-log', 'misdirected-write', 'kill', 'crash'],
+  },
+  {
+    name: 'splice-two-versions',
+    file: 'object/reads.ts',
+    find: 'return pin === undefined || (data?.timestamp === pin.timestamp && data.writeId === pin.writeId);',
+    replace: 'return pin === undefined || data?.kind === "live";',
+    faults: ABSENCES,
+  },
+  {
+    name: 'finish-a-body-without-sync',
+    file: 'device/stage.ts',
+    find: 'await Promise.all([syncOnce(this.#file!), blobs.syncFolder(this.#name!)]);',
+    replace: '',
+    faults: CRASHES,
+  },
+  {
+    name: 'delete-a-container-without-a-seal',
+    file: 'rows/service/row-service.ts',
+    find: "if (this.#seals.isSealed(target.device.id, row.hash)) return 'sealed';",
+    replace: '',
+    faults: ABSENCES,
+  },
+  {
+    name: 'unlink-before-the-checkpoint',
+    file: 'device/upkeep.ts',
+    find: 'if (complete && (await sink.checkpoint())) await reaper.release(position);',
+    replace: 'await reaper.release({ segment: position.segment + 1000, offset: 0 });',
+    faults: CRASHES,
+  },
+];
+
+/** From now on the file of this mutant is loaded broken. Must come before the product is imported. */
+export function breakProduct(name: string): Mutant {
+  const mutant = MUTANTS.find((known) => known.name === name);
+  if (mutant === undefined) throw new Error(`no mutant ${name}`);
+  const file = path.resolve(import.meta.dirname, '../../src', mutant.file);
+  const source = readFileSync(file, 'utf8');
+  if (source.split(mutant.find).length !== 2) {
+    throw new Error(`mutant ${name}: its text is not exactly once in ${mutant.file}`);
+  }
+  const broken = source.replace(mutant.find, () => mutant.replace);
+  registerHooks({
+    load: (url, context, next) => {
+      if (!url.startsWith('file:') || fileURLToPath(url) !== file) return next(url, context);
+      return { format: 'module-typescript', source: broken, shortCircuit: true };
+    },
+  });
+  return mutant;
+}
