@@ -9,6 +9,7 @@ import { createProxy } from '#proxy/proxy.ts';
 import type { State } from '#state/state.ts';
 import type { Foundation } from './foundation.ts';
 import { type HttpListener, serveHttp } from './http-server.ts';
+import { Readiness } from './readiness.ts';
 
 export interface ProxyRole {
   readonly listener: HttpListener;
@@ -37,12 +38,15 @@ export async function startProxy(
     clock,
     registry,
   });
+  const readiness = new Readiness({ env, wire, cluster });
+  readiness.start();
   const swift = createSwiftHandler({
     store: proxy,
     authenticator,
     env,
     clusterName: config.site,
     version: VERSION,
+    healthy: () => readiness.isReady,
     finished: requestReport(env, registry),
   });
   const listener = await serveHttp(
@@ -60,6 +64,7 @@ export async function startProxy(
     trace: (txn) => proxy.tracer.find(txn),
     status: () => proxy.peers(),
     close: async (graceMs) => {
+      readiness.stop();
       await listener.close(graceMs);
       await authenticator.close();
     },

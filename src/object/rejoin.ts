@@ -119,13 +119,17 @@ export class Rejoin implements Job {
         this.#env.log.debug('object.rejoin-peer', { peer: peer.node, error: codeOf(error) });
       }
     }
-    let complete = 0;
-    for (const [partition, count] of joined) {
-      if (count < partition.needed) continue;
-      const { from, to } = partition.buckets;
-      await device.completeness.mark(ring.policy, from, to, true);
-      complete++;
-    }
+    const done = [...joined].filter(([partition, count]) => count >= partition.needed);
+    // At once: they share one record and one sync.
+    const marks = done.map(
+      ([
+        {
+          buckets: { from, to },
+        },
+      ]) => device.completeness.mark(ring.policy, from, to, true),
+    );
+    await Promise.all(marks);
+    const complete = done.length;
     this.#joined += complete;
     if (complete > 0) {
       const facts = { device: device.id, policy: ring.policy, partitions: complete };
