@@ -69,7 +69,7 @@ export class Writes {
       complete: device.completeness.isComplete(key.policy, key.hash),
       listedOn: listed.listedOn,
       ...(listed.refused !== undefined && { refused: listed.refused }),
-      ...(state.data?.kind === 'deleted' && { previous: this.#previous(before) }),
+      ...(state.data?.kind === 'deleted' && { previous: this.#previous(before, state) }),
     };
     return { result };
   };
@@ -172,7 +172,9 @@ export class Writes {
     });
   }
 
-  #previous(before: Entry | undefined): Previous {
+  /** Undefined where a repair brought this very deletion first: what was there before is forgotten. */
+  #previous(before: Entry | undefined, { data }: EntryState): Previous | undefined {
+    if (before !== undefined && before.state.data?.writeId === data?.writeId) return undefined;
     if (before === undefined) return { data: ZERO_TIMESTAMP, newest: ZERO_TIMESTAMP, live: false };
     const { state } = before;
     const live = isLive(state, this.#env.clock.wallMicros() / 1e6);

@@ -39,6 +39,13 @@ export class ContainerModel {
     }
   }
 
+  /** For a failure's message. */
+  history(): string[] {
+    return this.#records.map(({ kind, startMs, endMs, outcome }) => {
+      return `${startMs.toFixed(1)}-${endMs.toFixed(1)} ${kind}: ${outcome ?? 'undecided'}`;
+    });
+  }
+
   /** Made before this began, and no deletion can have come after that. */
   #mustExist(by: ContainerRecord): boolean {
     const made = this.#records

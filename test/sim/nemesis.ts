@@ -203,8 +203,11 @@ export class Nemesis {
     const { nodes } = this.#cluster;
     let node = nodes[this.#random.integer(nodes.length)]!;
     let path = `/d${1 + this.#random.integer(node.shape.devices.length)}`;
-    if (fault === 'flip-read') {
-      // What was read wrong once is taken for damaged, so it counts as damage.
+    const operations = [['sync'], ['write'], ['read'], ['database']] as const;
+    const failing = operations[this.#random.integer(operations.length)]!;
+    const isDamage = failing[0] === 'read' || failing[0] === 'database';
+    if (fault === 'flip-read' || (fault === 'io-error' && isDamage)) {
+      // What can't be read, or was read wrong once, is taken for damaged: it counts as damage.
       node = this.#cluster.nodeOf(this.victim);
       path = node.devicePath(this.victim);
     }
@@ -223,10 +226,8 @@ export class Nemesis {
         disk.settings = { ...disk.settings, capacityBytes: DISK_BYTES };
       });
     } else if (fault === 'io-error') {
-      const operations = [['sync'], ['write'], ['read'], ['database']] as const;
-      const chosen = operations[this.#random.integer(operations.length)]!;
       const action = { kind: 'error', code: 'EIO' } as const;
-      disk.inject({ path, operations: chosen, action, times: 1 + this.#random.integer(3) });
+      disk.inject({ path, operations: failing, action, times: 1 + this.#random.integer(3) });
       this.#later(lastMs + 5_000, `${node.name} mended`, () => {
         if (node.process === undefined) return;
         node.kill();

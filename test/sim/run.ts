@@ -201,6 +201,9 @@ class Run {
       `nodes: ${nodes.map(({ name, devices }) => `${name}(${devices.join(',')})`).join(' ')}, wan ${wanMs} ms, victim ${this.#nemesis.victim}`,
       ...this.#cluster.bootFailures.slice(-5).map((text) => `boot failed: ${text}`),
       ...history,
+      ...this.#workload.boxes.flatMap(({ name, churn }) =>
+        churn === undefined ? [] : ['', name, ...churn.history()],
+      ),
       '',
       ...jobs,
       this.#world.describe(5000),

@@ -26,6 +26,8 @@ const EXPECTED = new Set([
   'clock-drift',
   'etag-mismatch',
   'length-mismatch',
+  // The container went away while the operation was under way; only boxes that churn may say so.
+  'no-container',
 ]);
 
 export interface Box {
@@ -230,7 +232,7 @@ export class Workload {
       const by = `delete ${write.record.id} via ${node.name}`;
       if (settled.result === 'no-container') {
         if (box.churn === undefined) throw this.#notFound(model, `${by}: no container`);
-        model.sawNothing(write.floor, by, write.record);
+        model.sawNothing(write.floor, `${by} (no container)`, write.record);
         return this.#end(write, 'none', settled);
       }
       if (settled.result === 'deleted') model.sawSomething(write.floor, by);
