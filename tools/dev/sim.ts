@@ -10,7 +10,7 @@ import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { breakProduct, MUTANTS } from '../../test/sim/mutants.ts';
+import { breakProduct, MUTANTS, type Mutant } from '../../test/sim/mutants.ts';
 import { FAULTS, type Fault } from '../../test/sim/plan.ts';
 import type { RunResult } from '../../test/sim/run.ts';
 
@@ -106,7 +106,6 @@ async function runSeeds(): Promise<number> {
       `seed ${seed}: ${values.verbose ? `${message}\n${report}` : message.slice(0, 600)}`,
     );
     console.log(`  ${replay(seed)}`);
-    if (mutant !== undefined) console.log(`caught ${mutant.name} after ${totals.seeds} seeds`);
     if (!values['keep-going']) break;
   }
   totals.print();
@@ -114,41 +113,57 @@ async function runSeeds(): Promise<number> {
 }
 
 interface Caught {
-  readonly seeds: number;
+  readonly seed: number;
   readonly promise: string;
 }
 
-/** One mutant in a process of its own; undefined: it survived. */
-function tryMutant(name: string, seeds: string): Promise<Caught | undefined> {
-  const args = [fileURLToPath(import.meta.url), '--mutant', name, '--seeds', seeds];
+/** What a run of this tool prints, in a process of its own. */
+function runTool(args: readonly string[]): Promise<string> {
+  const all = [fileURLToPath(import.meta.url), ...args];
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
-    child.stdout.on('data', (text) => {
-      output += text;
-    });
-    child.stderr.on('data', (text) => {
-      output += text;
-    });
-    child.on('close', () => {
-      const caught = /^caught \S+ after (\d+) seeds$/m.exec(output);
-      if (caught === null) return resolve(undefined);
-      const promise = /^seed \d+: (.*)$/m.exec(output)?.[1] ?? '';
-      resolve({ seeds: Number(caught[1]), promise: promise.slice(0, 70) });
-    });
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (text) => {
+        output += text;
+      });
+    }
+    child.on('close', () => resolve(output));
   });
 }
 
+/**
+ * Undefined: it survived. A seed in which the product itself breaks a promise proves nothing about the
+ * mutant, so each find is held against the product, and the search goes on behind it.
+ */
+async function tryMutant({ name, faults }: Mutant, seeds: number): Promise<Caught | undefined> {
+  for (let first = 1; first <= seeds; ) {
+    const range = ['--first-seed', String(first), '--seeds', String(seeds - first + 1)];
+    const output = await runTool(['--mutant', name, ...range]);
+    const found = /^seed (\d+): (.*)$/m.exec(output);
+    if (found === null) return undefined;
+    const seed = Number(found[1]);
+    const same = ['--first-seed', String(seed), '--seeds', '1'];
+    const only = faults === undefined ? [] : ['--faults', faults.join(',')];
+    const product = await runTool([...same, ...only]);
+    if (!/^seed \d+: /m.test(product)) return { seed, promise: found[2]!.slice(0, 70) };
+    first = seed + 1;
+  }
+  return undefined;
+}
+
 async function runMutants(): Promise<number> {
-  const waiting = MUTANTS.map(({ name }) => name);
+  const waiting = [...MUTANTS];
   const survivors: string[] = [];
-  console.log('mutant                               seeds  how');
+  const seeds = integer(values.seeds ?? '500', 'seeds', 1e6);
+  console.log('mutant                                seed  how');
   const worker = async (): Promise<void> => {
-    for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
-      const caught = await tryMutant(name, values.seeds ?? '500');
+    for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
+      const { name } = mutant;
+      const caught = await tryMutant(mutant, seeds);
       if (caught === undefined) survivors.push(name);
-      const seeds = caught === undefined ? '-' : String(caught.seeds);
-      console.log(`${name.padEnd(36)} ${seeds.padStart(5)}  ${caught?.promise ?? 'SURVIVED'}`);
+      const seed = caught === undefined ? '-' : String(caught.seed);
+      console.log(`${name.padEnd(36)} ${seed.padStart(5)}  ${caught?.promise ?? 'SURVIVED'}`);
     }
   };
   await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, worker));
