@@ -139,10 +139,18 @@ async function bringUp(
     });
     const { lastBatch } = opened;
     const parts = { env, files, owner, store, sink, replay, quarantine, lastBatch };
-    const report = await new Recovery(parts).run();
+    const recovery = new Recovery(parts);
+    // Its flushes move the index's position past the records that say what is complete, so they must
+    // save that too: a power failure may leave the index at exactly this flush. What was found lost is
+    // not on record yet; a start from there must not believe in anything.
+    store.onFlush = () => {
+      const known = recovery.foundLoss ? NOTHING_COMPLETE : completeness.export();
+      saveMeta(store.index, known, recovery.lastBatch);
+    };
+    const report = await recovery.run();
     const writer = new LogWriter(env.disk, env.clock, files, owner, report.end);
     await writer.open();
-    store.onFlush = () => saveMeta(store.index, completeness, writer.batch);
+    store.onFlush = () => saveMeta(store.index, completeness.export(), writer.batch);
     device = new LogDevice({
       env,
       path,
@@ -283,7 +291,10 @@ function reaches(files: SegmentFiles, position: LogPosition): boolean {
   return !isBefore({ segment: last, offset: files.size(last) }, position);
 }
 
-function saveMeta(index: IndexFile, completeness: CompletenessMap, batch: number): void {
-  index.setMeta('completeness', completeness.export());
+/** As CompletenessMap exports it: no range of any ring. */
+const NOTHING_COMPLETE = [false];
+
+function saveMeta(index: IndexFile, completeness: unknown, batch: number): void {
+  index.setMeta('completeness', completeness);
   index.setMeta('batch', batch);
 }

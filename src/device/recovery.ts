@@ -70,6 +70,16 @@ export class Recovery {
     };
   }
 
+  /** Something that was synced may be missing: it is the caller's to put that on record. */
+  get foundLoss(): boolean {
+    return this.#report.tailCut || this.#report.lost.length > 0;
+  }
+
+  /** Number of the last batch that was taken. */
+  get lastBatch(): number {
+    return this.#report.end.batch;
+  }
+
   async run(): Promise<RecoveryReport> {
     await this.#dropHalfMade();
     await this.#makeDurable();
