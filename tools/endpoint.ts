@@ -2,11 +2,12 @@
  * How verbs find a running cluster: `--data DIR` reads what `anello up` wrote there, `--endpoint URL`
  * names one process's admin HTTP.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { messageOf, OperatingError } from '#base/errors.ts';
+import { readJsonFile } from './up/json-file.ts';
 
 const TIMEOUT_MS = 5000;
 
@@ -45,7 +46,7 @@ export function readNodes(folder: string): RunningNode[] {
       `no cluster in ${folder}: start one with "anello up --data ${folder}"`,
     );
   }
-  const result = nodesSchema.safeParse(JSON.parse(readFileSync(file, 'utf8')));
+  const result = nodesSchema.safeParse(readJsonFile(file));
   if (!result.success)
     throw new OperatingError('no-cluster', `${file} is not what "anello up" writes`);
   return result.data;

@@ -3,6 +3,7 @@
  * Verbs throw OperatingErrors; they end here as one clear line.
  */
 
+import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { codeOf, messageOf } from '#base/errors.ts';
 
@@ -26,6 +27,7 @@ const VERBS: Readonly<Record<string, () => Promise<{ register(program: Command):
 export async function main(args: readonly string[]): Promise<void> {
   const program = new Command('anello')
     .description('A geo-distributed, ring-based object store')
+    .version(version(), '-V, --version')
     .showHelpAfterError('(anello VERB --help tells more)')
     .exitOverride()
     .configureHelp({ sortSubcommands: true });
@@ -39,6 +41,11 @@ export async function main(args: readonly string[]): Promise<void> {
   } catch (error) {
     process.exitCode = report(error);
   }
+}
+
+function version(): string {
+  const file = new URL('../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }
 
 function wanted(args: readonly string[]): (() => Promise<{ register(program: Command): void }>)[] {

@@ -1,7 +1,9 @@
 /** `anello up` from outside: what it refuses, what it writes, how it stops. */
 import {
   existsSync,
+  mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
@@ -16,6 +18,19 @@ import { Cluster, freeBase } from './cluster.ts';
 import { anello, lines } from './command.ts';
 
 const scratch = mkdtempSync(path.join(tmpdir(), 'anello-up-'));
+
+const ONE_DEVICE = `
+format: 1
+name: tiny
+part_power: 6
+overload: 0
+min_part_hours: 1
+policies: [{name: standard, index: 0, replicas: 3, default: true}]
+container: {replicas: 3}
+account: {replicas: 3}
+sites:
+  home: [{node: a, zone: z1, wire: '127.0.0.1:7400', devices: [{name: d1, weight: 100}]}]
+`;
 
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
@@ -53,6 +68,46 @@ describe('what anello up refuses', () => {
     const result = await anello('up', '--data', path.join(scratch, 'wrong'), ...options);
     expect(result.stderr).toMatch(message);
     expect(result.code).toBe(2);
+  });
+
+  it.each([
+    ['a list, not a description', '- 1\n- 2\n'],
+    ['no YAML', 'x: [1\ny: }'],
+    ['too few devices', ONE_DEVICE],
+  ])('says in one line what is wrong with --sites: %s; nothing is left behind', async (_, text) => {
+    const [folder, sites] = [path.join(scratch, 'sites'), path.join(scratch, 'sites.yaml')];
+    writeFileSync(sites, text);
+    const base = String(await freeBase());
+    const result = await anello('up', '--data', folder, '--port', base, '--sites', sites);
+    expect(result.code).toBeGreaterThan(0);
+    expect(lines(result.stderr)).toHaveLength(1);
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('takes no folder that is none: an unset variable, /proc', async () => {
+    const unset = await anello('up', '--data', '');
+    expect([unset.code, unset.stderr]).toEqual([2, 'anello: --data: a folder is needed\n']);
+    const proc = await anello('up', '--data', '/proc/anello/data');
+    expect([proc.code, lines(proc.stderr).length]).toEqual([1, 1]);
+    expect(proc.stderr).toMatch(/cannot write to \/proc\/anello\/data/);
+  });
+
+  it('takes nodes without their cluster.json, or a damaged one, for what they are', async () => {
+    const folder = path.join(scratch, 'half');
+    mkdirSync(path.join(folder, 'nodes', 'lngs-1'), { recursive: true });
+    mkdirSync(path.join(folder, 'state'));
+    const base = String(await freeBase());
+    const lost = await anello('up', '--data', folder, '--port', base);
+    expect([lost.code, lines(lost.stderr).length]).toEqual([1, 1]);
+    expect(lost.stderr).toMatch(/has nodes but no state\/cluster\.json/);
+    writeFileSync(path.join(folder, 'state', 'cluster.json'), '{');
+    const damaged = await anello('up', '--data', folder, '--port', base);
+    expect(damaged.stderr).toMatch(/state\/cluster\.json is damaged/);
+    expect(existsSync(path.join(folder, 'nodes', 'lngs-1'))).toBe(true);
+  });
+
+  it('tells its version', async () => {
+    expect((await anello('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
 
   it('exits with 2 for an unknown option or verb', async () => {

@@ -4,10 +4,11 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
+import type { Env } from '#env/env.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
-import { parseDescriptionText } from '#ring/description.ts';
+import { type ClusterDescription, parseDescriptionText } from '#ring/description.ts';
 import type { Access } from '../up/access.ts';
-import { createCluster, prepareRun, readCluster } from '../up/cluster-files.ts';
+import { type ClusterFile, createCluster, prepareRun, readCluster } from '../up/cluster-files.ts';
 import { type NodePlan, planNodes } from '../up/cluster-plan.ts';
 import { lockFolder } from '../up/lock.ts';
 import { checkFree, PORT_SPAN, portsOf } from '../up/ports.ts';
@@ -44,6 +45,8 @@ export function register(program: Command): void {
 }
 
 async function up(options: UpOptions): Promise<void> {
+  // An unset variable in a script: not everybody's idea of "here".
+  if (options.data === '') throw new OperatingError('wrong-use', '--data: a folder is needed');
   const folder = path.resolve(options.data);
   const settings = {
     rttMs: parseRtt(options.rtt),
@@ -56,20 +59,32 @@ async function up(options: UpOptions): Promise<void> {
   if (options.fresh) forget(folder);
 
   const { cluster, text } = descriptionOf(folder, options.sites);
-  const plans = planNodes(parseDescriptionText(text), {
-    folder,
-    basePort,
-    workers: settings.workers,
-  });
+  const description = parseSites(text, cluster === undefined ? options.sites : undefined);
+  const plans = planNodes(description, { folder, basePort, workers: settings.workers });
   await checkFree(
     '127.0.0.1',
     plans.flatMap(({ ports }) => portsOf(ports)),
   );
   const env = createNodeEnv({ logLevel: 'warn' });
-  const made = cluster ?? (await createCluster(env, folder, text, plans));
+  const made = cluster ?? (await createOrForget(env, folder, text, plans));
   const access = await prepareRun(env, folder, made, plans, settings);
   await env.close();
   await supervise(folder, plans, access);
+}
+
+/** A first start that fails leaves nothing half-made. */
+async function createOrForget(
+  env: Env,
+  folder: string,
+  text: string,
+  plans: readonly NodePlan[],
+): Promise<ClusterFile> {
+  try {
+    return await createCluster(env, folder, text, plans);
+  } catch (error) {
+    if (codeOf(error) !== 'bad-cluster') forget(folder);
+    throw error;
+  }
 }
 
 async function supervise(
@@ -123,9 +138,32 @@ function readSites(file: string): string {
   }
 }
 
+/** @throws OperatingError `wrong-use`, naming the file if it was given */
+function parseSites(text: string, file: string | undefined): ClusterDescription {
+  try {
+    return parseDescriptionText(text);
+  } catch (error) {
+    if (file === undefined) throw error;
+    throw new OperatingError('wrong-use', `--sites ${file}: ${messageOf(error)}`);
+  }
+}
+
+/** Step by step: node's own `recursive` never ends in a folder where nothing can be made (/proc). */
+function makePath(folder: string): void {
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return;
+    const above = path.dirname(folder);
+    if (codeOf(error) !== 'ENOENT' || above === folder) throw error;
+    makePath(above);
+    mkdirSync(folder);
+  }
+}
+
 function makeFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    makePath(folder);
     accessSync(folder, constants.W_OK);
   } catch (error) {
     throw new OperatingError('unwritable', `cannot write to ${folder} (${codeOf(error)})`);

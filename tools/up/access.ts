@@ -1,8 +1,9 @@
 /** access.json: every endpoint and credential of the two demo accounts, for scripts (mode 0600). */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import type { ReadyAccount } from '#identity/bootstrap.ts';
 import type { NodePlan } from './cluster-plan.ts';
+import { readJsonFile } from './json-file.ts';
 
 export interface AccountAccess {
   readonly swift: {
@@ -82,7 +83,7 @@ const accessFile = z.object({ keystone: known, second: z.object({ keystone: know
 /** Passwords of an earlier run by user name: they stay as they were told. */
 export function readPasswords(file: string): Map<string, string> {
   if (!existsSync(file)) return new Map();
-  const parsed = accessFile.safeParse(JSON.parse(readFileSync(file, 'utf8')));
+  const parsed = accessFile.safeParse(readJsonFile(file));
   if (!parsed.success) return new Map();
   return new Map(
     [parsed.data.keystone, parsed.data.second.keystone].map(({ user, password }) => [

@@ -30,6 +30,7 @@ import { openSqliteState } from '#state/sqlite-state.ts';
 import type { State } from '#state/state.ts';
 import { type Access, accessOf, readPasswords } from './access.ts';
 import type { NodePlan } from './cluster-plan.ts';
+import { readJsonFile } from './json-file.ts';
 
 const SECRET_MODE = 0o600;
 const WIRE_KEY_BYTES = 32;
@@ -59,15 +60,17 @@ export function statePath(folder: string, name: string): string {
 export function readCluster(folder: string): ClusterFile | undefined {
   const file = statePath(folder, 'cluster.json');
   if (!existsSync(file)) return undefined;
-  const parsed = clusterSchema.safeParse(JSON.parse(readFileSync(file, 'utf8')));
+  const parsed = clusterSchema.safeParse(readJsonFile(file));
   if (!parsed.success)
     throw new OperatingError('bad-cluster', `${file} is not what "anello up" writes`);
   return parsed.data;
 }
 
 /**
- * Keys and devices of a new cluster. cluster.json is written last: a first run that was broken off
- * half-way has none, and the next one starts again from nothing.
+ * Keys, rings and devices of a new cluster. cluster.json is written last: a first run that was broken
+ * off half-way has none. What is there then is not taken for a cluster, and not thrown away either.
+ *
+ * @throws OperatingError `bad-cluster`, and what is wrong with the description
  */
 export async function createCluster(
   env: Env,
@@ -75,7 +78,14 @@ export async function createCluster(
   text: string,
   plans: readonly NodePlan[],
 ): Promise<ClusterFile> {
+  if (plans.some((plan) => existsSync(plan.folder))) {
+    throw new OperatingError(
+      'bad-cluster',
+      `${folder} has nodes but no state/cluster.json: put that back, or use --fresh to forget the nodes`,
+    );
+  }
   mkdirSync(path.join(folder, 'state'), { recursive: true, mode: 0o700 });
+  loadRings(env, folder, text);
   const { publicKey, privateKey } = generateKeyPairSync('ed25519', {
     publicKeyEncoding: { type: 'spki', format: 'pem' },
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
@@ -146,7 +156,7 @@ async function publish(
   description: ClusterDescription,
   plans: readonly NodePlan[],
 ): Promise<void> {
-  const rings = loadRings(env, folder, cluster, description);
+  const rings = loadRings(env, folder, cluster.description);
   const document = {
     hashPrefix: cluster.hashPrefix,
     hashSuffix: cluster.hashSuffix,
@@ -170,16 +180,11 @@ async function publish(
 }
 
 /** Builder files are made once; afterwards they are `anello ring`'s. */
-function loadRings(
-  env: Env,
-  folder: string,
-  cluster: ClusterFile,
-  description: ClusterDescription,
-): Ring[] {
-  return ringsOf(description).map(({ name }) => {
+function loadRings(env: Env, folder: string, text: string): Ring[] {
+  return ringsOf(parseDescriptionText(text)).map(({ name }) => {
     const file = path.join(statePath(folder, 'rings'), `${name.replace('/', '-')}.builder`);
     if (existsSync(file)) return RingBuilder.decode(readFileSync(file)).toRing();
-    const builder = RingBuilder.fromDescription(parse(cluster.description), name);
+    const builder = RingBuilder.fromDescription(parse(text), name);
     builder.rebalance({ seed: 1, nowHours: Math.floor(env.clock.wallMicros() / MICROS_PER_HOUR) });
     mkdirSync(path.dirname(file), { recursive: true });
     writeFileSync(file, builder.encode());

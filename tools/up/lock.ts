@@ -21,9 +21,13 @@ export function lockFolder(file: string): () => void {
 function removeStale(file: string): void {
   const pid = Number(readFileSync(file, 'utf8'));
   if (Number.isInteger(pid) && pid > 0 && isAlive(pid)) {
-    throw new OperatingError('in-use', `a cluster already runs on this data folder (pid ${pid})`, {
-      pid,
-    });
+    throw new OperatingError(
+      'in-use',
+      `a cluster already runs on this data folder (pid ${pid}): stop it, or choose another --data`,
+      {
+        pid,
+      },
+    );
   }
   unlinkSync(file);
 }
