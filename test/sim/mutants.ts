@@ -61,8 +61,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a-wiped-device-is-complete',
     file: 'main/devices.ts',
-    find: 'genesis: false,',
-    replace: 'genesis: true,',
+    find: 'if (device.genesis) await markGenesis(this.#foundation, device);',
+    replace:
+      'for (const policy of [0, 1, 2, 0xfffe, 0xffff]) await device.completeness.mark(policy, 0, 2 ** 20, true);',
     faults: ['wipe', 'kill', 'partition-pair'],
   },
   {

@@ -48,9 +48,9 @@ export interface Plan {
   readonly rates: ReadonlyMap<Fault, number>;
 }
 
-export function drawPlan(random: Prng, only?: readonly Fault[]): Plan {
+export function drawPlan(random: Prng, only?: readonly Fault[], intensity = 1): Plan {
   const rates = new Map<Fault, number>();
-  const eagerness = 0.5 + 3 * random.float();
+  const eagerness = intensity * (0.5 + 3 * random.float());
   for (const fault of FAULTS) {
     const isOn = random.chance(0.35);
     const rate = eagerness * (0.3 + 2 * random.float());

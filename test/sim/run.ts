@@ -13,6 +13,8 @@ import { type Tally, Workload } from './workload.ts';
 export interface RunOptions {
   /** Only these kinds of faults, all of them on. */
   readonly faults?: readonly Fault[];
+  /** How many times more of them than usual. */
+  readonly intensity?: number;
 }
 
 export interface RunResult {
@@ -64,7 +66,7 @@ class Run {
     this.#seed = seed;
     this.#world = new SimWorld({ seed, maxEvents: MAX_EVENTS });
     const shape = drawShape(this.#world.random('shape'));
-    const plan = drawPlan(this.#world.random('plan'), options.faults);
+    const plan = drawPlan(this.#world.random('plan'), options.faults, options.intensity);
     this.#cluster = new SimCluster(this.#world, shape, new Tap());
     this.#workload = new Workload({
       ...plan,
@@ -164,6 +166,9 @@ class Run {
         }
         await this.#succeeds(`list ${box.name} via ${node.name}`, () =>
           this.#workload.list(node, box, true),
+        );
+        await this.#succeeds(`list what is there of ${box.name}`, () =>
+          this.#workload.listsWhatIsThere(node, box, this.#orphans),
         );
       }
     }

@@ -397,6 +397,34 @@ export class Workload {
     return true;
   }
 
+  /**
+   * When all is at rest: what can be read is listed (promise 10). A row of a write that nobody was told
+   * of may have outlived its object; the auditor mends that.
+   */
+  async listsWhatIsThere(node: SimNode, box: Box, except: ReadonlySet<string>): Promise<boolean> {
+    const container = { account: ACCOUNT, container: box.name };
+    const listed = await this.#settle(node, ({ proxy }, operation) =>
+      proxy.listObjects(operation, container, { limit: 1_000 }),
+    );
+    if (listed.kind !== 'done') return false;
+    const items = listed.result?.items ?? [];
+    for (const model of box.keys) {
+      const found = await this.#settle(node, ({ proxy }, operation) =>
+        proxy.statObject(operation, this.#name(box, model)),
+      );
+      if (found.kind !== 'done') return false;
+      if (found.result?.data === undefined || except.has(model.key)) continue;
+      const name = model.key.slice(model.key.lastIndexOf('/') + 1);
+      const item = items.find((known) => 'name' in known && known.name === name);
+      const row = item !== undefined && 'contentType' in item ? item.contentType : 'nothing';
+      const { contentType } = found.result.data;
+      if (row === contentType || this.writeAt(model.key, row)?.outcome === 'undecided') continue;
+      const message = `${model.key} is ${contentType}, and its listing shows ${row}`;
+      throw new Violation('converges', message, model.key);
+    }
+    return true;
+  }
+
   // --- containers
 
   async #churn(node: SimNode, box: Box, model: ContainerModel): Promise<void> {

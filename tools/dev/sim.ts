@@ -14,6 +14,8 @@ import { breakProduct, MUTANTS, type Mutant } from '../../test/sim/mutants.ts';
 import { FAULTS, type Fault } from '../../test/sim/plan.ts';
 import type { RunResult } from '../../test/sim/run.ts';
 
+/** What brings a mutant out happens more often than in a run of the product. */
+const MUTANT_INTENSITY = 3;
 const MAX_FIRST_SEED = Number.MAX_SAFE_INTEGER - 999;
 
 const { values } = parseArgs({
@@ -21,6 +23,7 @@ const { values } = parseArgs({
     seeds: { type: 'string' },
     'first-seed': { type: 'string', default: '1' },
     faults: { type: 'string' },
+    intensity: { type: 'string' },
     mutants: { type: 'boolean', default: false },
     mutant: { type: 'string' },
     'keep-going': { type: 'boolean', default: false },
@@ -85,7 +88,8 @@ class Totals {
 function replay(seed: number): string {
   const faults = values.faults === undefined ? '' : ` --faults ${values.faults}`;
   const mutant = values.mutant === undefined ? '' : ` --mutant ${values.mutant}`;
-  return `npm run sim -- --first-seed ${seed} --seeds 1 --verbose${faults}${mutant}`;
+  const more = values.intensity === undefined ? '' : ` --intensity ${values.intensity}`;
+  return `npm run sim -- --first-seed ${seed} --seeds 1 --verbose${faults}${more}${mutant}`;
 }
 
 async function runSeeds(): Promise<number> {
@@ -93,11 +97,14 @@ async function runSeeds(): Promise<number> {
   // Imported now: a mutant's file must not have been loaded before it was broken.
   const { runSeed } = await import('../../test/sim/run.ts');
   const faults = values.faults === undefined ? mutant?.faults : faultsOf(values.faults);
+  const intensity = Number(
+    values.intensity ?? (mutant?.faults === undefined ? 1 : MUTANT_INTENSITY),
+  );
   const first = integer(values['first-seed'], 'first-seed', MAX_FIRST_SEED);
   const count = integer(values.seeds ?? (mutant === undefined ? '100' : '500'), 'seeds', 1e9);
   const totals = new Totals();
   for (let seed = first; seed < first + count; seed++) {
-    const result = await runSeed(seed, faults === undefined ? {} : { faults });
+    const result = await runSeed(seed, { ...(faults && { faults }), intensity });
     totals.add(result);
     if (values.verbose) console.log(`seed ${seed} ${result.traceHash} ${result.events} events`);
     if (result.failure === undefined) continue;
@@ -144,7 +151,8 @@ async function tryMutant({ name, faults }: Mutant, seeds: number): Promise<Caugh
     if (found === null) return undefined;
     const seed = Number(found[1]);
     const same = ['--first-seed', String(seed), '--seeds', '1'];
-    const only = faults === undefined ? [] : ['--faults', faults.join(',')];
+    const more = ['--intensity', String(MUTANT_INTENSITY)];
+    const only = faults === undefined ? [] : ['--faults', faults.join(','), ...more];
     const product = await runTool([...same, ...only]);
     if (!/^seed \d+: /m.test(product)) return { seed, promise: found[2]!.slice(0, 70) };
     first = seed + 1;
