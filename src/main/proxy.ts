@@ -102,6 +102,8 @@ function requestReport(
     seconds.observe({ operation, status }, elapsedMs / 1000);
     received.inc(request.bytesReceived);
     sent.inc(request.bytesSent);
+    // A balancer that asks a starting proxy several times a second is no failure.
+    if (request.path === '/healthcheck') return;
     if (status >= SERVER_ERROR) env.log.warn('request.failed', { ...request });
     else if (elapsedMs > SLOW_MS) env.log.info('request.slow', { ...request });
     else env.log.debug('request', { ...request });
