@@ -69,8 +69,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'rejoin-from-one-peer-too-few',
     file: 'object/rejoin.ts',
-    find: 'if (count < partition.needed) continue;',
-    replace: 'if (count < 0) continue;',
+    find: 'const done = [...joined].filter(([partition, count]) => count >= partition.needed);',
+    replace: 'const done = [...joined].filter(([, count]) => count >= 0);',
     faults: ['wipe', 'kill', 'partition-pair'],
   },
   {

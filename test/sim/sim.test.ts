@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { MUTANTS } from './mutants.ts';
 import { runSeed } from './run.ts';
@@ -31,6 +32,14 @@ describe('the cluster', () => {
 });
 
 describe('mutants', () => {
+  it.each(MUTANTS.map((mutant) => [mutant.name, mutant] as const))(
+    '%s: its text is in the product exactly once',
+    (_name, { file, find }) => {
+      const source = readFileSync(new URL(`../../src/${file}`, import.meta.url), 'utf8');
+      expect(source.split(find).length).toBe(2);
+    },
+  );
+
   it('are at least twenty, each with a name of its own', () => {
     expect(MUTANTS.length).toBeGreaterThanOrEqual(20);
     expect(new Set(MUTANTS.map(({ name }) => name)).size).toBe(MUTANTS.length);

@@ -148,6 +148,9 @@ async function tryMutant({ name, faults }: Mutant, seeds: number): Promise<Caugh
     const range = ['--first-seed', String(first), '--seeds', String(seeds - first + 1)];
     const output = await runTool(['--mutant', name, ...range]);
     const found = /^seed (\d+): (.*)$/m.exec(output);
+    if (found === null && !/ seeds, 0 broken promises/.test(output)) {
+      throw new Error(`mutant ${name} does not run:\n${output.slice(-2_000)}`);
+    }
     if (found === null) return undefined;
     const seed = Number(found[1]);
     const same = ['--first-seed', String(seed), '--seeds', '1'];
