@@ -10,7 +10,6 @@ import { Client, noise } from './client.ts';
 import { Cluster, sleep } from './cluster.ts';
 
 const MIB = 1024 * 1024;
-const LARGE = 1024 * MIB;
 const MAX_GROWTH = 100 * MIB;
 const SLOW_UPLOADS = 40;
 const SLOW_SECONDS = 6;
@@ -118,7 +117,7 @@ describe('no node process grows by more than 100 MiB', () => {
     async (_how, chunked) => {
       const path = `/c/large-${chunked}`;
       let sent = '';
-      expectSmall(await growthDuring(async () => (sent = await upload(path, LARGE, { chunked }))));
+      expectSmall(await growthDuring(async () => (sent = await upload(path, bytes, { chunked }))));
       const check = async () => expect(await download(path, 1)).toBe(sent);
       expectSmall(await growthDuring(check));
       expect((await client.request(0, 'DELETE', path)).status).toBe(204);
