@@ -47,6 +47,15 @@ export class Observer {
     orphans.clear();
     for (const node of this.#cluster.nodes) found.push(...(await this.#devices(node.name)));
     if (found.length > 0) return found;
+    try {
+      return await this.#contents(workload, orphans);
+    } catch (error) {
+      return [`a replica can not be asked: ${error}`];
+    }
+  }
+
+  async #contents(workload: Workload, orphans: Set<string>): Promise<string[]> {
+    const found: string[] = [];
     for (const { keys, policy } of workload.boxes) {
       for (const { key } of keys)
         found.push(...(await this.#object(workload, policy, key, orphans)));
