@@ -188,6 +188,16 @@ export class KeyModel {
     throw this.#broken('deleted stays deleted', `${by} says it is there, and nothing lives`);
   }
 
+  /** A deletion that nobody was told of, above this. */
+  mayBeDeletedAbove(timestamp: Timestamp): boolean {
+    return this.writes.some(
+      ({ kind, outcome, timestamps }) =>
+        kind === 'delete' &&
+        (outcome === 'undecided' || outcome === 'pending') &&
+        timestamps.some((tried) => tried > timestamp),
+    );
+  }
+
   #wentBack(by: string, record: WriteRecord, timestamp: Timestamp, floor: Floor): Violation {
     const { dataWrite } = floor;
     const promise = dataWrite?.kind === 'delete' ? 'deleted stays deleted' : 'read after write';

@@ -96,10 +96,11 @@ export const MUTANTS: readonly Mutant[] = [
     faults: ABSENCES,
   },
   {
-    name: 'clear-the-mark-without-a-majority',
+    name: 'clear-the-mark-unsent',
     file: 'object/relister.ts',
-    find: 'if (!place.sets.every((set) => isMajority(set, held))) return false;',
-    replace: '',
+    find: 'const held = new Set<number>();',
+    replace:
+      'const held = new Set<number>();\n    if (held.size === 0) { device.markListed(entry.key, newestTimestamp(entry.state)); return true; }',
     faults: ABSENCES,
   },
   {

@@ -419,6 +419,7 @@ export class Workload {
       const row = item !== undefined && 'contentType' in item ? item.contentType : 'nothing';
       const { contentType } = found.result.data;
       if (row === contentType || this.writeAt(model.key, row)?.outcome === 'undecided') continue;
+      if (row === 'nothing' && model.mayBeDeletedAbove(found.result.data.timestamp)) continue;
       const message = `${model.key} is ${contentType}, and its listing shows ${row}`;
       throw new Violation('converges', message, model.key);
     }
