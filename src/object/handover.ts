@@ -142,9 +142,10 @@ export class Handover implements Job {
     }
   }
 
+  /** One from a clock far ahead of ours is not young for hours: too early is only some work for nothing. */
   #isYoung(entry: Entry): boolean {
     const micros = entry.state.data === undefined ? 0 : entry.state.data.clientMicros;
-    return micros > this.#env.clock.wallMicros() - MIN_AGE_MICROS;
+    return Math.abs(this.#env.clock.wallMicros() - micros) < MIN_AGE_MICROS;
   }
 
   /** Whether this primary has the state (and the body), after having been given what it lacked. */
