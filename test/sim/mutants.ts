@@ -125,13 +125,6 @@ export const MUTANTS: readonly Mutant[] = [
     faults: ['kill', 'crash', 'clock-jump'],
   },
   {
-    name: 'superseded-is-an-acknowledgement',
-    file: 'proxy/write-round.ts',
-    find: '(superseded && afterRound)',
-    replace: 'superseded',
-    faults: ['clock-jump', ...ABSENCES],
-  },
-  {
     name: 'drop-a-tombstone-early',
     file: 'device/compactor.ts',
     find: 'before !== undefined &&',
