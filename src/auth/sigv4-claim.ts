@@ -1,0 +1,247 @@
+/**
+ * What a request says about its own AWS Signature Version 4: whose key, for which day, region and
+ * service, over which headers, made when. Read from the Authorization header or from the query of a
+ * presigned URL. Nothing here is checked against a key; sigv4.ts does that.
+ *
+ * Text is as Node gives it: one character per byte, header names in lower case, `target` as it came.
+ */
+import { OperatingError } from '#base/errors.ts';
+
+/** Node's `headersDistinct` or `headers`; several values of one name stand in their order. */
+export type SigV4Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+export interface SigV4Request {
+  readonly method: string;
+  /** Path and query, undecoded. */
+  readonly target: string;
+  readonly headers: SigV4Headers;
+}
+
+export interface SigV4Claim {
+  readonly form: 'header' | 'query';
+  readonly access: string;
+  /** YYYYMMDD */
+  readonly day: string;
+  readonly region: string;
+  readonly service: string;
+  /** Lower case, sorted, as the signer sent them. */
+  readonly signedHeaders: readonly string[];
+  /** 64 hexadecimal digits. */
+  readonly signature: string;
+  /** YYYYMMDDTHHMMSSZ, and the same as Unix milliseconds. */
+  readonly date: string;
+  readonly dateMs: number;
+  /** The query form's own lifetime. */
+  readonly expiresSeconds?: number;
+  /** What the signer says of the body: its SHA-256, UNSIGNED-PAYLOAD, STREAMING-...; undefined: nothing. */
+  readonly payload: string | undefined;
+  /** x-amz-security-token: the access key is a session's. */
+  readonly sessionToken?: string;
+}
+
+/**
+ * `form` says where the signature stands (S3 answers AuthorizationHeaderMalformed or
+ * AuthorizationQueryParametersError), `reason` what is wrong.
+ */
+export type SigV4Fault =
+  | { readonly form: 'header' | 'query'; readonly reason: 'malformed' | 'date' | 'expires' }
+  | { readonly form: 'both'; readonly reason: 'ambiguous' };
+
+export const ALGORITHM = 'AWS4-HMAC-SHA256';
+const ACCESS = /^[\x21-\x7e]{1,128}$/;
+const SCOPE_PART = /^[A-Za-z0-9_.-]{1,64}$/;
+const HEADER_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]{1,256}$/;
+const SIGNATURE = /^[0-9a-f]{64}$/;
+const BASIC_TIME = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/;
+const MAX_SIGNED_HEADERS = 100;
+const MAX_AUTHORIZATION = 8192;
+/** A week, S3's own limit. */
+const MAX_EXPIRES_SECONDS = 7 * 24 * 3600;
+
+/**
+ * Undefined: the request carries no signature of version 4.
+ * @throws OperatingError `bad-signature-form`, facts: SigV4Fault
+ */
+export function readClaim(request: SigV4Request): SigV4Claim | undefined {
+  const authorization = headerValue(request.headers, 'authorization');
+  const inHeader = authorization?.startsWith(ALGORITHM) ?? false;
+  const query = queryPairs(request.target);
+  const inQuery = query.some(([name]) => name === 'X-Amz-Algorithm' || name === 'X-Amz-Credential');
+  if (inQuery && authorization !== undefined)
+    throw fault({ form: 'both', reason: 'ambiguous' }, 'Only one way to authenticate is allowed.');
+  if (inHeader) return fromHeader(authorization!, request.headers);
+  return inQuery ? fromQuery(query, request.headers) : undefined;
+}
+
+function fromHeader(authorization: string, headers: SigV4Headers): SigV4Claim {
+  if (authorization.length > MAX_AUTHORIZATION)
+    throw malformed('header', 'The header is too long.');
+  const fields = new Map<string, string>();
+  for (const part of authorization.slice(ALGORITHM.length).split(',')) {
+    const [, name, value] = /^\s*(\w+)=(\S*)\s*$/.exec(part) ?? [];
+    if (name === undefined || fields.has(name)) throw malformed('header', 'Not a list of fields.');
+    fields.set(name, value!);
+  }
+  const date = dateOfHeaders(headers);
+  const sessionToken = headerValue(headers, 'x-amz-security-token');
+  return {
+    ...commonParts('header', {
+      credential: fields.get('Credential'),
+      signedHeaders: fields.get('SignedHeaders'),
+      signature: fields.get('Signature'),
+      date,
+    }),
+    payload: headerValue(headers, 'x-amz-content-sha256'),
+    ...(sessionToken !== undefined && { sessionToken }),
+  };
+}
+
+function fromQuery(
+  pairs: readonly (readonly [string, string])[],
+  headers: SigV4Headers,
+): SigV4Claim {
+  const field = (name: string): string | undefined => {
+    const found = pairs.filter((pair) => pair[0] === name);
+    if (found.length > 1) throw malformed('query', `${name} stands there more than once.`);
+    return found[0]?.[1];
+  };
+  if (field('X-Amz-Algorithm') !== ALGORITHM)
+    throw malformed('query', `X-Amz-Algorithm only supports "${ALGORITHM}".`);
+  const expires = field('X-Amz-Expires') ?? '';
+  const sessionToken = field('X-Amz-Security-Token');
+  const parts = commonParts('query', {
+    credential: field('X-Amz-Credential'),
+    signedHeaders: field('X-Amz-SignedHeaders'),
+    signature: field('X-Amz-Signature'),
+    date: field('X-Amz-Date'),
+  });
+  return {
+    ...parts,
+    expiresSeconds: lifetimeOf(expires),
+    payload: field('X-Amz-Content-Sha256') ?? signedValue(parts, headers, 'x-amz-content-sha256'),
+    ...(sessionToken !== undefined && { sessionToken }),
+  };
+}
+
+/** A header that the signature does not cover says nothing. */
+function signedValue(parts: CommonParts, headers: SigV4Headers, name: string): string | undefined {
+  return parts.signedHeaders.includes(name) ? headerValue(headers, name) : undefined;
+}
+
+function lifetimeOf(text: string): number {
+  const form = 'query' as const;
+  const seconds = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isNaN(seconds))
+    throw fault({ form, reason: 'expires' }, 'X-Amz-Expires should be a number.');
+  if (seconds > MAX_EXPIRES_SECONDS)
+    throw fault(
+      { form, reason: 'expires' },
+      `X-Amz-Expires must be less than a week (in seconds); that is, ${MAX_EXPIRES_SECONDS}.`,
+    );
+  return seconds;
+}
+
+interface CommonTexts {
+  readonly credential: string | undefined;
+  readonly signedHeaders: string | undefined;
+  readonly signature: string | undefined;
+  readonly date: string | undefined;
+}
+
+type CommonParts = Omit<SigV4Claim, 'payload' | 'sessionToken' | 'expiresSeconds'>;
+
+function commonParts(form: SigV4Claim['form'], texts: CommonTexts): CommonParts {
+  const { signature = '', date = '' } = texts;
+  const scope = scopeOf(form, texts.credential ?? '');
+  const signedHeaders = namesOf(form, texts.signedHeaders ?? '');
+  if (!SIGNATURE.test(signature)) throw malformed(form, 'Signature is not 64 hexadecimal digits.');
+  const dateMs = parseTime(date);
+  if (dateMs === undefined)
+    throw fault({ form, reason: 'date' }, 'The date must be in the ISO8601 basic format.');
+  if (!date.startsWith(scope.day))
+    throw fault({ form, reason: 'date' }, 'The credential is for another day than the date.');
+  return { form, ...scope, signedHeaders, signature, date, dateMs };
+}
+
+/** ACCESS/DAY/REGION/SERVICE/aws4_request; an access key may hold slashes. */
+function scopeOf(
+  form: SigV4Claim['form'],
+  credential: string,
+): Pick<SigV4Claim, 'access' | 'day' | 'region' | 'service'> {
+  const parts = credential.split('/');
+  const [day = '', region = '', service = '', end] = parts.slice(-4);
+  const access = parts.slice(0, -4).join('/');
+  const fits = ACCESS.test(access) && SCOPE_PART.test(region) && SCOPE_PART.test(service);
+  if (!fits || !/^\d{8}$/.test(day) || end !== 'aws4_request')
+    throw malformed(form, 'Credential is not ACCESS/DAY/REGION/SERVICE/aws4_request.');
+  return { access, day, region, service };
+}
+
+function namesOf(form: SigV4Claim['form'], text: string): readonly string[] {
+  const names = text.split(';');
+  const fits = names.length <= MAX_SIGNED_HEADERS && names.every((name) => HEADER_NAME.test(name));
+  if (!fits || !names.includes('host') || new Set(names).size < names.length)
+    throw malformed(form, 'SignedHeaders is not a list of names with "host" among them.');
+  return names;
+}
+
+/** X-Amz-Date, or Date in either of its forms. */
+function dateOfHeaders(headers: SigV4Headers): string | undefined {
+  const amzDate = headerValue(headers, 'x-amz-date');
+  if (amzDate !== undefined) return amzDate;
+  const date = headerValue(headers, 'date');
+  if (date === undefined || BASIC_TIME.test(date)) return date;
+  const ms = /^[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT$/.test(date)
+    ? Date.parse(date)
+    : Number.NaN;
+  return Number.isNaN(ms) ? date : basicTime(ms);
+}
+
+/** Unix milliseconds as YYYYMMDDTHHMMSSZ. */
+export function basicTime(ms: number): string {
+  return new Date(ms).toISOString().replace(/[-:]|\.\d+/g, '');
+}
+
+function parseTime(text: string): number | undefined {
+  const [, year, month, day, hour, minute, second] = BASIC_TIME.exec(text) ?? [];
+  if (year === undefined) return undefined;
+  const ms = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
+  return Number.isNaN(ms) || basicTime(ms) !== text ? undefined : ms;
+}
+
+/** Every `name=value` of the query, decoded, in their order. */
+export function queryPairs(target: string): (readonly [string, string])[] {
+  const at = target.indexOf('?');
+  if (at < 0 || at === target.length - 1) return [];
+  return target
+    .slice(at + 1)
+    .split('&')
+    .filter((part) => part !== '')
+    .map((part) => {
+      const equals = part.indexOf('=');
+      const [name, value] =
+        equals < 0 ? [part, ''] : [part.slice(0, equals), part.slice(equals + 1)];
+      return [decode(name.replaceAll('+', ' ')), decode(value.replaceAll('+', ' '))] as const;
+    });
+}
+
+/** Percent-decoding to bytes, one character each. A `%` that begins no escape stands for itself. */
+export function decode(text: string): string {
+  if (!text.includes('%')) return text;
+  return text.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+}
+
+export function headerValue(headers: SigV4Headers, name: string): string | undefined {
+  const value = Object.hasOwn(headers, name) ? headers[name] : undefined;
+  return typeof value === 'string' ? value : value?.join(',');
+}
+
+function malformed(form: SigV4Claim['form'], message: string): OperatingError {
+  return fault({ form, reason: 'malformed' }, message);
+}
+
+function fault(facts: SigV4Fault, message: string): OperatingError {
+  return new OperatingError('bad-signature-form', message, { ...facts });
+}
