@@ -4,9 +4,9 @@
  */
 import { type AccessRequest, type AclOperation, type Decision, decide } from '#auth/acl.ts';
 import type { ContainerName } from '#base/names.ts';
+import { percentEncodePath } from '../http/utf8.ts';
 import { type Refusal, refuse } from './errors.ts';
 import type { SwiftRequest } from './request.ts';
-import { percentEncodePath } from './utf8.ts';
 
 /** For accounts and for all that only owners may do. @throws Refusal 401, 403 */
 export function authorizeAccount(request: SwiftRequest, operation: AclOperation): void {

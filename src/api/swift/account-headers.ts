@@ -1,8 +1,8 @@
 /** What GET and HEAD of an account show. */
 import type { AccountInfo } from '#proxy/contract.ts';
-import { xTimestamp } from './http-date.ts';
+import { xTimestamp } from '../http/http-date.ts';
+import { latin1FromUtf8, titleCase } from '../http/utf8.ts';
 import type { SwiftRequest } from './request.ts';
-import { latin1FromUtf8, titleCase } from './utf8.ts';
 
 /** Only owners see these. */
 const OWNER_ONLY = /^x-account-(?:meta-temp-url-key|access-control)/;

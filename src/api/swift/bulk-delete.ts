@@ -4,14 +4,14 @@
  */
 
 import { codeOf } from '#base/errors.ts';
+import { collect } from '../http/request-body.ts';
+import { byteLength, percentDecode } from '../http/utf8.ts';
 import { chooseReportFormat, type Problem, problem, reportBody } from './bulk-report.ts';
 import { type Doomed, deleteAll, emptyTally, type Tally } from './deletions.ts';
 import { answerTo, refuse, statusLine } from './errors.ts';
 import { bodyOf, declaredLength, sendContinue } from './object-upload.ts';
 import { writeHead } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
-import { collect } from './request-body.ts';
-import { byteLength, percentDecode } from './utf8.ts';
 
 /** A space now and then keeps clients and proxies between from giving up. */
 const KEEP_ALIVE_MS = 10_000;

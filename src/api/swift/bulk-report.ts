@@ -1,9 +1,10 @@
 /** What bulk operations and manifest checks report: facts, then a list of what failed and why. */
+
+import { percentEncodePath } from '../http/utf8.ts';
+import { escapeXml } from '../http/xml.ts';
 import { bestMatch } from './accept.ts';
 import { refuse } from './errors.ts';
 import type { SwiftRequest } from './request.ts';
-import { percentEncodePath } from './utf8.ts';
-import { escapeXml } from './xml.ts';
 
 /** The path is percent-encoded, so that every name fits a line of text. */
 export type Problem = readonly [path: string, status: string];

@@ -1,5 +1,5 @@
 /** Conditional requests (RFC 9110, 13) on an object that exists. */
-import { parseHttpDate } from './http-date.ts';
+import { parseHttpDate } from '../http/http-date.ts';
 import type { SwiftRequest } from './request.ts';
 
 export type Verdict = 'proceed' | 'not-modified' | 'failed';

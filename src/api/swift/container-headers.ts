@@ -2,11 +2,11 @@
 import { cleanAcl } from '#auth/acl.ts';
 import { messageOf } from '#base/errors.ts';
 import type { ContainerInfo, HeaderChanges } from '#proxy/contract.ts';
+import { httpDate, lastModifiedSeconds, xTimestamp } from '../http/http-date.ts';
+import { byteLength, latin1FromUtf8, titleCase } from '../http/utf8.ts';
 import { refuse } from './errors.ts';
-import { httpDate, lastModifiedSeconds, xTimestamp } from './http-date.ts';
 import { headerChanges } from './metadata.ts';
 import type { SwiftRequest } from './request.ts';
-import { byteLength, latin1FromUtf8, titleCase } from './utf8.ts';
 
 const ACLS = { 'x-container-read': 'read', 'x-container-write': 'write' } as const;
 /** Beside metadata (x-container-meta-*, which CORS and quotas use too). */

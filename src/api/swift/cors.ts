@@ -4,8 +4,8 @@
  * -Expose-Headers.
  */
 import type { ContainerInfo } from '#proxy/contract.ts';
+import { latin1FromUtf8 } from '../http/utf8.ts';
 import type { SwiftRequest } from './request.ts';
-import { latin1FromUtf8 } from './utf8.ts';
 
 const PREFIX = 'x-container-meta-access-control-';
 const EXPOSED = [

@@ -8,8 +8,10 @@ import type { RoleLists } from '#auth/acl.ts';
 import { codeOf, messageOf } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
 import type { Store } from '#proxy/contract.ts';
+import { drain } from '../http/drain.ts';
+import { TransactionIds } from '../http/transaction-id.ts';
+import { byteLength } from '../http/utf8.ts';
 import { addCorsHeaders } from './cors.ts';
-import { drain } from './drain.ts';
 import { refuse } from './errors.ts';
 import { info } from './info.ts';
 import { DEFAULT_LIMITS, type SwiftLimits } from './limits.ts';
@@ -20,8 +22,6 @@ import { reply, replyError } from './reply.ts';
 import { SwiftRequest } from './request.ts';
 import { findRoute, resourceOf } from './router.ts';
 import type { FinishedRequest, SwiftService } from './service.ts';
-import { TransactionIds } from './transaction-id.ts';
-import { byteLength } from './utf8.ts';
 
 export type { FinishedRequest } from './service.ts';
 

@@ -3,12 +3,12 @@
  * only values that may need it are escaped.
  */
 import type { ListedContainer, ListedObject } from '#proxy/contract.ts';
-import { ListingDates } from './http-date.ts';
+import { ListingDates } from '../http/http-date.ts';
+import { escapeXml } from '../http/xml.ts';
 import type { ListingType } from './listing-query.ts';
 import { isLargeEtag, shownEtag } from './object-headers.ts';
 import { reply } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
-import { escapeXml } from './xml.ts';
 
 export type ObjectItem = ListedObject | { readonly prefix: string };
 export type ContainerItem = ListedContainer | { readonly prefix: string };

@@ -3,10 +3,10 @@
  * X-Backend-*, X-Timestamp, sysmeta and other internal headers of a client are not looked at.
  */
 import type { HeaderChanges } from '#proxy/contract.ts';
+import { byteLength, titleCase, utf8FromLatin1 } from '../http/utf8.ts';
 import { refuse } from './errors.ts';
 import type { SwiftLimits } from './limits.ts';
 import type { SwiftRequest } from './request.ts';
-import { byteLength, titleCase, utf8FromLatin1 } from './utf8.ts';
 
 export type Resource = 'account' | 'container' | 'object';
 

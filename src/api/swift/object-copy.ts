@@ -7,13 +7,16 @@ import { expirySource } from '#base/entry.ts';
 import type { ObjectName } from '#base/names.ts';
 import type { PutRequest, PutResult } from '#proxy/contract.ts';
 import { manifestKind } from '#proxy/manifest.ts';
+import { httpDate, lastModifiedSeconds } from '../http/http-date.ts';
+import { parseRange } from '../http/ranges.ts';
+import { EMPTY_BODY } from '../http/request-body.ts';
+import { percentDecode, percentEncodePath, titleCase } from '../http/utf8.ts';
 import { authorizeOther } from './access.ts';
 import { checkConditions, unquote } from './conditions.ts';
 import { type Content, largeContent, ownContent } from './content.ts';
 import { givenContentType } from './content-type.ts';
 import { refuse } from './errors.ts';
 import { deleteAt } from './expiry.ts';
-import { httpDate, lastModifiedSeconds } from './http-date.ts';
 import { checkMetadata, objectMetadata } from './metadata.ts';
 import {
   DYNAMIC_HEADER,
@@ -23,13 +26,10 @@ import {
   userValues,
 } from './object-headers.ts';
 import { checkObjectName, dynamicHeader, onlyIfAbsent, replyStored } from './object-upload.ts';
-import { parseRange } from './ranges.ts';
 import { replyNotFound } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
-import { EMPTY_BODY } from './request-body.ts';
 import { bytesOf, sendUnsatisfiable, validatorsOf } from './send-content.ts';
 import { parseObjectPath } from './target.ts';
-import { percentDecode, percentEncodePath, titleCase } from './utf8.ts';
 
 /** COPY /v1/account/container/object */
 export async function objectCopy(request: SwiftRequest): Promise<void> {

@@ -1,16 +1,16 @@
 /** HEAD of an object: from its state alone, where that says all. */
 import type { EntryState, ManifestKind } from '#base/entry.ts';
 import { manifestKind } from '#proxy/manifest.ts';
+import { contentRange } from '../http/ranges.ts';
+import { latin1FromUtf8 } from '../http/utf8.ts';
 import { authorize } from './access.ts';
 import { largeContent } from './content.ts';
 import { type Face, faceOf, objectHeaders } from './object-headers.ts';
 import { partNumber, partSpan } from './part-number.ts';
-import { contentRange } from './ranges.ts';
 import { replyNotFound, writeHead } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
 import { answeredByCondition } from './send-content.ts';
 import { manifestView } from './slo-get.ts';
-import { latin1FromUtf8 } from './utf8.ts';
 
 export async function objectHead(request: SwiftRequest): Promise<void> {
   await authorize(request, 'read');

@@ -3,9 +3,9 @@
 import { assert } from '#base/assert.ts';
 import { contentTypeOf, type DataPart, type EntryState, expirySource } from '#base/entry.ts';
 import { microsOf, type Timestamp } from '#base/timestamp.ts';
-import { httpDate, lastModifiedSeconds, xTimestamp } from './http-date.ts';
+import { httpDate, lastModifiedSeconds, xTimestamp } from '../http/http-date.ts';
+import { latin1FromUtf8, titleCase } from '../http/utf8.ts';
 import type { SwiftRequest } from './request.ts';
-import { latin1FromUtf8, titleCase } from './utf8.ts';
 
 /** What a PUT or POST may set beside the metadata; kept by PUT, replaced as a whole by POST. */
 export const SYSTEM_HEADERS = [

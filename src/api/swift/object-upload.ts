@@ -1,16 +1,16 @@
 /** What every way of writing an object shares: PUT of bytes, of a manifest, and copies. */
 import type { PutRequest, PutResult } from '#proxy/contract.ts';
+import { httpDate, lastModifiedSeconds } from '../http/http-date.ts';
+import { EMPTY_BODY, RequestBody } from '../http/request-body.ts';
+import { byteLength } from '../http/utf8.ts';
 import { unquote } from './conditions.ts';
 import { givenContentType, guessContentType } from './content-type.ts';
 import { refuse } from './errors.ts';
 import { deleteAt } from './expiry.ts';
-import { httpDate, lastModifiedSeconds } from './http-date.ts';
 import { objectMetadata } from './metadata.ts';
 import { DYNAMIC_HEADER, shownEtag, systemHeaders } from './object-headers.ts';
 import { replyEmpty } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
-import { EMPTY_BODY, RequestBody } from './request-body.ts';
-import { byteLength } from './utf8.ts';
 
 export type UploadFacts = Omit<PutRequest, 'body' | 'length' | 'maxLength'>;
 

@@ -1,7 +1,7 @@
 /** `?part-number=N`: one part of a static large object, as S3's clients ask for it. */
 import { type ManifestPart, partLength } from '#proxy/manifest.ts';
+import type { Span } from '../http/ranges.ts';
 import { refuse } from './errors.ts';
-import type { Span } from './ranges.ts';
 import type { SwiftRequest } from './request.ts';
 
 /** @throws Refusal 400 */

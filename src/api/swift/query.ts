@@ -1,6 +1,7 @@
 /** Query parameters. Where a name comes twice the last one counts, as in Swift. */
+
+import { percentDecode } from '../http/utf8.ts';
 import { refuse } from './errors.ts';
-import { percentDecode } from './utf8.ts';
 
 const TRUE_VALUES = new Set(['true', '1', 'yes', 'on', 't', 'y']);
 

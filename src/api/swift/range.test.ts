@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseRange } from './ranges.ts';
+import { parseRange } from '../http/ranges.ts';
 import { BASE, startServer, type TestServer } from './testing/harness.ts';
 
 const servers: { small?: TestServer; streamed?: TestServer } = {};

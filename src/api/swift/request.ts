@@ -4,14 +4,14 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ANONYMOUS, type Caller } from '#auth/caller.ts';
-import { OperatingError } from '#base/errors.ts';
 import type { ContainerName, ObjectName } from '#base/names.ts';
 import type { Operation } from '#proxy/contract.ts';
+import { clientGone } from '../http/client-gone.ts';
+import { utf8FromLatin1 } from '../http/utf8.ts';
 import { refuse } from './errors.ts';
 import { isTrue, Query } from './query.ts';
 import type { SwiftService } from './service.ts';
 import { parseTarget, splitTarget, type Target } from './target.ts';
-import { utf8FromLatin1 } from './utf8.ts';
 
 const ROOT: Target = { account: '', container: undefined, object: undefined };
 
@@ -110,8 +110,4 @@ export class SwiftRequest implements Operation {
     }
     return this.#abort.signal;
   }
-}
-
-export function clientGone(): OperatingError {
-  return new OperatingError('client-gone', 'the client closed the connection');
 }

@@ -1,14 +1,15 @@
 /** GET's answer: conditions first, then all of it, one range, or several as multipart/byteranges. */
+
+import { lastModifiedSeconds } from '../http/http-date.ts';
+import { contentRange, parseRange, type Span, unsatisfied } from '../http/ranges.ts';
+import { latin1FromUtf8 } from '../http/utf8.ts';
 import { checkConditions, rangeApplies, type Validators } from './conditions.ts';
 import type { Content } from './content.ts';
 import { page } from './errors.ts';
-import { lastModifiedSeconds } from './http-date.ts';
 import { type Face, objectHeaders, shownMicros } from './object-headers.ts';
-import { contentRange, parseRange, type Span, unsatisfied } from './ranges.ts';
 import { finish, reply, writeHead } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
 import { stream } from './send-body.ts';
-import { latin1FromUtf8 } from './utf8.ts';
 
 export function validatorsOf(face: Face): Validators {
   return { etag: face.etag, lastModified: lastModifiedSeconds(shownMicros(face.state)) };

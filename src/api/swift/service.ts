@@ -3,8 +3,8 @@ import type { RoleLists } from '#auth/acl.ts';
 import type { Authenticator } from '#auth/authenticator.ts';
 import type { Env } from '#env/env.ts';
 import type { Store } from '#proxy/contract.ts';
+import type { TransactionIds } from '../http/transaction-id.ts';
 import type { SwiftLimits } from './limits.ts';
-import type { TransactionIds } from './transaction-id.ts';
 
 export interface SwiftService {
   readonly store: Store;

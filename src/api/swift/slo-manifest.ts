@@ -9,12 +9,12 @@
  */
 import { hash } from 'node:crypto';
 import type { ManifestPart } from '#proxy/manifest.ts';
+import { ListingDates } from '../http/http-date.ts';
+import { utf8FromBytes } from '../http/utf8.ts';
 import { refuse } from './errors.ts';
-import { ListingDates } from './http-date.ts';
 import type { SwiftLimits } from './limits.ts';
 import { shownEtag } from './object-headers.ts';
 import { parseObjectPath } from './target.ts';
-import { utf8FromBytes } from './utf8.ts';
 
 /** A part as the client describes it, well formed but not compared with what is stored. */
 export interface WantedPart {

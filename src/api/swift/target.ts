@@ -3,8 +3,9 @@
  * line. Neither `URL` nor a router sees it: they would resolve dot segments and merge slashes, and
  * `a//b`, `..` and `%2e%2e` are names of objects like any others.
  */
+
+import { percentDecode } from '../http/utf8.ts';
 import { refuse } from './errors.ts';
-import { percentDecode } from './utf8.ts';
 
 export interface Target {
   readonly account: string;

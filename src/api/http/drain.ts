@@ -3,12 +3,12 @@
  * so that the client, still sending, gets to see the answer (a connection closed with bytes unread
  * is reset, and the reset may overtake the answer); beyond that the connection is cut.
  */
-import type { SwiftRequest } from './request.ts';
+import type { Exchange } from './exchange.ts';
 
 /** For a client that sends on slowly, or not at all. */
 const DRAIN_MS = 5_000;
 
-export function drain(request: SwiftRequest): void {
+export function drain(request: Exchange): void {
   const { incoming, response, service } = request;
   const { socket } = incoming;
   if (socket.destroyed) return;
