@@ -8,7 +8,7 @@
  *   etag-mismatch, length-mismatch, body-too-large   the body was not what was declared: nothing was stored
  *   container-mismatch   the container changed policy or mode meanwhile
  */
-import type { EntryState } from '#base/entry.ts';
+import type { BodyPieces, EntryState } from '#base/entry.ts';
 import type { ContainerName, ObjectName, PolicyIndex } from '#base/names.ts';
 import type { ListQuery } from '#container/calls.ts';
 import type { ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
@@ -88,6 +88,24 @@ export interface PutRequest {
   };
   /** Keeps this client time (copies that preserve it); else now. */
   readonly clientMicros?: number;
+  /** Further metadata groups, by name: tags, acl, retention, hold. */
+  readonly groups?: MetadataGroups;
+  /** Chosen by the caller where later writes must know this one again (multipart uploads). */
+  readonly writeId?: string;
+  readonly owner?: string;
+  /** How the bytes of `body` were encrypted. */
+  readonly transform?: BodyPieces['transform'];
+  /** Asked once, when the body has been read to its end: what is known of it only then. */
+  readonly finish?: () => BodyFacts;
+}
+
+export type MetadataGroups = Readonly<Record<string, Readonly<Record<string, string>>>>;
+
+export interface BodyFacts {
+  readonly checksums?: Readonly<Record<string, string>>;
+  /** As shown to clients, where the stored bytes are other ones than the client sent. */
+  readonly etag?: string;
+  readonly size?: number;
 }
 
 export interface PutResult {
@@ -168,6 +186,12 @@ export interface Store {
       /** Unix seconds; null: no expiry any more. */
       readonly deleteAt: number | null;
     },
+  ): Promise<'updated' | 'not-found'>;
+  /** Replaces these groups of an object's metadata (tags, acl, ...) and leaves all else. */
+  updateGroups(
+    operation: Operation,
+    name: ObjectName,
+    groups: MetadataGroups,
   ): Promise<'updated' | 'not-found'>;
   /** Writes its tombstone also when it answers `not-found`. */
   deleteObject(

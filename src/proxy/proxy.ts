@@ -14,7 +14,14 @@ import type { Caller } from '#wire/contract.ts';
 import { Accounts } from './accounts.ts';
 import { Containers } from './containers.ts';
 import { nowSeconds, type ProxyContext, traced } from './context.ts';
-import type { ContainerInfo, Found, ObjectReader, Operation, Store } from './contract.ts';
+import type {
+  ContainerInfo,
+  Found,
+  MetadataGroups,
+  ObjectReader,
+  Operation,
+  Store,
+} from './contract.ts';
 import { deleteContainer } from './delete-container.ts';
 import { withFreshRing } from './fresh-ring.ts';
 import { DEFAULT_PROXY_LIMITS, type ProxyLimits } from './limits.ts';
@@ -26,7 +33,7 @@ import { type ObjectRead, openObject, readState } from './read-object.ts';
 import { Repairs } from './repair.ts';
 import { ReplicaCalls } from './replica-calls.ts';
 import { type Trace, Tracer } from './trace.ts';
-import { type ObjectChange, updateObject } from './update-object.ts';
+import { type ObjectChange, updateGroups, updateObject } from './update-object.ts';
 import { deleteObject } from './write-tombstone.ts';
 
 export interface ProxyOptions {
@@ -136,7 +143,13 @@ function containerOperations(
   };
 }
 
-type ObjectOperation = 'putObject' | 'openObject' | 'statObject' | 'updateObject' | 'deleteObject';
+type ObjectOperation =
+  | 'putObject'
+  | 'openObject'
+  | 'statObject'
+  | 'updateObject'
+  | 'updateGroups'
+  | 'deleteObject';
 
 function objectOperations(
   context: ProxyContext,
@@ -166,6 +179,10 @@ function objectOperations(
     updateObject: (operation, name, change) =>
       traced(context, operation, 'object.post', objectPath(name), (trace) =>
         withFreshRing(context, () => objects.update(operation, trace, name, change)),
+      ),
+    updateGroups: (operation, name, groups) =>
+      traced(context, operation, 'object.post', objectPath(name), (trace) =>
+        withFreshRing(context, () => objects.updateGroups(operation, trace, name, groups)),
       ),
     deleteObject: (operation, name) =>
       traced(context, operation, 'object.delete', objectPath(name), (trace) =>
@@ -203,13 +220,33 @@ class Objects {
     name: ObjectName,
     change: ObjectChange,
   ): Promise<'updated' | 'not-found'> {
-    const found = await this.#find({ ...operation, read: 'quorum' }, trace, name, false);
-    if (found === undefined) return 'not-found';
-    const { state } = await readState(this.#context, this.#repairs, found.read);
-    if (!isLive(state, nowSeconds(this.#context.env))) return 'not-found';
-    const { read, container } = found;
-    await updateObject(this.#context, { trace, place: read.place, container, state, change });
+    const update = await this.#findLive(operation, trace, name);
+    if (update === undefined) return 'not-found';
+    await updateObject(this.#context, { ...update, change });
     return 'updated';
+  }
+
+  async updateGroups(
+    operation: Operation,
+    trace: Trace,
+    name: ObjectName,
+    groups: MetadataGroups,
+  ): Promise<'updated' | 'not-found'> {
+    const update = await this.#findLive(operation, trace, name);
+    if (update === undefined) return 'not-found';
+    await updateGroups(this.#context, { ...update, groups });
+    return 'updated';
+  }
+
+  /** What a metadata update needs; undefined: there is no such object. */
+  async #findLive(operation: Operation, trace: Trace, name: ObjectName) {
+    const { txn, signal } = operation;
+    const found = await this.#find({ txn, signal, read: 'quorum' }, trace, name, false);
+    if (found === undefined) return undefined;
+    const { state } = await readState(this.#context, this.#repairs, found.read);
+    if (!isLive(state, nowSeconds(this.#context.env))) return undefined;
+    const { read, container } = found;
+    return { trace, place: read.place, container, state };
   }
 
   async delete(

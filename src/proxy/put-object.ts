@@ -11,7 +11,14 @@ import { microsOf, type Timestamp } from '#base/timestamp.ts';
 import { type Intake, takeBody } from './body-intake.ts';
 import type { Containers } from './containers.ts';
 import { clientGone, newWriteId, type ProxyContext } from './context.ts';
-import type { ContainerInfo, Operation, PutRequest, PutResult } from './contract.ts';
+import type {
+  BodyFacts,
+  ContainerInfo,
+  MetadataGroups,
+  Operation,
+  PutRequest,
+  PutResult,
+} from './contract.ts';
 import { withFreshRing } from './fresh-ring.ts';
 import { type Place, placeOf, type Replica } from './placement.ts';
 import { checkReady, probe } from './readiness.ts';
@@ -63,7 +70,15 @@ export class Puts {
     if (container === undefined) return { kind: 'no-container', ...NOT_STORED };
     const { env } = this.#context;
     const place = this.#placeOf(container, name);
-    const put = { operation, trace, name, request, container, place, writeId: newWriteId(env) };
+    const put = {
+      operation,
+      trace,
+      name,
+      request,
+      container,
+      place,
+      writeId: request.writeId ?? newWriteId(env),
+    };
     if (request.onlyIfAbsent === true && (await this.#isLive(put))) {
       return { kind: 'exists', ...NOT_STORED };
     }
@@ -97,7 +112,7 @@ export class Puts {
   }
 
   async #write(put: Put, body: Buffer, etag: string): Promise<PutResult> {
-    const stateAt = stateMaker(put, etag, body.length);
+    const stateAt = stateMaker(put, etag, body.length, put.request.finish?.());
     const { trace, container, name } = put;
     const written = await withFreshRing(this.#context, () => {
       const place = this.#placeOf(container, name);
@@ -153,7 +168,7 @@ export class Puts {
   async #commit(put: Put, upload: StageUpload, etag: string, size: number): Promise<PutResult> {
     const { trace, place, container } = put;
     const newest = await upload.finish();
-    const stateAt = stateMaker(put, etag, size);
+    const stateAt = stateMaker(put, etag, size, put.request.finish?.());
     const written = await writeObject(this.#context, {
       trace,
       place,
@@ -206,22 +221,28 @@ function stateMaker(
   { request, writeId }: Put,
   bodyEtag: string,
   length: number,
+  facts: BodyFacts = {},
 ): (timestamp: Timestamp) => EntryState {
-  const { contentType, deleteAt, manifest, user, system } = request;
+  const { contentType, deleteAt, manifest, user, system, owner, transform } = request;
   return (timestamp) => ({
     data: {
       timestamp,
       kind: 'live',
       writeId,
       clientMicros: request.clientMicros ?? microsOf(timestamp),
-      etag: manifest?.etag ?? bodyEtag,
-      size: manifest?.size ?? length,
+      etag: manifest?.etag ?? facts.etag ?? bodyEtag,
+      size: manifest?.size ?? facts.size ?? length,
       contentType,
       ...(deleteAt !== undefined && { deleteAt }),
       ...(manifest !== undefined && { manifest: manifest.kind }),
-      ...(length > 0 && { body: { length } }),
+      ...(length > 0 && { body: { length, ...(transform !== undefined && { transform }) } }),
+      ...(facts.checksums !== undefined && { checksums: facts.checksums }),
+      ...(owner !== undefined && { owner }),
     },
-    groups: groupsAt(timestamp, user, system, deleteAt ?? null),
+    groups: {
+      ...groupsAt(timestamp, user, system, deleteAt ?? null),
+      ...stamped(request.groups ?? {}, timestamp),
+    },
   });
 }
 
@@ -240,6 +261,13 @@ export function groupsAt(
     groups['system'] = { timestamp, values: { ...system, ...expiry } };
   }
   return groups;
+}
+
+/** The groups, all at one timestamp. */
+export function stamped(groups: MetadataGroups, timestamp: Timestamp): Record<string, Group> {
+  return Object.fromEntries(
+    Object.entries(groups).map(([name, values]) => [name, { timestamp, values }]),
+  );
 }
 
 function result(_put: Put, state: EntryState, written: Written): PutResult {

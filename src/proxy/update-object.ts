@@ -1,8 +1,9 @@
 /** POST of an object: replaces its user metadata and system values, without its body. */
 import type { EntryState } from '#base/entry.ts';
 import type { ProxyContext } from './context.ts';
-import type { ContainerInfo } from './contract.ts';
+import type { ContainerInfo, MetadataGroups } from './contract.ts';
 import type { Place } from './placement.ts';
+import { stamped } from './put-object.ts';
 import type { Trace } from './trace.ts';
 import { type Written, writeObject } from './write-object.ts';
 
@@ -45,5 +46,20 @@ export function updateObject(context: ProxyContext, update: ObjectUpdate): Promi
         system: { timestamp, values: system },
       },
     }),
+  });
+}
+
+/** Replaces single groups, as tags and ACLs are set. */
+export function updateGroups(
+  context: ProxyContext,
+  update: Omit<ObjectUpdate, 'change'> & { readonly groups: MetadataGroups },
+): Promise<Written> {
+  const { trace, place, container, state, groups } = update;
+  return writeObject(context, {
+    trace,
+    place,
+    container,
+    base: state,
+    stateAt: (timestamp) => ({ groups: stamped(groups, timestamp) }),
   });
 }

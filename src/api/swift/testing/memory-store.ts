@@ -3,7 +3,7 @@
  * one process: newest wins, honest 404s, listings in byte order, checks of etag and length.
  */
 import { createHash } from 'node:crypto';
-import { type EntryState, isLive } from '#base/entry.ts';
+import { type DataPart, type EntryState, isLive } from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
 import {
   type ContainerName,
@@ -20,6 +20,7 @@ import type {
   HeaderChanges,
   ListedContainer,
   ListedObject,
+  MetadataGroups,
   ObjectReader,
   Operation,
   Page,
@@ -123,7 +124,7 @@ export class MemoryStore implements Store {
     }
     const headers: Record<string, string> = {};
     apply(headers, options.changes);
-    const { mode } = policy;
+    const mode = options.mode ?? policy.mode;
     const created = { headers, policy, mode, clientMicros: this.#now(), objects: new Map() };
     this.containers.set(containerPath(name), created);
     return 'created';
@@ -181,9 +182,11 @@ export class MemoryStore implements Store {
       throw new OperatingError('etag-mismatch', 'the body has another MD5');
     }
     this.#check();
+    const facts = request.finish?.() ?? {};
     const state = stateOf(request, this.#timestamp(), request.clientMicros ?? this.#micros, {
-      etag: request.manifest?.etag ?? md5,
-      size: request.manifest?.size ?? body.length,
+      etag: request.manifest?.etag ?? facts.etag ?? md5,
+      size: request.manifest?.size ?? facts.size ?? body.length,
+      ...(facts.checksums !== undefined && { checksums: facts.checksums }),
       length: body.length,
     });
     container.objects.set(name.object, { state, body });
@@ -221,11 +224,22 @@ export class MemoryStore implements Store {
     if (found === undefined) return 'not-found' as const;
     const timestamp = this.#timestamp();
     const groups = {
+      ...found.state.groups,
       user: { timestamp, values: change.user },
       system: { timestamp, values: { ...change.system, ...expiry(change.deleteAt) } },
     };
     const container = this.containers.get(containerPath(name))!;
     container.objects.set(name.object, { ...found, state: { ...found.state, groups } });
+    return 'updated' as const;
+  }
+
+  async updateGroups(_operation: Operation, name: ObjectName, groups: MetadataGroups) {
+    this.#check();
+    const found = this.#find(name);
+    if (found === undefined) return 'not-found' as const;
+    const merged = { ...found.state.groups, ...stampedGroups(groups, this.#timestamp()) };
+    const container = this.containers.get(containerPath(name))!;
+    container.objects.set(name.object, { ...found, state: { ...found.state, groups: merged } });
     return 'updated' as const;
   }
 
@@ -334,27 +348,36 @@ function stateOf(
   request: PutRequest,
   timestamp: Timestamp,
   clientMicros: number,
-  body: { readonly etag: string; readonly size: number; readonly length: number },
+  body: Pick<DataPart, 'etag' | 'size' | 'checksums'> & { readonly length: number },
 ): EntryState {
-  const { deleteAt, manifest, user, system, contentType } = request;
+  const { deleteAt, manifest, user, system, contentType, owner, transform } = request;
   return {
     data: {
       timestamp,
       kind: 'live',
-      writeId: '0123456789abcdef',
+      writeId: request.writeId ?? '0123456789abcdef',
       clientMicros,
       etag: body.etag,
       size: body.size,
       contentType,
-      body: { length: body.length },
+      body: { length: body.length, ...(transform !== undefined && { transform }) },
+      ...(body.checksums !== undefined && { checksums: body.checksums }),
+      ...(owner !== undefined && { owner }),
       ...(deleteAt !== undefined && { deleteAt }),
       ...(manifest !== undefined && { manifest: manifest.kind }),
     },
     groups: {
       user: { timestamp, values: user },
       system: { timestamp, values: { ...system, ...expiry(deleteAt) } },
+      ...stampedGroups(request.groups ?? {}, timestamp),
     },
   };
+}
+
+function stampedGroups(groups: MetadataGroups, timestamp: Timestamp): EntryState['groups'] {
+  return Object.fromEntries(
+    Object.entries(groups).map(([name, values]) => [name, { timestamp, values }]),
+  );
 }
 
 function expiry(deleteAt: number | null | undefined): Record<string, string> {
