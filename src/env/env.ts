@@ -169,8 +169,20 @@ export interface TlsOptions {
   readonly serverName?: string;
 }
 
+/** The subject of a verified certificate. */
+export interface PeerCertificate {
+  readonly commonName: string;
+  readonly organization: string | undefined;
+  readonly locality: string | undefined;
+  readonly units: readonly string[];
+  /** Hexadecimal, upper case. */
+  readonly serial: string;
+}
+
 export interface Listener {
   readonly address: Address;
+  /** With TLS: from now on new connections get these; open ones go on. */
+  renew(tls: TlsOptions): void;
   /** Accepts no more; connections that were accepted go on. */
   close(): Promise<void>;
 }
@@ -178,8 +190,8 @@ export interface Listener {
 /** No callback is called from inside a call of the same socket. */
 export interface Socket {
   readonly remote: Address;
-  /** With TLS: the common name of the peer's verified certificate. */
-  readonly peerName?: string;
+  /** With TLS: what the peer's verified certificate says. */
+  readonly peerCertificate?: PeerCertificate;
   /**
    * False: `onDrain` will be called when the buffered bytes have left. The bytes belong to the socket
    * from now on: they must not be changed.

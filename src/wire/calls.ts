@@ -2,6 +2,7 @@
  * The calls of one open connection, in both directions: which stream is whose, and what the peer's
  * frames mean for them.
  */
+import type { PeerCertificate } from '#env/env.ts';
 import {
   CallFrames,
   type CallPayload,
@@ -12,7 +13,13 @@ import {
 import { type Handler, WireError } from './contract.ts';
 import type { DataScheduler } from './data-scheduler.ts';
 import { DeadlineTimer } from './deadline-timer.ts';
-import { callerCancelled, failureError, OVERLOADED, unknownMethod } from './failure.ts';
+import {
+  callerCancelled,
+  failureError,
+  notPermitted,
+  OVERLOADED,
+  unknownMethod,
+} from './failure.ts';
 import { FLAG_BODY, FLAG_END, FLAG_WIRE, FRAME, type FrameHeader } from './format.ts';
 import type { Hello } from './hello.ts';
 import { IncomingCall } from './incoming-call.ts';
@@ -32,6 +39,7 @@ export interface CallsOptions {
   readonly outbox: Outbox;
   readonly scheduler: DataScheduler;
   readonly peer: Hello;
+  readonly certificate: PeerCertificate | undefined;
   readonly dialled: boolean;
   /** The last call has ended. */
   readonly idle: () => void;
@@ -198,8 +206,14 @@ export class Calls implements CallLink {
     }
     const handler = this.#context.handler(payload.method);
     if (handler === undefined) this.frames.failure(stream, unknownMethod(payload.method));
-    else if (this.#isFull()) this.frames.failure(stream, OVERLOADED);
+    else if (!this.#mayCall(payload.method)) {
+      this.frames.failure(stream, notPermitted(payload.method, this.peerNode));
+    } else if (this.#isFull()) this.frames.failure(stream, OVERLOADED);
     else this.#run(stream, hasBody, payload, handler);
+  }
+
+  #mayCall(method: string): boolean {
+    return this.#context.guard?.permits(this.#options.certificate, method) ?? true;
   }
 
   #run(stream: number, hasBody: boolean, payload: CallPayload, handler: Handler): void {

@@ -97,14 +97,14 @@ export class Connection implements FrameSink {
     this.#owner = options.owner;
     this.createdMs = context.env.clock.monotonicMs();
     this.#frameLimits = new FrameLimits(context.limits);
-    const summed = socket.peerName === undefined;
+    const summed = socket.peerCertificate === undefined;
     this.#reader = new FrameReader(this, summed);
     this.#outbox = this.#makeOutbox(summed);
     this.#handshake = new Handshake({
       cluster: context.cluster,
       own: ownHello(context, role, lane),
       expectedNode: options.expectedNode,
-      certificateName: socket.peerName,
+      certificateName: socket.peerCertificate?.commonName,
     });
     this.#attach();
   }
@@ -151,6 +151,13 @@ export class Connection implements FrameSink {
       framesOut: this.#outbox.framesOut,
       waitingBytes: this.#outbox.waitingBytes,
     };
+  }
+
+  /** Why the peer may not be here, any more or at all; asked at the handshake and when rules change. */
+  refusal(): string | undefined {
+    const { peer } = this.#handshake;
+    if (peer === undefined) return undefined;
+    return this.#context.guard?.refusal(this.#socket.peerCertificate, peer);
   }
 
   /** Parts in peace: calls under way go on, then both sides close. */
@@ -249,6 +256,8 @@ export class Connection implements FrameSink {
     if (this.role === 'accepts') this.#sendHello();
     else this.#noteHandshake();
     this.#version = this.#handshake.acceptHello(payload);
+    const refusal = this.refusal();
+    if (refusal !== undefined) throw new ProtocolError('not-admitted', refusal);
     this.#state = 'proof';
     if (this.role === 'accepts') this.#sendProof();
   }
@@ -263,6 +272,7 @@ export class Connection implements FrameSink {
       context: this.#context,
       outbox: this.#outbox,
       peer: this.peer,
+      certificate: this.#socket.peerCertificate,
       dialled: this.role === 'dials',
       handshakeMs: this.#handshakeMs,
       idle: () => this.#closeIfDone(),

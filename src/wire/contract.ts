@@ -14,7 +14,7 @@
  * - After `connection-lost` or `timeout` the outcome is unknown; repeat by write id.
  */
 import { type Facts, OperatingError } from '#base/errors.ts';
-import type { Address, TlsOptions } from '#env/env.ts';
+import type { Address, PeerCertificate, TlsOptions } from '#env/env.ts';
 
 export interface Caller {
   /** @throws WireError */
@@ -106,6 +106,16 @@ export interface PeerLocation {
   /** One way, see ConnectOptions. */
   readonly delayMs?: number;
   readonly tls?: TlsOptions;
+}
+
+/**
+ * Who may connect, and which calls it may make; asked where there is TLS. `certificate` is undefined
+ * for a connection without.
+ */
+export interface PeerGuard {
+  /** Why this peer is refused; undefined: it is welcome. */
+  refusal(certificate: PeerCertificate | undefined, claimed: SelfIdentity): string | undefined;
+  permits(certificate: PeerCertificate | undefined, method: string): boolean;
 }
 
 /** What makes two processes members of one cluster. */

@@ -4,7 +4,7 @@
  */
 import { assert } from '#base/assert.ts';
 import type { HybridClock } from '#base/hybrid-clock.ts';
-import type { Address, Env, Listener, ListenOptions, Socket } from '#env/env.ts';
+import type { Address, Env, Listener, ListenOptions, Socket, TlsOptions } from '#env/env.ts';
 import { Connection, type ConnectionOwner, isPeaceful } from './connection.ts';
 import {
   type Caller,
@@ -13,6 +13,7 @@ import {
   type ClusterIdentity,
   type Handler,
   type PeerDirectory,
+  type PeerGuard,
   type SelfIdentity,
   WireError,
 } from './contract.ts';
@@ -35,6 +36,7 @@ export interface EndpointOptions {
   readonly self: SelfIdentity;
   readonly peers: PeerDirectory;
   readonly limits?: Partial<WireLimits>;
+  readonly guard?: PeerGuard;
   /** For tests of other versions. */
   readonly versions?: { readonly min: number; readonly max: number };
 }
@@ -63,6 +65,7 @@ export class Endpoint implements Caller, ConnectionOwner {
       cluster,
       self,
       limits,
+      guard: options.guard,
       versions: options.versions ?? VERSIONS,
       instance: env.random.bytes(INSTANCE_BYTES),
       budget: new ReceiveBudget(limits.receiveBudgetBytes),
@@ -83,6 +86,19 @@ export class Endpoint implements Caller, ConnectionOwner {
     const listener = await network.listen(address, (socket) => this.#accept(socket), options);
     this.#listeners.push(listener);
     return listener.address;
+  }
+
+  /** New certificates of this process, for what connects from now on. */
+  renew(tls: TlsOptions): void {
+    for (const listener of this.#listeners) listener.renew(tls);
+  }
+
+  /** The guard's rules have changed: whoever it refuses now is cut off. */
+  enforce(): void {
+    for (const connection of [...this.#connections]) {
+      const refusal = connection.refusal();
+      if (refusal !== undefined) connection.close(new ProtocolError('not-admitted', refusal));
+    }
   }
 
   call(node: string, method: string, args: unknown, options: CallOptions): Promise<CallResult> {

@@ -32,6 +32,11 @@ export function unknownMethod(method: string): Failure {
   return { code: 'refused', message: 'unknown method', facts: { method }, isWire: true };
 }
 
+export function notPermitted(method: string, peer: string): Failure {
+  const message = "the caller's role may not make this call";
+  return { code: 'refused', message, facts: { method, peer }, isWire: true };
+}
+
 export function callerCancelled(reason: string): WireError {
   return new WireError('cancelled', 'the caller has cancelled', { reason });
 }

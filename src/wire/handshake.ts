@@ -109,13 +109,18 @@ function checkPeer({ own, expectedNode, certificateName }: HandshakeOptions, pee
       actual: peer.node,
     });
   }
-  if (certificateName !== undefined && certificateName !== peer.node) {
+  if (certificateName !== undefined && certificateName !== machineOf(peer.node)) {
     throw new ProtocolError('wrong-certificate', 'the certificate is of another node', {
       certificate: certificateName,
       node: peer.node,
     });
   }
   return version;
+}
+
+/** A worker process, `node/worker-1`, goes by the certificate of its node. */
+function machineOf(node: string): string {
+  return node.split('/', 1)[0]!;
 }
 
 function unexpected(what: string): ProtocolError {

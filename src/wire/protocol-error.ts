@@ -17,6 +17,7 @@ export const PROTOCOL_CODES = [
   'wrong-node',
   'wrong-proof', // the peer doesn't know the cluster's key
   'wrong-certificate',
+  'not-admitted', // the certificate is revoked, or says something else than the peer
   'handshake-timeout',
   'clock-drift',
   'output-overflow', // the peer doesn't read what it asked for

@@ -2,6 +2,7 @@
  * What an open connection consists of: its calls, the DATA scheduler, the pings and the pacer that
  * lives on them.
  */
+import type { PeerCertificate } from '#env/env.ts';
 import { Calls } from './calls.ts';
 import { DataScheduler } from './data-scheduler.ts';
 import { FRAME, type FrameHeader } from './format.ts';
@@ -16,6 +17,7 @@ export interface SessionOptions {
   readonly context: WireContext;
   readonly outbox: Outbox;
   readonly peer: Hello;
+  readonly certificate: PeerCertificate | undefined;
   readonly dialled: boolean;
   /** How long the handshake took there and back. */
   readonly handshakeMs: number;

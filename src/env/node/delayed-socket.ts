@@ -4,14 +4,14 @@
  * Bytes on their way count as sent, as they would on a real link, whose buffers hold a delay's worth of
  * bandwidth; only beyond `MAX_IN_FLIGHT_BYTES` does the writer feel it.
  */
-import type { Address, Clock, Socket } from '../env.ts';
+import type { Address, Clock, PeerCertificate, Socket } from '../env.ts';
 import { DelayLine } from './delay-line.ts';
 
 const MAX_IN_FLIGHT_BYTES = 16 * 1024 * 1024;
 
 export class DelayedSocket implements Socket {
   readonly remote: Address;
-  readonly peerName: string | undefined;
+  readonly peerCertificate: PeerCertificate | undefined;
   onData: (bytes: Buffer) => void = () => undefined;
   onDrain: () => void = () => undefined;
   onClose: (error?: Error) => void = () => undefined;
@@ -29,7 +29,7 @@ export class DelayedSocket implements Socket {
   constructor(socket: Socket, clock: Clock, delayMs: number) {
     this.#socket = socket;
     this.remote = socket.remote;
-    this.peerName = socket.peerName;
+    this.peerCertificate = socket.peerCertificate;
     this.#outward = new DelayLine(clock, delayMs);
     this.#inward = new DelayLine(clock, delayMs);
     socket.onDrain = () => this.#drain();

@@ -73,7 +73,10 @@ describe('network of node', () => {
     while (accepted.length === 0) await clock.sleep(1);
     accepted[0]!.write(Buffer.from('over TLS'));
     expect(String(await got)).toBe('over TLS');
-    expect([socket.peerName, accepted[0]!.peerName]).toEqual(['server', 'the client']);
+    expect([socket.peerCertificate?.commonName, accepted[0]!.peerCertificate?.commonName]).toEqual([
+      'server',
+      'the client',
+    ]);
 
     const wrongName = network.connect(listener.address, { tls: tlsOf(client, ours, 'another') });
     expect(await codeOfRejection(wrongName)).toBe('ERR_TLS_CERT_ALTNAME_INVALID');

@@ -5,7 +5,12 @@ import {
   connect as netConnect,
   type Server,
 } from 'node:net';
-import { createServer as createTlsServer, TLSSocket, connect as tlsConnect } from 'node:tls';
+import {
+  createServer as createTlsServer,
+  TLSSocket,
+  Server as TlsServer,
+  connect as tlsConnect,
+} from 'node:tls';
 import type {
   Address,
   Clock,
@@ -13,11 +18,12 @@ import type {
   Listener,
   ListenOptions,
   Network,
+  PeerCertificate,
   Socket,
   TlsOptions,
 } from '../env.ts';
 import { DelayedSocket } from './delayed-socket.ts';
-import { certificateName, NodeSocket } from './socket.ts';
+import { NodeSocket, peerCertificate } from './socket.ts';
 
 const DEFAULT_CONNECT_TIMEOUT_MS = 5000;
 /** Bytes that a socket takes before write() says false. */
@@ -66,7 +72,7 @@ export class NodeNetwork implements Network {
       socket.destroy();
       throw networkError('EHOSTUNREACH', address);
     }
-    const opened = new NodeSocket(socket, peerNameOf(socket));
+    const opened = new NodeSocket(socket, peerOf(socket));
     this.#track(key, socket, opened);
     return delayMs > 0 ? new DelayedSocket(opened, this.#clock, delayMs) : opened;
   }
@@ -107,6 +113,10 @@ class NodeListener implements Listener {
     this.#server = server;
   }
 
+  renew(tls: TlsOptions): void {
+    if (this.#server instanceof TlsServer) this.#server.setSecureContext(credentials(tls));
+  }
+
   /** The port is free at once; the server's own callback would wait for every connection to end. */
   close(): Promise<void> {
     this.#server.close();
@@ -123,7 +133,7 @@ function plainServer(accept: (socket: Socket) => void): Server {
 function tlsServer(accept: (socket: Socket) => void, tls: TlsOptions): Server {
   return createTlsServer(
     { ...credentials(tls), requestCert: true, rejectUnauthorized: true },
-    (socket) => accept(new NodeSocket(socket, certificateName(socket))),
+    (socket) => accept(new NodeSocket(socket, peerCertificate(socket))),
   );
 }
 
@@ -167,8 +177,8 @@ function verified(serverName: string) {
   return { servername: serverName };
 }
 
-function peerNameOf(socket: NetSocket): string | undefined {
-  return socket instanceof TLSSocket ? certificateName(socket) : undefined;
+function peerOf(socket: NetSocket): PeerCertificate | undefined {
+  return socket instanceof TLSSocket ? peerCertificate(socket) : undefined;
 }
 
 function addressKey(address: Address): string {

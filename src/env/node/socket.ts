@@ -1,22 +1,22 @@
 /** One TCP or TLS connection. */
 import type { Socket as NetSocket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import type { Address, Socket } from '../env.ts';
+import type { Address, PeerCertificate, Socket } from '../env.ts';
 
 const KEEP_ALIVE_MS = 30_000;
 
 export class NodeSocket implements Socket {
   readonly remote: Address;
-  readonly peerName: string | undefined;
+  readonly peerCertificate: PeerCertificate | undefined;
   onDrain: () => void = () => undefined;
   onClose: (error?: Error) => void = () => undefined;
   readonly #socket: NetSocket;
   #onData: ((bytes: Buffer) => void) | undefined;
   #error: Error | undefined;
 
-  constructor(socket: NetSocket, peerName?: string) {
+  constructor(socket: NetSocket, certificate?: PeerCertificate) {
     this.#socket = socket;
-    this.peerName = peerName;
+    this.peerCertificate = certificate;
     this.remote = { host: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 };
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
@@ -74,8 +74,22 @@ export class NodeSocket implements Socket {
   }
 }
 
-/** The name that the peer's verified certificate carries. */
-export function certificateName(socket: TLSSocket): string | undefined {
-  const name = socket.getPeerCertificate().subject?.CN;
-  return Array.isArray(name) ? name[0] : name;
+/** What the peer's certificate says, which the handshake has verified. */
+export function peerCertificate(socket: TLSSocket): PeerCertificate | undefined {
+  const { subject, serialNumber } = socket.getPeerCertificate();
+  const [commonName] = listOf(subject?.CN);
+  if (commonName === undefined) return undefined;
+  return {
+    commonName,
+    organization: listOf(subject.O)[0],
+    locality: listOf(subject.L)[0],
+    units: listOf(subject.OU),
+    serial: serialNumber.toUpperCase(),
+  };
+}
+
+/** An attribute that occurs once is a string, several times a list. */
+function listOf(value: string | readonly string[] | undefined): readonly string[] {
+  if (value === undefined) return [];
+  return typeof value === 'string' ? [value] : value;
 }

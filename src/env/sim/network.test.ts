@@ -229,12 +229,16 @@ describe('simulated network', () => {
     const tls = { key: 'k', certificate: 'c', authority: 'ours' };
     const whole = async (): Promise<void> => {
       const names: (string | undefined)[] = [];
-      await b.env.network.listen(ADDRESS, (socket) => names.push(socket.peerName), { tls });
+      await b.env.network.listen(
+        ADDRESS,
+        (socket) => names.push(socket.peerCertificate?.commonName),
+        { tls },
+      );
       const { network } = a.env;
       expect(await codeOfRejection(network.connect(ADDRESS))).toBe('ECONNRESET');
       const other = { tls: { ...tls, authority: 'theirs' } };
       expect(await codeOfRejection(network.connect(ADDRESS, other))).toBe('ECONNRESET');
-      expect((await network.connect(ADDRESS, { tls })).peerName).toBe('b');
+      expect((await network.connect(ADDRESS, { tls })).peerCertificate?.commonName).toBe('b');
       expect(names).toEqual(['a']);
     };
     await world.run(whole());

@@ -5,6 +5,7 @@ import type {
   Listener,
   ListenOptions,
   Network,
+  PeerCertificate,
   Socket,
   Timer,
   TlsOptions,
@@ -41,8 +42,13 @@ export class SimNetwork implements Network {
           reject(networkError('EADDRINUSE', address));
           return;
         }
-        this.#fabric.startListening(port, { host: this.#host, accept, tls: options.tls });
-        resolve({ address: { host: address.host, port }, close: () => this.#stop(port) });
+        const listening = { host: this.#host, accept, tls: options.tls };
+        this.#fabric.startListening(port, listening);
+        resolve({
+          address: { host: address.host, port },
+          renew: (tls) => this.#fabric.startListening(port, { ...listening, tls }),
+          close: () => this.#stop(port),
+        });
       });
     });
   }
@@ -119,8 +125,8 @@ class Attempt {
     const { delayMs = 0, tls } = this.#options;
     const [near, far] = this.#fabric.join(this.#host, listening.host, this.#address, delayMs);
     if (tls !== undefined) {
-      near.peerName = target.name;
-      far.peerName = this.#host.machine.name;
+      near.peerCertificate = certificateOf(target.name);
+      far.peerCertificate = certificateOf(this.#host.machine.name);
     }
     this.#travel(target, this.#host.machine, () => {
       if (this.#over || !this.#host.alive) near.destroy();
@@ -153,6 +159,11 @@ class Attempt {
     this.#over = true;
     this.#timeout?.cancel();
   }
+}
+
+/** A simulated machine's certificate carries its name and nothing else. */
+function certificateOf(commonName: string): PeerCertificate {
+  return { commonName, organization: undefined, locality: undefined, units: [], serial: '01' };
 }
 
 /** Both sides or none, and of one authority. */

@@ -1,12 +1,12 @@
 /** One end of a simulated connection. */
-import type { Address, Socket } from '../env.ts';
+import type { Address, PeerCertificate, Socket } from '../env.ts';
 import type { Fabric } from './fabric.ts';
 import type { Host } from './host.ts';
 import type { Pipe, Segment } from './pipe.ts';
 
 export class SimSocket implements Socket {
   readonly remote: Address;
-  peerName: string | undefined;
+  peerCertificate: PeerCertificate | undefined;
   onDrain: () => void = () => undefined;
   onClose: (error?: Error) => void = () => undefined;
   readonly host: Host;
