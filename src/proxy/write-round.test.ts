@@ -32,6 +32,7 @@ function place(former?: readonly number[]): Place {
     columns: [0, 1, 2].map((device) => Uint16Array.of(device)),
     former: {
       partitions: Uint32Array.from(former ? [0] : []),
+      since: Float64Array.from(former ? [1] : []),
       width: former?.length ?? 0,
       devices: Uint16Array.from(former ?? []),
     },

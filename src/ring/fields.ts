@@ -24,10 +24,20 @@ export const MAX_COLUMNS = 16;
 export interface FormerTable {
   /** Ascending. */
   readonly partitions: Uint32Array;
+  /** By row: the first ring version that named this pair of sets; older ones are fenced off. */
+  readonly since: Float64Array;
   /** Devices per row; a smaller set is padded with NO_DEVICE. */
   readonly width: number;
   readonly devices: Uint16Array;
 }
+
+/** No partition is joint. */
+export const NO_FORMER: FormerTable = Object.freeze({
+  partitions: new Uint32Array(0),
+  since: new Float64Array(0),
+  width: 0,
+  devices: new Uint16Array(0),
+});
 
 export interface RingFields {
   readonly policy: number;

@@ -90,7 +90,12 @@ describe('ring format', () => {
       code(() => decodeRing(encodeRing({ ...fields, columns: [first!.slice(1), second!] }))),
     ).toBe('malformed');
     expect(code(() => decodeRing(encodeRing({ ...fields, partPower: 25 })))).toBe('malformed');
-    const former = { partitions: Uint32Array.of(3, 3), width: 1, devices: Uint16Array.of(0, 1) };
+    const former = {
+      partitions: Uint32Array.of(3, 3),
+      since: Float64Array.of(1, 1),
+      width: 1,
+      devices: Uint16Array.of(0, 1),
+    };
     expect(code(() => decodeRing(encodeRing({ ...fields, former })))).toBe('malformed');
     const weightless = fields.devices.map((item) => item && { ...item, weight: Number.NaN });
     expect(code(() => decodeRing(encodeRing({ ...fields, devices: weightless })))).toBe(
@@ -119,6 +124,33 @@ describe('ring format', () => {
     expect(ring.placement(6).former?.map((item) => item.id)).toEqual([0, 5]);
     expect(ring.placement(1).former?.map((item) => item.id)).toEqual([5, 0, 2]);
     expect(ring.encode().equals(bytes)).toBe(true);
+  });
+
+  it('reads the golden ring of a change that was settled in part, and writes it the same', () => {
+    const bytes = golden('joint-since.ring-plain');
+    const ring = Ring.decode(bytes);
+    expect(ring).toMatchObject({ version: 12, jointPartitions: 3 });
+    expect([...ring.joint()].map((partition) => ring.placement(partition).since)).toEqual([
+      10, 10, 12,
+    ]);
+    expect(ring.encode().equals(bytes)).toBe(true);
+  });
+
+  it('takes partitions of which no version is told for joint since this very version', () => {
+    const ring = Ring.decode(golden('fractional.ring-plain'));
+    expect(ring.placement(6).since).toBe(7);
+  });
+
+  it('refuses versions of former sets that are above its own, or not as many as the sets', () => {
+    const fields = Ring.decode(golden('joint-since.ring-plain')).fields();
+    const since = (...versions: number[]) => ({
+      ...fields,
+      former: { ...fields.former, since: Float64Array.from(versions) },
+    });
+    expect(code(() => decodeRing(encodeRing(since(10, 10, 13))))).toBe('malformed');
+    expect(code(() => decodeRing(encodeRing(since(10, 10))))).toBe('malformed');
+    expect(code(() => decodeRing(encodeRing(since(10, 10, 11, 12))))).toBe('malformed');
+    expect(code(() => decodeRing(encodeRing(since(10, 10, 0.5))))).toBe('malformed');
   });
 
   it('refuses the golden ring of a later version clearly', () => {

@@ -47,7 +47,7 @@ interface HeaderFields {
   copies: number;
   columnLengths: number[];
   devices: DeviceRow[];
-  former: { count: number; width: number };
+  former: { count: number; width: number; since?: readonly number[] };
 }
 
 export function encodeRing(fields: RingFields): Buffer {
@@ -75,8 +75,42 @@ function headerOf(fields: RingFields): HeaderFields {
     copies,
     columnLengths: columns.map((column) => column.length),
     devices: deviceRows(fields.devices),
-    former: { count: former.partitions.length, width: former.width },
+    former: {
+      count: former.partitions.length,
+      width: former.width,
+      ...sinceRuns(former, version),
+    },
   };
+}
+
+/**
+ * Since when the partitions are joint, as runs [version, how many, version, how many ...]. Left out
+ * where all became joint with this very version, as in the first ring of a change.
+ */
+export function sinceRuns({ since }: FormerTable, version: number): { since?: number[] } {
+  const runs: number[] = [];
+  for (const value of since) {
+    if (runs.at(-2) === value) runs[runs.length - 1]!++;
+    else runs.push(value, 1);
+  }
+  const isPlain = runs.length === 0 || (runs.length === 2 && runs[0] === version);
+  return isPlain ? {} : { since: runs };
+}
+
+/** @throws OperatingError `malformed` */
+export function readSince(runs: unknown, count: number, version: number): Float64Array {
+  const since = new Float64Array(count).fill(version);
+  if (runs === undefined) return since;
+  const numbers = array(runs, 2 * count);
+  let at = 0;
+  for (let i = 0; i < numbers.length; i += 2) {
+    const value = integer(numbers[i], 0, version);
+    const length = integer(numbers[i + 1], 1, count - at);
+    since.fill(value, at, at + length);
+    at += length;
+  }
+  if (at !== count) throw malformed('former versions');
+  return since;
 }
 
 export function deviceRows(devices: readonly (RingDevice | undefined)[]): DeviceRow[] {
@@ -124,7 +158,7 @@ export function decodeRing(input: Uint8Array): RingFields {
   const devices = readDeviceRows(header.devices);
   const reader = new TableReader(bytes, PREFIX_BYTES + bytes.readUInt32LE(12));
   const columns = header.columnLengths.map((length) => reader.ids(length));
-  const former = reader.former(header.former);
+  const former = reader.former(header.former, header.version);
   reader.end();
   const fields = { ...header, devices, columns, former };
   checkTables(fields);
@@ -175,8 +209,12 @@ function checkHeader(value: unknown): HeaderFields {
 
 function formerSize(value: unknown): HeaderFields['former'] {
   if (typeof value !== 'object' || value === null) throw malformed('former sets');
-  const { count, width } = value as Partial<Record<'count' | 'width', unknown>>;
-  return { count: integer(count, 0, 2 ** MAX_PART_POWER), width: integer(width, 0, MAX_COLUMNS) };
+  const { count, width, since } = value as Partial<Record<'count' | 'width' | 'since', unknown>>;
+  return {
+    count: integer(count, 0, 2 ** MAX_PART_POWER),
+    width: integer(width, 0, MAX_COLUMNS),
+    ...(since !== undefined && { since: since as readonly number[] }), // readSince checks it
+  };
 }
 
 /** By id. @throws OperatingError `malformed` */
@@ -228,10 +266,11 @@ class TableReader {
     return joinBytes(this.#take(length * 2));
   }
 
-  former({ count, width }: HeaderFields['former']): FormerTable {
+  former({ count, width, since }: HeaderFields['former'], version: number): FormerTable {
     const bytes = this.#take(count * 4);
     const partitions = Uint32Array.from({ length: count }, (_, i) => bytes.readUInt32LE(i * 4));
-    return { partitions, width, devices: this.ids(count * width) };
+    const devices = this.ids(count * width);
+    return { partitions, since: readSince(since, count, version), width, devices };
   }
 
   end(): void {

@@ -17,6 +17,8 @@ export interface Placement {
   readonly primaries: readonly RingDevice[];
   /** The old set, while the partition is joint. */
   readonly former?: readonly RingDevice[];
+  /** While joint: the first ring version with this pair of sets. */
+  readonly since?: number;
 }
 
 export class Ring {
@@ -90,8 +92,14 @@ export class Ring {
       if (partition < column.length) primaries.push(this.devices[column[partition]!]!);
     }
     if (this.jointPartitions === 0) return { primaries };
-    const former = this.#formerSet(partition);
-    return former === undefined ? { primaries } : { primaries, former };
+    const row = this.#formerRow(partition);
+    if (row === undefined) return { primaries };
+    return { primaries, former: this.#formerSet(row), since: this.#former.since[row]! };
+  }
+
+  /** The partitions that are joint, ascending. */
+  joint(): Uint32Array {
+    return this.#former.partitions;
   }
 
   /** After the union of the primaries: the farthest first, every other device of weight > 0 once. */
@@ -105,8 +113,8 @@ export class Ring {
     return this.devices[id];
   }
 
-  #formerSet(partition: number): RingDevice[] | undefined {
-    const { partitions, width, devices } = this.#former;
+  #formerRow(partition: number): number | undefined {
+    const { partitions } = this.#former;
     let low = 0;
     let high = partitions.length;
     while (low < high) {
@@ -114,8 +122,12 @@ export class Ring {
       if (partitions[middle]! < partition) low = middle + 1;
       else high = middle;
     }
-    if (partitions[low] !== partition) return undefined;
-    const ids = devices.subarray(low * width, (low + 1) * width);
+    return partitions[low] === partition ? low : undefined;
+  }
+
+  #formerSet(row: number): RingDevice[] {
+    const { width, devices } = this.#former;
+    const ids = devices.subarray(row * width, (row + 1) * width);
     return [...ids].filter((id) => id !== NO_DEVICE).map((id) => this.devices[id]!);
   }
 }

@@ -12,6 +12,7 @@ import { formatDevice, openDevice } from '#device/open.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
 import { createObjectService } from '#object/server.ts';
 import type { ClusterView } from '#ring/cluster.ts';
+import { NO_FORMER } from '#ring/fields.ts';
 import { Ring } from '#ring/ring.ts';
 import { RowStore } from '#rows/row-store.ts';
 import { Endpoint } from '#wire/endpoint.ts';
@@ -38,7 +39,7 @@ function ring(policy: number): Ring {
     copies: 3,
     devices,
     columns: [0, 1, 2].map((shift) => Uint16Array.from({ length: 64 }, (_, i) => (i + shift) % 3)),
-    former: { partitions: new Uint32Array(0), width: 0, devices: new Uint16Array(0) },
+    former: NO_FORMER,
   });
 }
 

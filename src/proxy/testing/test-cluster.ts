@@ -14,6 +14,7 @@ import type { Machine } from '#env/sim/machine.ts';
 import { SimWorld } from '#env/sim/world.ts';
 import { createObjectService, type ObjectService } from '#object/server.ts';
 import type { ClusterSource, ClusterView, ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
+import { NO_FORMER } from '#ring/fields.ts';
 import { Ring } from '#ring/ring.ts';
 import { RowStore } from '#rows/row-store.ts';
 import { Endpoint } from '#wire/endpoint.ts';
@@ -289,7 +290,7 @@ function makeView(sites: readonly string[], options: TestClusterOptions): Cluste
       copies: policy === 0 ? copies : 3,
       devices,
       columns: [0, 1, 2].map((column) => new Uint16Array(2 ** PART_POWER).fill(column)),
-      former: { partitions: new Uint32Array(0), width: 0, devices: new Uint16Array(0) },
+      former: NO_FORMER,
     });
   const policy: StoragePolicy = {
     index: 0,

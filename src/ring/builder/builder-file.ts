@@ -22,7 +22,14 @@ import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { pack, unpack } from '#base/codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import { MAX_COLUMNS, MAX_DEVICES, NO_DEVICE, type RingDevice } from '../fields.ts';
-import { deviceRows, joinBytes, readDeviceRows, splitBytes } from '../format.ts';
+import {
+  deviceRows,
+  joinBytes,
+  readDeviceRows,
+  readSince,
+  sinceRuns,
+  splitBytes,
+} from '../format.ts';
 import { formerMap, formerTable } from './former.ts';
 import { type BuilderState, checkSettings, type RingSettings } from './state.ts';
 
@@ -41,7 +48,7 @@ interface StateFields {
   devices: unknown[];
   retired: unknown[];
   columnLengths: number[];
-  former: { count: number; width: number };
+  former: { count: number; width: number; since?: readonly number[] };
 }
 
 export function encodeBuilderFile(states: readonly BuilderState[]): Buffer {
@@ -62,7 +69,7 @@ export function encodeBuilderFile(states: readonly BuilderState[]): Buffer {
 
 function stateFields(state: BuilderState): StateFields {
   const { settings, version, nextDevice, devices, retired, columns } = state;
-  const { partitions, width } = formerTable(state.former);
+  const former = formerTable(state.former);
   return {
     settings,
     version,
@@ -70,7 +77,11 @@ function stateFields(state: BuilderState): StateFields {
     devices: deviceRows(devices),
     retired: deviceRows([...retired.values()]),
     columnLengths: columns.map((column) => column.length),
-    former: { count: partitions.length, width },
+    former: {
+      count: former.partitions.length,
+      width: former.width,
+      ...sinceRuns(former, version),
+    },
   };
 }
 
@@ -200,7 +211,12 @@ function readState(fields: StateFields, tables: Buffer): BuilderState {
     devices: readDeviceRows(fields.devices),
     columns,
     movedAt,
-    former: formerMap({ partitions, width: former.width, devices: ids }),
+    former: formerMap({
+      partitions,
+      since: readSince(former.since, former.count, version),
+      width: former.width,
+      devices: ids,
+    }),
     retired: new Map(retired.map((device): [number, RingDevice] => [device.id, device])),
   };
   checkIds(state);
@@ -211,7 +227,7 @@ function checkIds({ columns, devices, former, retired }: BuilderState): void {
   for (const column of columns) {
     for (const id of column) if (devices[id] === undefined) throw malformed('unknown device');
   }
-  for (const ids of former.values()) {
+  for (const { ids } of former.values()) {
     for (const id of ids) {
       if (devices[id] === undefined && !retired.has(id)) throw malformed('unknown former device');
     }

@@ -138,12 +138,45 @@ describe('undo', () => {
     expect(builder.state.columns).toEqual(before.columns);
     expect(builder.state.former.has(still!)).toBe(false);
     for (const partition of settled) {
-      expect(builder.state.former.get(partition)).toEqual(idsOf(moved.columns, partition));
+      const ids = idsOf(moved.columns, partition);
+      expect(builder.state.former.get(partition)).toEqual({ ids, since: 4 });
       expect(builder.state.movedAt[partition]).toBe(120);
     }
     // The device that came with the change is gone, but the former sets still name it.
     expect(builder.toRing().device(9)).toMatchObject({ node: 'new', weight: 0 });
     expect(builder.toRing().encode().length).toBeGreaterThan(0);
+  });
+
+  it('leaves alone what was settled before a change that is taken back', () => {
+    const builder = fresh();
+    builder.apply(builder.plan({ add: [extra] }, { seed: 2, nowHours: 110 }));
+    builder.settle();
+    const settled = builder.state;
+    builder.apply(builder.plan({ update: [{ id: 0, weight: 1 }] }, { seed: 3, nowHours: 130 }));
+    expect(builder.state.former.size).toBeGreaterThan(0);
+    builder.undo({ nowHours: 131 });
+    // Not the sets from before the first change: they have known nothing since it was settled.
+    expect(builder.state.columns).toEqual(settled.columns);
+    expect(builder.state.former.size).toBe(0);
+  });
+
+  it('names the version since which a pair of sets is in force, also when it changes again', () => {
+    const builder = fresh();
+    builder.apply(builder.plan({ add: [extra] }, { seed: 2, nowHours: 110 }));
+    const first = builder.state;
+    const again = RingBuilder.decode(builder.encode());
+    again.settle([...first.former.keys()].slice(0, 1));
+    const gone = again.plan({ remove: [9] }, { seed: 3, nowHours: 111 });
+    again.apply(gone, { force: true });
+    for (const [partition, set] of again.state.former) {
+      const before = first.former.get(partition);
+      expect(set.since).toBe(4); // the device that was to come is gone: all sets are others
+      if (before !== undefined && again.state.former.has(partition)) {
+        const isSettled = partition === [...first.former.keys()][0];
+        if (!isSettled) expect(set.ids).toEqual(before.ids);
+      }
+    }
+    expect(RingBuilder.decode(again.encode()).state.former).toEqual(again.state.former);
   });
 
   it('goes back change by change, as far as history reaches, and no id is used twice', () => {

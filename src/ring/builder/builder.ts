@@ -174,21 +174,26 @@ function partPowerOf({ settings }: Change): Change {
   return settings?.partPower === undefined ? {} : { settings: { partPower: settings.partPower } };
 }
 
+/**
+ * What knows everything now is the former set of a joint partition, the only set of a settled one. If
+ * that is where undo goes, it counts alone at once; anything else is a joint change from there.
+ */
 function undone(now: BuilderState, target: BuilderState, nowHours: number): BuilderState {
   const former = new Map(now.former);
   const movedAt = now.movedAt.slice();
+  const version = now.version + 1;
   for (let partition = 0; partition < movedAt.length; partition++) {
     if (sameRow(now.columns, target.columns, partition)) continue;
-    if (now.former.has(partition)) {
-      const earlier = target.former.get(partition);
-      if (earlier === undefined) former.delete(partition);
-      else former.set(partition, earlier);
-      movedAt[partition] = target.movedAt[partition]!;
-    } else {
-      former.set(partition, idsOf(now.columns, partition));
-      movedAt[partition] = nowHours;
-    }
+    const joint = now.former.get(partition);
+    const ids = joint?.ids ?? idsOf(now.columns, partition);
+    if (sameIds(ids, idsOf(target.columns, partition))) former.delete(partition);
+    else former.set(partition, { ids, since: version });
+    movedAt[partition] = joint === undefined ? nowHours : target.movedAt[partition]!;
   }
-  const { version, nextDevice } = now;
-  return withRetired({ ...target, version: version + 1, nextDevice, former, movedAt }, now);
+  const { nextDevice } = now;
+  return withRetired({ ...target, version, nextDevice, former, movedAt }, now);
+}
+
+function sameIds(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((id, i) => id === b[i]);
 }

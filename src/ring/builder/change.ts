@@ -5,7 +5,13 @@
 import { OperatingError } from '#base/errors.ts';
 import type { DeviceDescription } from '../description.ts';
 import { MAX_DEVICES, NO_DEVICE, type RingDevice } from '../fields.ts';
-import { type BuilderState, checkSettings, MAX_WEIGHT, type RingSettings } from './state.ts';
+import {
+  type BuilderState,
+  checkSettings,
+  type FormerSet,
+  MAX_WEIGHT,
+  type RingSettings,
+} from './state.ts';
 
 export interface Change {
   readonly settings?: Partial<Omit<RingSettings, 'policy'>>;
@@ -80,9 +86,9 @@ function raisePartPower(state: BuilderState, from: number): BuilderState {
   if (by < 0) throw new OperatingError('bad-ring-settings', 'the part power can only be raised');
   const factor = 2 ** by;
   const { columns, movedAt, former } = state;
-  const joint = new Map<number, readonly number[]>();
-  for (const [partition, ids] of former) {
-    for (let i = 0; i < factor; i++) joint.set(partition * factor + i, ids);
+  const joint = new Map<number, FormerSet>();
+  for (const [partition, set] of former) {
+    for (let i = 0; i < factor; i++) joint.set(partition * factor + i, set);
   }
   return {
     ...state,

@@ -253,9 +253,9 @@ describe('a rebalance', () => {
       seed: 3,
       nowHours: HOUR + 90,
     });
-    for (const [partition, ids] of first.former) {
+    for (const [partition, set] of first.former) {
       expect(idsOf(second.columns, partition)).toEqual(idsOf(first.columns, partition));
-      expect(second.former.get(partition)).toEqual(ids);
+      expect(second.former.get(partition)).toEqual(set);
     }
   });
 

@@ -134,12 +134,15 @@ function nextState(state: BuilderState, placer: Placer, nowHours: number): Build
   const first = state.columns.length === 0;
   const movedAt = state.movedAt.slice();
   const former = new Map(state.former);
+  const version = state.version + 1;
   for (let partition = 0; !first && partition < partitions; partition++) {
     if (sameRow(state.columns, columns, partition)) continue;
     movedAt[partition] = nowHours;
-    if (!former.has(partition)) former.set(partition, idsOf(state.columns, partition));
+    // A joint partition that changes again keeps its former set: that one's majority knows everything.
+    const ids = former.get(partition)?.ids ?? idsOf(state.columns, partition);
+    former.set(partition, { ids, since: version });
   }
-  return { ...state, version: state.version + 1, columns, movedAt, former };
+  return { ...state, version, columns, movedAt, former };
 }
 
 export function sameRow(

@@ -141,10 +141,27 @@ export class RingSet {
     throw new OperatingError('cannot-undo', message, { ring: different });
   }
 
-  /** Ends the joint phase of every partition. */
-  settle(): void {
-    for (const builder of this.builders.values())
-      if (builder.state.former.size > 0) builder.settle();
+  /** Partitions that are still joint, in all rings. */
+  get joint(): number {
+    return [...this.builders.values()].reduce((sum, { state }) => sum + state.former.size, 0);
+  }
+
+  /**
+   * Ends the joint phase: of every partition, or of these, by number of policy. Whoever calls it has
+   * made sure that all new members are complete (`move-progress.ts`). False: there was none to end.
+   */
+  settle(partitions?: ReadonlyMap<PolicyIndex, readonly number[]>): boolean {
+    let settled = false;
+    for (const builder of this.builders.values()) {
+      const { former, settings } = builder.state;
+      const chosen =
+        partitions === undefined ? [...former.keys()] : partitions.get(settings.policy);
+      const joint = (chosen ?? []).filter((partition) => former.has(partition));
+      if (joint.length === 0) continue;
+      builder.settle(joint);
+      settled = true;
+    }
+    return settled;
   }
 
   /** A ring whose devices are not those of the first one, if there is any. */

@@ -29,10 +29,18 @@ export interface BuilderState {
   readonly columns: readonly Uint16Array[];
   /** By partition: hours since 1970 when it last moved a replica, 0 for never. */
   readonly movedAt: Uint32Array;
-  /** The former sets of joint partitions, by device id. */
-  readonly former: ReadonlyMap<number, readonly number[]>;
+  /** The former sets of joint partitions. */
+  readonly former: ReadonlyMap<number, FormerSet>;
   /** Removed devices that former sets still name. They get no replica and no id of theirs is reused. */
   readonly retired: ReadonlyMap<number, RingDevice>;
+}
+
+/** The set that counts beside the new one while a partition is joint. */
+export interface FormerSet {
+  /** Device ids, in replica order. */
+  readonly ids: readonly number[];
+  /** The first ring version with this pair of sets: what was placed by an older one is fenced off. */
+  readonly since: number;
 }
 
 export const MAX_OVERLOAD = 100;
@@ -98,7 +106,7 @@ export function idsOf(columns: readonly Uint16Array[], partition: number): numbe
 /** Keeps of the devices that were known those which left but are still named by a former set. */
 export function withRetired(next: BuilderState, before: BuilderState): BuilderState {
   const named = new Set<number>();
-  for (const ids of next.former.values()) for (const id of ids) named.add(id);
+  for (const { ids } of next.former.values()) for (const id of ids) named.add(id);
   const retired = new Map<number, RingDevice>();
   for (const id of named) {
     if (next.devices[id] !== undefined) continue;

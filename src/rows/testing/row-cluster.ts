@@ -18,6 +18,7 @@ import { makeTimestamp } from '#base/timestamp.ts';
 import { type ContainerService, createContainerService } from '#container/server.ts';
 import type { Completeness, Device } from '#device/contract.ts';
 import type { ClusterView } from '#ring/cluster.ts';
+import { NO_FORMER } from '#ring/fields.ts';
 import { Ring } from '#ring/ring.ts';
 import { settingsGroup } from '../row-state.ts';
 import { RowStore } from '../row-store.ts';
@@ -288,7 +289,7 @@ function makeView(ids: readonly number[]): ClusterView {
       copies: ids.length,
       devices,
       columns: ids.map((id) => Uint16Array.from([id, id, id, id])),
-      former: { partitions: new Uint32Array(), width: 0, devices: new Uint16Array() },
+      former: NO_FORMER,
     });
   const nodes = ids.map((id) => {
     const wire = { host: 'localhost', port: 1 };
