@@ -134,7 +134,7 @@ export class ContainerTable {
     const { sequence, rows, bytes, objects, total } = line;
     const newest = timestampToBytes(line.newest);
     const digest = sumToBytes(line.digest);
-    const crc = lineCheck(line, digest);
+    const crc = lineCheck(line, newest, digest);
     if (line.id !== 0) {
       this.#update.run(sequence, rows, bytes, objects, total, newest, digest, crc, line.id);
       return;
@@ -168,31 +168,24 @@ export class ContainerTable {
 
 const AFTER_ALL_HASHES = Buffer.alloc(17, 0xff);
 
-function lineCheck(line: ContainerLine, digest: Buffer): number {
-  const { ring, path, sequence, rows, bytes, objects, total, newest } = line;
-  const facts = `${ring} ${sequence} ${rows} ${bytes} ${objects} ${total} ${newest} ${path}`;
+/** `newest` and `digest` as they are stored. */
+function lineCheck(line: Checked, newest: Buffer, digest: Buffer): number {
+  const { ring, path, sequence, rows, bytes, objects, total } = line;
+  const facts = `${ring} ${sequence} ${rows} ${bytes} ${objects} ${total} ${newest.toString('hex')} ${path}`;
   return crc32(digest, crc32(line.hash, crc32(facts)));
 }
 
+type Checked = Omit<ContainerLine, 'id' | 'newest' | 'digest'>;
+
+/** After a flipped byte a column may be of any type. @throws OperatingError `rows-damaged` */
 function parseLine(raw: RawLine): ContainerLine {
   const [id, ring, hash, path, sequence, rows, bytes, objects, total, newest, digest, crc] = raw;
-  const line = {
-    id,
-    ring,
-    hash,
-    path,
-    sequence,
-    rows,
-    bytes,
-    objects,
-    total,
-    newest: timestampFromBytes(newest),
-    digest: sumFromBytes(digest),
-  };
-  if (lineCheck(line, digest) !== crc) {
-    throw damagedLine(path);
-  }
-  return line;
+  const checked = { ring, hash, path, sequence, rows, bytes, objects, total };
+  const isWhole =
+    [hash, newest, digest].every((column) => Buffer.isBuffer(column)) &&
+    lineCheck(checked, newest, digest) === crc;
+  if (!isWhole) throw damagedLine(String(path));
+  return { id, ...checked, newest: timestampFromBytes(newest), digest: sumFromBytes(digest) };
 }
 
 function damagedLine(which: string): OperatingError {

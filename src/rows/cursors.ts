@@ -1,7 +1,9 @@
 /**
  * How far this device has taken in the commits of its peers, per container. A cursor is written after
- * the rows below it are durable here; one that a crash takes back only makes the next pull longer.
+ * the rows below it are durable here; one that a crash takes back only makes the next pull longer, and
+ * so does one that fails its check: a flipped bit in the sequence would skip rows.
  */
+import { crc32 } from 'node:zlib';
 import type { Database, Statement } from '#env/env.ts';
 
 export interface Cursor {
@@ -10,24 +12,35 @@ export interface Cursor {
   readonly sequence: number;
 }
 
+interface StoredCursor extends Cursor {
+  readonly crc: number;
+}
+
 export class CursorTable {
-  readonly #get: Statement<Cursor>;
+  readonly #get: Statement<StoredCursor>;
   readonly #set: Statement<unknown>;
 
   constructor(db: Database) {
-    this.#get = db.prepare<Cursor>(
-      'SELECT incarnation, sequence FROM cursor WHERE container = ? AND device = ?',
+    this.#get = db.prepare<StoredCursor>(
+      'SELECT incarnation, sequence, crc FROM cursor WHERE container = ? AND device = ?',
     );
     this.#set = db.prepare(
-      'INSERT OR REPLACE INTO cursor (container, device, incarnation, sequence) VALUES (?, ?, ?, ?)',
+      'INSERT OR REPLACE INTO cursor (container, device, incarnation, sequence, crc) VALUES (?, ?, ?, ?, ?)',
     );
   }
 
   get(container: number, device: number): Cursor | undefined {
-    return this.#get.get(container, device);
+    const stored = this.#get.get(container, device);
+    if (stored === undefined || stored.crc !== check(container, device, stored)) return undefined;
+    return { incarnation: stored.incarnation, sequence: stored.sequence };
   }
 
   set(container: number, device: number, cursor: Cursor): void {
-    this.#set.run(container, device, cursor.incarnation, cursor.sequence);
+    const { incarnation, sequence } = cursor;
+    this.#set.run(container, device, incarnation, sequence, check(container, device, cursor));
   }
+}
+
+function check(container: number, device: number, { incarnation, sequence }: Cursor): number {
+  return crc32(`${container} ${device} ${incarnation} ${sequence}`);
 }

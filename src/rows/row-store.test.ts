@@ -347,6 +347,13 @@ describe('damage', () => {
       () => store.changes(CONTAINER_RING, HASH, 0, 9),
     ],
     ['the totals', 'UPDATE container SET rows = 3', () => facts()],
+    // A flipped bit in a record's header changes what type a column has (seed 1024).
+    [
+      "a state's type",
+      "UPDATE row SET state = 'text' WHERE name = x'61'",
+      () => store.changes(CONTAINER_RING, HASH, 0, 9),
+    ],
+    ["the digest's type", "UPDATE container SET digest = 'text'", () => facts()],
   ])('of %s is noticed, taken out of use, and rebuilt by the next start', async (_, sql, read) => {
     await spoil(sql);
     expect(read).toThrowError(expect.objectContaining({ code: 'rows-damaged' }));
@@ -361,6 +368,17 @@ describe('damage', () => {
     log.replayInto(store);
     expect(names()).toEqual(['a', 'b']);
     expect(store.damage).toBeUndefined();
+  });
+
+  it('of a cursor makes the next pull longer and no more', async () => {
+    await store.write(row('a', live(at(1))));
+    store.setCursor(CONTAINER_RING, HASH, 7, { incarnation: 'peer', sequence: 5 });
+    const cursor = () => store.cursor(CONTAINER_RING, HASH, 7);
+    expect(cursor()).toEqual({ incarnation: 'peer', sequence: 5 });
+    const db = new Database(path.join(folder.path, 'rows.db'));
+    db.exec('UPDATE cursor SET sequence = 7');
+    db.close();
+    expect(cursor()).toBeUndefined();
   });
 
   it('met while rows are applied does not fail the device, and loses nothing', async () => {

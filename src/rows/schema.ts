@@ -16,7 +16,7 @@
 import type { Database } from '#env/env.ts';
 
 /** Raise with every change of the tables; the database is then rebuilt from the log. */
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
 
 export const SCHEMA = `
 CREATE TABLE IF NOT EXISTS meta (
@@ -63,6 +63,7 @@ CREATE TABLE IF NOT EXISTS cursor (
   device INTEGER NOT NULL,
   incarnation TEXT NOT NULL,
   sequence INTEGER NOT NULL,
+  crc INTEGER NOT NULL,
   PRIMARY KEY (container, device)
 ) WITHOUT ROWID;
 `;

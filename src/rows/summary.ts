@@ -28,6 +28,7 @@ class Part implements Counted {
   total = 0;
 
   add({ digest, rows, total }: Counted): void {
+    if (total === 0) return;
     addTerm(this.digest, sumToBytes(digest));
     this.rows += rows;
     this.total += total;

@@ -1,6 +1,7 @@
 /** One seed: makes a cluster, lets clients work while things go wrong, heals, and checks what is left. */
 import { codeOf } from '#base/errors.ts';
 import { SimWorld } from '#env/sim/world.ts';
+import { Autopsy } from './autopsy.ts';
 import { SimCluster } from './cluster.ts';
 import { Violation } from './model.ts';
 import { Nemesis } from './nemesis.ts';
@@ -92,7 +93,7 @@ class Run {
       await new Promise((resolve) => setImmediate(resolve));
       this.#checkRejection();
     } catch (error) {
-      failure = this.#failure(error);
+      failure = await this.#failure(error);
     } finally {
       process.off('unhandledRejection', onRejection);
     }
@@ -189,15 +190,12 @@ class Run {
     throw new Violation('no unhandled rejection', `${text}`);
   }
 
-  #failure(error: unknown): Failure {
+  async #failure(error: unknown): Promise<Failure> {
     const isViolation = error instanceof Violation;
     const promise = isViolation ? error.promise : 'no crash';
     const message =
       error instanceof Error ? (isViolation ? error.message : `${error.stack}`) : String(error);
-    const history = this.#workload.boxes
-      .flatMap(({ keys }) => keys)
-      .filter(({ key }) => message.includes(key))
-      .flatMap((model) => ['', model.key, ...model.history()]);
+    const history = await this.#histories(message);
     const jobs = this.#cluster.nodes.flatMap(({ name, process }) =>
       (process?.storage.jobs() ?? []).map((job) => `${name} ${JSON.stringify(job)}`),
     );
@@ -214,5 +212,19 @@ class Run {
       this.#world.describe(5000),
     ].join('\n');
     return { promise, message, report };
+  }
+
+  /** Of the keys that the message names: what was done to them, and what each device knows of them. */
+  async #histories(message: string): Promise<string[]> {
+    const autopsy = new Autopsy(this.#cluster);
+    const lines: string[] = [];
+    for (const { keys, policy } of this.#workload.boxes) {
+      for (const model of keys.filter(({ key }) => message.includes(key))) {
+        const found = this.#world.run(autopsy.of({ path: model.key, policy }));
+        const known = await found.catch((error: unknown) => [`no autopsy: ${error}`]);
+        lines.push('', model.key, ...model.history(), ...known);
+      }
+    }
+    return lines;
   }
 }

@@ -45,6 +45,18 @@ describe('a listing', () => {
     }
   });
 
+  it('does not call a container gone because damage took its state away here (seed 227)', async () => {
+    await cluster.create();
+    const state = cluster.live();
+    for (const node of [0, 1, 2]) await cluster.row(node, 'o', state);
+    for (const peer of [1, 2]) expect(await cluster.names(peer)).toEqual(['o']);
+    expect(await cluster.names(0)).toEqual(['o']);
+    for (const node of [0, 1, 2]) await cluster.row(node, 'o', cluster.tombstone());
+    expect((await cluster.list(0)).live).toBe(true);
+    cluster.nodes[0]!.loseRow('');
+    expect(await cluster.list(0)).toMatchObject({ live: true, items: [] });
+  });
+
   it('is refused as unavailable when no majority answers, unless the nearest is asked', async () => {
     await cluster.create();
     cluster.network.down.add('n1').add('n2');

@@ -147,10 +147,22 @@ export class TestNode {
     }
   }
 
+  get #file(): string {
+    return path.join(this.cluster.folder.path, `${this.name}-${this.#generation}.db`);
+  }
+
+  /** As damage in the tree may do it: the row is not found any more, and nothing says so. */
+  loseRow(name: string): void {
+    this.rows.close();
+    const db = this.cluster.folder.env.disk.openDatabase(this.#file);
+    db.prepare('DELETE FROM row WHERE name = ?').run(Buffer.from(name));
+    db.close();
+    this.restart();
+  }
+
   #open(): void {
     const { env } = this.cluster.folder;
-    const file = path.join(this.cluster.folder.path, `${this.name}-${this.#generation}.db`);
-    this.rows = RowStore.open(env, { file, incarnation: 'i', digestKey: 'cluster' });
+    this.rows = RowStore.open(env, { file: this.#file, incarnation: 'i', digestKey: 'cluster' });
     this.log = new MemoryLog(this.rows);
     this.rows.bind(this.log);
   }
