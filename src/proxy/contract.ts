@@ -4,6 +4,8 @@
  *
  * Expected outcomes are values. What could not be done is an OperatingError:
  *   unavailable      no majority could be reached in time; the outcome of a write is undecided
+ *   undecided        others write the same key: whether this write took effect can't be told (S3: 409)
+ *   not-strict       a condition that only a `strict` container can keep
  *   client-gone      the signal was aborted or the body broke off: nothing was stored
  *   etag-mismatch, length-mismatch, body-too-large   the body was not what was declared: nothing was stored
  *   container-mismatch   the container changed policy or mode meanwhile
@@ -12,6 +14,7 @@ import type { BodyPieces, EntryState } from '#base/entry.ts';
 import type { ContainerName, ObjectName, PolicyIndex } from '#base/names.ts';
 import type { ListQuery } from '#container/calls.ts';
 import type { ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
+import type { Condition } from './condition.ts';
 
 export interface Operation {
   readonly txn: string;
@@ -76,8 +79,8 @@ export interface PutRequest {
   readonly user: Readonly<Record<string, string>>;
   /** content-encoding, content-disposition, x-object-manifest, ... */
   readonly system: Readonly<Record<string, string>>;
-  /** Only when no live object has the name (Swift's If-None-Match: *). */
-  readonly onlyIfAbsent?: boolean;
+  /** Only while this holds (`precondition-failed`); evaluated after the body has been read. */
+  readonly condition?: Condition;
   /** Called once the write can start (for `100 Continue`); the body is read only after it. */
   readonly onReady?: () => void;
   /** A manifest: `body` is the manifest's own bytes; etag and size as shown to clients. */
@@ -109,7 +112,7 @@ export interface BodyFacts {
 }
 
 export interface PutResult {
-  readonly kind: 'stored' | 'exists' | 'no-container';
+  readonly kind: 'stored' | 'precondition-failed' | 'no-container';
   readonly etag: string;
   readonly size: number;
   readonly clientMicros: number;
@@ -186,18 +189,21 @@ export interface Store {
       /** Unix seconds; null: no expiry any more. */
       readonly deleteAt: number | null;
     },
-  ): Promise<'updated' | 'not-found'>;
+    condition?: Condition,
+  ): Promise<'updated' | 'not-found' | 'precondition-failed'>;
   /** Replaces these groups of an object's metadata (tags, acl, ...) and leaves all else. */
   updateGroups(
     operation: Operation,
     name: ObjectName,
     groups: MetadataGroups,
-  ): Promise<'updated' | 'not-found'>;
-  /** Writes its tombstone also when it answers `not-found`. */
+    condition?: Condition,
+  ): Promise<'updated' | 'not-found' | 'precondition-failed'>;
+  /** Writes its tombstone also when it answers `not-found` (not when a condition has failed). */
   deleteObject(
     operation: Operation,
     name: ObjectName,
-  ): Promise<'deleted' | 'not-found' | 'no-container'>;
+    condition?: Condition,
+  ): Promise<'deleted' | 'not-found' | 'no-container' | 'precondition-failed'>;
 
   policies(): readonly StoragePolicy[];
 }

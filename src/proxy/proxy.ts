@@ -12,6 +12,7 @@ import { RowSender } from '#object/row-sender.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { Caller } from '#wire/contract.ts';
 import { Accounts } from './accounts.ts';
+import type { Condition } from './condition.ts';
 import { Containers } from './containers.ts';
 import { nowSeconds, type ProxyContext, traced } from './context.ts';
 import type {
@@ -27,8 +28,8 @@ import { withFreshRing } from './fresh-ring.ts';
 import { DEFAULT_PROXY_LIMITS, type ProxyLimits } from './limits.ts';
 import { ProxyMetrics } from './metrics.ts';
 import { type PeerStatus, Peers } from './peers.ts';
-import { type Place, placeOf } from './placement.ts';
-import { Puts } from './put-object.ts';
+import { placeOf } from './placement.ts';
+import { type CurrentQuery, Puts } from './put-object.ts';
 import { type ObjectRead, openObject, readState } from './read-object.ts';
 import { Repairs } from './repair.ts';
 import { ReplicaCalls } from './replica-calls.ts';
@@ -157,7 +158,7 @@ function objectOperations(
 ): Pick<Store, ObjectOperation> {
   const repairs = new Repairs(context);
   const objects = new Objects(context, containers, repairs);
-  const puts = new Puts(context, containers, (put) => objects.isLive(put));
+  const puts = new Puts(context, containers, (put) => objects.current(put));
   return {
     putObject: (operation, name, request) =>
       traced(
@@ -176,17 +177,19 @@ function objectOperations(
       traced(context, operation, 'object.head', objectPath(name), (trace) =>
         withFreshRing(context, () => objects.stat(operation, trace, name)),
       ),
-    updateObject: (operation, name, change) =>
+    updateObject: (operation, name, change, condition) =>
       traced(context, operation, 'object.post', objectPath(name), (trace) =>
-        withFreshRing(context, () => objects.update(operation, trace, name, change)),
+        withFreshRing(context, () => objects.update(operation, trace, name, change, condition)),
       ),
-    updateGroups: (operation, name, groups) =>
+    updateGroups: (operation, name, groups, condition) =>
       traced(context, operation, 'object.post', objectPath(name), (trace) =>
-        withFreshRing(context, () => objects.updateGroups(operation, trace, name, groups)),
+        withFreshRing(context, () =>
+          objects.updateGroups(operation, trace, name, groups, condition),
+        ),
       ),
-    deleteObject: (operation, name) =>
+    deleteObject: (operation, name, condition) =>
       traced(context, operation, 'object.delete', objectPath(name), (trace) =>
-        withFreshRing(context, () => objects.delete(operation, trace, name)),
+        withFreshRing(context, () => objects.delete(operation, trace, name, condition)),
       ),
   };
 }
@@ -219,9 +222,11 @@ class Objects {
     trace: Trace,
     name: ObjectName,
     change: ObjectChange,
-  ): Promise<'updated' | 'not-found'> {
+    condition?: Condition,
+  ): Promise<'updated' | 'not-found' | 'precondition-failed'> {
     const update = await this.#findLive(operation, trace, name);
     if (update === undefined) return 'not-found';
+    if (condition?.holds(update.state) === false) return 'precondition-failed';
     await updateObject(this.#context, { ...update, change });
     return 'updated';
   }
@@ -231,9 +236,11 @@ class Objects {
     trace: Trace,
     name: ObjectName,
     groups: MetadataGroups,
-  ): Promise<'updated' | 'not-found'> {
+    condition?: Condition,
+  ): Promise<'updated' | 'not-found' | 'precondition-failed'> {
     const update = await this.#findLive(operation, trace, name);
     if (update === undefined) return 'not-found';
+    if (condition?.holds(update.state) === false) return 'precondition-failed';
     await updateGroups(this.#context, { ...update, groups });
     return 'updated';
   }
@@ -253,23 +260,19 @@ class Objects {
     operation: Operation,
     trace: Trace,
     name: ObjectName,
-  ): Promise<'deleted' | 'not-found' | 'no-container'> {
+    condition?: Condition,
+  ): Promise<'deleted' | 'not-found' | 'no-container' | 'precondition-failed'> {
     const found = await this.#find(operation, trace, name, false);
     if (found === undefined) return 'no-container';
     const { read, container } = found;
+    if (condition !== undefined && !condition.holds(await this.current(read))) {
+      return 'precondition-failed';
+    }
     const { previous } = await deleteObject(this.#context, { trace, place: read.place, container });
     return previous.live ? 'deleted' : 'not-found';
   }
 
-  async isLive({
-    operation,
-    trace,
-    place,
-  }: {
-    operation: Operation;
-    trace: Trace;
-    place: Place;
-  }): Promise<boolean> {
+  async current({ operation, trace, place }: CurrentQuery): Promise<Found<EntryState>> {
     const read: ObjectRead = {
       operation: { ...operation, read: 'quorum' },
       trace,
@@ -278,7 +281,7 @@ class Objects {
       wantsBody: false,
     };
     const { state } = await readState(this.#context, this.#repairs, read);
-    return isLive(state, nowSeconds(this.#context.env));
+    return isLive(state, nowSeconds(this.#context.env)) ? state : undefined;
   }
 
   /** Undefined: there is no such container. */

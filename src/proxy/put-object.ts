@@ -37,25 +37,27 @@ interface Put {
   readonly writeId: string;
 }
 
+export type CurrentQuery = Pick<Put, 'operation' | 'trace' | 'place'>;
+
 const NOT_STORED = { etag: '', size: 0, clientMicros: 0 };
 
 export class Puts {
   readonly #context: ProxyContext;
   readonly #containers: Containers;
-  readonly #isLive: (put: Pick<Put, 'operation' | 'trace' | 'place'>) => Promise<boolean>;
+  readonly #current: (put: CurrentQuery) => Promise<EntryState | undefined>;
   /** Bytes of bodies that are being buffered. */
   readonly #buffers: Semaphore;
   readonly #streams: Semaphore;
 
-  /** `isLive`: whether a majority says that the object exists. */
+  /** `current`: the live object as a majority tells it. */
   constructor(
     context: ProxyContext,
     containers: Containers,
-    isLive: (put: Pick<Put, 'operation' | 'trace' | 'place'>) => Promise<boolean>,
+    current: (put: CurrentQuery) => Promise<EntryState | undefined>,
   ) {
     this.#context = context;
     this.#containers = containers;
-    this.#isLive = isLive;
+    this.#current = current;
     this.#buffers = new Semaphore(context.limits.bufferBudgetBytes, MAX_WAITING);
     this.#streams = new Semaphore(context.limits.streams, MAX_WAITING);
   }
@@ -79,8 +81,9 @@ export class Puts {
       place,
       writeId: request.writeId ?? newWriteId(env),
     };
-    if (request.onlyIfAbsent === true && (await this.#isLive(put))) {
-      return { kind: 'exists', ...NOT_STORED };
+    const { condition } = request;
+    if (condition !== undefined && !condition.holds(await this.#current(put))) {
+      return { kind: 'precondition-failed', ...NOT_STORED };
     }
     try {
       return await this.#store(put);

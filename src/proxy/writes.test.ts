@@ -4,6 +4,7 @@ import { OperatingError } from '#base/errors.ts';
 import { hashPath } from '#base/hash.ts';
 import { objectPath } from '#base/names.ts';
 import type { Entry } from '#device/contract.ts';
+import { IF_ABSENT } from './condition.ts';
 import type { PutRequest } from './contract.ts';
 import {
   CONTAINER,
@@ -162,11 +163,13 @@ describe('PUT', () => {
 
   it('if absent: refuses where a live object is, not where a deleted one was', async () => {
     const cluster = await started();
-    const onlyIfAbsent = true;
-    expect((await put(cluster, 'x', putRequest(SMALL, { onlyIfAbsent }))).kind).toBe('stored');
-    expect((await put(cluster, 'x', putRequest(SMALL, { onlyIfAbsent }))).kind).toBe('exists');
+    const condition = IF_ABSENT;
+    expect((await put(cluster, 'x', putRequest(SMALL, { condition }))).kind).toBe('stored');
+    expect((await put(cluster, 'x', putRequest(SMALL, { condition }))).kind).toBe(
+      'precondition-failed',
+    );
     await cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName('x')));
-    expect((await put(cluster, 'x', putRequest(SMALL, { onlyIfAbsent }))).kind).toBe('stored');
+    expect((await put(cluster, 'x', putRequest(SMALL, { condition }))).kind).toBe('stored');
   });
 
   it('into no container says so', async () => {

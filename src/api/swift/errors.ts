@@ -36,6 +36,8 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   'length-mismatch': { status: 499 },
   'container-mismatch': { status: 503 },
   unavailable: { status: 503 },
+  undecided: { status: 503 },
+  'not-strict': { status: 501 },
   overloaded: { status: 503 },
   timeout: { status: 503 },
   gone: { status: 503 },

@@ -25,7 +25,7 @@ import {
   systemValues,
   userValues,
 } from './object-headers.ts';
-import { checkObjectName, dynamicHeader, onlyIfAbsent, replyStored } from './object-upload.ts';
+import { checkObjectName, conditionOf, dynamicHeader, replyStored } from './object-upload.ts';
 import { replyNotFound } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
 import { bytesOf, sendUnsatisfiable, validatorsOf } from './send-content.ts';
@@ -138,7 +138,7 @@ function copyFacts(
     user,
     system: { ...system, ...dynamicHeader(request) },
     ...(expires !== undefined && { deleteAt: expires }),
-    ...(onlyIfAbsent(request) && { onlyIfAbsent: true }),
+    ...conditionOf(request),
     ...(manifest !== undefined && { manifest }),
   };
 }

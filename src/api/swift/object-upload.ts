@@ -1,4 +1,5 @@
 /** What every way of writing an object shares: PUT of bytes, of a manifest, and copies. */
+import { type Condition, IF_ABSENT } from '#proxy/condition.ts';
 import type { PutRequest, PutResult } from '#proxy/contract.ts';
 import { httpDate, lastModifiedSeconds } from '../http/http-date.ts';
 import { EMPTY_BODY, RequestBody } from '../http/request-body.ts';
@@ -26,7 +27,7 @@ export function uploadFacts(request: SwiftRequest): UploadFacts {
     system: { ...systemHeaders(request), ...dynamicHeader(request) },
     ...(expires !== undefined && { deleteAt: expires }),
     ...(etag && { expectedEtag: unquote(etag).toLowerCase() }),
-    ...(onlyIfAbsent(request) && { onlyIfAbsent: true }),
+    ...conditionOf(request),
   };
 }
 
@@ -50,12 +51,15 @@ export function dynamicHeader(request: SwiftRequest): Record<string, string> {
   return { [DYNAMIC_HEADER]: trimmed };
 }
 
+/** Swift's promise: in containers that are not strict it holds against full writes only. */
+const ONLY_IF_ABSENT: Condition = { ...IF_ABSENT, weakly: true };
+
 /** If-None-Match: `*` is the only condition a write may carry. @throws Refusal 400 */
-export function onlyIfAbsent(request: SwiftRequest): boolean {
+export function conditionOf(request: SwiftRequest): { readonly condition?: Condition } {
   const condition = request.header('if-none-match');
-  if (condition === undefined) return false;
+  if (condition === undefined) return {};
   if (condition.trim() !== '*') throw refuse('bad-request', 'If-None-Match only supports *');
-  return true;
+  return { condition: ONLY_IF_ABSENT };
 }
 
 /**
@@ -108,7 +112,7 @@ export function replyStored(
   more: readonly string[] = [],
 ): void {
   if (result.kind === 'no-container') throw refuse('not-found');
-  if (result.kind === 'exists') throw refuse('precondition-failed');
+  if (result.kind === 'precondition-failed') throw refuse('precondition-failed');
   const shown = shownEtag(result.etag);
   const headers = [
     'Etag',

@@ -13,6 +13,7 @@ import {
 } from '#base/names.ts';
 import { makeTimestamp, type Timestamp } from '#base/timestamp.ts';
 import type { ListQuery } from '#container/calls.ts';
+import type { Condition } from '#proxy/condition.ts';
 import type {
   AccountInfo,
   ContainerInfo,
@@ -172,11 +173,9 @@ export class MemoryStore implements Store {
     const container = this.containers.get(containerPath(name));
     const nothing = { etag: '', size: 0, clientMicros: 0 };
     if (container === undefined) return { kind: 'no-container', ...nothing };
-    if (request.onlyIfAbsent && this.#find(name) !== undefined) {
-      return { kind: 'exists', ...nothing };
-    }
     request.onReady?.();
     const { body, md5 } = await receive(request);
+    if (!this.#allows(name, request.condition)) return { kind: 'precondition-failed', ...nothing };
     if (operation.signal.aborted) throw new OperatingError('client-gone', 'gone');
     if (request.expectedEtag !== undefined && request.expectedEtag !== md5) {
       throw new OperatingError('etag-mismatch', 'the body has another MD5');
@@ -218,10 +217,12 @@ export class MemoryStore implements Store {
     _operation: Operation,
     name: ObjectName,
     change: Parameters<Store['updateObject']>[2],
+    condition?: Condition,
   ) {
     this.#check();
     const found = this.#find(name);
     if (found === undefined) return 'not-found' as const;
+    if (!this.#allows(name, condition)) return 'precondition-failed' as const;
     const timestamp = this.#timestamp();
     const groups = {
       ...found.state.groups,
@@ -233,20 +234,27 @@ export class MemoryStore implements Store {
     return 'updated' as const;
   }
 
-  async updateGroups(_operation: Operation, name: ObjectName, groups: MetadataGroups) {
+  async updateGroups(
+    _operation: Operation,
+    name: ObjectName,
+    groups: MetadataGroups,
+    condition?: Condition,
+  ) {
     this.#check();
     const found = this.#find(name);
     if (found === undefined) return 'not-found' as const;
+    if (!this.#allows(name, condition)) return 'precondition-failed' as const;
     const merged = { ...found.state.groups, ...stampedGroups(groups, this.#timestamp()) };
     const container = this.containers.get(containerPath(name))!;
     container.objects.set(name.object, { ...found, state: { ...found.state, groups: merged } });
     return 'updated' as const;
   }
 
-  async deleteObject(_operation: Operation, name: ObjectName) {
+  async deleteObject(_operation: Operation, name: ObjectName, condition?: Condition) {
     this.#check();
     const container = this.containers.get(containerPath(name));
     if (container === undefined) return 'no-container' as const;
+    if (!this.#allows(name, condition)) return 'precondition-failed' as const;
     const found = this.#find(name);
     container.objects.delete(name.object);
     return found === undefined ? ('not-found' as const) : ('deleted' as const);
@@ -272,6 +280,10 @@ export class MemoryStore implements Store {
     } finally {
       this.#reads -= 1;
     }
+  }
+
+  #allows(name: ObjectName, condition: Condition | undefined): boolean {
+    return condition === undefined || condition.holds(this.#find(name)?.state);
   }
 
   #find(name: ObjectName): StoredObject | undefined {
