@@ -31,6 +31,10 @@ const port = z
     message: `ports ${FORBIDDEN_PORTS.from}-${FORBIDDEN_PORTS.to} belong to X11`,
   });
 
+const memberUrl = z.url({ protocol: /^https?$/ }).refine((url) => new URL(url).pathname === '/', {
+  message: 'http://HOST:PORT',
+});
+
 const name = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?$/, 'lower-case letters, digits, dots, dashes');
@@ -68,7 +72,11 @@ const schema = z
     /** Where other people's clients reach the proxies: for catalogues. Site to URL. */
     publicUrls: z.record(z.string(), z.string()).default({}),
     authorities: z.array(z.string()).min(1),
-    state: z.object({ driver: z.literal('sqlite'), path: z.string() }).strict(),
+    state: z.discriminatedUnion('driver', [
+      z.object({ driver: z.literal('sqlite'), path: z.string().min(1) }).strict(),
+      /** Client URLs of the members, this site's first. */
+      z.object({ driver: z.literal('etcd'), endpoints: z.array(memberUrl).min(1) }).strict(),
+    ]),
     /** Key that secrets in the state store are encrypted with. */
     masterKeyFile: z.string().min(1),
     /** Public key of the authority that signs bundles, SPKI PEM. */

@@ -10,13 +10,13 @@ import { parseArgs } from 'node:util';
 import { createAuthorityApp } from '#authority/app.ts';
 import { messageOf } from '#base/errors.ts';
 import { type NodeConfig, parseNodeConfig, type Role } from '#config/node-config.ts';
-import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
-import { openSqliteState } from '#state/sqlite-state.ts';
+import { createNodeEnv } from '#env/node/node-env.ts';
 import type { State } from '#state/state.ts';
 import { createAdminApp } from './admin-app.ts';
 import { type Foundation, layFoundation } from './foundation.ts';
 import { serveHttp } from './http-server.ts';
 import { type IdentityRole, startIdentity } from './identity.ts';
+import { openNodeState } from './node-state.ts';
 import { type ProxyRole, startProxy } from './proxy.ts';
 import { processStatus } from './status.ts';
 import { type StorageRole, startStorage } from './storage.ts';
@@ -47,7 +47,7 @@ async function main(configFile: string): Promise<void> {
     logLevel: config.logLevel,
     facts: { node: config.name, site: config.site },
   });
-  const state = openState(bootEnv, config);
+  const state = openNodeState(bootEnv, config);
   running.add(() => state.close());
   if (has('authority')) await serveAuthority(running, config, state);
 
@@ -75,10 +75,6 @@ async function main(configFile: string): Promise<void> {
   process.send?.({ kind: 'ready' });
   // Written only at exit otherwise, which a killed process never reaches: the next start would be slow.
   flushCompileCache();
-}
-
-function openState(env: NodeEnv, config: NodeConfig): State {
-  return openSqliteState(env, config.state.path);
 }
 
 async function serveAuthority(running: Running, config: NodeConfig, state: State): Promise<void> {

@@ -4,11 +4,11 @@
  */
 import { flushCompileCache } from 'node:module';
 import { messageOf } from '#base/errors.ts';
-import { openSqliteState } from '#state/sqlite-state.ts';
 import { createAdminApp } from './admin-app.ts';
 import { layFoundation } from './foundation.ts';
 import { serveHttp } from './http-server.ts';
 import { startIdentity } from './identity.ts';
+import { openNodeState } from './node-state.ts';
 import { startProxy } from './proxy.ts';
 import { processStatus } from './status.ts';
 
@@ -17,7 +17,7 @@ const REQUEST_GRACE_MS = 5000;
 async function main(configFile: string, number: number): Promise<void> {
   const foundation = await layFoundation(configFile, number);
   const { config, env, registry } = foundation;
-  const state = openSqliteState(env, config.state.path);
+  const state = openNodeState(env, config);
   const identity = await startIdentity(foundation, state);
   const proxy = await startProxy(foundation, state, identity.app);
   const admin = createAdminApp({

@@ -8,8 +8,15 @@ import type { Env } from '#env/env.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
 import { type ClusterDescription, parseDescriptionText } from '#ring/description.ts';
 import type { Access } from '../up/access.ts';
-import { type ClusterFile, createCluster, prepareRun, readCluster } from '../up/cluster-files.ts';
+import {
+  type ClusterFile,
+  createCluster,
+  prepareRun,
+  readCluster,
+  type StateDriver,
+} from '../up/cluster-files.ts';
 import { type NodePlan, planNodes } from '../up/cluster-plan.ts';
+import { checkInstalled, checkPeerPorts, EtcdMembers, planMembers } from '../up/etcd-members.ts';
 import { lockFolder } from '../up/lock.ts';
 import { checkFree, PORT_SPAN, portsOf } from '../up/ports.ts';
 import { Supervisor } from '../up/supervisor.ts';
@@ -25,6 +32,7 @@ interface UpOptions {
   readonly fresh?: boolean;
   readonly sites?: string;
   readonly workers: string;
+  readonly state?: string;
 }
 
 export function register(program: Command): void {
@@ -36,6 +44,7 @@ export function register(program: Command): void {
     .option('--rtt <time>', 'round trip between sites, e.g. 20ms')
     .option('--sites <file>', 'other sites, nodes and devices', undefined)
     .option('--workers <n>', 'proxy worker processes per site; 0: in the node process', '0')
+    .option('--state <store>', 'sqlite, or etcd: three members, one per site', undefined)
     .option('--fresh', 'forget what is in the data folder')
     .addHelpText(
       'after',
@@ -59,17 +68,44 @@ async function up(options: UpOptions): Promise<void> {
   if (options.fresh) forget(folder);
 
   const { cluster, text } = descriptionOf(folder, options.sites);
+  const driver = driverOf(options.state, cluster);
   const description = parseSites(text, cluster === undefined ? options.sites : undefined);
   const plans = planNodes(description, { folder, basePort, workers: settings.workers });
-  await checkFree(
-    '127.0.0.1',
-    plans.flatMap(({ ports }) => portsOf(ports)),
-  );
+  const sites = [...new Set(plans.map(({ site }) => site))];
+  const etcd = driver === 'etcd' ? planMembers(folder, basePort, sites) : [];
+  checkPeerPorts(folder, etcd);
+  await checkFree('127.0.0.1', [
+    ...plans.flatMap(({ ports }) => portsOf(ports)),
+    ...etcd.flatMap(({ ports }) => [ports.client, ports.peer]),
+  ]);
   const env = createNodeEnv({ logLevel: 'warn' });
-  const made = cluster ?? (await createOrForget(env, folder, text, plans));
-  const access = await prepareRun(env, folder, made, plans, settings);
-  await env.close();
-  await supervise(folder, plans, access);
+  const made = cluster ?? (await createOrForget(env, folder, text, plans, driver));
+  const members = new EtcdMembers(folder, etcd, report);
+  const stop = stopOnSignal(members);
+  await members.start();
+  try {
+    const access = await prepareRun(env, folder, made, plans, { ...settings, etcd });
+    await env.close();
+    await supervise(folder, plans, access, stop);
+  } catch (error) {
+    await members.stop();
+    throw error;
+  }
+}
+
+/** The store is chosen when the cluster is made: one that changed hands would have other revisions. */
+function driverOf(wanted: string | undefined, cluster: ClusterFile | undefined): StateDriver {
+  if (wanted !== undefined && wanted !== 'sqlite' && wanted !== 'etcd')
+    throw new OperatingError('wrong-use', `--state ${wanted}: sqlite or etcd`);
+  const made = cluster?.state;
+  if (made !== undefined && wanted !== undefined && wanted !== made)
+    throw new OperatingError(
+      'wrong-use',
+      `--state ${wanted}: this cluster was made with --state ${made}; use --fresh to forget it`,
+    );
+  const driver = made ?? wanted ?? 'sqlite';
+  if (driver === 'etcd') checkInstalled();
+  return driver;
 }
 
 /** A first start that fails leaves nothing half-made. */
@@ -78,39 +114,66 @@ async function createOrForget(
   folder: string,
   text: string,
   plans: readonly NodePlan[],
+  driver: StateDriver,
 ): Promise<ClusterFile> {
   try {
-    return await createCluster(env, folder, text, plans);
+    return await createCluster(env, folder, text, plans, driver);
   } catch (error) {
     if (codeOf(error) !== 'bad-cluster') forget(folder);
     throw error;
   }
 }
 
+interface Stoppable {
+  stop(): Promise<void>;
+}
+
+/** Nodes are added when they are there; whatever there is then is stopped, the last added first. */
+function stopOnSignal(first: Stoppable): {
+  add(part: Stoppable): void;
+  readonly stopping: boolean;
+} {
+  const parts = [first];
+  let stopping = false;
+  const stop = async (): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
+    console.log('\nstopping ...');
+    for (const part of parts.reverse()) await part.stop();
+    process.exit(0);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => void stop());
+  return {
+    add: (part) => parts.push(part),
+    get stopping() {
+      return stopping;
+    },
+  };
+}
+
 async function supervise(
   folder: string,
   plans: readonly NodePlan[],
   access: Access,
+  stop: ReturnType<typeof stopOnSignal>,
 ): Promise<void> {
-  const supervisor = new Supervisor(folder, plans, (line) => console.error(`anello: ${line}`));
-  let stopping = false;
-  const stop = (): void => {
-    if (stopping) return;
-    stopping = true;
-    console.log('\nstopping ...');
-    supervisor.stop().then(() => process.exit(0));
-  };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+  const supervisor = new Supervisor(folder, plans, report);
+  stop.add(supervisor);
   try {
     await supervisor.start();
   } catch (error) {
-    if (stopping) return;
+    if (stop.stopping) return;
     throw new OperatingError(
       'start-failed',
       `the cluster did not start: ${messageOf(error)}; see ${folder}/nodes/*/node.log`,
     );
   }
   console.log(banner(folder, plans, access));
+}
+
+function report(line: string): void {
+  console.error(`anello: ${line}`);
 }
 
 /** The cluster's own description rules; sites are changed by plans, not by another file. */
@@ -172,7 +235,7 @@ function makeFolder(folder: string): void {
 
 /** Only what this program made: a wrong --data must not cost somebody's files. */
 function forget(folder: string): void {
-  for (const name of ['state', 'nodes', 'access.json', 'nodes.json']) {
+  for (const name of ['state', 'nodes', 'access.json', 'nodes.json', 'etcd.json']) {
     const file = path.join(folder, name);
     if (existsSync(file)) rmSync(file, { recursive: true });
   }

@@ -3,7 +3,8 @@
  * again on later ones, adapted when the ports have changed.
  *
  *   state/cluster.json      identity of the cluster and the description it was made from
- *   state/state.db          the state store (bundles, users, projects, keys)
+ *   state/state.db          the state store (bundles, users, projects, keys), or, with --state etcd,
+ *   state/etcd-N/           its members (etcd-members.ts)
  *   state/*.key             authority's signing key, wire key, master key (0600)
  *   state/rings/            builder files, for `anello ring ... --builder`
  *   nodes/NAME/             node.yaml, devices/, log, last good bundle
@@ -26,10 +27,12 @@ import { RingBuilder } from '#ring/builder/builder.ts';
 import { ringsOf } from '#ring/builder/ring-names.ts';
 import { type ClusterDescription, parseDescriptionText } from '#ring/description.ts';
 import type { Ring } from '#ring/ring.ts';
+import { openEtcdState } from '#state/etcd-state.ts';
 import { openSqliteState } from '#state/sqlite-state.ts';
 import type { State } from '#state/state.ts';
 import { type Access, accessOf, readPasswords } from './access.ts';
 import type { NodePlan } from './cluster-plan.ts';
+import { clientUrl, type EtcdMemberPlan, endpointsFor } from './etcd-members.ts';
 import { readJsonFile } from './json-file.ts';
 
 const SECRET_MODE = 0o600;
@@ -43,11 +46,17 @@ const clusterSchema = z.object({
   hashSuffix: z.string(),
   authorityKey: z.string(),
   description: z.string(),
+  /** Where its state is: chosen when it is made. */
+  state: z.enum(['sqlite', 'etcd']).default('sqlite'),
 });
 
 export type ClusterFile = z.infer<typeof clusterSchema>;
 
+export type StateDriver = ClusterFile['state'];
+
 export interface UpSettings {
+  /** Empty: state is the SQLite file. */
+  readonly etcd: readonly EtcdMemberPlan[];
   readonly rttMs: number;
   readonly workers: number;
 }
@@ -77,6 +86,7 @@ export async function createCluster(
   folder: string,
   text: string,
   plans: readonly NodePlan[],
+  state: StateDriver,
 ): Promise<ClusterFile> {
   if (plans.some((plan) => existsSync(plan.folder))) {
     throw new OperatingError(
@@ -102,6 +112,7 @@ export async function createCluster(
     hashSuffix: env.random.bytes(8).toString('hex'),
     authorityKey: publicKey,
     description: text,
+    state,
   };
   for (const plan of plans) await formatDevices(env, cluster, plan);
   await env.disk.replace(
@@ -133,7 +144,7 @@ export async function prepareRun(
   settings: UpSettings,
 ): Promise<Access> {
   const description = parseDescriptionText(cluster.description);
-  const state = openSqliteState(env, statePath(folder, 'state.db'));
+  const state = openClusterState(env, folder, settings);
   try {
     await publish(env, folder, state, cluster, description, plans);
     const accounts = await ensureAccounts(env, folder, state);
@@ -146,6 +157,11 @@ export async function prepareRun(
   } finally {
     await state.close();
   }
+}
+
+function openClusterState(env: Env, folder: string, { etcd }: UpSettings): State {
+  if (etcd.length === 0) return openSqliteState(env, statePath(folder, 'state.db'));
+  return openEtcdState(env, { endpoints: etcd.map(clientUrl), fetch });
 }
 
 async function publish(
@@ -239,7 +255,10 @@ function writeNodeFile(
     authorities: plans.flatMap((other) =>
       other.ports.authority === undefined ? [] : [`http://127.0.0.1:${other.ports.authority}`],
     ),
-    state: { driver: 'sqlite', path: statePath(folder, 'state.db') },
+    state:
+      settings.etcd.length === 0
+        ? { driver: 'sqlite', path: statePath(folder, 'state.db') }
+        : { driver: 'etcd', endpoints: endpointsFor(plan.site, settings.etcd) },
     masterKeyFile: statePath(folder, 'master.key'),
     authorityKey: cluster.authorityKey,
     devices: plan.devices,

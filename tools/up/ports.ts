@@ -1,21 +1,27 @@
 /**
  * Where everything of one `anello up` listens: BASE .. BASE+49, so that two clusters side by side are
- * two bases. Proxies BASE.., wire +10.., admin +20.., authority +30, identity +40.. .
+ * two bases. Proxies BASE.., wire +10.., admin +20.., authority +30, identity +40.., identity's TLS +33..;
+ * members of etcd +6.. for clients and +46.. among themselves.
  */
 import { createServer } from 'node:net';
 import { OperatingError } from '#base/errors.ts';
 
 export const PORT_SPAN = 50;
+const ETCD_CLIENT = 6;
+const ETCD_PEER = 46;
 const WIRE = 10;
 const ADMIN = 20;
 const AUTHORITY = 30;
 const IDENTITY = 40;
+const IDENTITY_TLS = 33;
 /** Admin ports of proxy workers come from what the first of each kind leave free. */
 const SPARE = [
   ...range(ADMIN + 6, 30),
   ...range(WIRE + 6, 20),
-  ...range(AUTHORITY + 3, 40),
-  ...range(IDENTITY + 6, 50),
+  ...range(AUTHORITY + 1, IDENTITY_TLS),
+  ...range(ETCD_CLIENT + 3, WIRE),
+  ...range(IDENTITY_TLS + 6, IDENTITY),
+  ...range(ETCD_PEER + 3, 50),
 ];
 const MAX_SITES = 6;
 
@@ -24,6 +30,8 @@ export interface NodePorts {
   readonly admin: number;
   readonly proxy?: number;
   readonly identity?: number;
+  /** Asks for client certificates. */
+  readonly identityTls?: number;
   readonly authority?: number;
   readonly workerAdmin: readonly number[];
 }
@@ -60,6 +68,7 @@ export class PortPlan {
       ...(site !== undefined && {
         proxy: this.#base + site,
         identity: this.#base + IDENTITY + site,
+        identityTls: this.#base + IDENTITY_TLS + site,
       }),
       ...(roles.authority && { authority: this.#base + AUTHORITY }),
       workerAdmin,
@@ -72,6 +81,11 @@ export class PortPlan {
       throw new OperatingError('wrong-use', 'too many workers for the ports of one cluster');
     return this.#base + offset;
   }
+}
+
+/** The three members of `--state etcd`. */
+export function etcdPorts(base: number, member: number): { client: number; peer: number } {
+  return { client: base + ETCD_CLIENT + member, peer: base + ETCD_PEER + member };
 }
 
 function range(from: number, to: number): number[] {

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { NODE_FLAGS } from '../node-flags.ts';
 import type { NodePlan } from './cluster-plan.ts';
-import { NodeProcess } from './node-process.ts';
+import { ManagedProcess } from './managed-process.ts';
 
 const NODE_MAIN = fileURLToPath(new URL('../../src/main/node.ts', import.meta.url));
 const STOP_GRACE_MS = 10_000;
@@ -15,15 +15,16 @@ const STOP_GRACE_MS = 10_000;
 export class Supervisor {
   readonly #folder: string;
   readonly #plans: readonly NodePlan[];
-  readonly #processes: readonly NodeProcess[];
+  readonly #processes: readonly ManagedProcess[];
 
   constructor(folder: string, plans: readonly NodePlan[], report: (line: string) => void) {
     this.#folder = folder;
     this.#plans = plans;
     this.#processes = plans.map(
       (plan) =>
-        new NodeProcess({
-          name: plan.name,
+        new ManagedProcess({
+          name: `node ${plan.name}`,
+          command: process.execPath,
           args: [...NODE_FLAGS, NODE_MAIN, '--config', plan.configFile],
           logFile: path.join(plan.folder, 'node.log'),
           report,

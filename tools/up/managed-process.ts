@@ -1,19 +1,25 @@
 /**
- * One node process under the supervisor: started, watched, started again when it dies.
+ * One process under the supervisor (a node, a member of etcd): started, watched, started again when it
+ * dies.
  *
  * The first restart is immediate (clients that retry within two seconds must succeed); a process that
  * keeps dying right after its start is started again more and more slowly, and says so.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 
 /** Killed by hand again and again is no crash loop: what lived this long is started again at once. */
 const STABLE_MS = 1_000;
+const ASK_MS = 50;
 const BACKOFF_MS = [0, 200, 1000, 3000, 10_000];
 
-export interface NodeProcessOptions {
+export interface ManagedProcessOptions {
+  /** As a person is told: `node bari-1`. */
   readonly name: string;
+  readonly command: string;
   readonly args: readonly string[];
+  /** Asked until it says yes. Without it the process says by itself, over its IPC channel, that it serves. */
+  readonly isServing?: () => Promise<boolean>;
   readonly logFile: string;
   /** Tells a person; one line. */
   readonly report: (line: string) => void;
@@ -21,9 +27,9 @@ export interface NodeProcessOptions {
   readonly onChange: () => void;
 }
 
-export class NodeProcess {
+export class ManagedProcess {
   readonly name: string;
-  readonly #options: NodeProcessOptions;
+  readonly #options: ManagedProcessOptions;
   #child: ChildProcess | undefined;
   #stopping = false;
   /** Served once: from then on it is started again when it ends; before, its end is a failed start. */
@@ -33,7 +39,7 @@ export class NodeProcess {
   #ready: Promise<void> | undefined;
   #exited: Promise<void> = Promise.resolve();
 
-  constructor(options: NodeProcessOptions) {
+  constructor(options: ManagedProcessOptions) {
     this.name = options.name;
     this.#options = options;
   }
@@ -44,16 +50,18 @@ export class NodeProcess {
 
   /** Resolves when the process says that it serves; rejects when it ends before. */
   start(): Promise<void> {
-    const log = openSync(this.#options.logFile, 'a');
-    const child = spawn(process.execPath, this.#options.args, {
-      stdio: ['ignore', log, log, 'ipc'],
-      // Its own group: Ctrl-C reaches the supervisor only, which then stops the nodes in order.
+    const { command, args, logFile, isServing } = this.#options;
+    const log = openSync(logFile, 'a');
+    const child = spawn(command, args, {
+      stdio: ['ignore', log, log, ...(isServing === undefined ? (['ipc'] as const) : [])],
+      // Its own group: Ctrl-C reaches the supervisor only, which then stops all in order.
       detached: true,
     });
+    closeSync(log);
     this.#child = child;
     this.#startedAt = performance.now();
     this.#exited = new Promise((resolve) => child.once('exit', () => resolve()));
-    this.#ready = waitForReady(child);
+    this.#ready = waitForReady(child, isServing);
     this.#ready.then(() => (this.#served = true)).catch(() => undefined);
     child.once('exit', (code, signal) => this.#onExit(code, signal));
     this.#options.onChange();
@@ -79,32 +87,46 @@ export class NodeProcess {
     const waitMs = BACKOFF_MS[lived > STABLE_MS ? 0 : this.#failures - 1] ?? 0;
     const how = signal === null ? `ended with code ${code}` : `was killed by ${signal}`;
     this.#options.report(
-      `node ${this.name} ${how}; starting it again${waitMs > 0 ? ` in ${waitMs} ms` : ''}`,
+      `${this.name} ${how}; starting it again${waitMs > 0 ? ` in ${waitMs} ms` : ''}`,
     );
     setTimeout(() => {
       if (this.#stopping) return;
       this.start().then(
-        () => this.#options.report(`node ${this.name} serves again (pid ${this.pid})`),
+        () => this.#options.report(`${this.name} serves again (pid ${this.pid})`),
         () => undefined,
       );
     }, waitMs);
   }
 }
 
-function waitForReady(child: ChildProcess): Promise<void> {
+function waitForReady(
+  child: ChildProcess,
+  isServing: (() => Promise<boolean>) | undefined,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     child.on('message', (message) => {
-      if (
-        typeof message === 'object' &&
-        message !== null &&
-        'kind' in message &&
-        message.kind === 'ready'
-      )
-        resolve();
+      if (isReadyMessage(message)) resolve();
     });
     child.once('error', reject);
     child.once('exit', (code, signal) =>
       reject(new Error(`ended early (${signal ?? `code ${code}`})`)),
     );
+    if (isServing !== undefined) void askUntilServing(child, isServing).then(resolve, reject);
   });
+}
+
+async function askUntilServing(
+  child: ChildProcess,
+  isServing: () => Promise<boolean>,
+): Promise<void> {
+  while (child.exitCode === null && child.signalCode === null) {
+    if (await isServing()) return;
+    await new Promise((resolve) => setTimeout(resolve, ASK_MS));
+  }
+  throw new Error('ended early');
+}
+
+function isReadyMessage(message: unknown): boolean {
+  const tagged = typeof message === 'object' && message !== null && 'kind' in message;
+  return tagged && message.kind === 'ready';
 }

@@ -1,0 +1,134 @@
+/** `anello up --state etcd`: a live cluster on three members that are killed and stopped under it. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { hasEtcd } from '#state/testing/etcd-cluster.ts';
+import { Cluster, sleep } from './cluster.ts';
+import { anello, lines } from './command.ts';
+
+if (!hasEtcd)
+  console.log('etcd is not installed (apt-get install etcd-server): --state etcd is not tested');
+const required = process.env['CI'] === 'true';
+const RECOVERY_MS = 20_000;
+
+interface Member {
+  readonly name: string;
+  readonly pid: number | null;
+  readonly ports: { readonly client: number; readonly peer: number };
+}
+
+describe.skipIf(!hasEtcd && !required)('a cluster with --state etcd', () => {
+  let cluster: Cluster;
+
+  beforeAll(async () => {
+    cluster = await Cluster.start(['--state', 'etcd']);
+  });
+  afterAll(() => cluster?.stopAndRemove());
+
+  const members = (): Member[] =>
+    JSON.parse(readFileSync(path.join(cluster.folder, 'etcd.json'), 'utf8'));
+
+  async function logIn(proxy: number): Promise<Response> {
+    const { user, key } = cluster.access.swift;
+    const answer = await fetch(`http://127.0.0.1:${cluster.basePort + proxy}/auth/v1.0`, {
+      headers: { 'x-auth-user': user, 'x-auth-key': key },
+      signal: AbortSignal.timeout(15_000),
+    });
+    await answer.arrayBuffer();
+    return answer;
+  }
+
+  async function until(holds: () => Promise<boolean>): Promise<void> {
+    const deadline = performance.now() + RECOVERY_MS;
+    while (!(await holds())) {
+      if (performance.now() > deadline) throw new Error(cluster.output.join(''));
+      await sleep(100);
+    }
+  }
+
+  const allServe = (): Promise<boolean> =>
+    Promise.all(
+      members().map(({ ports }) =>
+        fetch(`http://127.0.0.1:${ports.client}/health`)
+          .then((answer) => answer.ok)
+          .catch(() => false),
+      ),
+    ).then((answers) => answers.every(Boolean));
+
+  it('keeps its state in the members, inside the ports of the cluster', async () => {
+    expect(existsSync(path.join(cluster.folder, 'state', 'state.db'))).toBe(false);
+    for (const { ports } of members()) {
+      for (const port of [ports.client, ports.peer]) {
+        expect(port).toBeGreaterThan(cluster.basePort);
+        expect(port).toBeLessThan(cluster.basePort + 50);
+      }
+    }
+    const taken = new Set(members().flatMap(({ ports }) => [ports.client, ports.peer]));
+    for (const node of cluster.nodes)
+      for (const port of Object.values(node.ports).flat()) expect(taken).not.toContain(port);
+  });
+
+  it('starts a killed member again; log-ins and revocations go on meanwhile', async () => {
+    for (const member of members()) {
+      process.kill(member.pid!, 'SIGKILL');
+      for (const proxy of [0, 1, 2]) expect((await logIn(proxy)).status).toBe(200);
+      await until(async () => members().every(({ pid }) => pid !== null && pid !== member.pid));
+      await until(allServe);
+    }
+    const token = (await logIn(0)).headers.get('x-auth-token')!;
+    const at = (proxy: number) => `http://127.0.0.1:${cluster.basePort + proxy}`;
+    const headers = { 'x-auth-token': token, 'x-subject-token': token };
+    await fetch(`${at(1)}/v3/auth/tokens`, { method: 'DELETE', headers });
+    const started = performance.now();
+    const account = new URL(cluster.access.swift.storageUrls[2]!).pathname;
+    const refused = async (proxy: number): Promise<boolean> =>
+      (await fetch(`${at(proxy)}${account}`, { headers: { 'x-auth-token': token } })).status ===
+      401;
+    for (const proxy of [0, 1, 2]) await until(() => refused(proxy));
+    expect(performance.now() - started).toBeLessThan(2000);
+  });
+
+  it('goes on with tokens when all members hang, refuses log-ins with a time, and recovers', {
+    timeout: 120_000,
+  }, async () => {
+    const { token, url } = await cluster.login();
+    const pids = members().map(({ pid }) => pid!);
+    for (const pid of pids) process.kill(pid, 'SIGSTOP');
+    try {
+      const put = await fetch(`${url}/without-state`, {
+        method: 'PUT',
+        headers: { 'x-auth-token': token },
+      });
+      expect(put.status).toBe(201);
+      await sleep(5000);
+      const answer = await logIn(1);
+      expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '2']);
+      const get = await fetch(`${url}/without-state`, { headers: { 'x-auth-token': token } });
+      expect(get.status).toBe(204);
+    } finally {
+      for (const pid of pids) process.kill(pid, 'SIGCONT');
+    }
+    await until(async () => (await logIn(1)).status === 200);
+  });
+
+  it('ends with its supervisor, and keeps to its store and ports', async () => {
+    const pids = members().map(({ pid }) => pid!);
+    process.kill(cluster.pid, 'SIGKILL');
+    const alive = () => pids.filter((pid) => spawnSync('kill', ['-0', String(pid)]).status === 0);
+    await until(async () => alive().length === 0);
+    const other = await anello(
+      'up',
+      '--data',
+      cluster.folder,
+      '--port',
+      String(cluster.basePort + 60),
+    );
+    expect([other.code, lines(other.stderr)]).toEqual([
+      2,
+      [expect.stringContaining(`--port ${cluster.basePort}: use that one`)],
+    ]);
+    const sqlite = await anello('up', '--data', cluster.folder, '--state', 'sqlite');
+    expect([sqlite.code, sqlite.stderr]).toEqual([2, expect.stringContaining('--state etcd')]);
+  });
+});
