@@ -16,7 +16,7 @@ import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { pack, unpack } from '#base/codec.ts';
 import { OperatingError } from '#base/errors.ts';
-import type { ClusterView, NodeInfo, StoragePolicy } from '#ring/cluster.ts';
+import type { ClusterSettings, ClusterView, NodeInfo, StoragePolicy } from '#ring/cluster.ts';
 import { CONSISTENCY_MODES } from '#ring/cluster.ts';
 import type { Ring } from '#ring/ring.ts';
 import { decodeRingFile, encodeRingFile } from '#ring/ring-file.ts';
@@ -36,7 +36,24 @@ export interface ClusterDocument {
   readonly hashSuffix: string;
   readonly policies: readonly StoragePolicy[];
   readonly nodes: readonly NodeInfo[];
+  readonly settings?: ClusterSettings | undefined;
 }
+
+const settingsSchema = z.object({
+  name: z.string(),
+  links: z.array(
+    z.object({
+      between: z.tuple([z.string(), z.string()]),
+      rttMs: z.number(),
+      bandwidth: z.number().optional(),
+      hours: z.string().optional(),
+    }),
+  ),
+  limits: z.record(z.string(), z.number()),
+  features: z.record(z.string(), z.boolean()),
+  authorities: z.array(z.string()),
+  revoked: z.object({ nodes: z.array(z.string()), serials: z.array(z.string()) }),
+});
 
 const payloadSchema = z.object({
   clusterId: z.string().regex(/^[0-9a-f]{32}$/),
@@ -60,8 +77,10 @@ const payloadSchema = z.object({
         site: z.string(),
         zone: z.string(),
         wire: z.object({ host: z.string(), port: z.number().int() }),
+        roles: z.array(z.string()).optional(),
       }),
     ),
+    settings: settingsSchema.optional(),
   }),
   rings: z.array(z.instanceof(Uint8Array)),
 });
@@ -107,6 +126,7 @@ export function decodeBundle(bytes: Buffer, verify: Verify): ClusterView {
     policies: document.policies,
     nodes: new Map(document.nodes.map((node) => [node.name, node])),
     rings: new Map(rings.map((ring) => [ring.policy, ring])),
+    settings: document.settings,
   });
 }
 

@@ -1,62 +1,92 @@
 /**
- * The authority's side of the bundle, as far as it exists: the current one is in the state store and
- * every authority process serves it. Building and rolling out rings is `anello ring`'s work offline.
+ * Bundles in the state store, from where every authority process serves them.
  *
- * Keys of the state store:
- *   cluster/bundle/current        version number, decimal
- *   cluster/bundle/<version>/<n>  pieces of the bundle (a value is limited, rings are not)
+ *   cluster/bundle/current        `<version> <upload> <pieces>` of the one in force
+ *   cluster/bundle/<upload>/<n>   its bytes (pieces.ts); the last few versions are kept
+ *
+ * The first clusters wrote the version alone and pieces below `cluster/bundle/<version>/`.
  */
 import { OperatingError } from '#base/errors.ts';
-import { MAX_VALUE_BYTES, type Operation, type State } from '#state/state.ts';
+import type { Random } from '#env/env.ts';
+import type { Compare, Operation, State } from '#state/state.ts';
+import { dropPiecesBelow, pad, readPieces, uploadName, writePieces } from './pieces.ts';
 
-const CURRENT = 'cluster/bundle/current';
-const PIECE_BYTES = MAX_VALUE_BYTES / 2;
+const PREFIX = 'cluster/bundle/';
+const CURRENT = `${PREFIX}current`;
+const KEPT_VERSIONS = 8;
 
-/** Publishes version `version`; the one before it must be in force. @throws OperatingError `version-taken` */
-export async function publishBundle(state: State, version: number, bytes: Buffer): Promise<void> {
-  const pieces: Operation[] = [];
-  for (let at = 0, n = 0; at < bytes.length; at += PIECE_BYTES, n += 1) {
-    pieces.push({
-      kind: 'put',
-      key: pieceKey(version, n),
-      value: bytes.subarray(at, at + PIECE_BYTES),
-    });
-  }
-  for (const piece of pieces) await state.txn({ success: [piece] });
-  const before = await state.get(CURRENT);
-  const current = before === undefined ? 0 : Number(before.value.toString());
-  const done =
-    current === version - 1 &&
-    (
-      await state.txn({
-        compare: [{ key: CURRENT, modRevision: before?.modRevision ?? 0 }],
-        success: [{ kind: 'put', key: CURRENT, value: Buffer.from(`${version}`) }],
-      })
-    ).succeeded;
-  if (!done)
-    throw new OperatingError('version-taken', 'another bundle was published meanwhile', {
-      current,
-    });
+export interface Published {
+  readonly version: number;
+  readonly upload: string;
+  /** Undefined for those of the first clusters. */
+  readonly pieces: number | undefined;
+  readonly modRevision: number;
+}
+
+const NONE: Published = { version: 0, upload: '', pieces: 0, modRevision: 0 };
+
+export async function published(state: State): Promise<Published> {
+  const item = await state.get(CURRENT);
+  if (item === undefined) return NONE;
+  const [version = '', upload, pieces] = item.value.toString().split(' ');
+  return {
+    version: Number(version),
+    upload: upload ?? pad(Number(version)),
+    pieces: pieces === undefined ? undefined : Number(pieces),
+    modRevision: item.modRevision,
+  };
 }
 
 /** Version of the bundle in force; 0: none was published yet. */
 export async function publishedVersion(state: State): Promise<number> {
-  const current = await state.get(CURRENT);
-  return current === undefined ? 0 : Number(current.value.toString());
+  return (await published(state)).version;
 }
 
 /** The bundle in force if it is above `have`. */
 export async function readBundle(state: State, have: number): Promise<Buffer | undefined> {
-  const version = await publishedVersion(state);
+  const { version, upload, pieces } = await published(state);
   if (version <= have) return undefined;
-  const { items } = await state.range({ prefix: `cluster/bundle/${pad(version)}/` });
+  if (pieces !== undefined) return readPieces(state, PREFIX + upload, pieces);
+  const { items } = await state.range({ prefix: `${PREFIX}${upload}/` });
   return Buffer.concat(items.map((item) => item.value));
 }
 
-function pieceKey(version: number, n: number): string {
-  return `cluster/bundle/${pad(version)}/${pad(n)}`;
+/** Writes the bytes of the next version; the transaction that holds these parts publishes them. */
+export async function stageBundle(
+  state: State,
+  random: Random,
+  before: Published,
+  bytes: Buffer,
+): Promise<{ readonly compare: Compare; readonly success: Operation }> {
+  const version = before.version + 1;
+  const upload = uploadName(version, random);
+  const pieces = await writePieces(state, PREFIX + upload, bytes);
+  const value = Buffer.from(`${version} ${upload} ${pieces}`);
+  return {
+    compare: { key: CURRENT, modRevision: before.modRevision },
+    success: { kind: 'put', key: CURRENT, value },
+  };
 }
 
-function pad(n: number): string {
-  return String(n).padStart(10, '0');
+/** Publishes the version after the current one. @throws OperatingError `version-taken` */
+export async function publishBundle(
+  state: State,
+  random: Random,
+  version: number,
+  bytes: Buffer,
+): Promise<void> {
+  const before = await published(state);
+  if (before.version === version - 1) {
+    const { compare, success } = await stageBundle(state, random, before, bytes);
+    const { succeeded } = await state.txn({ compare: [compare], success: [success] });
+    if (succeeded) return dropOldBundles(state, version);
+  }
+  throw new OperatingError('version-taken', 'another bundle was published meanwhile', {
+    current: before.version,
+  });
+}
+
+export async function dropOldBundles(state: State, version: number): Promise<void> {
+  const oldest = version - KEPT_VERSIONS;
+  if (oldest > 0) await dropPiecesBelow(state, PREFIX, oldest);
 }

@@ -25,6 +25,29 @@ export interface NodeInfo {
   readonly site: string;
   readonly zone: string;
   readonly wire: { readonly host: string; readonly port: number };
+  /** What its certificate allows; undefined where the authority keeps no members. */
+  readonly roles?: readonly string[];
+}
+
+/** What an operator sets for the whole cluster besides rings (authority/document.ts). */
+export interface ClusterSettings {
+  readonly name: string;
+  readonly links: readonly SiteLink[];
+  readonly limits: Readonly<Record<string, number>>;
+  readonly features: Readonly<Record<string, boolean>>;
+  /** Where authorities answer. */
+  readonly authorities: readonly string[];
+  /** Nodes and serial numbers of certificates that nobody talks to any more. */
+  readonly revoked: { readonly nodes: readonly string[]; readonly serials: readonly string[] };
+}
+
+export interface SiteLink {
+  readonly between: readonly [string, string];
+  readonly rttMs: number;
+  /** Bytes per second that repair and moves may use. */
+  readonly bandwidth?: number | undefined;
+  /** When they may use it, such as `22:00-06:00`; always when absent. */
+  readonly hours?: string | undefined;
 }
 
 export interface ClusterView {
@@ -37,6 +60,8 @@ export interface ClusterView {
   readonly nodes: ReadonlyMap<string, NodeInfo>;
   /** Every ring by number: object policies, CONTAINER_RING, ACCOUNT_RING (base/names.ts). */
   readonly rings: ReadonlyMap<PolicyIndex, Ring>;
+  /** Undefined in the first clusters' bundles. */
+  readonly settings?: ClusterSettings | undefined;
 }
 
 export interface ClusterSource {

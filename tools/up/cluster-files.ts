@@ -192,7 +192,7 @@ async function publish(
   const version = await publishedVersion(state);
   const before = await readBundle(state, 0);
   if (before?.equals(encode(version))) return;
-  await publishBundle(state, version + 1, encode(version + 1));
+  await publishBundle(state, env.random, version + 1, encode(version + 1));
 }
 
 /** Builder files are made once; afterwards they are `anello ring`'s. */

@@ -1,0 +1,38 @@
+/** From what the authority keeps to what every process is told: the bundle's document. Pure. */
+import type { ClusterDocument } from './bundle.ts';
+import type { Document } from './document.ts';
+import type { ClusterRecord, NodeRecord } from './records.ts';
+
+export function bundleDocument(
+  { hashPrefix, hashSuffix }: Pick<ClusterRecord, 'hashPrefix' | 'hashSuffix'>,
+  document: Document,
+  nodes: ReadonlyMap<string, NodeRecord>,
+): ClusterDocument {
+  const members = [...nodes.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const active = members.filter((node) => !node.expelled);
+  return {
+    hashPrefix,
+    hashSuffix,
+    policies: document.policies,
+    nodes: active.map(({ name, site, zone, wire, roles }) => ({ name, site, zone, wire, roles })),
+    settings: {
+      name: document.name,
+      links: document.links,
+      limits: document.limits,
+      features: document.features,
+      authorities: authoritiesOf(active),
+      revoked: {
+        nodes: members.filter((node) => node.expelled).map(({ name }) => name),
+        serials: members.flatMap((node) => node.revoked),
+      },
+    },
+  };
+}
+
+function authoritiesOf(nodes: readonly NodeRecord[]): string[] {
+  return nodes.flatMap(({ roles, wire, ports }) =>
+    roles.includes('authority') && ports['authority'] !== undefined
+      ? [`https://${wire.host.includes(':') ? `[${wire.host}]` : wire.host}:${ports['authority']}`]
+      : [],
+  );
+}
