@@ -5,21 +5,18 @@ import { OperatingError } from '#base/errors.ts';
 import { hashPath } from '#base/hash.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { RingBuilder } from '#ring/builder/builder.ts';
+import { type ChangeRequest, numberOf, wrongUse } from '#ring/builder/change-request.ts';
+import { type PlanView, viewPlan } from '#ring/builder/plan-view.ts';
 import { slotsByDevice } from '#ring/builder/quality.ts';
 import type { RingSet, SetPlan } from '#ring/builder/ring-set.ts';
 import type { RingDevice } from '#ring/fields.ts';
 import type { Ring } from '#ring/ring.ts';
-import {
-  addChangeOptions,
-  type ChangeOptions,
-  numberOf,
-  readChange,
-  wrongUse,
-} from '../ring/change-options.ts';
+import { addChangeOptions, readChange } from '../ring/change-options.ts';
 import { checkFolder } from '../ring/check.ts';
 import { loadSet, saveSet, withFolder } from '../ring/folder.ts';
+import { knownBytes, linkRate } from '../ring/known-bytes.ts';
 import { dropPlan, readPlan, writePlan } from '../ring/plan-file.ts';
-import { printPlan, qualityText, viewPlan } from '../ring/plan-view.ts';
+import { printPlan, qualityText } from '../ring/plan-print.ts';
 
 const MS_PER_HOUR = 3_600_000;
 const DEFAULT_HANDOFFS = 3;
@@ -30,7 +27,7 @@ interface FolderOptions {
   readonly now?: string;
 }
 
-interface PlanningOptions extends FolderOptions, ChangeOptions {
+interface PlanningOptions extends FolderOptions, ChangeRequest {
   readonly seed?: string;
   readonly force?: boolean;
   readonly bytesUsed?: string;
@@ -99,13 +96,17 @@ function plan(file: string | undefined, options: PlanningOptions): void {
   withFolder(options.builder, file !== undefined, () => {
     const set = loadSet(options.builder, { mustExist: file === undefined });
     const made = makePlan(set, file, options);
-    const view = viewPlan(set, made, options.bytesUsed, options.bandwidth);
+    const view = shownPlan(set, made, options);
     if (options.json) console.log(JSON.stringify(view, null, 2));
     else printPlan(view);
     refuseRisks(made, options.force);
     writePlan(options.builder, set, made);
     if (!options.json) console.log(`do it with: anello ring apply --builder ${options.builder}`);
   });
+}
+
+function shownPlan(set: RingSet, made: SetPlan, options: PlanningOptions): PlanView {
+  return viewPlan(made, knownBytes(set, options.bytesUsed), linkRate(options.bandwidth));
 }
 
 function refuseRisks(made: SetPlan, force = false): void {
@@ -126,7 +127,7 @@ function apply(file: string | undefined, options: PlanningOptions): void {
     set.apply(made, { force: true });
     saveSet(options.builder, set);
     dropPlan(options.builder);
-    const view = viewPlan(set, made, options.bytesUsed, options.bandwidth);
+    const view = shownPlan(set, made, options);
     if (options.json) console.log(JSON.stringify(view, null, 2));
     else printPlan(view);
   });

@@ -95,7 +95,7 @@ describe('a plan', () => {
     expect(code(plan({ update: [{ id: 1, weight: -1 }] }))).toBe('bad-ring-settings');
     expect(code(plan({ update: [{ id: 1, weight: Number.NaN }] }))).toBe('bad-ring-settings');
     expect(code(plan({ add: [devices[0]!] }))).toBe('duplicate-device');
-    expect(code(plan({ add: [{ ...extra, id: 3 }] }))).toBe('too-many-devices');
+    expect(code(plan({ add: [{ ...extra, id: 3 }] }))).toBe('duplicate-device');
     expect(code(plan({ add: [{ ...extra, id: 65_535 }] }))).toBe('too-many-devices');
     expect(code(plan({ settings: { partPower: 5 } }))).toBe('bad-ring-settings');
     expect(code(plan({ settings: { replicas: 17 } }))).toBe('bad-ring-settings');

@@ -21,7 +21,10 @@ export interface Change {
   readonly remove?: readonly number[];
 }
 
-/** With an id where several rings share the device; otherwise it gets the next one. */
+/**
+ * With an id where several rings share the device, or where it was given one before it came into a ring;
+ * otherwise it gets the next one. Who names ids sees to it that none is used twice.
+ */
 export type NewDevice = DeviceDescription & { readonly id?: number };
 
 /** Weight 0 drains a device: it gives everything away, at the pace of min_part_hours. */
@@ -45,7 +48,10 @@ export function changed(state: BuilderState, change: Change): BuilderState {
     checkWeight(devices[id]!);
   }
   let nextDevice = state.nextDevice;
-  for (const device of change.add ?? []) nextDevice = add(devices, device, nextDevice);
+  for (const device of change.add ?? []) {
+    checkId(device.id, state);
+    nextDevice = add(devices, device, nextDevice);
+  }
   const settings = { ...state.settings, ...change.settings };
   checkSettings(settings);
   return raisePartPower({ ...state, devices, nextDevice, settings }, state.settings.partPower);
@@ -60,7 +66,9 @@ function existing(devices: readonly (RingDevice | undefined)[], id: number): Rin
 
 function add(devices: (RingDevice | undefined)[], device: NewDevice, nextDevice: number): number {
   const id = device.id ?? nextDevice;
-  if (id < nextDevice || id >= NO_DEVICE) {
+  if (devices[id] !== undefined)
+    throw new OperatingError('duplicate-device', `there is a device ${id} already`, { id });
+  if (id >= NO_DEVICE) {
     throw new OperatingError('too-many-devices', `device ids end at ${MAX_DEVICES - 1}`, { id });
   }
   const { site, zone, node, name, weight, meta } = device;
@@ -71,7 +79,13 @@ function add(devices: (RingDevice | undefined)[], device: NewDevice, nextDevice:
   while (devices.length < id) devices.push(undefined);
   devices[id] = { id, site, zone, node, name, weight, meta };
   checkWeight(devices[id]);
-  return id + 1;
+  return Math.max(nextDevice, id + 1);
+}
+
+/** A former set may still name a device that has left. */
+function checkId(id: number | undefined, { retired }: BuilderState): void {
+  if (id === undefined || !retired.has(id)) return;
+  throw new OperatingError('duplicate-device', `id ${id} was another device's`, { id });
 }
 
 function checkWeight({ weight }: RingDevice): void {

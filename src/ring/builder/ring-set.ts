@@ -182,7 +182,8 @@ export class RingSet {
   /** New devices get the same id in every ring: above any that any ring has ever given. */
   #withIds(change: SetChange): SetChange {
     let id = Math.max(0, ...[...this.builders.values()].map((builder) => builder.state.nextDevice));
-    return { ...change, add: (change.add ?? []).map((device) => ({ ...device, id: id++ })) };
+    const add = (change.add ?? []).map((device) => ({ ...device, id: device.id ?? id++ }));
+    return { ...change, add };
   }
 
   /** What a ring that is created with this change starts with, ids ascending. */
