@@ -123,6 +123,8 @@ describe('compaction', () => {
       async (fixture, device) => {
         await device.completeness.mark(0, 100, 200, true);
         await device.completeness.mark(1, 5, 10, true);
+        await device.versions.fence(0, [[100, 150]], 4);
+        await device.versions.learnt(1, [[5, 10]], 6);
         const ballot = fixture.clock.now();
         await device.promise(keyOf(50), pathOf(50), ballot);
         const row = {
@@ -144,6 +146,8 @@ describe('compaction', () => {
         expect(fixture.rows.get(row)).toEqual(newest.state);
         expect(again.completeness.ranges(0)).toEqual([{ from: 100, to: 200 }]);
         expect(again.completeness.ranges(1)).toEqual([{ from: 5, to: 10 }]);
+        expect(again.versions.fenceOf(0, Buffer.from('0007'.padEnd(32, '0'), 'hex'))).toBe(4);
+        expect(again.versions.learntOf(1, 5, 10)).toBe(6);
         expect(await again.promise(keyOf(50), pathOf(50), ballot)).toMatchObject({
           kind: 'refused',
         });

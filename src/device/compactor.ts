@@ -19,6 +19,7 @@ import type { DeviceLimits } from './limits.ts';
 import { type ScannedRecord, scanSegment } from './log-scan.ts';
 import type { LogWriter } from './log-writer.ts';
 import type { OperationHost } from './operations.ts';
+import type { PartitionMarks } from './partition-marks.ts';
 import type { Reaper } from './reaper.ts';
 import { decodePartitionExtra, decodePromiseExtra, decodeRowExtra } from './record-extra.ts';
 import {
@@ -41,6 +42,7 @@ export interface CompactorParts {
   readonly writer: LogWriter;
   readonly reaper: Reaper;
   readonly completeness: CompletenessMap;
+  readonly versions: PartitionMarks;
   readonly limits: DeviceLimits;
   readonly owner: LogOwner;
   readonly host: OperationHost;
@@ -226,7 +228,7 @@ export class Compactor {
     }
     if (job.partitionsDone) return [];
     job.partitionsDone = true;
-    return [this.#parts.completeness.rewrite()];
+    return [this.#parts.completeness.rewrite(), this.#parts.versions.rewrite()];
   }
 
   async #finish(job: Job): Promise<void> {

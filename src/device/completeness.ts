@@ -8,10 +8,13 @@
 import { assert } from '#base/assert.ts';
 import type { Completeness, EntryKey } from './contract.ts';
 import { BUCKETS, bucketOf } from './digest-table.ts';
-import type { PartitionExtra } from './record-extra.ts';
+import type { CompletenessExtra, PartitionExtra } from './record-extra.ts';
 
-/** Damage in more separate places than this gives up the whole ring, rather than grow without bound. */
-export const MAX_RANGES = 4096;
+/**
+ * More separate places than this give up the whole ring, rather than grow without bound. A device is
+ * a primary of thousands of partitions of a large ring, few of them neighbours.
+ */
+export const MAX_RANGES = 32_768;
 
 /** Appends a partition record and resolves when it is synced. */
 export type AppendPartition = (policy: number, extra: PartitionExtra) => Promise<void>;
@@ -47,11 +50,15 @@ export class CompletenessMap implements Completeness {
     const ranges = this.#ranges.get(policy);
     if (ranges === undefined) return false;
     const bucket = bucketOf(hash);
-    for (let i = 0; i < ranges.length; i += 2) {
-      if (bucket < ranges[i]!) return false;
-      if (bucket < ranges[i + 1]!) return true;
+    // The bounds ascend: an odd number of them at or below the bucket means inside a range.
+    let low = 0;
+    let high = ranges.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (ranges[middle]! <= bucket) low = middle + 1;
+      else high = middle;
     }
-    return false;
+    return low % 2 === 1;
   }
 
   ranges(policy: number): { from: number; to: number }[] {
@@ -114,7 +121,7 @@ export class CompletenessMap implements Completeness {
   }
 
   /** From the log, during replay. */
-  replay(policy: number, extra: PartitionExtra): void {
+  replay(policy: number, extra: CompletenessExtra): void {
     if (extra.what === 'tail') this.#tailCut = extra.cut;
     else this.#set(policy, extra.ranges);
   }

@@ -117,6 +117,7 @@ export interface Device {
 
   readonly digests: Digests;
   readonly completeness: Completeness;
+  readonly versions: PartitionVersions;
   readonly rowLog: RowLog;
 
   facts(): DeviceFacts;
@@ -169,6 +170,41 @@ export interface Completeness {
   mark(policy: PolicyIndex, fromBucket: number, toBucket: number, complete: boolean): Promise<void>;
   /** All ranges that are complete now. */
   ranges(policy: PolicyIndex): readonly { readonly from: number; readonly to: number }[];
+}
+
+/**
+ * What a device durably knows of ring versions, per ring and range of buckets (consistency.md, "Ring
+ * change"). It survives with the device, not with the process, and is gone with a wipe.
+ */
+export interface PartitionVersions {
+  /** Calls placed by a ring below this version are refused for such a hash; 0: none. */
+  fenceOf(policy: PolicyIndex, hash: Buffer): number;
+  /** In force when the call returns, synced (and everything written before it) when it resolves. */
+  fence(
+    policy: PolicyIndex,
+    ranges: readonly (readonly [from: number, to: number])[],
+    version: number,
+  ): Promise<void>;
+  /**
+   * What the device knew of fences may be lost: the end of its log was bad. Then it must behave as if
+   * it had been asked for every fence that its ring speaks of.
+   */
+  readonly forgetful: boolean;
+  /** It has been asked for all of them (again). */
+  trust(): void;
+  /** Since which ring version the device knows all that was acknowledged before; 0: it never learnt. */
+  learntOf(policy: PolicyIndex, from: number, to: number): number;
+  /** Synced when it resolves, in force from then on. */
+  learnt(
+    policy: PolicyIndex,
+    ranges: readonly (readonly [from: number, to: number])[],
+    version: number,
+  ): Promise<void>;
+  /** Drops what no ring in use needs any more. */
+  prune(
+    policy: PolicyIndex,
+    isWanted: (from: number, to: number, version: number) => boolean,
+  ): Promise<void>;
 }
 
 /** A place in the log; later is larger. */

@@ -27,6 +27,11 @@ async function story(fixture: DeviceFixture, passed: Map<string, Check>): Promis
       { from: 0, to: 500 },
     ]);
   });
+  await device.versions.fence(0, [[0, 1 << 20]], 7);
+  passed.set('fenced', async (after) => {
+    const isFenced = after.versions.fenceOf(0, keyOf(1).hash) === 7;
+    expect(isFenced || after.versions.forgetful).toBe(true);
+  });
   const put = async (number: number, length: number, staged = false): Promise<void> => {
     const body = bytes(length, number + length);
     await fixture[staged ? 'putStaged' : 'put'](device, number, body);

@@ -25,6 +25,7 @@ import type { StoredIdentity } from './identity.ts';
 import type { DeviceLimits } from './limits.ts';
 import type { LogWriter } from './log-writer.ts';
 import * as operations from './operations.ts';
+import type { PartitionMarks } from './partition-marks.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { Reaper } from './reaper.ts';
 import type { PartitionExtra } from './record-extra.ts';
@@ -57,6 +58,7 @@ export interface DeviceParts {
   readonly hasher: ContributionHasher;
   readonly writer: LogWriter;
   readonly completeness: CompletenessMap;
+  readonly versions: PartitionMarks;
   readonly quarantine: Quarantine;
   readonly sink: contract.RowSink;
   readonly reaper: Reaper;
@@ -141,6 +143,9 @@ export class LogDevice implements contract.Device {
   }
   get completeness(): CompletenessMap {
     return this.#parts.completeness;
+  }
+  get versions(): PartitionMarks {
+    return this.#parts.versions;
   }
 
   /** Starts what runs by itself; `openDevice` calls it. */

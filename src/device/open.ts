@@ -9,7 +9,7 @@ import { messageOf, OperatingError } from '#base/errors.ts';
 import type { HybridClock } from '#base/hybrid-clock.ts';
 import type { Database, Env } from '#env/env.ts';
 import { BlobStore } from './blob-store.ts';
-import { CompletenessMap } from './completeness.ts';
+import { type AppendPartition, CompletenessMap } from './completeness.ts';
 import type { DeviceIdentity, DeviceStatus, EntryKey, LogPosition, RowSink } from './contract.ts';
 import { ContributionHasher } from './contribution.ts';
 import { DigestStore } from './digest-store.ts';
@@ -25,6 +25,7 @@ import { INDEX_VERSION, IndexFile, isIndexDamage } from './index-file.ts';
 import { DEFAULT_LIMITS, type DeviceLimits } from './limits.ts';
 import { LogDevice } from './log-device.ts';
 import { LogWriter } from './log-writer.ts';
+import { PartitionMarks } from './partition-marks.ts';
 import { Quarantine } from './quarantine.ts';
 import { isBefore, Reaper } from './reaper.ts';
 import { RecordReplay } from './record-replay.ts';
@@ -122,10 +123,11 @@ async function bringUp(
   const reaper = new Reaper((folder) => env.disk.syncDirectory(folder));
   const hasher = new ContributionHasher(identity.clusterId);
   let device: LogDevice | undefined;
-  const completeness = new CompletenessMap((policy, extra) =>
-    device!.appendPartition(policy, extra),
-  );
-  const opened = await openIndex(env, path, identity, limits, files, completeness);
+  const append: AppendPartition = (policy, extra) => device!.appendPartition(policy, extra);
+  const completeness = new CompletenessMap(append);
+  const versions = new PartitionMarks(append);
+  const partitions = { completeness, versions };
+  const opened = await openIndex(env, path, identity, limits, files, partitions);
   const { store } = opened;
   try {
     const owner = { device: identity.deviceId, incarnation: identity.incarnation };
@@ -134,6 +136,7 @@ async function bringUp(
       store,
       hasher,
       completeness,
+      versions,
       // The sweep finds the blobs that nothing refers to any more.
       replaced: () => undefined,
     });
@@ -145,12 +148,12 @@ async function bringUp(
     // not on record yet; a start from there must not believe in anything.
     store.onFlush = () => {
       const known = recovery.foundLoss ? NOTHING_COMPLETE : completeness.export();
-      saveMeta(store.index, known, recovery.lastBatch);
+      saveMeta(store.index, known, versions, recovery.lastBatch);
     };
     const report = await recovery.run();
     const writer = new LogWriter(env.disk, env.clock, files, owner, report.end);
     await writer.open();
-    store.onFlush = () => saveMeta(store.index, completeness.export(), writer.batch);
+    store.onFlush = () => saveMeta(store.index, completeness.export(), versions, writer.batch);
     device = new LogDevice({
       env,
       path,
@@ -163,6 +166,7 @@ async function bringUp(
       hasher,
       writer,
       completeness,
+      versions,
       quarantine,
       sink,
       reaper,
@@ -192,6 +196,7 @@ async function settle(
   report: RecoveryReport,
   options: OpenOptions,
 ): Promise<void> {
+  if (device.opened.tailCut || report.lost.length > 0) device.versions.doubt();
   if (device.opened.tailCut) await device.completeness.cutTail();
   for (const key of report.lost) await device.completeness.lose(key);
   for (const key of report.bodies) options.onDamage?.(key, 'replay met a damaged body');
@@ -206,19 +211,25 @@ interface OpenedIndex {
   readonly lastBatch: number;
 }
 
+/** What the log says of ranges of the hash space. */
+interface Partitions {
+  readonly completeness: CompletenessMap;
+  readonly versions: PartitionMarks;
+}
+
 async function openIndex(
   env: Env,
   path: string,
   identity: StoredIdentity,
   limits: DeviceLimits,
   files: SegmentFiles,
-  completeness: CompletenessMap,
+  partitions: Partitions,
 ): Promise<OpenedIndex> {
   const mark = `${path}/index.rebuild`;
   const marked = (await env.disk.stat(mark)) !== undefined;
   let logBehind = false;
   if (!marked) {
-    const found = readIndex(env, path, identity, limits, files, completeness);
+    const found = readIndex(env, path, identity, limits, files, partitions);
     if (typeof found === 'object') return found;
     logBehind = found === 'log-behind';
   }
@@ -246,7 +257,7 @@ function readIndex(
   identity: StoredIdentity,
   limits: DeviceLimits,
   files: SegmentFiles,
-  completeness: CompletenessMap,
+  { completeness, versions }: Partitions,
 ): OpenedIndex | 'unusable' | 'log-behind' {
   let database: Database | undefined;
   try {
@@ -271,6 +282,7 @@ function readIndex(
     digests.load();
     const store = new EntryStore(index, digests, position, limits.cacheEntries);
     completeness.import(index.meta('completeness'));
+    versions.import(index.meta('versions'));
     return { store, rebuilt: false, logBehind: false, lastBatch: Number(index.meta('batch') ?? 0) };
   } catch (error) {
     if (!isIndexDamage(error)) throw error;
@@ -294,7 +306,13 @@ function reaches(files: SegmentFiles, position: LogPosition): boolean {
 /** As CompletenessMap exports it: no range of any ring. */
 const NOTHING_COMPLETE = [false];
 
-function saveMeta(index: IndexFile, completeness: unknown, batch: number): void {
+function saveMeta(
+  index: IndexFile,
+  completeness: unknown,
+  versions: PartitionMarks,
+  batch: number,
+): void {
   index.setMeta('completeness', completeness);
+  index.setMeta('versions', versions.export());
   index.setMeta('batch', batch);
 }

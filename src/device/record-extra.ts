@@ -5,9 +5,12 @@
  *   row        4 name of the row ('' = the container's or account's own state)
  *   promise    5 timestamp (10 bytes)            6 incarnation that promised (reserved)
  *   forget     7 first hash, 8 end hash          (a range; absent: the record's own key)
- *   partition  9 what: 'complete' 'floor' 'fence' 'tail'   10 value
+ *   partition  9 what: 'complete' 'floor' 'fence' 'learnt' 'tail'   10 value
  *              complete: [from, to, from, to ...], all ranges of buckets of the ring `policy`, in order
- *              floor, fence: reserved for the rounds and ring changes
+ *              fence: [from, to, version ...], all of the ring `policy`: calls placed by a ring below that
+ *              version are refused in that range of buckets
+ *              learnt: likewise: as of which version everything acknowledged before was joined there
+ *              floor: reserved for the rounds
  *              tail: true after a bad last batch was cut off, false once it was confirmed
  *   seal      11 seal id                         12 deadline (reserved)
  *   data      13 fragment index (reserved), 14 version slot fields (reserved)
@@ -15,6 +18,8 @@
 import { pack, unpack } from '#base/codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import { type Timestamp, timestampFromBytes, timestampToBytes } from '#base/timestamp.ts';
+import { BUCKETS } from './digest-table.ts';
+import { parseMarks, type VersionMarks } from './version-marks.ts';
 
 const FIELD = {
   blobName: 1,
@@ -33,9 +38,16 @@ export interface BlobReference {
   readonly check: number;
 }
 
-export type PartitionExtra =
+export type PartitionExtra = CompletenessExtra | MarksExtra;
+
+export type CompletenessExtra =
   | { readonly what: 'complete'; readonly ranges: readonly number[] }
   | { readonly what: 'tail'; readonly cut: boolean };
+
+export interface MarksExtra {
+  readonly what: 'fence' | 'learnt';
+  readonly marks: VersionMarks;
+}
 
 export function encodeBlobExtra(blob: BlobReference): Buffer {
   return pack(
@@ -83,7 +95,7 @@ export function decodePromiseExtra(extra: Buffer): Timestamp {
 }
 
 export function encodePartitionExtra(extra: PartitionExtra): Buffer {
-  const value = extra.what === 'complete' ? extra.ranges : extra.cut;
+  const value = payloadOf(extra);
   return pack(
     new Map<number, unknown>([
       [FIELD.what, extra.what],
@@ -92,12 +104,23 @@ export function encodePartitionExtra(extra: PartitionExtra): Buffer {
   );
 }
 
+function payloadOf(extra: PartitionExtra): unknown {
+  if (extra.what === 'complete') return extra.ranges;
+  return extra.what === 'tail' ? extra.cut : extra.marks;
+}
+
 /** Undefined: a kind of partition state that this version keeps but doesn't use yet. */
 export function decodePartitionExtra(extra: Buffer): PartitionExtra | undefined {
   const fields = fieldsOf(extra);
   const value = fields[FIELD.value];
-  if (fields[FIELD.what] === 'tail') return { what: 'tail', cut: value === true };
-  if (fields[FIELD.what] !== 'complete') return undefined;
+  const what = fields[FIELD.what];
+  if (what === 'tail') return { what, cut: value === true };
+  if (what === 'fence' || what === 'learnt') {
+    const marks = parseMarks(value, BUCKETS);
+    if (marks === undefined) throw malformed('versions of ranges');
+    return { what, marks };
+  }
+  if (what !== 'complete') return undefined;
   if (!Array.isArray(value) || value.length % 2 !== 0) throw malformed('ranges');
   let last = -1;
   for (const bound of value as unknown[]) {

@@ -12,6 +12,7 @@ import type { ContributionHasher } from './contribution.ts';
 import { changeEntry } from './entry-change.ts';
 import type { EntryStore } from './entry-store.ts';
 import { FLAG_UNLISTED, type RecordHeader, recordLength } from './format.ts';
+import type { PartitionMarks } from './partition-marks.ts';
 import { isBefore } from './reaper.ts';
 import {
   decodeBlobExtra,
@@ -26,6 +27,7 @@ export interface ReplayParts {
   readonly store: EntryStore;
   readonly hasher: ContributionHasher;
   readonly completeness: CompletenessMap;
+  readonly versions: PartitionMarks;
   /** A body that no entry refers to any more. */
   readonly replaced: (before: StoredEntry, after: StoredEntry | undefined) => void;
 }
@@ -79,7 +81,9 @@ export class RecordReplay {
         break;
       case 'partition': {
         const extra = decodePartitionExtra(header.extra);
-        if (extra !== undefined) completeness.replay(header.policy, extra);
+        if (extra === undefined) break;
+        if ('marks' in extra) this.#parts.versions.replay(header.policy, extra);
+        else completeness.replay(header.policy, extra);
         break;
       }
       case 'seal':

@@ -17,6 +17,7 @@ import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import { makeTimestamp } from '#base/timestamp.ts';
 import { type ContainerService, createContainerService } from '#container/server.ts';
 import type { Completeness, Device } from '#device/contract.ts';
+import { PartitionMarks } from '#device/partition-marks.ts';
 import type { ClusterView } from '#ring/cluster.ts';
 import { NO_FORMER } from '#ring/fields.ts';
 import { Ring } from '#ring/ring.ts';
@@ -95,6 +96,8 @@ class TestDevice {
     },
     ranges: () => (this.complete ? [{ from: 0, to: 2 ** 20 }] : this.#ranges),
   };
+  /** Kept in memory: of the real one only what is in force matters here. */
+  readonly versions = new PartitionMarks(async () => undefined);
 }
 
 export class TestNode {
