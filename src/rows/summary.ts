@@ -1,9 +1,10 @@
 /**
  * Digests of ranges of hash buckets, summed from the containers in them.
  *
- * Peers compare whole partitions again and again, so the sums of groups of buckets (the top
- * GROUP_BITS of the hash) are kept in memory: read from the table when first asked for, then changed
- * with every commit. Only a range finer than a group reads the table again.
+ * Peers compare whole partitions again and again, so sums are kept in memory: read from the table when
+ * first asked for, then changed with every commit. They are kept for groups of buckets (the top
+ * GROUP_BITS of the hash) and for every larger aligned range that was asked for. Only a range finer
+ * than a group reads the table again.
  */
 import { assert } from '#base/assert.ts';
 import type { PolicyIndex } from '#base/names.ts';
@@ -47,7 +48,8 @@ class Part implements Counted {
 
 export class Summaries {
   readonly #lines: ContainerTable;
-  readonly #groups = new Map<number, Part>();
+  /** By width of the ranges (a power of two, the groups' at least), then by ring and place. */
+  readonly #sums = new Map<number, Map<number, Part>>([[GROUP_WIDTH, new Map()]]);
 
   constructor(lines: ContainerTable) {
     this.#lines = lines;
@@ -65,30 +67,38 @@ export class Summaries {
 
   /** A line changed from one state to another, durably. */
   changed(before: ContainerLine, after: ContainerLine): void {
-    const group = this.#groups.get(groupKey(after.ring, bucketOf(after.hash)));
-    if (group === undefined) return;
-    if (before.id !== 0) group.subtract(before);
-    group.add(after);
+    for (const [width, sums] of this.#sums) {
+      const sum = sums.get(placeOf(after.ring, bucketOf(after.hash), width));
+      if (sum === undefined) continue;
+      if (before.id !== 0) sum.subtract(before);
+      sum.add(after);
+    }
   }
 
   #range(ring: PolicyIndex, from: number, to: number): Part {
+    const width = to - from;
+    const isKept = width >= GROUP_WIDTH && Number.isInteger(Math.log2(width)) && from % width === 0;
+    if (!isKept) return this.#add(ring, from, to);
+    const sums = this.#sums.get(width) ?? new Map<number, Part>();
+    this.#sums.set(width, sums);
+    const place = placeOf(ring, from, width);
+    if (width === GROUP_WIDTH && !sums.has(place)) this.#load(ring, from - (from % LOAD_WIDTH));
+    const sum = sums.get(place) ?? this.#add(ring, from, to);
+    sums.set(place, sum);
+    return sum;
+  }
+
+  /** From groups, and from the table where the ends lie inside of one. */
+  #add(ring: PolicyIndex, from: number, to: number): Part {
     const whole = new Part();
     for (let bucket = from; bucket < to; ) {
       const isGroup = bucket % GROUP_WIDTH === 0 && bucket + GROUP_WIDTH <= to;
       const nextGroup = bucket - (bucket % GROUP_WIDTH) + GROUP_WIDTH;
-      const end = isGroup ? bucket + GROUP_WIDTH : Math.min(to, nextGroup);
-      const part = isGroup ? this.#group(ring, bucket) : this.#read(ring, bucket, end);
-      whole.add(part);
+      const end = isGroup ? nextGroup : Math.min(to, nextGroup);
+      whole.add(isGroup ? this.#range(ring, bucket, end) : this.#read(ring, bucket, end));
       bucket = end;
     }
     return whole;
-  }
-
-  #group(ring: PolicyIndex, bucket: number): Part {
-    const known = this.#groups.get(groupKey(ring, bucket));
-    if (known !== undefined) return known;
-    this.#load(ring, bucket - (bucket % LOAD_WIDTH));
-    return this.#groups.get(groupKey(ring, bucket))!;
   }
 
   /** Many groups in one pass: most are empty, and each would cost a look of its own. */
@@ -99,9 +109,10 @@ export class Summaries {
     this.#each(ring, from, from + LOAD_WIDTH, (line) => {
       loaded[Math.floor((bucketOf(line.hash) - from) / GROUP_WIDTH)]!.add(line);
     });
+    const groups = this.#sums.get(GROUP_WIDTH)!;
     for (const [i, part] of loaded.entries()) {
-      const key = groupKey(ring, from + i * GROUP_WIDTH);
-      if (!this.#groups.has(key)) this.#groups.set(key, part);
+      const place = placeOf(ring, from + i * GROUP_WIDTH, GROUP_WIDTH);
+      if (!groups.has(place)) groups.set(place, part);
     }
   }
 
@@ -123,8 +134,8 @@ export class Summaries {
   }
 }
 
-function groupKey(ring: PolicyIndex, bucket: number): number {
-  return ring * 2 ** GROUP_BITS + Math.floor(bucket / GROUP_WIDTH);
+function placeOf(ring: PolicyIndex, bucket: number, width: number): number {
+  return ring * BUCKETS + Math.floor(bucket / width);
 }
 
 /** The top bits of a hash. */

@@ -8,6 +8,7 @@
  * (WAL, synchronous=NORMAL: the last commits may be lost, none is torn), or to none for a durable one.
  */
 import BetterSqlite from 'better-sqlite3';
+import { assert } from '#base/assert.ts';
 import type { SqlValue } from '../env.ts';
 import { StatementCache } from '../statements.ts';
 import type { Unsynced } from './host.ts';
@@ -32,6 +33,8 @@ export class DatabaseStore {
   #synced = 0;
   #batch: Change[] = [];
   #live: BetterSqlite.Database | undefined;
+  /** Of the live connection: the next process finds its statements compiled. */
+  #statements: StatementCache | undefined;
   #durable = false;
   #iterations = 0;
 
@@ -42,8 +45,17 @@ export class DatabaseStore {
   /** The shared connection. @throws SqliteError SQLITE_NOTADB, SQLITE_CORRUPT on a damaged image */
   open(durable: boolean): BetterSqlite.Database {
     this.#durable ||= durable;
-    this.#live ??= this.#rebuild();
+    if (this.#live === undefined) {
+      this.#live = this.#rebuild();
+      this.#statements = new StatementCache(this.#live);
+    }
     return this.#live;
+  }
+
+  /** Of the connection that `open` gave. */
+  get statements(): StatementCache {
+    assert(this.#statements !== undefined, 'the database is open');
+    return this.#statements;
   }
 
   isLive(db: BetterSqlite.Database): boolean {

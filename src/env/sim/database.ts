@@ -1,7 +1,7 @@
 /** One process's handle on a simulated SQLite database. */
 import type BetterSqlite from 'better-sqlite3';
 import type { Database, SqlValue, Statement } from '../env.ts';
-import { CachedStatement, runTransaction, StatementCache } from '../statements.ts';
+import { CachedStatement, runTransaction, type StatementCache } from '../statements.ts';
 import type { DatabaseStore } from './database-store.ts';
 
 /** What the disk says before each use. */
@@ -22,7 +22,7 @@ export class SimDatabase implements Database {
     this.#store = store;
     this.#gate = gate;
     this.#db = store.open(durable);
-    this.#statements = new StatementCache(this.#db);
+    this.#statements = store.statements;
   }
 
   prepare<Row = unknown>(sql: string): Statement<Row> {
