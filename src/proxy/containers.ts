@@ -94,13 +94,18 @@ export class Containers {
     name: ContainerName,
     options: CreateOptions,
   ): Promise<'created' | 'exists' | 'policy-conflict'> {
-    const present = await this.freshInfo(operation, trace, name);
+    const listing = await this.#ask(operation, trace, name);
+    const present = this.#infoOf(name, listing);
     if (present !== undefined) {
       if (conflicts(present, options)) return 'policy-conflict';
-      const changed = Object.keys(options.changes).length > 0;
-      if (changed) await this.#write(trace, name, options.changes);
-      return 'exists';
+      // Kept alive by a late row alone: from now on it must not go with that row.
+      const isCreated = isLive(listing.state, nowSeconds(this.#context.env));
+      const settings = isCreated ? undefined : present;
+      if (settings === undefined && Object.keys(options.changes).length === 0) return 'exists';
+      const written = await this.#write(trace, name, options.changes, settings);
+      return written === 'conflict' ? 'policy-conflict' : 'exists';
     }
+    this.forget(name);
     await this.#accounts.ensure(operation, trace, name.account);
     const written = await this.#write(trace, name, options.changes, this.#policyFor(options));
     return written === 'conflict' ? 'policy-conflict' : 'created';
@@ -172,12 +177,12 @@ export class Containers {
     trace: Trace,
     name: ContainerName,
   ): Promise<ContainerInfo | undefined> {
-    const query = { limit: 0 };
+    return this.#infoOf(name, await this.#ask(operation, trace, name));
+  }
+
+  #ask(operation: Operation, trace: Trace, name: ContainerName): Promise<Listing> {
     const path = containerPath(name);
-    return this.#infoOf(
-      name,
-      await callList(this.#context, operation, trace, 'container', path, query),
-    );
+    return callList(this.#context, operation, trace, 'container', path, { limit: 0 });
   }
 
   #infoOf(name: ContainerName, { state, totals }: Listing): ContainerInfo | undefined {

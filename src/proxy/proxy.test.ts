@@ -1,5 +1,11 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import type { DataPart, EntryState } from '#base/entry.ts';
+import { encodeState } from '#base/entry-codec.ts';
+import { hashPath } from '#base/hash.ts';
+import { containerPath } from '#base/names.ts';
+import type { Timestamp } from '#base/timestamp.ts';
+import type { RowsArgs } from '#container/calls.ts';
 import {
   CONTAINER,
   collect,
@@ -84,3 +90,45 @@ describe.each([
     expect((await info())?.headers).toEqual(changes);
   });
 });
+
+describe('a container that a late row brought back', () => {
+  it('is made again by a creation, and does not go with that row (simulator, seed 1292)', async () => {
+    const cluster = await TestCluster.start({ realRows: true });
+    const { proxy } = cluster;
+    const create = () =>
+      cluster.run(proxy.createContainer(cluster.operation(), CONTAINER, { changes: {} }));
+    const info = () => cluster.run(proxy.containerInfo(cluster.operation(), CONTAINER, false));
+    const late = async (kind: 'live' | 'deleted'): Promise<void> => {
+      for (const node of cluster.nodes.values()) {
+        const timestamp = node.clock.now();
+        const args = rowArgs(cluster, node.device, {
+          data: dataPart(kind, timestamp),
+          groups: {},
+        });
+        const options = { txn: 'late', deadlineMs: 1_000 };
+        await cluster.run(node.endpoint.call(node.name, 'container.rows', args, options));
+      }
+    };
+    await create();
+    expect(await cluster.run(proxy.deleteContainer(cluster.operation(), CONTAINER))).toBe(
+      'deleted',
+    );
+    await late('live');
+    expect(await create()).toBe('exists');
+    await late('deleted');
+    expect(await info()).toMatchObject({ objects: 0 });
+  });
+});
+
+function dataPart(kind: 'live' | 'deleted', timestamp: Timestamp): DataPart {
+  const plain = { kind, writeId: '0123456789abcdef', clientMicros: 1, size: 0 };
+  return { timestamp, ...plain, etag: '0'.repeat(32), contentType: 'text/plain' };
+}
+
+function rowArgs(cluster: TestCluster, device: number, state: EntryState): RowsArgs {
+  const path = containerPath(CONTAINER);
+  const { hashPrefix, hashSuffix } = cluster.view;
+  const hash = hashPath(hashPrefix, path, hashSuffix);
+  const rows = [{ hash, path, name: 'late', state: encodeState(state) }];
+  return { device, ringVersion: 1, intent: 'repair', rows };
+}
