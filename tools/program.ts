@@ -22,6 +22,7 @@ const VERBS: Readonly<Record<string, () => Promise<{ register(program: Command):
   user: () => import('./commands/user.ts'),
   grant: () => import('./commands/grant.ts'),
   key: () => import('./commands/key.ts'),
+  identity: () => import('./commands/identity.ts'),
 };
 
 export async function main(args: readonly string[]): Promise<void> {

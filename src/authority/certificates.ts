@@ -124,6 +124,22 @@ export function certifyServer(
   return signed(authority, certificate, hosts, { serverAuth: true }, issuance);
 }
 
+/** For somebody who logs in with it. */
+export function certifyPerson(
+  authority: KeyPair,
+  requestPem: string,
+  person: { readonly organization: string; readonly name: string },
+  issuance: Issuance,
+): string {
+  const certificate = pki.createCertificate();
+  certificate.publicKey = provenKey(requestPem);
+  certificate.setSubject([
+    { name: 'organizationName', value: person.organization },
+    { name: 'commonName', value: person.name },
+  ]);
+  return signed(authority, certificate, [], { clientAuth: true }, issuance);
+}
+
 function signed(
   authority: KeyPair,
   certificate: forge.pki.Certificate,
@@ -138,7 +154,9 @@ function signed(
     { name: 'basicConstraints', cA: false, critical: true },
     { name: 'keyUsage', digitalSignature: true, keyEncipherment: true, critical: true },
     { name: 'extKeyUsage', ...usage },
-    { name: 'subjectAltName', altNames: [...new Set(hosts)].map(alternativeName) },
+    ...(hosts.length > 0
+      ? [{ name: 'subjectAltName', altNames: [...new Set(hosts)].map(alternativeName) }]
+      : []),
     { name: 'subjectKeyIdentifier' },
     {
       name: 'authorityKeyIdentifier',

@@ -31,6 +31,8 @@ const port = z
     message: `ports ${FORBIDDEN_PORTS.from}-${FORBIDDEN_PORTS.to} belong to X11`,
   });
 
+const network = z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()]);
+
 const memberUrl = z.url({ protocol: /^https?$/ }).refine((url) => new URL(url).pathname === '/', {
   message: 'http://HOST:PORT',
 });
@@ -65,10 +67,29 @@ const schema = z
         proxy: port.default(DEFAULT_PORTS.proxy),
         authority: port.default(DEFAULT_PORTS.authority),
         identity: port.default(DEFAULT_PORTS.identity),
+        /** Identity's port that asks for client certificates; needs `identityTls`. */
+        identityTls: port.optional(),
         /** One per proxy worker. */
         workerAdmin: z.array(port).default([]),
       })
       .strict(),
+    /** Certificate of identity's TLS port: PEM files. */
+    identityTls: z.object({ keyFile: z.string(), certificateFile: z.string() }).strict().optional(),
+    /** Whom client certificates and web identity tokens lead to. */
+    mapping: z
+      .object({
+        rulesFile: z.string(),
+        /** As /etc/grid-security/certificates. */
+        caFolder: z.string().optional(),
+        /** As /etc/grid-security/vomsdir. */
+        vomsFolder: z.string().optional(),
+        /** Issuers of web identity tokens, YAML. */
+        issuersFile: z.string().optional(),
+      })
+      .strict()
+      .optional(),
+    /** Balancers whose X-Forwarded-For is believed: addresses and networks (10.0.0.0/8). */
+    trustedProxies: z.array(network).max(256).default([]),
     /** Where other people's clients reach the proxies: for catalogues. Site to URL. */
     publicUrls: z.record(z.string(), z.string()).default({}),
     authorities: z.array(z.string()).min(1),
@@ -104,6 +125,13 @@ const schema = z
   })
   .strict()
   .superRefine((config, context) => {
+    if (config.listen.identityTls !== undefined && config.identityTls === undefined) {
+      context.addIssue({
+        code: 'custom',
+        path: ['identityTls'],
+        message: 'listen.identityTls needs a key and a certificate',
+      });
+    }
     if (config.workerIds.length < 1 + config.proxyWorkers) {
       context.addIssue({
         code: 'custom',

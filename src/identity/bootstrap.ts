@@ -62,12 +62,16 @@ export async function bootstrap(
   return ready;
 }
 
-async function ensureAccount(identity: Identity, account: BootstrapAccount): Promise<ReadyAccount> {
-  const { projects, roles, grants } = identity;
-  const project = await ensure(
-    () => projects.find(account.project),
-    () => projects.create({ name: account.project }),
+export function ensureProject({ projects }: Identity, name: string): Promise<Project> {
+  return ensure(
+    () => projects.find(name),
+    () => projects.create({ name }),
   );
+}
+
+async function ensureAccount(identity: Identity, account: BootstrapAccount): Promise<ReadyAccount> {
+  const { roles, grants } = identity;
+  const project = await ensureProject(identity, account.project);
   const { user, password } = await ensureUser(identity, account, project);
   for (const name of account.roles) {
     const role = await roles.find(name);

@@ -8,29 +8,22 @@ import { applyMapping, parseMapping } from './mapping.ts';
 import {
   authority,
   basicConstraints,
-  der,
-  ECDSA_SHA256,
   extension,
   HOUR_MS,
   INHERIT,
   type Issued,
-  integer,
   issue,
   keyUsage,
   LIMITED,
   NOW,
   name,
   newPair,
-  octets,
-  oid,
   pem,
   proxy,
   proxyInfo,
-  sequence,
-  signed,
-  time,
   user,
 } from './x509/testing/pki.ts';
+import { type Attributes, vomsExtension } from './x509/testing/voms.ts';
 
 const ANNA = '/C=IT/O=Grid/CN=Anna';
 const VOMS = '/C=IT/O=Grid/CN=voms.example.org';
@@ -43,61 +36,15 @@ const server = issue({
   extensions: [basicConstraints(false), keyUsage(0x80)],
 });
 
-interface Attributes {
-  readonly vo?: string;
-  readonly fqans?: readonly string[];
-  readonly holderSerial?: number;
-  readonly holderIssuer?: Buffer;
-  readonly untilMs?: number;
-  readonly signer?: Issued;
-  readonly chain?: readonly Issued[];
-}
+const attributesOfAnna = (wanted: Partial<Attributes>): Buffer =>
+  vomsExtension({
+    ...{ vo: 'atlas', fqans: ['/atlas/Role=NULL/Capability=NULL'] },
+    ...{ holderIssuer: root.subject, holderSerial: 77, server },
+    ...wanted,
+  });
 
-/** An attribute certificate as VOMS makes it. */
-function attributes(wanted: Attributes = {}): Buffer {
-  const { vo = 'atlas', fqans = ['/atlas/Role=NULL/Capability=NULL'], signer = server } = wanted;
-  const directory = (subject: Buffer) => der(0xa4, subject);
-  const info = sequence(
-    integer(1),
-    sequence(
-      der(
-        0xa0,
-        sequence(directory(wanted.holderIssuer ?? root.subject)),
-        integer(wanted.holderSerial ?? 77),
-      ),
-    ),
-    der(0xa0, sequence(directory(server.subject))),
-    sequence(oid(ECDSA_SHA256)),
-    integer(5),
-    sequence(time(NOW - HOUR_MS), time(wanted.untilMs ?? NOW + 2 * HOUR_MS)),
-    sequence(
-      sequence(
-        oid('1.3.6.1.4.1.8005.100.100.4'),
-        der(
-          0x31,
-          sequence(
-            der(0xa0, der(0x86, Buffer.from(`${vo}://voms.example.org:15000`))),
-            sequence(...fqans.map((f) => octets(Buffer.from(f)))),
-          ),
-        ),
-      ),
-    ),
-    sequence(
-      extension(
-        '1.3.6.1.4.1.8005.100.100.10',
-        sequence(sequence(...(wanted.chain ?? [server]).map((c) => c.der))),
-        false,
-      ),
-    ),
-  );
-  return sequence(sequence(signed(info, signer.privateKey)));
-}
-
-function vomsProxy(wanted?: Attributes, policy = INHERIT): Issued {
-  const extensions = [
-    proxyInfo(policy),
-    extension('1.3.6.1.4.1.8005.100.100.5', attributes(wanted), false),
-  ];
+function vomsProxy(wanted: Partial<Attributes> = {}, policy = INHERIT): Issued {
+  const extensions = [proxyInfo(policy), attributesOfAnna(wanted)];
   return issue({ subject: `${ANNA}/CN=1`, issuer: anna, extensions });
 }
 
@@ -187,7 +134,7 @@ describe('grid identities', () => {
 
   it('get nothing from attributes that prove nothing', () => {
     const eve = user('/C=IT/O=Grid/CN=Eve', root);
-    const forged: Attributes[] = [
+    const forged: Partial<Attributes>[] = [
       { holderSerial: 78 },
       { holderIssuer: name('/CN=Other') },
       { untilMs: NOW - 1000 },

@@ -23,6 +23,8 @@ const CLAIMS = {
   groups: ['/wlcg'],
 };
 let web: WebIdentities;
+const NO_NETWORK = () => Promise.reject(new Error('no network here'));
+const sources = { env, fetchText: NO_NETWORK };
 
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
@@ -41,7 +43,7 @@ beforeAll(async () => {
   const keys = [jwk(rsa.publicKey, 'r'), jwk(ec.publicKey, 'e'), jwk(ed.publicKey, 'd')];
   const keysFile = join(folder, 'keys.jwks');
   writeFileSync(keysFile, JSON.stringify({ keys }));
-  web = await loadWebIssuers(env, [{ issuer: 'https://iss', audience: ['anello'], keysFile }]);
+  web = await loadWebIssuers(sources, [{ issuer: 'https://iss', audience: ['anello'], keysFile }]);
 });
 afterAll(async () => {
   await env.close();
@@ -117,9 +119,29 @@ describe('web identity tokens', () => {
     const keysFile = join(folder, 'bad.jwks');
     writeFileSync(keysFile, '{"keys": [{"kty": "oct", "k": "AAAA"}]}');
     const issuers = [{ issuer: 'x', audience: ['y'], keysFile }];
-    await expect(loadWebIssuers(env, issuers)).rejects.toMatchObject({ code: 'bad-issuers' });
-    await expect(loadWebIssuers(env, [{ issuer: 'x' }])).rejects.toMatchObject({
+    await expect(loadWebIssuers(sources, issuers)).rejects.toMatchObject({ code: 'bad-issuers' });
+    await expect(loadWebIssuers(sources, [{ issuer: 'x' }])).rejects.toMatchObject({
       code: 'bad-issuers',
     });
+  });
+
+  it('keep the keys of a URL that cannot be had for a while', async () => {
+    const keysUrl = 'https://iss.example.org/jwk';
+    const issuers = [{ issuer: 'https://iss', audience: ['anello'], keysUrl }];
+    const text = JSON.stringify({ keys: [ec.publicKey.export({ format: 'jwk' })] });
+    const asked: string[] = [];
+    const fetchText = async (url: string): Promise<string> => {
+      asked.push(url);
+      return text;
+    };
+    const first = await loadWebIssuers({ env, fetchText }, issuers);
+    expect([asked, first.isComplete]).toEqual([[keysUrl], true]);
+    const later = await loadWebIssuers(sources, issuers, first);
+    expect(later.prove(token(), NOW).attributes.subject).toBe(CLAIMS.sub);
+    const never = await loadWebIssuers(sources, issuers);
+    expect(never.isComplete).toBe(false);
+    expect(() => never.prove(token(), NOW)).toThrow('the signature does not fit');
+    const both = [{ ...issuers[0]!, keysFile: 'x' }];
+    await expect(loadWebIssuers(sources, both)).rejects.toMatchObject({ code: 'bad-issuers' });
   });
 });

@@ -43,11 +43,17 @@ const ALGORITHMS: Readonly<Record<string, Algorithm>> = {
 
 const issuersSchema = z
   .array(
-    z.strictObject({
-      issuer: z.string().min(1).max(1024),
-      audience: z.array(z.string()).min(1).max(16),
-      keysFile: z.string().min(1),
-    }),
+    z
+      .strictObject({
+        issuer: z.string().min(1).max(1024),
+        audience: z.array(z.string()).min(1).max(16),
+        keysFile: z.string().min(1).optional(),
+        keysUrl: z.url({ protocol: /^https?$/ }).optional(),
+      })
+      .refine(
+        ({ keysFile, keysUrl }) => (keysFile === undefined) !== (keysUrl === undefined),
+        'either keysFile or keysUrl',
+      ),
   )
   .max(64);
 export type WebIssuer = z.output<typeof issuersSchema>[number];
@@ -83,30 +89,63 @@ export interface WebProof {
   readonly expiresMs: number;
 }
 
-/** @throws OperatingError `bad-issuers`, or what the disk says */
+export interface WebIssuerSources {
+  readonly env: Pick<Env, 'disk' | 'log'>;
+  /** The body of a keysUrl. */
+  readonly fetchText: (url: string) => Promise<string>;
+}
+
+/**
+ * Keys from a URL that cannot be had now are the `last` ones, or none: an issuer that is away keeps
+ * only its own users out.
+ *
+ * @throws OperatingError `bad-issuers`, or what the disk says of a file
+ */
 export async function loadWebIssuers(
-  env: Pick<Env, 'disk'>,
+  sources: WebIssuerSources,
   value: unknown,
+  last?: WebIdentities,
 ): Promise<WebIdentities> {
   const parsed = issuersSchema.safeParse(value);
   if (!parsed.success)
     throw new OperatingError('bad-issuers', `issuers: ${parsed.error.issues[0]?.message}`);
-  const known: KnownIssuer[] = [];
-  for (const issuer of parsed.data) {
-    const text = (await env.disk.read(issuer.keysFile)).toString();
-    known.push({ ...issuer, keys: parseKeys(text, issuer.keysFile) });
-  }
+  const known = await Promise.all(
+    parsed.data.map(async (issuer) => ({
+      ...issuer,
+      keys: await loadKeys(sources, issuer, last?.keysOf(issuer.issuer) ?? []),
+    })),
+  );
   return new WebIdentities(known);
 }
 
-function parseKeys(text: string, file: string): PublicKey[] {
+async function loadKeys(
+  { env, fetchText }: WebIssuerSources,
+  { issuer, keysFile, keysUrl = '' }: WebIssuer,
+  last: readonly PublicKey[],
+): Promise<readonly PublicKey[]> {
+  if (keysFile !== undefined)
+    return parseKeys((await env.disk.read(keysFile)).toString(), keysFile);
+  try {
+    return parseKeys(await fetchText(keysUrl), keysUrl);
+  } catch (error) {
+    env.log.error('identity.issuer-keys-unavailable', { issuer, error: messageOf(error) });
+    return last;
+  }
+}
+
+function parseKeys(text: string, source: string): PublicKey[] {
   try {
     return jwks.parse(JSON.parse(text)).keys.map(({ kid, ...jwk }) => ({
       kid,
       key: createPublicKey({ key: jwk as webcrypto.JsonWebKey, format: 'jwk' }),
     }));
   } catch (cause) {
-    throw new OperatingError('bad-issuers', `${file}: ${messageOf(cause)}`, { file }, { cause });
+    throw new OperatingError(
+      'bad-issuers',
+      `${source}: ${messageOf(cause)}`,
+      { source },
+      { cause },
+    );
   }
 }
 
@@ -115,6 +154,15 @@ export class WebIdentities {
 
   constructor(issuers: readonly KnownIssuer[]) {
     this.#issuers = issuers;
+  }
+
+  /** Every issuer has keys. */
+  get isComplete(): boolean {
+    return this.#issuers.every(({ keys }) => keys.length > 0);
+  }
+
+  keysOf(issuer: string): readonly PublicKey[] {
+    return this.#issuers.find((known) => known.issuer === issuer)?.keys ?? [];
   }
 
   /** @throws OperatingError `bad-web-token` with the reason */

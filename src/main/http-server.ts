@@ -3,6 +3,10 @@
  * and response (raw target, node streams, checkContinue); everything else is a hono app.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer as createTlsServer,
+  type ServerOptions as TlsServerOptions,
+} from 'node:https';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import { codeOf, OperatingError } from '#base/errors.ts';
@@ -30,16 +34,18 @@ export interface Routes {
 export async function serveHttp(
   address: { host: string; port: number },
   routes: Routes,
+  tls?: TlsServerOptions,
 ): Promise<HttpListener> {
   const app = getRequestListener(routes.app.fetch);
   const handle: RawHandler = (request, response) => {
     if (routes.raw?.matches(request.url ?? '/')) routes.raw.handle(request, response);
     else void app(request, response);
   };
-  const server = createServer(
-    { maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: KEEP_ALIVE_MS },
-    handle,
-  );
+  const options = { maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: KEEP_ALIVE_MS };
+  const server: Server =
+    tls === undefined
+      ? createServer(options, handle)
+      : createTlsServer({ ...options, ...tls }, handle);
   // Node would drop what is above a count without a word; the handlers refuse too many by themselves.
   server.maxHeadersCount = 0;
   server.headersTimeout = HEADERS_TIMEOUT_MS;

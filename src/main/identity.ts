@@ -1,19 +1,31 @@
 /**
  * The identity role: users and tokens on the state store, and the Keystone API as a hono app. It is
- * served on a port of its own and, so that one address is enough for a client, on the proxy's.
+ * served on a port of its own, on the proxy's, so that one address is enough for a client, and on a TLS
+ * port that asks for client certificates.
  */
-
+import { readFileSync } from 'node:fs';
 import type { Hono } from 'hono';
+import { parse } from 'yaml';
 import { createKeystoneApp } from '#api/keystone/app.ts';
 import type { CatalogueSite } from '#api/keystone/catalogue.ts';
+import { OperatingError } from '#base/errors.ts';
+import { Grid } from '#identity/grid.ts';
 import { createIdentity, type Identity } from '#identity/identity.ts';
 import { loadMasterKey } from '#identity/vault.ts';
+import { WebLogIns } from '#identity/web-log-ins.ts';
 import type { State } from '#state/state.ts';
+import { clientAddressBehind } from './client-address.ts';
 import type { Foundation } from './foundation.ts';
+import { type HttpListener, serveHttp } from './http-server.ts';
+import { certificateAsking } from './identity-tls.ts';
+
+const FETCH_TIMEOUT_MS = 10_000;
+const MAX_KEYS_BYTES = 1024 * 1024;
 
 export interface IdentityRole {
   readonly identity: Identity;
   readonly app: Hono;
+  close(): Promise<void>;
 }
 
 export async function startIdentity(
@@ -22,6 +34,7 @@ export async function startIdentity(
 ): Promise<IdentityRole> {
   const masterKey = await loadMasterKey(env, config.masterKeyFile);
   const identity = createIdentity({ env, state, masterKey });
+  const [grid, web] = [await startGrid(env, config), await startWebLogIns(env, config)];
   const sites: CatalogueSite[] = Object.entries(config.publicUrls).map(([region, url]) => ({
     region,
     objectStore: url,
@@ -32,6 +45,66 @@ export async function startIdentity(
     log: env.log,
     sites: () => sites,
     homeRegion: () => config.site,
+    clientAddress: clientAddressBehind(config.trustedProxies),
+    ...(grid && { grid }),
+    ...(web && { web }),
   });
-  return { identity, app };
+  const close = async (): Promise<void> => {
+    grid?.close();
+    web?.close();
+    await identity.close();
+  };
+  return { identity, app, close };
+}
+
+/** Identity's own ports: plain, and the one that asks for certificates where it is configured. */
+export async function serveIdentity(
+  { config }: Pick<Foundation, 'config'>,
+  { app }: IdentityRole,
+): Promise<HttpListener[]> {
+  const { host, identity: port, identityTls: tlsPort } = config.listen;
+  const listeners = [await serveHttp({ host, port }, { app })];
+  if (tlsPort !== undefined && config.identityTls !== undefined) {
+    const { keyFile, certificateFile } = config.identityTls;
+    const own = { key: readFileSync(keyFile), cert: readFileSync(certificateFile) };
+    listeners.push(await serveHttp({ host, port: tlsPort }, { app }, certificateAsking(own)));
+  }
+  return listeners;
+}
+
+type Part = Pick<Foundation, 'env' | 'config'>;
+
+async function startGrid(env: Part['env'], config: Part['config']): Promise<Grid | undefined> {
+  const { caFolder, vomsFolder, rulesFile } = config.mapping ?? {};
+  if (caFolder === undefined || rulesFile === undefined) return undefined;
+  const grid = new Grid({ env, caFolder, vomsFolder, rulesFile, parseRules: parse });
+  await grid.start();
+  return grid;
+}
+
+async function startWebLogIns(
+  env: Part['env'],
+  config: Part['config'],
+): Promise<WebLogIns | undefined> {
+  const { issuersFile, rulesFile } = config.mapping ?? {};
+  if (issuersFile === undefined || rulesFile === undefined) return undefined;
+  const web = new WebLogIns({ env, issuersFile, rulesFile, parse, fetchText });
+  await web.start();
+  return web;
+}
+
+async function fetchText(url: string): Promise<string> {
+  const response = await fetch(url, {
+    signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
+    redirect: 'error',
+  });
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for await (const part of response.body ?? []) {
+    length += part.length;
+    if (length > MAX_KEYS_BYTES) throw new OperatingError('too-large', `${url}: too much`);
+    parts.push(part);
+  }
+  if (!response.ok) throw new OperatingError('no-keys', `${url} answers ${response.status}`);
+  return Buffer.concat(parts).toString();
 }

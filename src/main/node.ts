@@ -15,7 +15,7 @@ import type { State } from '#state/state.ts';
 import { createAdminApp } from './admin-app.ts';
 import { type Foundation, layFoundation } from './foundation.ts';
 import { serveHttp } from './http-server.ts';
-import { type IdentityRole, startIdentity } from './identity.ts';
+import { type IdentityRole, serveIdentity, startIdentity } from './identity.ts';
 import { openNodeState } from './node-state.ts';
 import { type ProxyRole, startProxy } from './proxy.ts';
 import { processStatus } from './status.ts';
@@ -65,8 +65,11 @@ async function main(configFile: string): Promise<void> {
 
   const identity =
     has('identity') || has('proxy') ? await startIdentity(foundation, state) : undefined;
-  if (identity !== undefined) running.add(() => identity.identity.close());
-  if (has('identity')) await serveIdentity(running, config, identity!);
+  if (identity !== undefined) running.add(() => identity.close());
+  if (has('identity')) {
+    for (const listener of await serveIdentity(foundation, identity!))
+      running.add(() => listener.close(REQUEST_GRACE_MS));
+  }
   const proxy = has('proxy')
     ? await serveProxy(running, foundation, configFile, state, identity!)
     : undefined;
@@ -83,16 +86,6 @@ async function serveAuthority(running: Running, config: NodeConfig, state: State
   running.add(() => listener.close(REQUEST_GRACE_MS));
 }
 
-async function serveIdentity(
-  running: Running,
-  config: NodeConfig,
-  role: IdentityRole,
-): Promise<void> {
-  const { host, identity } = config.listen;
-  const listener = await serveHttp({ host, port: identity }, { app: role.app });
-  running.add(() => listener.close(REQUEST_GRACE_MS));
-}
-
 /** In this process, or as workers that share the port. */
 async function serveProxy(
   running: Running,
@@ -106,7 +99,7 @@ async function serveProxy(
     await startWorkers(running, foundation, configFile);
     return undefined;
   }
-  const proxy = await startProxy(foundation, state, identity.app);
+  const proxy = await startProxy(foundation, state, identity);
   running.add(() => proxy.close(REQUEST_GRACE_MS));
   return proxy;
 }

@@ -19,7 +19,7 @@ async function main(configFile: string, number: number): Promise<void> {
   const { config, env, registry } = foundation;
   const state = openNodeState(env, config);
   const identity = await startIdentity(foundation, state);
-  const proxy = await startProxy(foundation, state, identity.app);
+  const proxy = await startProxy(foundation, state, identity);
   const admin = createAdminApp({
     registry,
     healthy: () => true,

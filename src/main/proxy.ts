@@ -1,6 +1,5 @@
 /** The proxy role: the object APIs and, on the same port, identity's. */
 import path from 'node:path';
-import type { Hono } from 'hono';
 import { Counter, Histogram, type Registry } from 'prom-client';
 import { createSwiftHandler, type FinishedRequest } from '#api/swift/handler.ts';
 import { createAuthenticator } from '#auth/authenticator.ts';
@@ -9,6 +8,7 @@ import { createProxy } from '#proxy/proxy.ts';
 import type { State } from '#state/state.ts';
 import type { Foundation } from './foundation.ts';
 import { type HttpListener, serveHttp } from './http-server.ts';
+import type { IdentityRole } from './identity.ts';
 import { Readiness } from './readiness.ts';
 
 export interface ProxyRole {
@@ -21,13 +21,14 @@ export interface ProxyRole {
 export async function startProxy(
   foundation: Foundation,
   state: State,
-  identityApp: Hono,
+  { identity, app: identityApp }: IdentityRole,
 ): Promise<ProxyRole> {
   const { env, config, clock, cluster, wire, registry, name } = foundation;
   const authenticator = createAuthenticator({
     env,
     state,
     cacheDir: path.join(config.data, 'cache', name.replace('/', '-')),
+    fetchS3Key: (request) => identity.s3Keys.issue(request),
   });
   await authenticator.ready;
   const proxy = createProxy({

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import type { ReadyAccount } from '#identity/bootstrap.ts';
 import type { NodePlan } from './cluster-plan.ts';
+import type { GridFiles } from './demo-grid.ts';
 import { readJsonFile } from './json-file.ts';
 
 export interface AccountAccess {
@@ -33,17 +34,31 @@ export interface AccountAccess {
 export interface Access extends AccountAccess {
   /** A second user, in another project. */
   readonly second: AccountAccess;
+  /** Log-in by certificate: identity's TLS ports, and somebody's certificate to try it with. */
+  readonly grid: {
+    readonly urls: readonly string[];
+    readonly authority: string;
+    readonly certificate: string;
+    readonly key: string;
+  };
 }
 
 /** S3's region names follow sites; any is accepted. */
-export function accessOf(plans: readonly NodePlan[], accounts: readonly ReadyAccount[]): Access {
+export function accessOf(
+  plans: readonly NodePlan[],
+  accounts: readonly ReadyAccount[],
+  { authority, userCertificate: certificate, userKey: key }: GridFiles,
+): Access {
   const proxies = plans.flatMap((plan) =>
     plan.ports.proxy === undefined
       ? []
       : [{ site: plan.site, url: `http://127.0.0.1:${plan.ports.proxy}` }],
   );
   const [first, second] = accounts.map((account) => accountAccess(proxies, account));
-  return { ...first!, second: second! };
+  const urls = plans.flatMap(({ ports }) =>
+    ports.identityTls === undefined ? [] : [`https://127.0.0.1:${ports.identityTls}`],
+  );
+  return { ...first!, second: second!, grid: { urls, authority, certificate, key } };
 }
 
 function accountAccess(

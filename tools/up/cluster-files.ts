@@ -8,6 +8,7 @@
  *   state/*.key             authority's signing key, wire key, master key (0600)
  *   state/rings/            builder files, for `anello ring ... --builder`
  *   nodes/NAME/             node.yaml, devices/, log, last good bundle
+ *   grid/                   client certificates (demo-grid.ts)
  *   access.json, nodes.json for people and scripts
  */
 import { createPrivateKey, generateKeyPairSync, sign as signBytes } from 'node:crypto';
@@ -20,7 +21,7 @@ import { publishBundle, publishedVersion, readBundle } from '#authority/publishe
 import { OperatingError } from '#base/errors.ts';
 import { formatDevice } from '#device/open.ts';
 import type { Env } from '#env/env.ts';
-import { bootstrap, DEMO_ACCOUNTS, type ReadyAccount } from '#identity/bootstrap.ts';
+import { bootstrap, DEMO_ACCOUNTS, ensureProject, type ReadyAccount } from '#identity/bootstrap.ts';
 import { createIdentity } from '#identity/identity.ts';
 import { loadMasterKey } from '#identity/vault.ts';
 import { RingBuilder } from '#ring/builder/builder.ts';
@@ -32,6 +33,7 @@ import { openSqliteState } from '#state/sqlite-state.ts';
 import type { State } from '#state/state.ts';
 import { type Access, accessOf, readPasswords } from './access.ts';
 import type { NodePlan } from './cluster-plan.ts';
+import { ensureGrid, GRID_PROJECT, gridFiles } from './demo-grid.ts';
 import { clientUrl, type EtcdMemberPlan, endpointsFor } from './etcd-members.ts';
 import { readJsonFile } from './json-file.ts';
 
@@ -148,7 +150,8 @@ export async function prepareRun(
   try {
     await publish(env, folder, state, cluster, description, plans);
     const accounts = await ensureAccounts(env, folder, state);
-    const access = accessOf(plans, accounts);
+    const grid = ensureGrid(env, folder);
+    const access = accessOf(plans, accounts, grid);
     writeFileSync(path.join(folder, 'access.json'), `${JSON.stringify(access, null, 2)}\n`, {
       mode: SECRET_MODE,
     });
@@ -213,10 +216,12 @@ async function ensureAccounts(env: Env, folder: string, state: State): Promise<R
   const identity = createIdentity({ env, state, masterKey });
   try {
     const passwords = readPasswords(path.join(folder, 'access.json'));
-    return await bootstrap(
+    const accounts = await bootstrap(
       identity,
       DEMO_ACCOUNTS.map((account) => ({ ...account, password: passwords.get(account.user) })),
     );
+    await ensureProject(identity, GRID_PROJECT);
+    return accounts;
   } finally {
     await identity.close();
   }
@@ -229,7 +234,8 @@ function writeNodeFile(
   plan: NodePlan,
   settings: UpSettings,
 ): void {
-  const { wire, admin, proxy, authority, identity, workerAdmin } = plan.ports;
+  const { wire, admin, proxy, authority, identity, identityTls, workerAdmin } = plan.ports;
+  const grid = gridFiles(folder);
   const proxies = plans.flatMap((other) =>
     other.ports.proxy === undefined ? [] : [[other.site, `http://127.0.0.1:${other.ports.proxy}`]],
   );
@@ -248,7 +254,7 @@ function writeNodeFile(
       admin,
       ...(proxy !== undefined && { proxy }),
       ...(authority !== undefined && { authority }),
-      ...(identity !== undefined && { identity }),
+      ...(identity !== undefined && { identity, identityTls }),
       workerAdmin,
     },
     publicUrls: Object.fromEntries(proxies),
@@ -259,6 +265,15 @@ function writeNodeFile(
       settings.etcd.length === 0
         ? { driver: 'sqlite', path: statePath(folder, 'state.db') }
         : { driver: 'etcd', endpoints: endpointsFor(plan.site, settings.etcd) },
+    ...(identityTls !== undefined && {
+      identityTls: { keyFile: grid.hostKey, certificateFile: grid.hostCertificate },
+    }),
+    mapping: {
+      caFolder: grid.caFolder,
+      vomsFolder: grid.vomsFolder,
+      rulesFile: grid.rulesFile,
+      ...(existsSync(grid.issuersFile) && { issuersFile: grid.issuersFile }),
+    },
     masterKeyFile: statePath(folder, 'master.key'),
     authorityKey: cluster.authorityKey,
     devices: plan.devices,

@@ -6,8 +6,8 @@ import type { Log } from '#env/env.ts';
 import type { Grid, GridProof } from '#identity/grid.ts';
 import { domainIdSchema, idSchema } from '#identity/id.ts';
 import type { Identity } from '#identity/identity.ts';
-import type { Mapped } from '#identity/mapping.ts';
 import type { VerifiedToken } from '#identity/token-verifier.ts';
+import type { WebLogIns } from '#identity/web-log-ins.ts';
 import type { Catalogue } from './catalogue.ts';
 
 export interface KeystoneDeps {
@@ -22,11 +22,8 @@ export interface KeystoneDeps {
   readonly address: (c: Context) => string;
   /** Certificates of grids and others; absent: not offered. */
   readonly grid?: Grid;
-  /** Checks and maps a web identity token; absent: not offered. */
-  readonly webIdentities?: (token: string) => {
-    readonly mapped: Mapped;
-    readonly expiresMs: number;
-  };
+  /** Web identity tokens; absent: not offered. */
+  readonly web?: WebLogIns;
   /** The client's certificates on this connection, DER, leaf first. */
   readonly peerChain: (c: Context) => readonly Uint8Array[];
 }

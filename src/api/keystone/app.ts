@@ -8,8 +8,7 @@ import { OperatingError } from '#base/errors.ts';
 import type { Log } from '#env/env.ts';
 import type { Grid } from '#identity/grid.ts';
 import type { Identity } from '#identity/identity.ts';
-import { applyMapping, type MappingRule } from '#identity/mapping.ts';
-import type { WebIdentities } from '#identity/web-token.ts';
+import type { WebLogIns } from '#identity/web-log-ins.ts';
 import { KeystoneApi } from './api.ts';
 import { applicationCredentialRoutes } from './application-credentials.ts';
 import { assignmentRoutes } from './assignments.ts';
@@ -50,8 +49,8 @@ export interface KeystoneAppOptions {
   readonly clientAddress?: (c: Context) => string;
   /** Log-in by TLS client certificate (method `external`), on ports whose server asks for one. */
   readonly grid?: Grid;
-  /** Web identity tokens for POST /sts, and the rules that map them. */
-  readonly web?: { readonly identities: WebIdentities; readonly rules: readonly MappingRule[] };
+  /** Web identity tokens, for POST /sts. */
+  readonly web?: WebLogIns;
 }
 
 export function createKeystoneApp(options: KeystoneAppOptions): Hono {
@@ -66,7 +65,7 @@ export function createKeystoneApp(options: KeystoneAppOptions): Hono {
     address: options.clientAddress ?? socketAddress,
     grid: options.grid,
     peerChain: peerChainOf,
-    webIdentities: options.web && ((token) => proveWebToken(options, token)),
+    web: options.web,
   });
   const app = new Hono();
   const tooLarge = () => {
@@ -100,15 +99,6 @@ export function createKeystoneApp(options: KeystoneAppOptions): Hono {
   return app;
 }
 
-function proveWebToken({ web, identity }: KeystoneAppOptions, token: string) {
-  const nowMs = identity.context.env.clock.wallMicros() / 1000;
-  const { identities, rules } = web!;
-  const { attributes, expiresMs } = identities.prove(token, nowMs);
-  const mapped = applyMapping(rules, attributes);
-  if (mapped === undefined) throw new OperatingError('unauthorized', 'No rule maps this token.');
-  return { mapped, expiresMs };
-}
-
 /** True for paths that belong here when a proxy serves this API on its own port. */
 export function isIdentityPath(path: string): boolean {
   return /^\/(v3|auth)(\/|$)/.test(path) || path === '/v1.0' || path === '/sts';
@@ -118,6 +108,6 @@ function baseUrlOf(request: Request): string {
   return new URL(request.url).origin;
 }
 
-function socketAddress(c: Context): string {
+export function socketAddress(c: Context): string {
   return socketOf(c)?.remoteAddress ?? 'unknown';
 }

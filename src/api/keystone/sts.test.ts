@@ -5,15 +5,15 @@ import type { Hono } from 'hono';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createAuthenticator, type ProxyAuthenticator } from '#auth/authenticator.ts';
 import { dayOf } from '#auth/s3-key-cache.ts';
-import { parseMapping } from '#identity/mapping.ts';
 import { deriveSigningKey } from '#identity/s3-keys.ts';
 import { type IdentityFixture, startIdentity } from '#identity/testing/fixture.ts';
-import { loadWebIssuers } from '#identity/web-token.ts';
+import { WebLogIns } from '#identity/web-log-ins.ts';
 import { createKeystoneApp } from './app.ts';
 
 let fixture: IdentityFixture;
 let app: Hono;
 let authenticator: ProxyAuthenticator;
+let web: WebLogIns;
 const keys = generateKeyPairSync('ed25519');
 
 beforeAll(async () => {
@@ -22,22 +22,30 @@ beforeAll(async () => {
   await identity.projects.create({ name: 'wlcg' });
   const keysFile = join(folder, 'keys.jwks');
   writeFileSync(keysFile, JSON.stringify({ keys: [keys.publicKey.export({ format: 'jwk' })] }));
-  const identities = await loadWebIssuers(env, [
-    { issuer: 'https://iss', audience: ['anello'], keysFile },
-  ]);
+  const issuers = [{ issuer: 'https://iss', audience: ['anello'], keysFile }];
+  writeFileSync(join(folder, 'issuers.json'), JSON.stringify(issuers));
   const rule = {
     when: { claim: { groups: ['/wlcg'] } },
     user: 'web-{subject}',
     project: 'wlcg',
     roles: ['swiftoperator'],
   };
-  const rules = parseMapping({ version: 1, rules: [rule] });
-  app = createKeystoneApp({ identity, log: env.log, sites: () => [], web: { identities, rules } });
+  writeFileSync(join(folder, 'rules.json'), JSON.stringify({ version: 1, rules: [rule] }));
+  web = new WebLogIns({
+    env,
+    issuersFile: join(folder, 'issuers.json'),
+    rulesFile: join(folder, 'rules.json'),
+    parse: (text) => JSON.parse(text) as unknown,
+    fetchText: () => Promise.reject(new Error('no network here')),
+  });
+  await web.start();
+  app = createKeystoneApp({ identity, log: env.log, sites: () => [], web });
   const fetchS3Key = identity.s3Keys.issue.bind(identity.s3Keys);
   authenticator = createAuthenticator({ env, state, cacheDir: join(folder, 'c'), fetchS3Key });
   await authenticator.ready;
 });
 afterAll(async () => {
+  web.close();
   await authenticator.close();
   await fixture.close();
 });
@@ -57,7 +65,7 @@ async function ask(fields: Record<string, string>, headers: Record<string, strin
   return { status: response.status, text, field };
 }
 
-const web = (claims: object = { groups: ['/wlcg'] }, more: Record<string, string> = {}) =>
+const byWeb = (claims: object = { groups: ['/wlcg'] }, more: Record<string, string> = {}) =>
   ask({
     Action: 'AssumeRoleWithWebIdentity',
     Version: '2011-06-15',
@@ -67,7 +75,7 @@ const web = (claims: object = { groups: ['/wlcg'] }, more: Record<string, string
 
 describe('STS', () => {
   it('gives credentials whose requests a proxy checks by itself', async () => {
-    const { status, field } = await web();
+    const { status, field } = await byWeb();
     expect(status).toBe(200);
     const [access, secret, sessionToken] = ['AccessKeyId', 'SecretAccessKey', 'SessionToken'].map(
       field,
@@ -87,7 +95,7 @@ describe('STS', () => {
     });
     // Without its token, with another's, or under another name, the key is nobody's.
     expect(await authenticator.findS3Key(request)).toBeUndefined();
-    const other = (await web()).field('SessionToken');
+    const other = (await byWeb()).field('SessionToken');
     expect(await authenticator.findS3Key({ ...request, sessionToken: other })).toBeUndefined();
     expect(
       await authenticator.findS3Key({ ...request, access: fixture.second.access, sessionToken }),
@@ -105,9 +113,9 @@ describe('STS', () => {
       Math.round(
         (Date.parse(answer.field('Expiration')) - fixture.env.clock.wallMicros() / 1000) / 60_000,
       );
-    expect(lifetime(await web(undefined, { DurationSeconds: '900' }))).toBe(15);
-    expect(lifetime(await web(undefined, { DurationSeconds: '43200' }))).toBe(120);
-    expect((await web(undefined, { DurationSeconds: '60' })).status).toBe(400);
+    expect(lifetime(await byWeb(undefined, { DurationSeconds: '900' }))).toBe(15);
+    expect(lifetime(await byWeb(undefined, { DurationSeconds: '43200' }))).toBe(120);
+    expect((await byWeb(undefined, { DurationSeconds: '60' })).status).toBe(400);
   });
 
   it('gives a session for a token, and ends it with the user', async () => {
@@ -143,6 +151,6 @@ describe('STS', () => {
   });
 
   it('refuses who is mapped by no rule', async () => {
-    expect((await web({ groups: ['/other'] })).status).toBe(403);
+    expect((await byWeb({ groups: ['/other'] })).status).toBe(403);
   });
 });

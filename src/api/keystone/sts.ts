@@ -61,7 +61,7 @@ async function readForm(c: Context): Promise<Form> {
 }
 
 async function issue(api: KeystoneApi, c: Context, form: Form): Promise<IssuedToken> {
-  const { identity, address, webIdentities } = api.deps;
+  const { identity, address, web } = api.deps;
   const untilMs = api.nowMs() + (form.DurationSeconds ?? 3600) * 1000;
   const until = <Proof extends { readonly expiresMs: number }>(proof: Proof): Proof => ({
     ...proof,
@@ -71,8 +71,8 @@ async function issue(api: KeystoneApi, c: Context, form: Form): Promise<IssuedTo
     return identity.logIns.byMapping({ ...until(api.proveCertificate(c)), address: address(c) });
   }
   if (form.Action === 'AssumeRoleWithWebIdentity') {
-    if (webIdentities === undefined) throw new OperatingError('unauthorized', 'Not offered here.');
-    const proof = webIdentities(form.WebIdentityToken ?? '');
+    if (web === undefined) throw new OperatingError('unauthorized', 'Not offered here.');
+    const proof = web.prove(form.WebIdentityToken ?? '');
     return identity.logIns.byMapping({ ...until(proof), limited: false, address: address(c) });
   }
   const caller = api.caller(c);
