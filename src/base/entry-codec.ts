@@ -8,6 +8,7 @@
  * The form is canonical: equal states have equal bytes. A field number is never reused. A decoder
  * refuses a version above its own (`newer-format`) and keeps no unknown fields: a new field that must
  * survive old processes comes with a new version and a feature bit.
+ * Version 2: a body may have a fourth field, when it was written.
  */
 import { pack, unpack } from './codec.ts';
 import { type DataPart, type EntryState, type Group, KINDS, MANIFEST_KINDS } from './entry.ts';
@@ -19,7 +20,9 @@ import {
   timestampToBytes,
 } from './timestamp.ts';
 
-export const ENTRY_VERSION = 1;
+export const ENTRY_VERSION = 2;
+/** What says only what version 1 could say is written as that, byte for byte. */
+const FIRST_VERSION = 1;
 
 const FIELD = {
   timestamp: 0,
@@ -46,7 +49,7 @@ const MAX_GROUPS = 4096;
 /** @throws OperatingError `too-many-groups`: what could not be read back is not written */
 export function encodeState(state: EntryState): Buffer {
   return pack([
-    ENTRY_VERSION,
+    state.data?.body?.written === undefined ? FIRST_VERSION : ENTRY_VERSION,
     state.data === undefined ? null : dataFields(state.data),
     groupList(state),
   ]);
@@ -78,12 +81,14 @@ function dataFields(data: DataPart): Map<number, unknown> {
 }
 
 function bodyFields(body: NonNullable<DataPart['body']>): unknown[] {
-  const { fragment, transform } = body;
-  return [
+  const { fragment, transform, written } = body;
+  const fields: unknown[] = [
     body.length,
     fragment ? [fragment.index, fragment.k, fragment.m] : null,
     transform ? [transform.algorithm, transform.keyId, transform.parameters ?? null] : null,
   ];
+  if (written !== undefined) fields.push(timestampToBytes(written));
+  return fields;
 }
 
 function groupList(state: EntryState): unknown[] {
@@ -152,6 +157,7 @@ function decodeBody(value: unknown): NonNullable<DataPart['body']> {
   const transform = asOptional(value[2]);
   return {
     length: asNumber(value[0]),
+    ...(value.length > 3 && { written: asTimestamp(value[3]) }),
     ...(fragment && {
       fragment: {
         index: asNumber(fragment[0]),

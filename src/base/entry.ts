@@ -19,6 +19,8 @@ export type ManifestKind = (typeof MANIFEST_KINDS)[number];
 export interface BodyPieces {
   /** Bytes as stored (a manifest's own bytes, or an encrypted body), not as shown to clients. */
   readonly length: number;
+  /** When they were written, where a later record of the conditional rounds keeps them. */
+  readonly written?: Timestamp;
   /** Erasure coding: index, data and parity pieces. Absent for copies. */
   readonly fragment?: { readonly index: number; readonly k: number; readonly m: number };
   /** Encryption or compression of the body: algorithm and key id. */
@@ -80,6 +82,21 @@ export const EMPTY_STATE: EntryState = { groups: {} };
 /** Timestamp of the data part, ZERO_TIMESTAMP where there is none. */
 export function dataTimestamp(state: EntryState): Timestamp {
   return state.data?.timestamp ?? ZERO_TIMESTAMP;
+}
+
+/**
+ * Names the bytes of a data part: they are those of one write. A record of the conditional rounds may
+ * keep the body of an earlier one under a new timestamp, and then says whose it is.
+ */
+export function bodyVersion(data: DataPart): Timestamp {
+  return data.body?.written ?? data.timestamp;
+}
+
+/** The body of one is the body of the other. */
+export function sameBody(a: EntryState, b: EntryState): boolean {
+  return (
+    a.data !== undefined && b.data !== undefined && bodyVersion(a.data) === bodyVersion(b.data)
+  );
 }
 
 /** The newest timestamp of anything in the state: what `superseded` and quorum reads compare. */

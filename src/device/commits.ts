@@ -5,9 +5,11 @@
 import { OperatingError } from '#base/errors.ts';
 import type { Disk } from '#env/env.ts';
 import type { CommitHost } from './committer.ts';
-import type { LogPosition, RowRecord, RowSink } from './contract.ts';
+import type { CompletenessMap } from './completeness.ts';
+import type { EntryKey, LogPosition, RowRecord, RowSink } from './contract.ts';
 import type { ContributionHasher } from './contribution.ts';
 import type { DamageControl } from './damage-control.ts';
+import type { Promised } from './entry-change.ts';
 import { type EntryStore, MAX_OVERLAY } from './entry-store.ts';
 import type { Health } from './health.ts';
 import { identityPath } from './identity.ts';
@@ -26,6 +28,7 @@ export interface CommitsParts {
   readonly writer: LogWriter;
   readonly health: Health;
   readonly damage: DamageControl;
+  readonly completeness: CompletenessMap;
   readonly upkeep: () => Upkeep;
 }
 
@@ -54,6 +57,11 @@ export class Commits implements CommitHost, OperationHost {
 
   get rowsWaiting(): boolean {
     return this.#rows.length > 0;
+  }
+
+  promised(key: EntryKey): Promised {
+    const { store, completeness } = this.#parts;
+    return { standing: store.promisedFor(key), floor: completeness.floor(key) };
   }
 
   addRow(row: RowRecord, place: RecordPlace): void {

@@ -171,8 +171,8 @@ export class Compactor {
         if (!this.#rowNeeded(header)) return [];
         return [append(new CopyOperation(header, (place) => host.addRow(rowOf(header), place)))];
       case 'promise': {
-        const promised = store.promisedFor(keyOf(header));
-        const same = promised === decodePromiseExtra(header.extra);
+        const standing = store.promisedFor(keyOf(header))?.ballot;
+        const same = standing === decodePromiseExtra(header.extra).ballot;
         return same ? [append(new CopyOperation(header))] : [];
       }
       case 'forget':

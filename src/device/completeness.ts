@@ -4,10 +4,16 @@
  * Ranges of buckets per ring, changed by synced log records that carry all ranges of the ring, so the
  * last record is the truth. After a bad last batch was cut off, nothing is complete until
  * `confirmTail`: the batch may have been synced and acknowledged, and have gone bad afterwards.
+ *
+ * With what a device lost went its promises (floors.ts). So what becomes complete again gets the clock's
+ * reading as its floor: the clock has seen every ballot that this process promised, and, in the frames of
+ * the peers that were joined, every one that they know.
  */
 import { assert } from '#base/assert.ts';
+import type { Timestamp } from '#base/timestamp.ts';
 import type { Completeness, EntryKey } from './contract.ts';
 import { BUCKETS, bucketOf } from './digest-table.ts';
+import { type Floor, Floors, slotsOf } from './floors.ts';
 import type { CompletenessExtra, PartitionExtra } from './record-extra.ts';
 
 /**
@@ -18,6 +24,12 @@ export const MAX_RANGES = 32_768;
 
 /** Appends a partition record and resolves when it is synced. */
 export type AppendPartition = (policy: number, extra: PartitionExtra) => Promise<void>;
+
+export interface CompletenessOptions {
+  readonly now: () => Timestamp;
+  /** Made with the cluster: what it is complete for at first, it never promised anything of. */
+  readonly genesis: boolean;
+}
 
 interface Mark {
   readonly from: number;
@@ -34,10 +46,13 @@ export class CompletenessMap implements Completeness {
   readonly #marks = new Map<number, { list: Mark[]; done: Promise<void> }>();
   #tailCut = false;
   readonly #append: AppendPartition;
+  readonly #options: CompletenessOptions;
+  readonly #floors = new Floors();
   #queue: Promise<void> = Promise.resolve();
 
-  constructor(append: AppendPartition) {
+  constructor(append: AppendPartition, options: CompletenessOptions) {
     this.#append = append;
+    this.#options = options;
   }
 
   /** A bad last batch was cut off and not yet made up for by a digest exchange. */
@@ -82,12 +97,26 @@ export class CompletenessMap implements Completeness {
     return done;
   }
 
+  /** Up to which ballot a promise may have been made here that is not known any more. */
+  floor(key: EntryKey): Timestamp {
+    return this.#floors.at(key.policy, key.hash);
+  }
+
+  /** Durable when it resolves, in force at once. */
+  async raiseFloors(policy: number, floors: readonly Floor[]): Promise<void> {
+    for (const floor of floors) this.#floors.raise(policy, floor);
+    await this.#append(policy, { what: 'floor', floors });
+  }
+
   /** All marks of a ring that came until now, in one record: a first start makes hundreds. */
   async #record(policy: number, list: readonly Mark[]): Promise<void> {
     this.#marks.delete(policy);
     const before = this.#recorded.get(policy) ?? [];
     const after = applyMarks(before, list);
     if (after.length !== before.length || after.some((bound, i) => bound !== before[i])) {
+      const isFirst = this.#options.genesis && !this.#recorded.has(policy);
+      const gained = isFirst ? [] : list.filter(({ complete }) => complete);
+      if (gained.length > 0) await this.raiseFloors(policy, this.#floorsOf(gained));
       await this.#append(policy, { what: 'complete', ranges: after });
     }
     this.#recorded.set(policy, after);
@@ -96,10 +125,20 @@ export class CompletenessMap implements Completeness {
     this.#ranges.set(policy, applyMarks(after, losses));
   }
 
+  #floorsOf(marks: readonly Mark[]): Floor[] {
+    const timestamp = this.#options.now();
+    return marks.map(({ from, to }) => ({ ...slotsOf(from, to), timestamp }));
+  }
+
   /** The digest exchange after a cut tail has been done: the ranges count again. */
   confirmTail(): Promise<void> {
     return this.#change(async () => {
       if (!this.#tailCut) return;
+      // The batch that was cut may have held promises too.
+      const everything = [{ from: 0, to: BUCKETS, complete: true }];
+      for (const policy of this.#recorded.keys()) {
+        await this.raiseFloors(policy, this.#floorsOf(everything));
+      }
       await this.#append(0, { what: 'tail', cut: false });
       this.#tailCut = false;
     });
@@ -122,8 +161,16 @@ export class CompletenessMap implements Completeness {
 
   /** From the log, during replay. */
   replay(policy: number, extra: CompletenessExtra): void {
-    if (extra.what === 'tail') this.#tailCut = extra.cut;
-    else this.#set(policy, extra.ranges);
+    switch (extra.what) {
+      case 'tail':
+        this.#tailCut = extra.cut;
+        break;
+      case 'floor':
+        for (const floor of extra.floors) this.#floors.raise(policy, floor);
+        break;
+      case 'complete':
+        this.#set(policy, extra.ranges);
+    }
   }
 
   #set(policy: number, ranges: readonly number[]): void {
@@ -138,12 +185,32 @@ export class CompletenessMap implements Completeness {
       for (const [policy, ranges] of this.#recorded) {
         await this.#append(policy, { what: 'complete', ranges });
       }
+      for (const { policy, floors } of this.#floors.all()) {
+        await this.#append(policy, { what: 'floor', floors });
+      }
     });
   }
 
   /** For the index: [tail cut, [policy, bounds] ...]. */
   export(): unknown {
     return [this.#tailCut, ...this.#recorded];
+  }
+
+  /** For the index: [[policy, [from, to, timestamp] ...] ...]. */
+  exportFloors(): unknown {
+    return [...this.#floors.all()].map(({ policy, floors }) => [
+      policy,
+      floors.map(({ from, to, timestamp }) => [from, to, timestamp]),
+    ]);
+  }
+
+  importFloors(value: unknown): void {
+    if (!Array.isArray(value)) return;
+    for (const [policy, floors] of value as [number, [number, number, Timestamp][]][]) {
+      for (const [from, to, timestamp] of floors) {
+        this.#floors.raise(policy, { from, to, timestamp });
+      }
+    }
   }
 
   import(value: unknown): void {

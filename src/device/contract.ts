@@ -49,9 +49,11 @@ export interface WriteRequest {
   readonly unlisted: boolean;
   /**
    * `write`: a client's write, stored only when it is acknowledged by the rule below.
+   * `accept`: the record of a conditional round, stored only where the promise of its ballot (its newest
+   * timestamp, which all of its parts have) still stands.
    * `join`: replication, handoff, repair: joined whatever is there; never an acknowledgement.
    */
-  readonly intent: 'write' | 'join';
+  readonly intent: 'write' | 'accept' | 'join';
 }
 
 /**
@@ -63,6 +65,17 @@ export type WriteOutcome =
   | { readonly kind: 'stored'; readonly newest: Timestamp }
   | { readonly kind: 'superseded'; readonly newest: Timestamp }
   | { readonly kind: 'use-rounds'; readonly newest: Timestamp };
+
+/** The answer to a promise, given or not. */
+export interface PromiseOutcome {
+  readonly kind: 'promised' | 'refused';
+  /** The highest number here: of the state, of a promise, or of one that may have been made. */
+  readonly newest: Timestamp;
+  /** As of the promise. */
+  readonly entry: Entry | undefined;
+  /** Nothing can surface over this state that was decided without it; see `isCertain`. */
+  readonly certain: boolean;
+}
 
 /** A body that is on disk but not yet current; becomes so by a `write`, or goes by `abandon`. */
 export interface StagedBody {
@@ -93,6 +106,11 @@ export interface Device {
 
   /** @throws OperatingError `device-full`, `device-failed`, `device-missing`, `device-read-only`, `clock-drift` */
   write(request: WriteRequest): Promise<WriteOutcome>;
+
+  /** Conditional rounds: promises (synced) to take nothing below the ballot, or refuses. */
+  promise(key: EntryKey, path: string, ballot: Timestamp): Promise<PromiseOutcome>;
+  /** Whether nothing can surface over the committed state that was decided without it. */
+  isCertain(key: EntryKey): boolean;
 
   /** Starts a staged body; counts against the device's limit of open stages (`overloaded`). */
   stage(key: EntryKey): Promise<StagedBody>;

@@ -3,31 +3,58 @@
  * functions, so a rebuilt index is the index that was lost.
  */
 
-import { EMPTY_STATE, type EntryState, join, newestTimestamp } from '#base/entry.ts';
+import { EMPTY_STATE, type EntryState, join, newestTimestamp, sameBody } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
 import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import type { WriteRequest } from './contract.ts';
-import { expectedLength, type StoredEntry, sameVersion, wantsBody } from './stored-entry.ts';
+import type { StandingPromise } from './promise-table.ts';
+import { expectedLength, type StoredEntry, wantsBody } from './stored-entry.ts';
 
 export type Verdict =
   | { readonly kind: 'store' }
   | { readonly kind: 'superseded' | 'use-rounds'; readonly newest: Timestamp };
 
+/** What this device has promised of a key, or may have promised and forgotten. */
+export interface Promised {
+  readonly standing: StandingPromise | undefined;
+  readonly floor: Timestamp;
+}
+
 /** The rule for acknowledging (consistency.md, Acknowledge and Conditional writes 4 and 6). */
 export function judge(
   existing: EntryState | undefined,
-  promised: Timestamp | undefined,
+  promised: Promised,
   request: Pick<WriteRequest, 'state' | 'intent'>,
 ): Verdict {
   if (request.intent === 'join') return { kind: 'store' };
   const asked = newestTimestamp(request.state);
   const newest = existing === undefined ? ZERO_TIMESTAMP : newestTimestamp(existing);
-  const above = maxTimestamp(newest, promised ?? ZERO_TIMESTAMP);
-  const byRounds = request.state.data?.base !== undefined;
-  if (!byRounds && (existing?.data?.base !== undefined || above > newest)) {
-    return { kind: 'use-rounds', newest: above };
+  const ballot = promised.standing?.ballot ?? ZERO_TIMESTAMP;
+  const above = maxTimestamp(newest, ballot);
+  if (request.intent === 'accept') {
+    // Its own promise must stand: who lost it (wiped, damaged, expired) may have acknowledged since what
+    // the promise would have refused, and a joined copy of the record itself proves nothing of that.
+    const stands = ballot === asked && newest <= asked;
+    return stands ? { kind: 'store' } : { kind: 'superseded', newest: above };
+  }
+  if (existing?.data?.base !== undefined || ballot > newest || asked <= promised.floor) {
+    return { kind: 'use-rounds', newest: maxTimestamp(above, promised.floor) };
   }
   return above > asked ? { kind: 'superseded', newest: above } : { kind: 'store' };
+}
+
+/**
+ * Whether nothing can surface over this state that was decided without it: no promise stands above it
+ * that was made before it came, and none was forgotten. W equal states of which this holds are what the
+ * key is (consistency.md, Conditional writes 3 and 7).
+ */
+export function isCertain(
+  existing: EntryState | undefined,
+  { standing, floor }: Promised,
+): boolean {
+  const newest = existing === undefined ? ZERO_TIMESTAMP : newestTimestamp(existing);
+  if (standing !== undefined && standing.ballot > newest && standing.seen !== newest) return false;
+  return newest === ZERO_TIMESTAMP || newest > floor;
 }
 
 /** Where the body of the next entry comes from. */
@@ -66,9 +93,9 @@ export function bodySource(
   hasGivenBody: boolean,
 ): BodySource {
   if (!wantsBody(joined)) return 'none';
-  const keeps = existing?.body !== undefined && sameVersion(joined, existing.state);
+  const keeps = existing?.body !== undefined && sameBody(joined, existing.state);
   if (keeps) return 'kept';
-  return hasGivenBody && sameVersion(joined, given) ? 'given' : 'none';
+  return hasGivenBody && sameBody(joined, given) ? 'given' : 'none';
 }
 
 /** What a record without a new body is called. */

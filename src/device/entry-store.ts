@@ -6,14 +6,13 @@
  * Invariants: readers see exactly what is synced. Digests in memory agree with that view, digests in
  * index.db with the index's rows. Segment statistics are a function of the rows.
  */
-import type { Timestamp } from '#base/timestamp.ts';
 import type { EntryKey, LogPosition } from './contract.ts';
 import type { DigestStore } from './digest-store.ts';
 import { BUCKETS, bucketOf } from './digest-table.ts';
 import { EntryCache } from './entry-cache.ts';
 import { damaged } from './errors.ts';
 import type { IndexFile } from './index-file.ts';
-import { PromiseTable } from './promise-table.ts';
+import { PromiseTable, type StandingPromise } from './promise-table.ts';
 import { SegmentStatistics } from './segment-statistics.ts';
 import { keyText, type StoredEntry } from './stored-entry.ts';
 
@@ -184,7 +183,7 @@ export class EntryStore {
     this.onFlush();
   }
 
-  promisedFor(key: EntryKey): Timestamp | undefined {
+  promisedFor(key: EntryKey): StandingPromise | undefined {
     return this.promises.get(key);
   }
 

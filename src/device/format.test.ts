@@ -157,10 +157,12 @@ describe('the format', () => {
     expect(() => decodeBlobExtra(encodeBlobExtra({ ...blob, name: '../../etc/passwd' }))).toThrow();
     expect(decodeRowExtra(encodeRowExtra('a/ö'))).toBe('a/ö');
     const timestamp = makeTimestamp(123456789, 77);
-    expect(decodePromiseExtra(encodePromiseExtra(timestamp))).toBe(timestamp);
+    const promise = { ballot: timestamp, seen: makeTimestamp(5, 1) };
+    expect(decodePromiseExtra(encodePromiseExtra(promise))).toEqual(promise);
     for (const extra of [
       { what: 'complete', ranges: [1, 5, 9, 1 << 20] },
       { what: 'tail', cut: true },
+      { what: 'floor', floors: [{ from: 3, to: 1024, timestamp }] },
     ] as const) {
       expect(decodePartitionExtra(encodePartitionExtra(extra))).toEqual(extra);
     }

@@ -16,7 +16,7 @@ import { decodeIndexRow, encodeIndexRow } from './index-row.ts';
 import { deleteAtOf, type StoredEntry } from './stored-entry.ts';
 
 /** Another version is rebuilt, not converted: the index is a cache. */
-export const INDEX_VERSION = 3;
+export const INDEX_VERSION = 4;
 
 /**
  * Entries are a heap with an index beside it, not WITHOUT ROWID: new rows then fill pages one after the

@@ -3,10 +3,10 @@
  *
  * Everything that changes it goes through the committer; everything that is answered was synced before.
  */
-import { newestTimestamp } from '#base/entry.ts';
+import { newestTimestamp, sameBody } from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { HybridClock } from '#base/hybrid-clock.ts';
-import type { Timestamp } from '#base/timestamp.ts';
+import { makeTimestamp, microsOf, type Timestamp } from '#base/timestamp.ts';
 import type { Env } from '#env/env.ts';
 import { checkBody, observeState, statusesFor } from './admission.ts';
 import type { BlobStore } from './blob-store.ts';
@@ -19,7 +19,9 @@ import type * as contract from './contract.ts';
 import type { ContributionHasher } from './contribution.ts';
 import { DamageControl } from './damage-control.ts';
 import { BUCKETS } from './digest-table.ts';
+import { isCertain } from './entry-change.ts';
 import type { EntryStore } from './entry-store.ts';
+import { floorsOver } from './floors.ts';
 import { Health } from './health.ts';
 import type { StoredIdentity } from './identity.ts';
 import type { DeviceLimits } from './limits.ts';
@@ -33,7 +35,7 @@ import type { SegmentFiles } from './segment-files.ts';
 import { BLOBS } from './segment-statistics.ts';
 import type { Stage } from './stage.ts';
 import { Stages } from './stages.ts';
-import { StoredEntry, sameVersion } from './stored-entry.ts';
+import { StoredEntry } from './stored-entry.ts';
 import { Upkeep } from './upkeep.ts';
 
 /** What opening found; kept for whoever wants to know how the device came up. */
@@ -67,6 +69,10 @@ export interface DeviceParts {
   readonly onDamage: (key: contract.EntryKey | undefined, what: string) => void;
 }
 
+/** Ballots older than this are forgotten: no round lives that long. */
+const PROMISE_MICROS = 3600e6;
+/** At once. */
+const MAX_FORGOTTEN = 1000;
 /** Entries that one scan answers at most. */
 const MAX_SCAN = 10_000;
 
@@ -208,16 +214,30 @@ export class LogDevice implements contract.Device {
     return this.#scan((index) => index.expiring(nowSeconds, Math.min(limit, MAX_SCAN)));
   }
 
-  /** Conditional rounds: syncs a promise, or refuses with the higher number. */
   async promise(
     key: contract.EntryKey,
     path: string,
     ballot: Timestamp,
-  ): Promise<operations.PromiseOutcome> {
+  ): Promise<contract.PromiseOutcome> {
     this.#admit(['ok']);
     this.#parts.clock.observe(ballot);
     const own = operations.copyKey(key);
     return this.#append(new operations.PromiseOperation(this.#commits, own, path, ballot));
+  }
+
+  isCertain(key: contract.EntryKey): boolean {
+    return isCertain(this.stat(key)?.state, this.#commits.promised(key));
+  }
+
+  /** Forgets promises of an hour ago and more; false: there were none. Floors stand for them from then on. */
+  async #forgetPromises(): Promise<boolean> {
+    const { store, clock, completeness } = this.#parts;
+    const before = makeTimestamp(microsOf(clock.now()) - PROMISE_MICROS, 0);
+    const old = store.promises.older(before, MAX_FORGOTTEN);
+    if (old.length === 0) return false;
+    for (const [policy, floors] of floorsOver(old)) await completeness.raiseFloors(policy, floors);
+    await this.#append(new operations.ForgetPromisesOperation(this.#commits, old));
+    return true;
   }
 
   /**
@@ -289,7 +309,7 @@ export class LogDevice implements contract.Device {
 
   async #compactNow(): Promise<boolean> {
     if (!this.#health.writable || this.#closed) return false;
-    const worked = await this.#compactor.step();
+    const worked = (await this.#forgetPromises()) || (await this.#compactor.step());
     if (this.#parts.reaper.waiting > 0 && !worked) await this.checkpoint();
     return worked;
   }
@@ -336,7 +356,7 @@ export class LogDevice implements contract.Device {
   #exactly(entry: contract.Entry): StoredEntry {
     if (entry instanceof StoredEntry) return entry;
     const current = this.#damage.looking(() => this.#parts.store.get(entry.key));
-    if (current !== undefined && sameVersion(current.state, entry.state)) return current;
+    if (current !== undefined && sameBody(current.state, entry.state)) return current;
     throw new OperatingError('gone', 'this version is not here any more', { path: entry.path });
   }
 

@@ -124,7 +124,10 @@ async function bringUp(
   const hasher = new ContributionHasher(identity.clusterId);
   let device: LogDevice | undefined;
   const append: AppendPartition = (policy, extra) => device!.appendPartition(policy, extra);
-  const completeness = new CompletenessMap(append);
+  const completeness = new CompletenessMap(append, {
+    now: () => options.clock.now(),
+    genesis: identity.genesis,
+  });
   const versions = new PartitionMarks(append);
   const partitions = { completeness, versions };
   const opened = await openIndex(env, path, identity, limits, files, partitions);
@@ -148,12 +151,12 @@ async function bringUp(
     // not on record yet; a start from there must not believe in anything.
     store.onFlush = () => {
       const known = recovery.foundLoss ? NOTHING_COMPLETE : completeness.export();
-      saveMeta(store.index, known, versions, recovery.lastBatch);
+      saveMeta(store.index, partitions, known, recovery.lastBatch);
     };
     const report = await recovery.run();
     const writer = new LogWriter(env.disk, env.clock, files, owner, report.end);
     await writer.open();
-    store.onFlush = () => saveMeta(store.index, completeness.export(), versions, writer.batch);
+    store.onFlush = () => saveMeta(store.index, partitions, completeness.export(), writer.batch);
     device = new LogDevice({
       env,
       path,
@@ -282,6 +285,7 @@ function readIndex(
     digests.load();
     const store = new EntryStore(index, digests, position, limits.cacheEntries);
     completeness.import(index.meta('completeness'));
+    completeness.importFloors(index.meta('floors'));
     versions.import(index.meta('versions'));
     return { store, rebuilt: false, logBehind: false, lastBatch: Number(index.meta('batch') ?? 0) };
   } catch (error) {
@@ -308,11 +312,12 @@ const NOTHING_COMPLETE = [false];
 
 function saveMeta(
   index: IndexFile,
-  completeness: unknown,
-  versions: PartitionMarks,
+  { completeness, versions }: Partitions,
+  known: unknown,
   batch: number,
 ): void {
-  index.setMeta('completeness', completeness);
+  index.setMeta('completeness', known);
+  index.setMeta('floors', completeness.exportFloors());
   index.setMeta('versions', versions.export());
   index.setMeta('batch', batch);
 }

@@ -1,16 +1,29 @@
 /** What is committed: client writes and joins, rows, promises, forgetting, partition state. */
-import type { EntryState } from '#base/entry.ts';
 import { newestTimestamp } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
 import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import { blockChecksums } from './blocks.ts';
 import type { Operation } from './committer.ts';
-import type { EntryKey, RowRecord, WriteOutcome, WriteRequest } from './contract.ts';
+import type {
+  EntryKey,
+  PromiseOutcome,
+  RowRecord,
+  WriteOutcome,
+  WriteRequest,
+} from './contract.ts';
 import type { ContributionHasher } from './contribution.ts';
-import { type Change, changeEntry, judge, kindWithoutBody } from './entry-change.ts';
+import {
+  type Change,
+  changeEntry,
+  isCertain,
+  judge,
+  kindWithoutBody,
+  type Promised,
+} from './entry-change.ts';
 import type { EntryStore } from './entry-store.ts';
 import { FLAG_UNLISTED } from './format.ts';
 import type { BatchBuilder } from './log-writer.ts';
+import type { StandingPromise } from './promise-table.ts';
 import {
   type BlobReference,
   encodeBlobExtra,
@@ -26,6 +39,8 @@ import { type BodyPlace, type RecordPlace, StoredEntry } from './stored-entry.ts
 export interface OperationHost {
   readonly store: EntryStore;
   readonly hasher: ContributionHasher;
+  /** Of the newest commit, including the one that is being written. */
+  promised(key: EntryKey): Promised;
   /** A row record is part of the group. */
   addRow(row: RowRecord, place: RecordPlace): void;
 }
@@ -139,7 +154,7 @@ export class WriteOperation extends Answering<WriteOutcome> {
     const { store } = this.#host;
     const request = this.#request;
     const existing = store.latest(request.key);
-    const promised = store.promisedFor(request.key);
+    const promised = this.#host.promised(request.key);
     const verdict = judge(existing?.state, promised, request);
     if (verdict.kind !== 'store') {
       this.result = verdict;
@@ -151,7 +166,9 @@ export class WriteOperation extends Answering<WriteOutcome> {
     this.result = { kind: isNewest ? 'stored' : 'superseded', newest };
     if (!change.needed) return;
     this.#append(batch, existing, change);
-    if (promised !== undefined && newest >= promised) store.promises.put(request.key, undefined);
+    if (isOver(promised.standing, newest, request.intent)) {
+      store.promises.put(request.key, undefined);
+    }
   }
 
   #append(batch: BatchBuilder, existing: StoredEntry | undefined, change: Change): void {
@@ -181,6 +198,16 @@ export class WriteOperation extends Answering<WriteOutcome> {
     }
     super.done();
   }
+}
+
+/** A copy of the promised record itself that was joined leaves the promise to the accept. */
+function isOver(
+  standing: StandingPromise | undefined,
+  newest: Timestamp,
+  intent: WriteRequest['intent'],
+): boolean {
+  if (standing === undefined) return false;
+  return intent === 'join' ? newest > standing.ballot : newest >= standing.ballot;
 }
 
 function givenBody(body: NonNullable<WriteRequest['body']>): GivenBody {
@@ -225,14 +252,6 @@ export class RowOperation extends Answering<void> {
   }
 }
 
-export type PromiseOutcome =
-  | {
-      readonly kind: 'promised';
-      readonly state: EntryState | undefined;
-      readonly previous: Timestamp | undefined;
-    }
-  | { readonly kind: 'refused'; readonly newest: Timestamp };
-
 export class PromiseOperation extends Answering<PromiseOutcome> {
   readonly bytes = 256;
   readonly #host: OperationHost;
@@ -250,14 +269,17 @@ export class PromiseOperation extends Answering<PromiseOutcome> {
 
   prepare(batch: BatchBuilder): void {
     const { store } = this.#host;
-    const state = store.latest(this.#key)?.state;
-    const previous = store.promisedFor(this.#key);
-    const newest = state === undefined ? ZERO_TIMESTAMP : newestTimestamp(state);
-    const above = maxTimestamp(newest, previous ?? ZERO_TIMESTAMP);
-    if (above >= this.#ballot) {
-      this.result = { kind: 'refused', newest: above };
-      return;
-    }
+    const entry = store.latest(this.#key);
+    const promised = this.#host.promised(this.#key);
+    const { standing, floor } = promised;
+    const newest = entry === undefined ? ZERO_TIMESTAMP : newestTimestamp(entry.state);
+    const above = maxTimestamp(maxTimestamp(newest, floor), standing?.ballot ?? ZERO_TIMESTAMP);
+    const kind = above < this.#ballot ? 'promised' : 'refused';
+    this.result = { kind, newest: above, entry, certain: isCertain(entry?.state, promised) };
+    if (kind === 'refused') return;
+    // What an earlier promise has not seen, a record that was accepted under it may still ignore.
+    const seen = standing !== undefined && standing.ballot > newest ? standing.seen : newest;
+    const promise = { ballot: this.#ballot, seen };
     batch.add({
       kind: 'promise',
       flags: 0,
@@ -265,10 +287,30 @@ export class PromiseOperation extends Answering<PromiseOutcome> {
       hash: this.#key.hash,
       since: batch.segment,
       path: this.#path,
-      extra: encodePromiseExtra(this.#ballot),
+      extra: encodePromiseExtra(promise),
     });
-    store.promises.put(this.#key, this.#ballot);
-    this.result = { kind: 'promised', state, previous };
+    store.promises.put(this.#key, promise);
+  }
+}
+
+/** Promises that are too old to matter; their floors have been raised before. */
+export class ForgetPromisesOperation extends Answering<void> {
+  readonly bytes = 0;
+  readonly #host: OperationHost;
+  readonly #promises: readonly { readonly key: EntryKey; readonly ballot: Timestamp }[];
+
+  constructor(host: OperationHost, promises: readonly { key: EntryKey; ballot: Timestamp }[]) {
+    super();
+    this.#host = host;
+    this.#promises = promises;
+  }
+
+  /** Without a record: one that replay brings back is forgotten again, under the same floor. */
+  prepare(): void {
+    const { promises } = this.#host.store;
+    for (const { key, ballot } of this.#promises) {
+      if (promises.get(key)?.ballot === ballot) promises.put(key, undefined);
+    }
   }
 }
 

@@ -1,6 +1,11 @@
 /**
- * Promises of conditional rounds: for a key, the highest timestamp promised. All in memory (they live
- * for an hour at most), in the index beside the entries, in the log as records.
+ * Promises of conditional rounds: for a key, the highest ballot promised, and the newest timestamp that
+ * its state had then. All in memory (they live for an hour at most), in the index beside the entries, in
+ * the log as records.
+ *
+ * A promise goes when a higher state comes, or the accept that it was made for. It may also be forgotten
+ * by age: an accept is stored only where its own promise still stands, and the floor of the key's part of
+ * the hash space (completeness.ts) says from then on that something up to there may have been promised.
  */
 
 import { parseTimestamp, type Timestamp } from '#base/timestamp.ts';
@@ -9,10 +14,18 @@ import type { EntryKey } from './contract.ts';
 import { sealed, unsealed } from './index-file.ts';
 import { keyText } from './stored-entry.ts';
 
+export interface StandingPromise {
+  readonly ballot: Timestamp;
+  /** Of the state when this, or the oldest of the promises that it took the place of, was made. */
+  readonly seen: Timestamp;
+}
+
 interface Held {
   readonly key: EntryKey;
-  readonly promised: Timestamp | undefined;
+  readonly promise: StandingPromise | undefined;
 }
+
+const TIMESTAMP_TEXT = 20;
 
 export class PromiseTable {
   readonly #database: Database;
@@ -25,29 +38,38 @@ export class PromiseTable {
     const rows = database
       .prepare<[number, Buffer, Buffer]>('SELECT policy, hash, promise FROM promises')
       .raw();
-    for (const [policy, hash, promise] of rows.iterate()) {
+    for (const [policy, hash, bytes] of rows.iterate()) {
       const key = { policy, hash };
-      const promised = parseTimestamp(unsealed(promise, 'promise').toString());
-      this.#promised.set(keyText(key), { key, promised });
+      this.#promised.set(keyText(key), { key, promise: decode(unsealed(bytes, 'promise')) });
     }
   }
 
-  get(key: EntryKey): Timestamp | undefined {
+  get(key: EntryKey): StandingPromise | undefined {
     if (this.#promised.size === 0 && this.#pending.size === 0) return undefined;
     const text = keyText(key);
-    return (this.#pending.get(text) ?? this.#promised.get(text))?.promised;
+    return (this.#pending.get(text) ?? this.#promised.get(text))?.promise;
   }
 
-  /** In the commit that is being written; undefined: a higher state has taken its place. */
-  put(key: EntryKey, promised: Timestamp | undefined): void {
+  /** In the commit that is being written; undefined: it stands no longer. */
+  put(key: EntryKey, promise: StandingPromise | undefined): void {
     const own = { policy: key.policy, hash: Buffer.from(key.hash) };
-    this.#pending.set(keyText(own), { key: own, promised });
+    this.#pending.set(keyText(own), { key: own, promise });
+  }
+
+  /** Committed promises of ballots before this, at most so many. */
+  older(before: Timestamp, limit: number): { key: EntryKey; ballot: Timestamp }[] {
+    const found: { key: EntryKey; ballot: Timestamp }[] = [];
+    for (const { key, promise } of this.#promised.values()) {
+      if (promise === undefined || promise.ballot >= before) continue;
+      if (found.push({ key, ballot: promise.ballot }) >= limit) break;
+    }
+    return found;
   }
 
   commit(): void {
     for (const [text, held] of this.#pending) {
       this.#unsaved.set(text, held);
-      if (held.promised === undefined) this.#promised.delete(text);
+      if (held.promise === undefined) this.#promised.delete(text);
       else this.#promised.set(text, held);
     }
     this.#pending.clear();
@@ -62,13 +84,21 @@ export class PromiseTable {
     if (this.#unsaved.size === 0) return;
     const put = this.#database.prepare('INSERT OR REPLACE INTO promises VALUES (?, ?, ?)');
     const remove = this.#database.prepare('DELETE FROM promises WHERE policy = ? AND hash = ?');
-    for (const { key, promised } of this.#unsaved.values()) {
-      if (promised === undefined) remove.run(key.policy, key.hash);
-      else put.run(key.policy, key.hash, sealed(Buffer.from(promised)));
+    for (const { key, promise } of this.#unsaved.values()) {
+      if (promise === undefined) remove.run(key.policy, key.hash);
+      else put.run(key.policy, key.hash, sealed(Buffer.from(promise.ballot + promise.seen)));
     }
   }
 
   settle(): void {
     this.#unsaved.clear();
   }
+}
+
+function decode(bytes: Buffer): StandingPromise {
+  const text = bytes.toString();
+  return {
+    ballot: parseTimestamp(text.slice(0, TIMESTAMP_TEXT)),
+    seen: parseTimestamp(text.slice(TIMESTAMP_TEXT)),
+  };
 }

@@ -3,22 +3,29 @@
  *
  *   blob       1 name of the file under blobs/   2 length of the body   3 CRC-32 of its checksum list
  *   row        4 name of the row ('' = the container's or account's own state)
- *   promise    5 timestamp (10 bytes)            6 incarnation that promised (reserved)
+ *   promise    5 ballot (10 bytes)               15 newest timestamp seen (10 bytes; absent: unknown)
  *   forget     7 first hash, 8 end hash          (a range; absent: the record's own key)
  *   partition  9 what: 'complete' 'floor' 'fence' 'learnt' 'tail'   10 value
  *              complete: [from, to, from, to ...], all ranges of buckets of the ring `policy`, in order
  *              fence: [from, to, version ...], all of the ring `policy`: calls placed by a ring below that
  *              version are refused in that range of buckets
  *              learnt: likewise: as of which version everything acknowledged before was joined there
- *              floor: reserved for the rounds
+ *              floor: [from slot, to slot, timestamp ...]: floors of the ring `policy` that were raised
  *              tail: true after a bad last batch was cut off, false once it was confirmed
  *   seal      11 seal id                         12 deadline (reserved)
  *   data      13 fragment index (reserved), 14 version slot fields (reserved)
  */
 import { pack, unpack } from '#base/codec.ts';
 import { OperatingError } from '#base/errors.ts';
-import { type Timestamp, timestampFromBytes, timestampToBytes } from '#base/timestamp.ts';
+import {
+  type Timestamp,
+  timestampFromBytes,
+  timestampToBytes,
+  ZERO_TIMESTAMP,
+} from '#base/timestamp.ts';
 import { BUCKETS } from './digest-table.ts';
+import { FLOOR_SLOTS, type Floor } from './floors.ts';
+import type { StandingPromise } from './promise-table.ts';
 import { parseMarks, type VersionMarks } from './version-marks.ts';
 
 const FIELD = {
@@ -29,6 +36,7 @@ const FIELD = {
   promise: 5,
   what: 9,
   value: 10,
+  seen: 15,
 };
 
 export interface BlobReference {
@@ -42,7 +50,8 @@ export type PartitionExtra = CompletenessExtra | MarksExtra;
 
 export type CompletenessExtra =
   | { readonly what: 'complete'; readonly ranges: readonly number[] }
-  | { readonly what: 'tail'; readonly cut: boolean };
+  | { readonly what: 'tail'; readonly cut: boolean }
+  | { readonly what: 'floor'; readonly floors: readonly Floor[] };
 
 export interface MarksExtra {
   readonly what: 'fence' | 'learnt';
@@ -84,29 +93,54 @@ export function decodeRowExtra(extra: Buffer): string {
   return name;
 }
 
-export function encodePromiseExtra(timestamp: Timestamp): Buffer {
-  return pack(new Map([[FIELD.promise, timestampToBytes(timestamp)]]));
+export function encodePromiseExtra({ ballot, seen }: StandingPromise): Buffer {
+  return pack(
+    new Map([
+      [FIELD.promise, timestampToBytes(ballot)],
+      [FIELD.seen, timestampToBytes(seen)],
+    ]),
+  );
 }
 
-export function decodePromiseExtra(extra: Buffer): Timestamp {
-  const bytes = fieldsOf(extra)[FIELD.promise];
-  if (!(bytes instanceof Uint8Array) || bytes.length !== 10) throw malformed('promise');
+export function decodePromiseExtra(extra: Buffer): StandingPromise {
+  const fields = fieldsOf(extra);
+  const seen = fields[FIELD.seen];
+  return {
+    ballot: timestampField(fields[FIELD.promise]),
+    seen: seen === undefined ? ZERO_TIMESTAMP : timestampField(seen),
+  };
+}
+
+function timestampField(bytes: unknown): Timestamp {
+  if (!(bytes instanceof Uint8Array) || bytes.length !== 10) throw malformed('timestamp');
   return timestampFromBytes(bytes);
 }
 
 export function encodePartitionExtra(extra: PartitionExtra): Buffer {
-  const value = payloadOf(extra);
   return pack(
     new Map<number, unknown>([
       [FIELD.what, extra.what],
-      [FIELD.value, value],
+      [FIELD.value, payloadOf(extra)],
     ]),
   );
 }
 
 function payloadOf(extra: PartitionExtra): unknown {
-  if (extra.what === 'complete') return extra.ranges;
-  return extra.what === 'tail' ? extra.cut : extra.marks;
+  switch (extra.what) {
+    case 'complete':
+      return extra.ranges;
+    case 'tail':
+      return extra.cut;
+    case 'floor':
+      return extra.floors.flatMap(({ from, to, timestamp }) => [
+        from,
+        to,
+        timestampToBytes(timestamp),
+      ]);
+    case 'fence':
+    case 'learnt':
+      return extra.marks;
+  }
 }
 
 /** Undefined: a kind of partition state that this version keeps but doesn't use yet. */
@@ -120,6 +154,7 @@ export function decodePartitionExtra(extra: Buffer): PartitionExtra | undefined 
     if (marks === undefined) throw malformed('versions of ranges');
     return { what, marks };
   }
+  if (what === 'floor') return { what, floors: decodeFloors(value) };
   if (what !== 'complete') return undefined;
   if (!Array.isArray(value) || value.length % 2 !== 0) throw malformed('ranges');
   let last = -1;
@@ -130,6 +165,19 @@ export function decodePartitionExtra(extra: Buffer): PartitionExtra | undefined 
     last = bound;
   }
   return { what: 'complete', ranges: value as number[] };
+}
+
+function decodeFloors(value: unknown): Floor[] {
+  if (!Array.isArray(value) || value.length % 3 !== 0) throw malformed('floors');
+  const floors: Floor[] = [];
+  for (let i = 0; i < value.length; i += 3) {
+    const [from, to, bytes] = value.slice(i, i + 3) as unknown[];
+    const isSlots = Number.isInteger(from) && Number.isInteger(to);
+    const [first, end] = [from as number, to as number];
+    if (!isSlots || first < 0 || first >= end || end > FLOOR_SLOTS) throw malformed('floors');
+    floors.push({ from: first, to: end, timestamp: timestampField(bytes) });
+  }
+  return floors;
 }
 
 function fieldsOf(extra: Buffer): Readonly<Record<number, unknown>> {

@@ -121,8 +121,8 @@ export class RecordReplay {
       contribution: hasher.of(key, change.state),
     });
     store.put(key, entry);
-    const promised = store.promisedFor(key);
-    if (promised !== undefined && newestTimestamp(change.state) >= promised) {
+    const promise = store.promisedFor(key);
+    if (promise !== undefined && newestTimestamp(change.state) >= promise.ballot) {
       store.promises.put(key, undefined);
     }
   }
@@ -130,12 +130,12 @@ export class RecordReplay {
   #promise(header: RecordHeader): void {
     const { store } = this.#parts;
     const key = keyOf(header);
-    const promised = decodePromiseExtra(header.extra);
+    const promise = decodePromiseExtra(header.extra);
     const state = store.latest(key)?.state;
     const before = store.promisedFor(key);
-    if (before !== undefined && before >= promised) return;
-    if (state !== undefined && newestTimestamp(state) >= promised) return;
-    store.promises.put(key, promised);
+    if (before !== undefined && before.ballot >= promise.ballot) return;
+    if (state !== undefined && newestTimestamp(state) >= promise.ballot) return;
+    store.promises.put(key, promise);
   }
 }
 

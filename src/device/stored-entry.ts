@@ -3,7 +3,7 @@
  * Immutable: a change makes a new one, so whoever holds one reads exactly that version.
  */
 
-import { dataTimestamp, type EntryState, expirySource } from '#base/entry.ts';
+import { type EntryState, expirySource } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import { ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import type { Entry, EntryKey } from './contract.ts';
@@ -131,16 +131,6 @@ export function wantsBody(state: EntryState): boolean {
 /** Bytes of the body that belongs to this state; 0 where there is none. */
 export function expectedLength(state: EntryState): number {
   return wantsBody(state) ? (state.data?.body?.length ?? 0) : 0;
-}
-
-/** Same write: a body of one is the body of the other. */
-export function sameVersion(a: EntryState, b: EntryState): boolean {
-  return (
-    a.data !== undefined &&
-    b.data !== undefined &&
-    dataTimestamp(a) === dataTimestamp(b) &&
-    a.data.writeId === b.data.writeId
-  );
 }
 
 /** Unix seconds at which the entry expires; undefined: never, or it has been freed already. */

@@ -36,6 +36,7 @@ const count = fc.oneof(fc.integer({ min: 0, max: 100 }), fc.maxSafeNat());
 const body = fc.record(
   {
     length: count,
+    written: timestamp,
     fragment: fc.record({ index: fc.nat(20), k: fc.nat(20), m: fc.nat(20) }),
     transform: fc.record(
       {
