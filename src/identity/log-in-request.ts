@@ -23,6 +23,8 @@ export interface LogInRequest {
   readonly address: string;
   /** The token ends then at the latest. */
   readonly untilMs?: number;
+  /** No other roles: such a token is limited, and gives only itself again. */
+  readonly onlyRoleIds?: readonly string[];
 }
 
 export type ScopeRequest =

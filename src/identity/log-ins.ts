@@ -50,9 +50,10 @@ export class LogIns {
     const revision = await this.#revision();
     const own = await this.#parts.proofs.prove(request);
     const byTrust = request.scope?.kind === 'trust';
-    const proof = byTrust ? await this.#parts.proofs.throughTrust(own, request.scope.id) : own;
-    const scope = await this.#parts.scopes.resolve(byTrust ? undefined : request.scope, proof);
-    const roleIds = await this.#parts.scopes.rolesFor(proof, scope);
+    const whole = byTrust ? await this.#parts.proofs.throughTrust(own, request.scope.id) : own;
+    const scope = await this.#parts.scopes.resolve(byTrust ? undefined : request.scope, whole);
+    const allRoleIds = await this.#parts.scopes.rolesFor(whole, scope);
+    const { proof, roleIds } = narrowed(whole, allRoleIds, request.onlyRoleIds);
     const expiresMs = Math.min(request.untilMs ?? Infinity, proof.expiresMs ?? Infinity);
     const token = await this.#issue({ ...proof, expiresMs }, scope, roleIds, revision);
     this.#context.env.log.info('identity.log-in', {
@@ -73,6 +74,7 @@ export class LogIns {
     readonly userId: string;
     readonly projectId: string;
     readonly expiresMs?: number;
+    readonly onlyRoleIds?: readonly string[];
   }): Promise<IssuedToken | undefined> {
     const revision = await this.#revision();
     const user = (await this.#context.store.users.get(owner.userId))?.fields;
@@ -81,11 +83,12 @@ export class LogIns {
     if (!(await this.#parts.scopes.isEnabled(user)) || !(await this.#parts.scopes.isOpen(project)))
       return undefined;
     const scope: Scope = { kind: 'project', id: project.id };
-    const roleIds = await this.#parts.scopes.effectiveRoles(user.id, scope);
-    if (roleIds.size === 0) return undefined;
+    const effective = await this.#parts.scopes.effectiveRoles(user.id, scope);
+    if (effective.size === 0) return undefined;
     const { expiresMs } = owner;
-    const proof: Proof = { user, methods: ['ec2credential'], expiresMs };
-    return this.#issue(proof, scope, [...roleIds], revision, expiresMs);
+    const whole: Proof = { user, methods: ['ec2credential'], expiresMs };
+    const { proof, roleIds } = narrowed(whole, [...effective], owner.onlyRoleIds);
+    return this.#issue(proof, scope, roleIds, revision, expiresMs);
   }
 
   /**
@@ -153,4 +156,17 @@ export class LogIns {
     this.#parts.verifier.remember(text);
     return { text, fields };
   }
+}
+
+/** @throws OperatingError `unauthorized`: nothing is left */
+function narrowed(
+  proof: Proof,
+  roleIds: readonly string[],
+  only: readonly string[] | undefined,
+): { readonly proof: Proof; readonly roleIds: readonly string[] } {
+  if (only === undefined) return { proof, roleIds };
+  const left = roleIds.filter((id) => only.includes(id));
+  if (left.length === 0) throw unauthorized();
+  const methods = [...new Set<Method>([...proof.methods, 'limited'])];
+  return { proof: { ...proof, methods }, roleIds: left };
 }

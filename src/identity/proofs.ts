@@ -103,8 +103,11 @@ export class Proofs {
     const { applicationCredentialId } = fields;
     // A trust's token is not exchanged: its roles would outlive the trustor's.
     if (fields.trustId !== undefined) throw unauthorized();
-    // Mapped roles are in no grant: such a token gives only itself again, in its own scope.
-    const bound = applicationCredentialId !== undefined || fields.methods.includes('mapped');
+    // Mapped roles are in no grant, limited ones are not all: such a token gives only itself again.
+    const bound =
+      applicationCredentialId !== undefined ||
+      fields.methods.includes('mapped') ||
+      fields.methods.includes('limited');
     return {
       user,
       methods: [...new Set<Method>([...fields.methods, 'token'])],

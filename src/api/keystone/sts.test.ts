@@ -1,10 +1,12 @@
-import { generateKeyPairSync, sign } from 'node:crypto';
+import { generateKeyPairSync, hash, sign as signBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Hono } from 'hono';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createAuthenticator, type ProxyAuthenticator } from '#auth/authenticator.ts';
 import { dayOf } from '#auth/s3-key-cache.ts';
+import { canonicalRequest, sign, stringToSign } from '#auth/sigv4.ts';
+import { basicTime } from '#auth/sigv4-claim.ts';
 import { deriveSigningKey } from '#identity/s3-keys.ts';
 import { type IdentityFixture, startIdentity } from '#identity/testing/fixture.ts';
 import { WebLogIns } from '#identity/web-log-ins.ts';
@@ -54,7 +56,7 @@ function webToken(claims: object): string {
   const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
   const exp = Math.floor(fixture.env.clock.wallMicros() / 1e6) + 7200;
   const text = `${encode({ alg: 'EdDSA' })}.${encode({ iss: 'https://iss', sub: 'anna', aud: 'anello', exp, ...claims })}`;
-  return `${text}.${sign(null, Buffer.from(text), keys.privateKey).toString('base64url')}`;
+  return `${text}.${signBytes(null, Buffer.from(text), keys.privateKey).toString('base64url')}`;
 }
 
 async function ask(fields: Record<string, string>, headers: Record<string, string> = {}) {
@@ -140,8 +142,10 @@ describe('STS', () => {
 
   it.each([
     [{ Action: 'AssumeRole' }, 400, 'ValidationError'],
+    [{ Action: 'Launch' }, 400, 'InvalidAction'],
+    [{ Action: 'GetSessionToken', Policy: '{}' }, 400, 'ValidationError'],
     [{}, 400, 'ValidationError'],
-    [{ Action: 'GetSessionToken' }, 403, 'AccessDenied'],
+    [{ Action: 'GetSessionToken' }, 403, 'MissingAuthenticationToken'],
     [{ Action: 'AssumeRoleWithCertificate' }, 403, 'AccessDenied'],
     [{ Action: 'AssumeRoleWithWebIdentity', WebIdentityToken: '<x>' }, 400, 'InvalidIdentityToken'],
     [{ Action: 'AssumeRoleWithWebIdentity' }, 400, 'InvalidIdentityToken'],
@@ -152,5 +156,156 @@ describe('STS', () => {
 
   it('refuses who is mapped by no rule', async () => {
     expect((await byWeb({ groups: ['/other'] })).status).toBe(403);
+  });
+});
+
+describe('STS signed with S3 keys', () => {
+  interface Keys {
+    readonly access: string;
+    readonly secret: string;
+    readonly sessionToken?: string;
+  }
+  const SERVICE = { region: 'us-east-1', service: 'sts' };
+
+  /** A POST as AWS's clients sign it. */
+  async function signedPost(
+    keys: Keys,
+    fields: Record<string, string>,
+    change: {
+      service?: string;
+      body?: string;
+      headers?: Record<string, string>;
+      aheadMs?: number;
+    } = {},
+  ) {
+    const body = new URLSearchParams({ Version: '2011-06-15', ...fields }).toString();
+    const date = basicTime(fixture.env.clock.wallMicros() / 1000 + (change.aheadMs ?? 0));
+    const scope = { ...SERVICE, service: change.service ?? 'sts', day: date.slice(0, 8), date };
+    const headers: Record<string, string> = {
+      ...{ host: 'sts.example.org', 'x-amz-date': date },
+      'content-type': 'application/x-www-form-urlencoded; charset=utf-8',
+      ...(keys.sessionToken !== undefined && { 'x-amz-security-token': keys.sessionToken }),
+    };
+    const signedHeaders = Object.keys(headers).sort();
+    const request = { method: 'POST', target: '/', headers };
+    const canonical = canonicalRequest(
+      request,
+      { form: 'header', service: scope.service, signedHeaders },
+      hash('sha256', body),
+    );
+    const key = deriveSigningKey(keys.secret, scope);
+    const credential = `${keys.access}/${scope.day}/${scope.region}/${scope.service}/aws4_request`;
+    const authorization = `AWS4-HMAC-SHA256 Credential=${credential}, SignedHeaders=${signedHeaders.join(';')}, Signature=${sign(key, stringToSign(scope, canonical))}`;
+    const response = await app.request('/', {
+      method: 'POST',
+      body: change.body ?? body,
+      headers: { ...headers, authorization, ...change.headers },
+    });
+    const text = await response.text();
+    const field = (name: string) => new RegExp(`<${name}>([^<]*)</${name}>`).exec(text)?.[1] ?? '';
+    return { status: response.status, text, field };
+  }
+
+  const sessionOf = (answer: Awaited<ReturnType<typeof signedPost>>): Keys => ({
+    access: answer.field('AccessKeyId'),
+    secret: answer.field('SecretAccessKey'),
+    sessionToken: answer.field('SessionToken'),
+  });
+  const TOKEN = { Action: 'GetSessionToken' };
+  const ROLE = {
+    Action: 'AssumeRole',
+    RoleArn: 'arn:aws:iam::123456789012:role/member',
+    RoleSessionName: 'job-1',
+  };
+  const IDENTITY = { Action: 'GetCallerIdentity' };
+
+  it('gives the owner a session, which signs in turn', async () => {
+    const { admin } = fixture;
+    const made = await signedPost(admin, { ...TOKEN, DurationSeconds: '129600' });
+    expect(made.status, made.text).toBe(200);
+    const hours = (Date.parse(made.field('Expiration')) - Date.now()) / 3600_000;
+    expect(Math.round(hours)).toBe(36);
+    const session = sessionOf(made);
+    const day = dayOf(fixture.env.clock.wallMicros() / 1000);
+    const found = await authenticator.findS3Key({ ...session, day, region: 'x', service: 's3' });
+    expect(found?.caller).toMatchObject({ projectId: admin.projectId, userId: admin.userId });
+    expect((await signedPost(session, IDENTITY)).field('Account')).toBe(admin.projectId);
+    // No session from a session but by AssumeRole, and never a longer one.
+    expect((await signedPost(session, TOKEN)).status).toBe(403);
+    const chained = await signedPost(session, { ...ROLE, RoleArn: 'arn:x:y:z' });
+    expect(chained.status).toBe(200);
+    expect(chained.field('Expiration') <= made.field('Expiration')).toBe(true);
+  });
+
+  it('narrows a session to a role that is named, and it stays narrow', async () => {
+    const { admin } = fixture;
+    const answer = await signedPost(admin, ROLE);
+    expect([answer.status, answer.field('AssumedRoleId')]).toEqual([200, `${admin.userId}:job-1`]);
+    const { sessionToken = '', ...keys } = sessionOf(answer);
+    const { identity } = fixture;
+    const rolesOf = (text: string) => {
+      const verification = identity.verifier.verify(text);
+      return verification.valid ? verification.token.roles.map(({ name }) => name) : [];
+    };
+    expect(rolesOf(sessionToken)).not.toContain('admin');
+    expect(rolesOf(sessionToken)).toContain('member');
+    const again = await identity.logIns.logIn({ token: sessionToken, address: 'x' });
+    expect(rolesOf(again.text)).not.toContain('admin');
+    expect((await signedPost({ ...keys, sessionToken }, ROLE)).status).toBe(403);
+    const other = { ...ROLE, RoleArn: 'arn:aws:iam:::role/ResellerAdmin' };
+    expect((await signedPost(admin, other)).status).toBe(403);
+  });
+
+  it("is for objects: an administrator's keys administer nothing", async () => {
+    const { sessionToken = '' } = sessionOf(await signedPost(fixture.admin, TOKEN));
+    const headers = { 'X-Auth-Token': sessionToken };
+    expect((await app.request('/v3/users', { headers })).status).toBe(403);
+  });
+
+  it.each([
+    [
+      'a wrong secret',
+      'SignatureDoesNotMatch',
+      (keys: Keys) => signedPost({ ...keys, secret: 'x' }, TOKEN),
+    ],
+    [
+      'no such key',
+      'InvalidClientTokenId',
+      (keys: Keys) => signedPost({ ...keys, access: 'NOBODY' }, TOKEN),
+    ],
+    [
+      'another body',
+      'SignatureDoesNotMatch',
+      (keys: Keys) => signedPost(keys, TOKEN, { body: 'Action=GetCallerIdentity' }),
+    ],
+    [
+      'another service',
+      'IncompleteSignature',
+      (keys: Keys) => signedPost(keys, TOKEN, { service: 's3' }),
+    ],
+    [
+      'a header that nobody signed',
+      'IncompleteSignature',
+      (keys: Keys) => signedPost(keys, TOKEN, { headers: { 'x-amz-meta-a': 'b' } }),
+    ],
+    [
+      'an old one',
+      'SignatureDoesNotMatch',
+      (keys: Keys) => signedPost(keys, TOKEN, { aheadMs: -16 * 60_000 }),
+    ],
+    [
+      'one of another day',
+      'SignatureDoesNotMatch',
+      (keys: Keys) => signedPost(keys, TOKEN, { aheadMs: -72 * 3600_000 }),
+    ],
+    [
+      'no form',
+      'IncompleteSignature',
+      (keys: Keys) => signedPost(keys, TOKEN, { headers: { authorization: 'AWS4-HMAC-SHA256 x' } }),
+    ],
+  ])('refuses %s: %s', async (_name, code, act) => {
+    const answer = await act(fixture.admin);
+    expect(answer.field('Code')).toBe(code);
+    expect([400, 403]).toContain(answer.status);
   });
 });
