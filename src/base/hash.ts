@@ -11,6 +11,9 @@ import { hash as cryptoHash } from 'node:crypto';
 
 export const HASH_BYTES = 16;
 
+/** Fixed depth of hash buckets, by which digests and what is complete are kept: >= any part power in use. */
+export const BUCKET_BITS = 20;
+
 const BLOCK_BYTES = 64;
 const MAX_OWN_BLOCKS = 4;
 const MAX_OWN_BYTES = MAX_OWN_BLOCKS * BLOCK_BYTES - 9;

@@ -158,8 +158,7 @@ export interface DeviceFacts {
   readonly syncs: number;
 }
 
-/** Fixed depth of hash buckets, >= any part power. */
-export const BUCKET_BITS = 20;
+export { BUCKET_BITS } from '#base/hash.ts';
 
 /** 128-bit sums over canonical joined states; sums over ranges of buckets are sums of their digests. */
 export interface Digests {

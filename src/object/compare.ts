@@ -11,6 +11,7 @@ import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
+import { type OwnPartition, OwnPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import type { Job, StepResult } from '#worker/job.ts';
@@ -18,7 +19,6 @@ import { type BodyPuller, wantsBody } from './body-puller.ts';
 import type { Target } from './calls.ts';
 import { bucketHash } from './exchange.ts';
 import type { Devices } from './guard.ts';
-import { type OwnPartition, OwnPartitions } from './own-partitions.ts';
 import { byPeer, type Comparison, PeerStates } from './peer-states.ts';
 import { cutTail } from './tail.ts';
 

@@ -7,6 +7,7 @@ import { OperatingError } from '#base/errors.ts';
 import { HASH_BYTES } from '#base/hash.ts';
 import type { PolicyIndex } from '#base/names.ts';
 import { BUCKET_BITS, type Device, type Entry } from '#device/contract.ts';
+import { parseFences, raiseFences } from '#ring/fence.ts';
 import type { Reply } from '#wire/contract.ts';
 import { parseDigests, parseStates } from './args.ts';
 import type { DigestsReply, RangeDigest, StateItem, StatesReply } from './calls.ts';
@@ -73,6 +74,13 @@ export function statesCall(guard: Guard, args: unknown): Reply {
     entries.push(item);
   }
   return { result: { entries, next: null } satisfies StatesReply };
+}
+
+/** object.fence: see ring/fence.ts. */
+export async function fenceCall(guard: Guard, args: unknown): Promise<Reply> {
+  const request = parseFences(args, BUCKETS);
+  const device = guard.deviceById(request.device);
+  return { result: await raiseFences(device, guard.ring(request.policy), request) };
 }
 
 function stateItem({ key, path, state, hasBody, unlisted }: Entry): StateItem {

@@ -7,6 +7,8 @@ import { hashPath } from '#base/hash.ts';
 import type { PolicyIndex } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
+import type { Ring } from '#ring/ring.ts';
+import { checkPlaced, type PlacedCall } from '#ring/ring-check.ts';
 
 export type Devices = () => ReadonlyMap<number, Device>;
 
@@ -19,14 +21,25 @@ export class Guard {
     this.#cluster = cluster;
   }
 
-  /** @throws OperatingError `no-device`, `ring-old` */
-  device(address: {
-    readonly device: number;
-    readonly policy: PolicyIndex;
-    readonly ringVersion: number;
-  }): Device {
-    this.#checkRing(address.policy, address.ringVersion);
-    return this.deviceById(address.device);
+  /** @throws OperatingError `no-device`, `ring-old`, `moved` */
+  device(address: PlacedCall & { readonly device: number }): Device {
+    const device = this.deviceById(address.device);
+    this.checkPlaced(device, address);
+    return device;
+  }
+
+  /**
+   * What waited since the call came (for its body) must be checked again in the turn of its commit: a
+   * fence that was raised meanwhile promises that nothing older comes behind it.
+   * @throws OperatingError `ring-old`, `moved`
+   */
+  checkPlaced(device: Device, call: PlacedCall): void {
+    checkPlaced(device, this.ring(call.policy), call);
+  }
+
+  /** This node's own. */
+  ring(policy: PolicyIndex): Ring | undefined {
+    return this.#cluster.current().rings.get(policy);
   }
 
   /** @throws OperatingError `no-device` */
@@ -34,17 +47,6 @@ export class Guard {
     const device = this.#devices().get(id);
     if (device !== undefined) return device;
     throw new OperatingError('no-device', 'this node does not serve the device', { device: id });
-  }
-
-  /**
-   * Neighbouring ring versions may be in use together, v and v+2 never (consistency.md, Ring
-   * change): so a call of a version two or more below ours is refused, and its sender fetches the ring.
-   */
-  #checkRing(policy: PolicyIndex, version: number): void {
-    const own = this.#cluster.current().rings.get(policy)?.version ?? 0;
-    if (version + 1 < own) {
-      throw new OperatingError('ring-old', 'placed by a ring too old', { policy, version, own });
-    }
   }
 
   /** An entry filed under another name's hash would be lost to everybody. @throws OperatingError `malformed` */

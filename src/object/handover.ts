@@ -13,13 +13,13 @@ import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Device, Entry } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
+import { OwnPartitions } from '#ring/own-partitions.ts';
 import type { Ring, RingDevice } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import type { EntryAddress, StatArgs, StatReply, Target, WriteArgs } from './calls.ts';
 import { BUCKETS, bucketHash } from './exchange.ts';
 import type { Devices } from './guard.ts';
-import { OwnPartitions } from './own-partitions.ts';
 import { versionKey } from './version.ts';
 
 /** What the device engine offers for it. */
@@ -125,15 +125,13 @@ export class Handover implements Job {
     if (this.#isYoung(entry)) return false;
     const { primaries, former = [] } = ring.placement(ring.partitionOf(entry.key.hash));
     try {
-      const confirmed = await Promise.all(
-        primaries.map((primary, i) => {
-          const keepsBody = i < ring.copies;
-          return this.#give(device, ring, entry, primary, keepsBody);
-        }),
-      );
-      const isFormer = former.some((one) => one.id === device.id);
+      // While joint, of both sets: either may be the one that counts in the end.
+      const confirmed = await Promise.all([
+        ...primaries.map((primary, i) => this.#give(device, ring, entry, primary, i < ring.copies)),
+        ...former.map((primary, i) => this.#give(device, ring, entry, primary, i < ring.copies)),
+      ]);
       const forgetful = device as Device & Partial<Forgetful>;
-      if (isFormer || forgetful.forget === undefined || !confirmed.every(Boolean)) return false;
+      if (forgetful.forget === undefined || !confirmed.every(Boolean)) return false;
       return await forgetful.forget(entry);
     } catch (error) {
       const facts = { device: device.id, path: entry.path, error: codeOf(error) };

@@ -6,6 +6,7 @@ import type { EntryState } from '#base/entry.ts';
 import { decodeState, encodeState } from '#base/entry-codec.ts';
 import type { PolicyIndex } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
+import type { BucketRange, OwnPartition } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import { type BodyPuller, wantsBody } from './body-puller.ts';
@@ -19,7 +20,6 @@ import type {
   Target,
 } from './calls.ts';
 import { bucketHash, rangeDigest } from './exchange.ts';
-import type { BucketRange, OwnPartition } from './own-partitions.ts';
 
 /** A range of buckets, here and at a peer. */
 interface RangeComparison {

@@ -7,32 +7,44 @@
  *
  * One step takes up to BATCH incomplete partitions of one device and ring, compares digests with the
  * other primaries, fetches the states of what differs, joins them (synced) and marks the range.
+ *
+ * A device that a ring change brings in learns from the former set in the same way, but behind a fence:
+ * each peer first refuses, durably, what older rings place, so nothing is acknowledged there any more
+ * that the device will not find. A mark from an earlier membership proves nothing; `learnt` says which
+ * change it was (consistency.md, "Ring change", 4).
  */
 import { codeOf } from '#base/errors.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
+import { Coverage } from '#ring/coverage.ts';
+import type { FenceArgs } from '#ring/fence.ts';
+import { fencesFor, isKnown, markKnown } from '#ring/knowledge.ts';
+import { type OwnPartition, OwnPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import type { BodyPuller } from './body-puller.ts';
-import { isCovered } from './exchange.ts';
+import type { Target } from './calls.ts';
 import type { Devices } from './guard.ts';
-import { type OwnPartition, OwnPartitions } from './own-partitions.ts';
 import { byPeer, PeerStates } from './peer-states.ts';
 import { cutTail, TailCheck } from './tail.ts';
 
 const BATCH = 64;
 const IDLE_MS = 10_000;
 const RETRY_MS = 2_000;
+const FENCE_GRACE_MS = 3_000;
+const FENCE_DEADLINE_MS = 5_000;
 
 export class Rejoin implements Job {
   readonly name = 'object.rejoin';
   readonly #env: Env;
   readonly #cluster: ClusterSource;
   readonly #devices: Devices;
+  readonly #caller: Caller;
   readonly #states: PeerStates;
+  readonly #seenAtMs = new WeakMap<Ring, number>();
   readonly #own = new OwnPartitions();
   readonly #tail: TailCheck;
   #joined = 0;
@@ -49,6 +61,7 @@ export class Rejoin implements Job {
     this.#env = env;
     this.#cluster = cluster;
     this.#devices = devices;
+    this.#caller = caller;
     this.#states = new PeerStates(caller, puller, 'rejoin');
     this.#tail = new TailCheck({
       env,
@@ -84,8 +97,9 @@ export class Rejoin implements Job {
         if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
         const incomplete = this.#incomplete(device, ring);
         missing += incomplete.length;
-        if (incomplete.length > 0 && !signal.aborted) {
-          progress += await this.#rejoin(device, ring, incomplete.slice(0, BATCH));
+        const due = incomplete.filter((partition) => !this.#isTooEarly(ring, partition));
+        if (due.length > 0 && !signal.aborted) {
+          progress += await this.#rejoin(device, ring, due.slice(0, BATCH));
         }
       }
     }
@@ -101,10 +115,19 @@ export class Rejoin implements Job {
   }
 
   #incomplete(device: Device, ring: Ring): OwnPartition[] {
-    const complete = device.completeness.ranges(ring.policy);
+    const coverage = new Coverage(device.completeness.ranges(ring.policy));
     return this.#own
       .of(ring, device.id)
-      .filter(({ buckets }) => !isCovered(complete, buckets.from, buckets.to));
+      .filter((partition) => !isKnown(device, ring.policy, partition, coverage));
+  }
+
+  /** Rings reach the processes one after another: those that lag should not be refused at once. */
+  #isTooEarly(ring: Ring, { learnsAt }: OwnPartition): boolean {
+    if (learnsAt === undefined) return false;
+    const nowMs = this.#env.clock.monotonicMs();
+    const sinceMs = this.#seenAtMs.get(ring) ?? nowMs;
+    this.#seenAtMs.set(ring, sinceMs);
+    return nowMs - sinceMs < FENCE_GRACE_MS;
   }
 
   /** How many of the partitions are complete now. */
@@ -113,6 +136,7 @@ export class Rejoin implements Job {
     for (const [peer, theirs] of byPeer(partitions)) {
       try {
         const wanted = theirs.filter((partition) => joined.get(partition)! < partition.needed);
+        await this.#fence(peer, ring, wanted);
         const done = await this.#states.join(peer, device, ring, wanted);
         for (const partition of done) joined.set(partition, joined.get(partition)! + 1);
       } catch (error) {
@@ -120,15 +144,11 @@ export class Rejoin implements Job {
       }
     }
     const done = [...joined].filter(([partition, count]) => count >= partition.needed);
-    // At once: they share one record and one sync.
-    const marks = done.map(
-      ([
-        {
-          buckets: { from, to },
-        },
-      ]) => device.completeness.mark(ring.policy, from, to, true),
+    await markKnown(
+      device,
+      ring.policy,
+      done.map(([partition]) => partition),
     );
-    await Promise.all(marks);
     const complete = done.length;
     this.#joined += complete;
     if (complete > 0) {
@@ -136,5 +156,14 @@ export class Rejoin implements Job {
       this.#env.log.info('object.rejoined', facts);
     }
     return complete;
+  }
+
+  /** What is joined from this peer afterwards is all that it will ever acknowledge for older rings. */
+  async #fence(peer: Target, ring: Ring, partitions: readonly OwnPartition[]): Promise<void> {
+    const fences = fencesFor(partitions);
+    if (fences.length === 0) return;
+    const args: FenceArgs = { device: peer.device, policy: ring.policy, fences };
+    const options = { txn: 'rejoin', deadlineMs: FENCE_DEADLINE_MS };
+    await this.#caller.call(peer.node, 'object.fence', args, options);
   }
 }

@@ -9,7 +9,7 @@ import type { Job } from '#worker/job.ts';
 import { BodyPuller } from './body-puller.ts';
 import type { DeviceReport, DevicesReply } from './calls.ts';
 import { Compare, type CompareOptions } from './compare.ts';
-import { digestsCall, statesCall } from './exchange.ts';
+import { digestsCall, fenceCall, statesCall } from './exchange.ts';
 import { createExpirer, type ExpirerOptions } from './expirer.ts';
 import { type Devices, Guard } from './guard.ts';
 import { Handover } from './handover.ts';
@@ -59,6 +59,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   wire.handle('object.read', reads.read);
   wire.handle('object.digests', (args) => digestsCall(guard, args));
   wire.handle('object.states', (args) => statesCall(guard, args));
+  wire.handle('object.fence', (args) => fenceCall(guard, args));
   wire.handle('device.status', () => ({ result: { devices: reports() } satisfies DevicesReply }));
 
   return {

@@ -22,12 +22,12 @@ import type {
 } from '#container/calls.ts';
 import type { Completeness, Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
+import type { OwnPartition, OwnPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import type { Target } from './calls.ts';
 import { bucketHash } from './exchange.ts';
 import { isHeld } from './lister.ts';
-import type { OwnPartition, OwnPartitions } from './own-partitions.ts';
 
 /** What the device engine adds to Completeness for this. */
 export interface TailCompleteness extends Completeness {

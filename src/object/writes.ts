@@ -76,7 +76,8 @@ export class Writes {
 
   readonly stage = async (args: unknown, context: CallContext): Promise<Reply> => {
     const request = parseStage(args);
-    const device = this.#guard.device(request);
+    // By whatever ring: bytes that are staged have no effect, and a long upload must outlive a ring change.
+    const device = this.#guard.deviceById(request.device);
     this.#guard.checkName(request.path, request.hash);
     if (context.body === undefined) throw new OperatingError('malformed', 'a stage has a body');
     const key: EntryKey = { policy: request.policy, hash: request.hash };
@@ -115,15 +116,49 @@ export class Writes {
   ): Promise<WriteOutcome> {
     const { path, intent } = request;
     const unlisted = request.listing !== undefined || request.unlisted === true;
+    // In the turn in which the device takes it: see Guard.checkPlaced.
+    const write = (body: Buffer | StagedBody | undefined): Promise<WriteOutcome> => {
+      this.#guard.checkPlaced(device, request);
+      return device.write({ key, path, state, body, unlisted, intent });
+    };
     if (request.stage === undefined) {
       checkLength(state, request.body);
-      return device.write({ key, path, state, body: request.body, unlisted, intent });
+      return write(request.body);
     }
     const stage = this.#stages.take(request.stage, device);
-    if (stage === undefined) return repeated(state, device.stat(key));
-    return this.#commitStage(request, stage, (body) =>
-      device.write({ key, path, state, body, unlisted, intent }),
-    );
+    if (stage === undefined) return this.#repeat(device, device.stat(key), state, write);
+    return this.#commitStage(request, stage, write);
+  }
+
+  /**
+   * A commit that was sent twice finds its stage used. At the same timestamp it is done. At a higher one
+   * (the others did not take the first) the body is copied, for what is here must be at what is acknowledged.
+   */
+  async #repeat(
+    device: Device,
+    before: Entry | undefined,
+    state: EntryState,
+    write: (body: StagedBody) => Promise<WriteOutcome>,
+  ): Promise<WriteOutcome> {
+    const own = state.data;
+    if (before === undefined || own === undefined || before.state.data?.writeId !== own.writeId) {
+      throw new OperatingError('no-stage', 'the staged body is not here (any more)');
+    }
+    const newest = newestTimestamp(before.state);
+    if (newest === own.timestamp) return { kind: 'stored', newest };
+    if (newest > own.timestamp) return { kind: 'superseded', newest };
+    const body = await device.stage(before.key);
+    let stored = false;
+    try {
+      const range = { start: 0, end: before.state.data.body?.length ?? 0 };
+      for await (const chunk of device.read(before, range)) await body.write(chunk);
+      await body.finish();
+      const outcome = await write(body);
+      stored = outcome.kind === 'stored';
+      return outcome;
+    } finally {
+      if (!stored) await body.abandon();
+    }
   }
 
   /** A stage that did not become current is kept: its writer sends again with a higher timestamp. */
@@ -180,17 +215,6 @@ export class Writes {
     const live = isLive(state, this.#env.clock.wallMicros() / 1e6);
     return { data: dataTimestamp(state), newest: newestTimestamp(state), live };
   }
-}
-
-/** A commit that was sent twice finds its stage used: it is stored if the entry is its own. */
-function repeated(state: EntryState, before: Entry | undefined): WriteOutcome {
-  const own = state.data;
-  const there = before?.state.data;
-  if (before === undefined || own === undefined || there?.writeId !== own.writeId) {
-    throw new OperatingError('no-stage', 'the staged body is not here (any more)');
-  }
-  const newest = newestTimestamp(before.state);
-  return { kind: newest === own.timestamp ? 'stored' : 'superseded', newest };
 }
 
 function checkLength(state: EntryState, body: { readonly length: number } | undefined): void {

@@ -54,6 +54,7 @@ export class ProxyMetrics {
 }
 
 export type ProxyEvent =
+  | 'fresh-ring'
   | 'handoff'
   | 'hedge'
   | 'late-write-dropped'

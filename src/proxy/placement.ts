@@ -8,7 +8,7 @@ import type { PolicyIndex } from '#base/names.ts';
 import type { Target } from '#object/calls.ts';
 import type { ClusterView } from '#ring/cluster.ts';
 import type { Ring, RingDevice } from '#ring/ring.ts';
-import { Quorum } from './quorum.ts';
+import { type Member, Quorum } from './quorum.ts';
 
 export interface Replica extends Target {
   readonly site: string;
@@ -29,7 +29,7 @@ export class Place {
   readonly #ring: Ring;
   readonly #partition: number;
 
-  constructor(ring: Ring, path: string, hash: Buffer) {
+  constructor(ring: Ring, path: string, hash: Buffer, bodies?: Member) {
     this.policy = ring.policy;
     this.path = path;
     this.hash = hash;
@@ -40,7 +40,15 @@ export class Place {
     const { primaries, former } = ring.placement(this.#partition);
     const settled = ids(primaries);
     this.quorum = new Quorum(former === undefined ? [settled] : [ids(former), settled]);
-    this.primaries = union(primaries, former ?? [], ring.copies);
+    this.primaries = union(primaries, former ?? [], ring.copies).map((replica) => {
+      const holdsBody = replica.holdsBody && bodies?.has(replica.device) !== false;
+      return { ...replica, holdsBody };
+    });
+  }
+
+  /** The same place, for a body that only these devices have: the others get the state alone. */
+  withBodiesOn(devices: Member): Place {
+    return new Place(this.#ring, this.path, this.hash, devices);
   }
 
   /** Devices that stand in, in the order that every process computes; at most `limit`. */

@@ -132,7 +132,9 @@ function containerOperations(
         if (info === undefined) return 'no-container';
         if (info.objects > 0) return 'not-empty';
         try {
-          return await deleteContainer(context, operation, trace, name);
+          return await withFreshRing(context, () =>
+            deleteContainer(context, operation, trace, name),
+          );
         } finally {
           containers.forget(name);
         }

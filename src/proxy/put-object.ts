@@ -133,7 +133,7 @@ export class Puts {
     const { request, operation } = put;
     const release = await acquire(this.#streams, 1, operation.signal);
     try {
-      const upload = await this.#openUpload(put);
+      const upload = await withFreshRing(this.#context, () => this.#openUpload(put));
       if (intake === undefined) request.onReady?.();
       try {
         const { start, rest } = intake?.kind === 'rest' ? intake : await begin(put);
@@ -149,8 +149,9 @@ export class Puts {
   }
 
   /** Chooses the replicas: primaries that answer, and a stand-in for each one that doesn't. */
-  async #openUpload({ operation, trace, place, container }: Put): Promise<StageUpload> {
+  async #openUpload({ operation, trace, name, container }: Put): Promise<StageUpload> {
     const strict = container.mode === 'strict';
+    const place = this.#placeOf(container, name);
     const failed = await probe(this.#context, trace, place, strict);
     const holders = place.primaries.filter((replica) => replica.holdsBody);
     const present = holders.filter((replica) => !failed.has(replica.device));
@@ -169,16 +170,21 @@ export class Puts {
   }
 
   async #commit(put: Put, upload: StageUpload, etag: string, size: number): Promise<PutResult> {
-    const { trace, place, container } = put;
+    const { trace, container, name } = put;
     const newest = await upload.finish();
     const stateAt = stateMaker(put, etag, size, put.request.finish?.());
-    const written = await writeObject(this.#context, {
-      trace,
-      place,
-      container,
-      stateAt,
-      staged: { stageAt: (replica) => upload.stageAt(replica), extra: upload.standIns() },
-      above: newest,
+    const written = await withFreshRing(this.#context, () => {
+      const current = this.#placeOf(container, name);
+      // The ring may have changed while the body came. Then those that are new to the partition get the
+      // state and fetch the body, and what the old ones told of timestamps may not be the whole truth.
+      const isSame = current.ringVersion === upload.place.ringVersion;
+      const place = isSame ? upload.place : current.withBodiesOn(upload.holders());
+      const staged = {
+        stageAt: (replica: Replica) => upload.stageAt(replica),
+        extra: upload.standIns(place),
+      };
+      const above = isSame ? newest : undefined;
+      return writeObject(this.#context, { trace, place, container, stateAt, staged, above });
     });
     return result(put, stateAt(written.timestamp), written);
   }

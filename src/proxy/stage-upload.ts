@@ -58,6 +58,11 @@ export class StageUpload {
     this.#stagings = options.replicas.map((replica) => this.#open(replica));
   }
 
+  /** By the ring as it was when the upload began. */
+  get place(): Place {
+    return this.#options.place;
+  }
+
   /** Sends the whole body. @throws OperatingError (nothing is left behind) */
   async send(start: readonly Uint8Array[], source: BodySource): Promise<void> {
     for (const chunk of start) await this.#push(chunk, source);
@@ -104,9 +109,15 @@ export class StageUpload {
     return (await staging.reply).stage;
   }
 
-  /** Those of the replicas that are no primaries. */
-  standIns(): Replica[] {
-    const primaries = new Set(this.#options.place.primaries.map((replica) => replica.device));
+  /** Devices that have the body, or will. */
+  holders(): ReadonlySet<number> {
+    const open = this.#stagings.filter(({ state }) => state !== 'failed');
+    return new Set(open.map(({ replica }) => replica.device));
+  }
+
+  /** Those of the replicas that are no primaries of this place. */
+  standIns(place: Place): Replica[] {
+    const primaries = new Set(place.primaries.map((replica) => replica.device));
     return this.#options.replicas.filter((replica) => !primaries.has(replica.device));
   }
 

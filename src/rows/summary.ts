@@ -7,13 +7,14 @@
  * than a group reads the table again.
  */
 import { assert } from '#base/assert.ts';
+import { BUCKET_BITS } from '#base/hash.ts';
 import type { PolicyIndex } from '#base/names.ts';
 import type { DigestSummary } from '#device/contract.ts';
 import type { ContainerLine, ContainerTable } from './container-table.ts';
 import { addTerm, type Sum, subtractTerm, sumToBytes, zeroSum } from './digest.ts';
 
-/** As device/contract.ts has it, which only gives types to its neighbours; the test compares. */
-export const BUCKET_BITS = 20;
+export { BUCKET_BITS } from '#base/hash.ts';
+
 const BUCKETS = 2 ** BUCKET_BITS;
 const GROUP_BITS = 12;
 const GROUP_WIDTH = 2 ** (BUCKET_BITS - GROUP_BITS);

@@ -11,6 +11,7 @@ import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { Ring } from '#ring/ring.ts';
+import { checkOwnRing, checkPlaced } from '#ring/ring-check.ts';
 import type { RowStore } from '../row-store.ts';
 import type { RowTarget } from './calls.ts';
 
@@ -91,19 +92,31 @@ export class RowContext {
     this.prefix = prefix;
   }
 
-  /** @throws OperatingError `no-device`, `ring-old` */
-  open(id: number, ringVersion: number): RowDevice {
-    const own = this.currentRing()?.version ?? 0;
-    // Neighbouring ring versions may be in use together, v and v+2 never (consistency.md, Ring change).
-    if (ringVersion + 1 < own) {
-      throw new OperatingError('ring-old', 'placed by a ring too old', {
-        version: ringVersion,
-        own,
-      });
-    }
+  /**
+   * `hash`: of the container or account, where the call is about one.
+   * @throws OperatingError `no-device`, `ring-old`, `moved`
+   */
+  open(id: number, ringVersion: number, hash?: Buffer): RowDevice {
+    const target = this.device(id);
+    this.checkPlaced(target, ringVersion, hash);
+    return target;
+  }
+
+  /** @throws OperatingError `no-device` */
+  device(id: number): RowDevice {
     const device = this.options.devices().get(id);
     if (device !== undefined) return device;
     throw new OperatingError('no-device', 'this node does not serve the device', { device: id });
+  }
+
+  /**
+   * Again in the turn of a write that waited since its call came: a fence that was raised meanwhile
+   * promises that nothing older comes behind it.
+   * @throws OperatingError `ring-old`, `moved`
+   */
+  checkPlaced({ device }: RowDevice, ringVersion: number, hash?: Buffer): void {
+    const policy = this.ring;
+    checkPlaced(device, this.currentRing(), { policy, ringVersion, ...(hash && { hash }) });
   }
 
   /** What is filed under another name's hash would be lost to everybody. @throws OperatingError `malformed` */
@@ -120,6 +133,16 @@ export class RowContext {
 
   currentRing(): Ring | undefined {
     return this.options.cluster.current().rings.get(this.ring);
+  }
+
+  /**
+   * As this replica asks them itself. One that was fenced, and has not the new ring yet, must not.
+   * @throws OperatingError `no-ring`, `ring-old`
+   */
+  replicasFor({ device }: RowDevice, hash: Buffer): Replicas {
+    const replicas = this.replicas(hash);
+    checkOwnRing(device, this.currentRing()!, hash);
+    return replicas;
   }
 
   /** @throws OperatingError `no-ring` */

@@ -74,7 +74,7 @@ export class Deletion {
 
   #unseal(args: unknown): UnsealReply {
     const { seal, hash, device, ringVersion } = parseUnseal(args);
-    const target = this.#context.open(device, ringVersion);
+    const target = this.#context.open(device, ringVersion, hash);
     this.#seals.release(target.device.id, hash, seal);
     return { outcome: 'unsealed' };
   }
@@ -106,7 +106,7 @@ export class Deletion {
   }
 
   #open(address: RowAddress) {
-    const target = this.#context.open(address.device, address.ringVersion);
+    const target = this.#context.open(address.device, address.ringVersion, address.hash);
     const { hash, path } = address;
     this.#context.checkPath(path, hash);
     const reply = <Outcome>(outcome: Outcome) => ({

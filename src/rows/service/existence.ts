@@ -42,7 +42,7 @@ export class Existence {
 
   async #ask(target: RowDevice, wish: PullWish, everybody: boolean): Promise<boolean> {
     const context = this.#context;
-    const replicas = context.replicas(wish.hash);
+    const replicas = context.replicasFor(target, wish.hash);
     const self = { device: target.device.id, complete: context.isComplete(target, wish.hash) };
     let live = false;
     const ask = async (peer: RowTarget): Promise<boolean> => {

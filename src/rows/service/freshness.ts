@@ -52,7 +52,7 @@ export class Freshness {
 
   async #pull(target: RowDevice, wish: PullWish): Promise<void> {
     const context = this.#context;
-    const replicas = context.replicas(wish.hash);
+    const replicas = context.replicasFor(target, wish.hash);
     const self = { device: target.device.id, complete: context.isComplete(target, wish.hash) };
     const pull = (peer: RowTarget) => this.pullFrom(target, peer, wish, replicas.ringVersion);
     await new Gathering(context.options.env.clock, replicas, self, pull).untilEnough();
@@ -123,7 +123,7 @@ export class Freshness {
 /** container.pull, the other side of it. */
 export function pullCall(context: RowContext, args: unknown): { result: PullReply } {
   const request = parsePull(args);
-  const target = context.open(request.device, request.ringVersion);
+  const target = context.open(request.device, request.ringVersion, request.hash);
   const { rows } = target;
   const { hash } = request;
   const complete = context.isComplete(target, hash);

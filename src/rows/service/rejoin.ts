@@ -10,12 +10,14 @@
  * difference that changes is writes in flight, and pulling it would be work for nothing.
  */
 import { codeOf } from '#base/errors.ts';
-import type { Ring, RingDevice } from '#ring/ring.ts';
+import { Coverage } from '#ring/coverage.ts';
+import { fencesFor, isKnown, markKnown } from '#ring/knowledge.ts';
+import { OwnPartitions, type OwnPartition as Part } from '#ring/own-partitions.ts';
+import type { Ring } from '#ring/ring.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import { BUCKET_BITS, firstHash } from '../summary.ts';
 import type { RowTarget } from './calls.ts';
-import { type RowContext, type RowDevice, readQuorum } from './context.ts';
-import { Coverage } from './coverage.ts';
+import type { RowContext, RowDevice } from './context.ts';
 import type { Freshness } from './freshness.ts';
 import { isUsable } from './keeper.ts';
 import { parseContainersReply, parseDigestsReply } from './replies.ts';
@@ -25,21 +27,15 @@ const PAGE = 500;
 const IDLE_MS = 10_000;
 const RETRY_MS = 2_000;
 const DEADLINE_MS = 5_000;
+const FENCE_GRACE_MS = 3_000;
 const BUCKETS = 2 ** BUCKET_BITS;
-
-interface Part {
-  readonly from: number;
-  readonly to: number;
-  readonly others: readonly RingDevice[];
-  /** How many complete ones of them it takes. */
-  readonly needed: number;
-}
 
 export class RowRejoin implements Job {
   readonly name: string;
   readonly #context: RowContext;
   readonly #freshness: Freshness;
-  readonly #parts = new WeakMap<Ring, Map<number, Part[]>>();
+  readonly #own = new OwnPartitions();
+  readonly #seenAtMs = new WeakMap<Ring, number>();
   readonly #compared = new Map<number, number>();
   /** Sums of ranges that differed when they were last compared, ours and theirs. */
   readonly #differing = new Map<string, string>();
@@ -69,11 +65,12 @@ export class RowRejoin implements Job {
     let wrapped = true;
     for (const target of this.#context.options.devices().values()) {
       if (!isUsable(target) || signal.aborted) continue;
-      const parts = this.#partsOf(ring, target.device.id);
+      const parts = this.#own.of(ring, target.device.id);
       const incomplete = this.#incomplete(target, parts);
       missing += incomplete.length;
-      if (incomplete.length > 0)
-        progress += await this.#rejoin(target, ring, incomplete.slice(0, PARTITIONS_PER_STEP));
+      const due = incomplete.filter((part) => !this.#isTooEarly(ring, part));
+      if (due.length > 0)
+        progress += await this.#rejoin(target, ring, due.slice(0, PARTITIONS_PER_STEP));
       else wrapped = (await this.#compareNext(target, ring, parts)) && wrapped;
     }
     this.#missing = missing - progress;
@@ -84,7 +81,7 @@ export class RowRejoin implements Job {
   /** Share of a device's partitions that it is complete for; 1 where it has none. */
   completeShare(target: RowDevice): number {
     const ring = this.#context.currentRing();
-    const parts = ring === undefined ? [] : this.#partsOf(ring, target.device.id);
+    const parts = ring === undefined ? [] : this.#own.of(ring, target.device.id);
     if (parts.length === 0) return 1;
     const incomplete = this.#incomplete(target, parts);
     return 1 - incomplete.length / parts.length;
@@ -94,10 +91,7 @@ export class RowRejoin implements Job {
   async #rejoin(target: RowDevice, ring: Ring, parts: readonly Part[]): Promise<number> {
     const counts = await this.#joinPeers(target, ring, parts, true);
     const done = parts.filter((part) => (counts.get(part) ?? 0) >= part.needed);
-    const { completeness } = target.device;
-    // At once: they share one record and one sync.
-    const marks = done.map(({ from, to }) => completeness.mark(this.#context.ring, from, to, true));
-    await Promise.all(marks);
+    await markKnown(target.device, this.#context.ring, done);
     const complete = done.length;
     this.#joined += complete;
     const facts = { device: target.device.id, partitions: complete };
@@ -149,7 +143,8 @@ export class RowRejoin implements Job {
     rejoining: boolean,
   ): Promise<Part[]> {
     if (parts.length === 0) return [];
-    const ranges = parts.map(({ from, to }) => [from, to] as const);
+    if (rejoining) await this.#fence(peer, parts);
+    const ranges = parts.map(({ buckets: { from, to } }) => [from, to] as const);
     const args = { ringVersion: ring.version, ranges };
     const reply = parseDigestsReply(
       await this.#context.call(peer, 'digests', args, this.#callOptions()),
@@ -158,10 +153,11 @@ export class RowRejoin implements Job {
     for (const [i, part] of parts.entries()) {
       const theirs = reply.ranges[i];
       if (theirs === undefined) break;
-      const own = target.rows.summarise(this.#context.ring, part.from, part.to, 1)[0]!;
+      const { from, to } = part.buckets;
+      const own = target.rows.summarise(this.#context.ring, from, to, 1)[0]!;
       const isEqual = own.total === theirs.total && own.sum.equals(theirs.sum);
       const difference = `${own.sum.toString('hex')} ${theirs.sum.toString('hex')}`;
-      const key = `${target.device.id} ${peer.device} ${part.from}`;
+      const key = `${target.device.id} ${peer.device} ${from}`;
       if (isEqual) this.#differing.delete(key);
       else if (rejoining || this.#differing.get(key) === difference)
         await this.#pullRange(target, peer, ring, part);
@@ -172,8 +168,9 @@ export class RowRejoin implements Job {
   }
 
   async #pullRange(target: RowDevice, peer: RowTarget, ring: Ring, part: Part): Promise<void> {
-    const to = part.to === BUCKETS ? null : firstHash(part.to);
-    let from = firstHash(part.from);
+    const { buckets } = part;
+    const to = buckets.to === BUCKETS ? null : firstHash(buckets.to);
+    let from = firstHash(buckets.from);
     for (;;) {
       const args = { ringVersion: ring.version, from, to, limit: PAGE };
       const page = parseContainersReply(
@@ -198,40 +195,26 @@ export class RowRejoin implements Job {
 
   #incomplete({ device }: RowDevice, parts: readonly Part[]): Part[] {
     const coverage = new Coverage(device.completeness.ranges(this.#context.ring));
-    return parts.filter(({ from, to }) => !coverage.has(from, to));
+    return parts.filter((part) => !isKnown(device, this.#context.ring, part, coverage));
   }
 
-  /** The partitions of which a device is a primary, by ring: a walk over all, done once. */
-  #partsOf(ring: Ring, device: number): Part[] {
-    let byDevice = this.#parts.get(ring);
-    if (byDevice === undefined) {
-      byDevice = allParts(ring);
-      this.#parts.set(ring, byDevice);
-    }
-    return byDevice.get(device) ?? [];
+  /** As for objects: rings reach the processes one after another. */
+  #isTooEarly(ring: Ring, { learnsAt }: Part): boolean {
+    if (learnsAt === undefined) return false;
+    const nowMs = this.#context.options.env.clock.monotonicMs();
+    const sinceMs = this.#seenAtMs.get(ring) ?? nowMs;
+    this.#seenAtMs.set(ring, sinceMs);
+    return nowMs - sinceMs < FENCE_GRACE_MS;
   }
-}
 
-function allParts(ring: Ring): Map<number, Part[]> {
-  const byDevice = new Map<number, Part[]>();
-  const scale = BUCKETS / ring.partitions;
-  for (let partition = 0; partition < ring.partitions; partition++) {
-    const { primaries, former } = ring.placement(partition);
-    const from = Math.floor(partition * scale);
-    const to = Math.max(from + 1, Math.floor((partition + 1) * scale));
-    for (const { id } of primaries) {
-      // A joining device learns from the former set: that is where everything acknowledged is.
-      const isJoining = former !== undefined && !former.some((device) => device.id === id);
-      const set = isJoining ? former : primaries;
-      const needed = isJoining ? Math.floor(set.length / 2) + 1 : readQuorum(set.length);
-      const others = set.filter((device) => device.id !== id);
-      const parts = byDevice.get(id);
-      const part = { from, to, others, needed };
-      if (parts === undefined) byDevice.set(id, [part]);
-      else parts.push(part);
-    }
+  /** What is joined from this peer afterwards is all that it will ever acknowledge for older rings. */
+  async #fence(peer: RowTarget, parts: readonly Part[]): Promise<void> {
+    const fences = fencesFor(parts);
+    if (fences.length === 0) return;
+    const args = { policy: this.#context.ring, fences };
+    const { txn, deadlineMs } = this.#callOptions();
+    await this.#context.call(peer, 'fence', args, { txn, deadlineMs });
   }
-  return byDevice;
 }
 
 function byPeer(parts: readonly Part[]): [RowTarget, Part[]][] {

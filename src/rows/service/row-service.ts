@@ -5,7 +5,10 @@
 import { type EntryState, newestTimestamp } from '#base/entry.ts';
 import { decodeState, encodeState } from '#base/entry-codec.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
+import { BUCKET_BITS } from '#base/hash.ts';
 import type { PolicyIndex } from '#base/names.ts';
+import { Coverage } from '#ring/coverage.ts';
+import { type Fenced, parseFences, raiseFences } from '#ring/fence.ts';
 import type { Job } from '#worker/job.ts';
 import { cutPage } from '../listing.ts';
 import { rowTimestamp } from '../row-state.ts';
@@ -39,7 +42,6 @@ import {
   type RowHandler,
   type RowServiceOptions,
 } from './context.ts';
-import { Coverage } from './coverage.ts';
 import { Deletion } from './deletion.ts';
 import { Existence } from './existence.ts';
 import { Freshness, type PullWish, pullCall } from './freshness.ts';
@@ -97,6 +99,7 @@ export class RowService {
     handle('state', (args) => ({ result: this.#state(args) }));
     handle('digests', (args) => ({ result: this.#digests(args) }));
     handle('containers', (args) => ({ result: this.#containers(args) }));
+    handle('fence', async (args) => ({ result: await this.#fence(args) }));
     new Deletion(this.context, this.#seals, this.freshness, this.#existence, this.#rules).register(
       handle,
     );
@@ -105,20 +108,21 @@ export class RowService {
   async #rows(args: unknown, call: RowCallContext): Promise<RowsReply> {
     const request = parseRows(args);
     const target = this.context.open(request.device, request.ringVersion);
-    const complete = this.#checkHashes(target, request.rows);
+    const complete = this.#checkHashes(target, request);
     const outcomes = await Promise.all(
-      request.rows.map((row) => this.#take(target, row, request.intent, call)),
+      request.rows.map((row) => this.#take(target, row, request, call)),
     );
     return { outcomes, complete };
   }
 
   /** Whether this replica is complete for all of them. */
-  #checkHashes(target: RowDevice, rows: RowsArgs['rows']): boolean {
+  #checkHashes(target: RowDevice, { rows, ringVersion }: RowsArgs): boolean {
     let complete = true;
     const checked = new Map<string, Buffer>();
     for (const { path, hash } of rows) {
       if (checked.get(path)?.equals(hash)) continue;
       this.context.checkPath(path, hash);
+      this.context.checkPlaced(target, ringVersion, hash);
       checked.set(path, hash);
       complete &&= this.context.isComplete(target, hash);
     }
@@ -128,7 +132,7 @@ export class RowService {
   async #take(
     target: RowDevice,
     row: RowItem,
-    intent: 'write' | 'repair',
+    { intent, ringVersion }: RowsArgs,
     call: RowCallContext,
   ): Promise<RowOutcome> {
     const state = this.#accept(row.state);
@@ -140,7 +144,9 @@ export class RowService {
     }
     if (refusal !== undefined) return refusal;
     checkDeadline(call);
-    // Nothing waits between the refusal's check and the write: a seal set meanwhile would see no row.
+    // Nothing waits between the checks and the write: a seal set meanwhile would see no row, and a
+    // fence would be passed.
+    this.context.checkPlaced(target, ringVersion, row.hash);
     const key = { policy: this.context.ring, hash: row.hash };
     const { outcome } = await target.rows.write({ key, path: row.path, name: row.name, state });
     return outcome;
@@ -193,7 +199,7 @@ export class RowService {
 
   async #write(args: unknown, call: RowCallContext): Promise<OwnStateReply> {
     const request = parseOwnState(args);
-    const target = this.context.open(request.device, request.ringVersion);
+    const target = this.context.open(request.device, request.ringVersion, request.hash);
     this.context.checkPath(request.path, request.hash);
     const complete = this.context.isComplete(target, request.hash);
     const refused = (outcome: OwnOutcome): OwnStateReply => {
@@ -205,6 +211,7 @@ export class RowService {
       request.intent === 'repair' ? sent : await this.#admit(target, request, sent, call);
     if (typeof state === 'string') return refused(state);
     checkDeadline(call);
+    this.context.checkPlaced(target, request.ringVersion, request.hash);
     const { hash, path, listing } = request;
     const result = isEmpty(state)
       ? refused('stored')
@@ -241,7 +248,7 @@ export class RowService {
 
   async #list(args: unknown, call: RowCallContext): Promise<ListReply> {
     const { hash, path, query, read, ...request } = parseList(args);
-    const target = this.context.open(request.device, request.ringVersion);
+    const target = this.context.open(request.device, request.ringVersion, hash);
     this.context.checkPath(path, hash);
     if (!this.context.isComplete(target, hash)) {
       throw new OperatingError('incomplete', 'this replica does not know all rows', {
@@ -274,7 +281,7 @@ export class RowService {
 
   #state(args: unknown): StateReply {
     const { device, hash, ringVersion } = parseAddress(args);
-    const target = this.context.open(device, ringVersion);
+    const target = this.context.open(device, ringVersion, hash);
     const own = target.rows.read(this.context.ring, hash, '');
     return {
       state: own === undefined ? null : encodeState(own),
@@ -302,6 +309,13 @@ export class RowService {
     const found = target.rows.containers(this.context.ring, from, to ?? undefined, limit);
     const containers = found.map(({ hash, path, digest }) => ({ hash, path, digest }));
     return { containers, more: found.length === limit };
+  }
+
+  #fence(args: unknown): Promise<Fenced> {
+    const request = parseFences(args, 2 ** BUCKET_BITS);
+    if (request.policy !== this.context.ring) throw malformed('policy');
+    const { device } = this.context.device(request.device);
+    return raiseFences(device, this.context.currentRing(), request);
   }
 }
 

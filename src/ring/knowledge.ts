@@ -1,0 +1,63 @@
+/**
+ * Whether a device knows all that it must know of a partition, and how that is put on record: complete
+ * for the range, and, where a ring change made it learn, marked with the version of that change.
+ */
+import type { PolicyIndex } from '#base/names.ts';
+import type { Coverage } from './coverage.ts';
+import type { Fence } from './fence.ts';
+import type { OwnPartition } from './own-partitions.ts';
+
+type Ranges = readonly (readonly [from: number, to: number])[];
+
+/** What of a device matters here (`device/contract.ts`). */
+export interface KnowingDevice {
+  readonly completeness: {
+    mark(policy: PolicyIndex, from: number, to: number, complete: boolean): Promise<void>;
+  };
+  readonly versions: {
+    learntOf(policy: PolicyIndex, from: number, to: number): number;
+    learnt(policy: PolicyIndex, ranges: Ranges, version: number): Promise<void>;
+  };
+}
+
+/** `coverage`: of what the device is complete for. */
+export function isKnown(
+  { versions }: KnowingDevice,
+  policy: PolicyIndex,
+  { buckets: { from, to }, learnsAt }: OwnPartition,
+  coverage: Coverage,
+): boolean {
+  if (!coverage.has(from, to)) return false;
+  return learnsAt === undefined || versions.learntOf(policy, from, to) >= learnsAt;
+}
+
+/** First what was learnt, then complete: a crash between the two only makes it learn again. */
+export async function markKnown(
+  device: KnowingDevice,
+  policy: PolicyIndex,
+  partitions: readonly OwnPartition[],
+): Promise<void> {
+  const learners = partitions.filter(({ learnsAt }) => learnsAt !== undefined);
+  const byVersion = Map.groupBy(learners, ({ learnsAt }) => learnsAt!);
+  await Promise.all(
+    [...byVersion].map(([version, list]) =>
+      device.versions.learnt(
+        policy,
+        list.map(({ buckets: { from, to } }) => [from, to]),
+        version,
+      ),
+    ),
+  );
+  // At once: they share one record and one sync.
+  const marks = partitions.map(({ buckets: { from, to } }) =>
+    device.completeness.mark(policy, from, to, true),
+  );
+  await Promise.all(marks);
+}
+
+/** What must be fenced off before these partitions are joined from a peer. */
+export function fencesFor(partitions: readonly OwnPartition[]): Fence[] {
+  return partitions.flatMap(({ buckets: { from, to }, learnsAt }) =>
+    learnsAt === undefined ? [] : [[from, to, learnsAt] as const],
+  );
+}

@@ -1,0 +1,75 @@
+/**
+ * Which calls a device takes, by the ring version they were placed by (consistency.md, "Ring change").
+ *
+ * Neighbouring versions may be in use together, v and v+2 never. A fence makes it so before v+2 is
+ * there: it refuses what was placed before the partition became joint. And a device that is no primary
+ * any more says so (`moved`) to whoever still takes it for one: its ignorance must not be a 404.
+ * Hashes decide, never partition numbers from the wire: rings of two versions may cut differently.
+ */
+import { OperatingError } from '#base/errors.ts';
+import type { PolicyIndex } from '#base/names.ts';
+import type { Ring } from './ring.ts';
+
+export interface PlacedCall {
+  readonly policy: PolicyIndex;
+  readonly ringVersion: number;
+  /** Absent where a call is about a range: what it tells counts for nothing by itself. */
+  readonly hash?: Buffer;
+}
+
+/** What of a device matters here (`device/contract.ts`). */
+export interface CheckedDevice {
+  readonly id: number;
+  readonly versions: {
+    fenceOf(policy: PolicyIndex, hash: Buffer): number;
+    readonly forgetful: boolean;
+  };
+  readonly completeness: { isComplete(policy: PolicyIndex, hash: Buffer): boolean };
+}
+
+/** `ring`: this node's own. @throws OperatingError `ring-old`, `moved` */
+export function checkPlaced(device: CheckedDevice, ring: Ring | undefined, call: PlacedCall): void {
+  const { policy, ringVersion, hash } = call;
+  const own = ring?.version ?? 0;
+  if (ringVersion + 1 < own) throw ringOld(policy, ringVersion, own);
+  if (hash === undefined) return;
+  const fence = fenceOf(device, ring, policy, hash);
+  if (ringVersion < fence) throw ringOld(policy, ringVersion, fence);
+  if (ringVersion < own && hasMoved(device, ring!, policy, hash)) {
+    const facts = { policy, device: device.id, own };
+    throw new OperatingError('moved', 'this device is no primary of the partition any more', facts);
+  }
+}
+
+/**
+ * A device that was fenced before its node has the new ring must not act on the old one itself.
+ * @throws OperatingError `ring-old`
+ */
+export function checkOwnRing(device: CheckedDevice, ring: Ring, hash: Buffer): void {
+  const fence = fenceOf(device, ring, ring.policy, hash);
+  if (ring.version < fence) throw ringOld(ring.policy, ring.version, fence);
+}
+
+/** The least ring version by which this device may act, or be asked to, for this hash. */
+function fenceOf(
+  { versions }: CheckedDevice,
+  ring: Ring | undefined,
+  policy: PolicyIndex,
+  hash: Buffer,
+): number {
+  const fence = versions.fenceOf(policy, hash);
+  if (!versions.forgetful || ring === undefined) return fence;
+  return Math.max(fence, ring.placement(ring.partitionOf(hash)).since ?? 0);
+}
+
+/** It was a primary (it is complete there still), and is none by the ring in force. */
+function hasMoved(device: CheckedDevice, ring: Ring, policy: PolicyIndex, hash: Buffer): boolean {
+  if (!device.completeness.isComplete(policy, hash)) return false;
+  const { primaries, former = [] } = ring.placement(ring.partitionOf(hash));
+  return ![...primaries, ...former].some(({ id }) => id === device.id);
+}
+
+function ringOld(policy: PolicyIndex, version: number, own: number): OperatingError {
+  const facts = { policy, version, own };
+  return new OperatingError('ring-old', 'placed by a ring too old', facts);
+}
