@@ -4,7 +4,6 @@
  * when empty, listed in its account with totals.
  */
 import { CONTAINER_RING } from '#base/names.ts';
-import { RowAuditJob } from '#rows/service/audit-job.ts';
 import type { RowServiceOptions } from '#rows/service/context.ts';
 import { RowService } from '#rows/service/row-service.ts';
 import type { Job } from '#worker/job.ts';
@@ -14,7 +13,7 @@ import { admitState, keepSettings, refuseRow } from './rules.ts';
 
 export interface ContainerService {
   readonly rows: RowService;
-  /** For the caller to run: rejoin and anti-entropy, cursors, totals; the audit of all rows of the devices. */
+  /** For the caller to run: rejoin and anti-entropy, cursors, totals. */
   readonly jobs: readonly Job[];
 }
 
@@ -28,6 +27,5 @@ export function createContainerService(options: RowServiceOptions): ContainerSer
     tombstone: keepSettings,
     committed: (target, hash, listing, txn) => lister.list(target, hash, listing, txn),
   });
-  const audit = new RowAuditJob(options.devices);
-  return { rows, jobs: [...rows.jobs, new TotalsReporter(options), audit] };
+  return { rows, jobs: [...rows.jobs, new TotalsReporter(options)] };
 }

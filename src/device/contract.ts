@@ -258,9 +258,34 @@ export interface RowSink {
   ): void;
   /** For compaction: is this record still (part of) the newest known of its key? */
   isCurrent(row: RowRecord): boolean;
+  /** Rows as they are known now, in a fixed order: for records of them that the log has lost. */
+  rowsAfter(place: RowPlace | undefined, limit: number): RowPage;
+  /** How many there are, about. */
+  readonly rowCount: number;
+  /**
+   * The auditor: reads about so many rows again, from the place on that the last step gave (0: the
+   * first), past every cache. `next` undefined: all have been read.
+   * @throws OperatingError `rows-damaged`: the store is out of use until the device is opened anew
+   */
+  audit(
+    after: number,
+    limit: number,
+  ): Promise<{ readonly rows: number; readonly next: number | undefined }>;
   /** For compaction: makes what was applied durable (a complete checkpoint). */
   checkpoint(): Promise<boolean>;
   close(): void;
+}
+
+export interface RowPlace {
+  readonly container: number;
+  readonly hidden: number;
+  readonly name: string;
+}
+
+export interface RowPage {
+  readonly rows: readonly RowRecord[];
+  /** Undefined: these were the last. */
+  readonly next: RowPlace | undefined;
 }
 
 /** device.json, written when a device is formatted. */

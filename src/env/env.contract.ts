@@ -353,6 +353,37 @@ function testDatabases({ run }: EnvUnderTest): void {
       db.close();
     }));
 
+  it('a second look reads what was committed, and can change nothing', () =>
+    run(async ({ disk }, folder) => {
+      const db = disk.openDatabase(`${folder}/a.db`);
+      db.exec('CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT); CREATE INDEX t_v ON t (v)');
+      db.exec("INSERT INTO t VALUES (1, 'one')");
+      const look = disk.openDatabase(`${folder}/a.db`, { readOnly: true });
+      expect(look.prepare<string>('SELECT v FROM t').pluck().all()).toEqual(['one']);
+      look.close();
+      expect(await db.verify()).toBeUndefined();
+      db.exec("INSERT INTO t VALUES (2, 'two')");
+      expect(db.prepare<number>('SELECT count(*) FROM t').pluck().get()).toBe(2);
+      db.close();
+    }));
+
+  it('verify tells of a damaged page, whatever the writing connection remembers', () =>
+    run(async ({ disk }, folder) => {
+      const db = disk.openDatabase(`${folder}/a.db`);
+      db.exec('CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT)');
+      db.transaction(() => {
+        const insert = db.prepare('INSERT INTO t VALUES (?, ?)');
+        for (let i = 0; i < 500; i++) insert.run(i, 'v'.repeat(50));
+      });
+      db.close();
+      const bytes = await disk.read(`${folder}/a.db`);
+      bytes.fill(0xff, 8192, 8292);
+      await disk.replace(`${folder}/a.db`, bytes);
+      const damaged = disk.openDatabase(`${folder}/a.db`);
+      expect(await damaged.verify()).toEqual(expect.any(String));
+      damaged.close();
+    }));
+
   it('refuses a file that is no database', () =>
     run(async ({ disk }, folder) => {
       await disk.replace(`${folder}/a.db`, Buffer.alloc(8192, 'x'));

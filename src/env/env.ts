@@ -102,6 +102,8 @@ export interface DiskFile {
 export interface DatabaseOptions {
   readonly durable?: boolean;
   readonly cacheKiB?: number;
+  /** A second look at what is in the file, past the cache of the connection that writes it. */
+  readonly readOnly?: boolean;
 }
 
 /** The part of better-sqlite3's interface that is used; see its documentation for the semantics. */
@@ -113,6 +115,11 @@ export interface Database {
   pragma(text: string): unknown;
   /** A complete WAL checkpoint (and its sync), off the event loop. True: nothing was left over. */
   checkpoint(): Promise<boolean>;
+  /**
+   * SQLite's own look at every page and every index of the file, off the event loop, through a
+   * connection of its own. Undefined: nothing is wrong; else the first thing that is.
+   */
+  verify(): Promise<string | undefined>;
   close(): void;
 }
 

@@ -9,7 +9,8 @@ import { columnsOf } from './columns.ts';
 import type { ContainerCache, ContainerState } from './container-state.ts';
 import { type ContainerLine, type ContainerTable, copyLine, emptyLine } from './container-table.ts';
 import type { OpenedDatabase } from './database-file.ts';
-import { encodeRowState, listingCheck } from './format.ts';
+import { encodeRowState, listingCheck, statePayload } from './format.ts';
+import { readPosition, writePosition } from './position.ts';
 import { rowTimestamp } from './row-state.ts';
 import { type RowTable, type StoredRow, stateOf } from './row-table.ts';
 import { isSame } from './same.ts';
@@ -47,7 +48,7 @@ export class Applier {
     this.#lines = tables.lines;
     this.#changed = changed;
     this.#containers = containers;
-    this.#position = readPosition(opened);
+    this.#position = readPosition(opened.meta);
     this.nextExpiry = tables.rows.nextExpiry();
   }
 
@@ -60,8 +61,7 @@ export class Applier {
     this.#opened.db.transaction(() => {
       for (const row of rows) this.#applyRow(this.#workOf(batch, row), row, nowSeconds);
       for (const work of batch.values()) if (work.written.size > 0) this.#lines.save(work.line);
-      this.#opened.meta.set('segment', upTo.segment);
-      this.#opened.meta.set('offset', upTo.offset);
+      writePosition(this.#opened.meta, upTo);
     });
     for (const work of batch.values()) {
       this.#changed(work.container.line, work.line);
@@ -92,14 +92,15 @@ export class Applier {
     const columns = columnsOf(line.ring, row.name, state, nowSeconds);
     const { micros, size, etag, type, count } = columns;
     const crc = listingCheck(row.name, micros, size, etag, type, count);
-    const bytes = encodeRowState(line.ring, row.name, state, crc);
-    if (former !== undefined && former.crc === crc && former.state.equals(bytes)) return;
+    const partial = isWhole(row.state, state) ? 0 : 1;
+    const bytes = encodeRowState(line.ring, row.name, state, crc + partial);
+    if (former?.crc === crc && statePayload(former.state).equals(statePayload(bytes))) return;
     const stored = {
       ...columns,
       name: row.name,
       crc,
       sequence: line.sequence + 1,
-      partial: isWhole(row.state, state) ? 0 : 1,
+      partial,
       state: bytes,
     } as const;
     this.#rows.put(line.id, name, stored, former);
@@ -176,11 +177,4 @@ function commitWork({ container, line, written, own }: Work): void {
 /** Whether the record alone gives the state that it was joined to. */
 function isWhole(record: EntryState, state: EntryState): boolean {
   return record === state || isSame(record, join(record, state));
-}
-
-function readPosition({ meta }: OpenedDatabase): LogPosition | undefined {
-  const segment = meta.get('segment');
-  const offset = meta.get('offset');
-  if (typeof segment !== 'number' || typeof offset !== 'number') return undefined;
-  return { segment, offset };
 }

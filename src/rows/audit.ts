@@ -3,11 +3,20 @@
  * checksums find a row that was changed; this finds also a row that is gone, or listed though it is
  * not. A container that is written while its rows are read is left for the next round, but its rows'
  * checksums have been verified.
+ *
+ * It reads through a connection of its own, opened for each step: the one that writes answers from its
+ * cache, and what is wrong on disk would stay unseen until the next start. A round begins with SQLite's
+ * own check, which sees what no row does: pages, the trees beside the rows, the order of commits.
  */
 import { OperatingError } from '#base/errors.ts';
-import type { ContainerLine, ContainerTable } from './container-table.ts';
+import type { LogPosition } from '#device/contract.ts';
+import type { Database } from '#env/env.ts';
+import { columnsOf } from './columns.ts';
+import { type ContainerLine, ContainerTable } from './container-table.ts';
 import { sumToBytes, termPrefix, zeroSum } from './digest.ts';
-import { type RowTable, stateOf } from './row-table.ts';
+import { readPosition } from './position.ts';
+import { RowTable, type StoredRow, stateOf } from './row-table.ts';
+import { Meta } from './schema.ts';
 import { type Tally, tally } from './tally.ts';
 
 interface Reading {
@@ -18,58 +27,103 @@ interface Reading {
   name: Buffer;
 }
 
+export interface RowAuditParts {
+  /** Key of the digests. */
+  readonly key: string;
+  /** SQLite's own check. */
+  verify(): Promise<string | undefined>;
+  /** A connection that reads what is on disk. */
+  look(): Database;
+  /** What the database must say. */
+  applied(): LogPosition | undefined;
+}
+
 export class RowAudit {
-  readonly #key: string;
-  readonly #rows: RowTable;
-  readonly #lines: ContainerTable;
+  readonly #parts: RowAuditParts;
   #reading: Reading | undefined;
   #afterId = 0;
 
-  constructor(key: string, rows: RowTable, lines: ContainerTable) {
-    this.#key = key;
-    this.#rows = rows;
-    this.#lines = lines;
+  constructor(parts: RowAuditParts) {
+    this.#parts = parts;
   }
 
-  /** Reads about `limit` rows; false: the round is complete. @throws OperatingError `rows-damaged` */
-  step(limit: number): boolean {
-    for (let left = limit; left > 0; ) {
-      const reading = (this.#reading ??= this.#begin());
+  /**
+   * Reads about `limit` rows from the container after id `after` on. `next`: where to go on; undefined:
+   * that were all. @throws OperatingError `rows-damaged`
+   */
+  async step(
+    after: number,
+    limit: number,
+  ): Promise<{ readonly rows: number; readonly next: number | undefined }> {
+    if (after !== this.#afterId) this.#reading = undefined;
+    this.#afterId = after;
+    if (after === 0 && this.#reading === undefined) await this.#checkFile();
+    const look = this.#parts.look();
+    try {
+      return this.#read(new RowTable(look), new ContainerTable(look), limit);
+    } finally {
+      look.close();
+    }
+  }
+
+  async #checkFile(): Promise<void> {
+    const problem = await this.#parts.verify();
+    if (problem !== undefined) throw damaged(problem);
+    const look = this.#parts.look();
+    try {
+      const found = readPosition(new Meta(look));
+      const known = this.#parts.applied();
+      const isEqual = found?.segment === known?.segment && found?.offset === known?.offset;
+      if (!isEqual) throw damaged('the position in the log is not what was written');
+      const sql = 'SELECT count(*) FROM container WHERE reported > sequence';
+      if (look.prepare<number>(sql).pluck().get() !== 0) throw damaged('reported too much');
+    } finally {
+      look.close();
+    }
+  }
+
+  #read(
+    rows: RowTable,
+    lines: ContainerTable,
+    limit: number,
+  ): { rows: number; next: number | undefined } {
+    let left = limit;
+    while (left > 0) {
+      const reading = (this.#reading ??= this.#begin(lines));
       if (reading === undefined) {
         this.#afterId = 0;
-        return false;
+        return { rows: limit - left, next: undefined };
       }
-      left -= this.#read(reading, left);
+      left -= this.#readRows(reading, rows, lines, left);
     }
-    return true;
+    return { rows: limit - left, next: this.#afterId };
   }
 
-  #begin(): Reading | undefined {
-    const line = this.#lines.next(this.#afterId);
+  #begin(lines: ContainerTable): Reading | undefined {
+    const line = lines.next(this.#afterId);
     if (line === undefined) return undefined;
-    const prefix = termPrefix(this.#key, line.ring, line.hash);
+    const prefix = termPrefix(this.#parts.key, line.ring, line.hash);
     const found = { rows: 0, bytes: 0, objects: 0, total: 0, digest: zeroSum() };
     return { line, prefix, found, hidden: -1, name: Buffer.alloc(0) };
   }
 
   /** How many rows were read, at least one: an empty container costs a look, too. */
-  #read(reading: Reading, limit: number): number {
+  #readRows(reading: Reading, rows: RowTable, lines: ContainerTable, limit: number): number {
     const { line, prefix, found } = reading;
-    const page = this.#rows.page(line.id, reading.hidden, reading.name, limit);
+    const page = rows.page(line.id, reading.hidden, reading.name, limit);
     for (const row of page) {
-      stateOf(row);
+      checkColumns(line, row);
       reading.hidden = row.hidden;
       reading.name = Buffer.from(row.name);
       tally(found, prefix, row, reading.name, 1);
     }
-    if (page.length < limit) this.#finish(reading);
+    if (page.length < limit) this.#finish(reading, lines.byId(line.id));
     return Math.max(1, page.length);
   }
 
-  #finish({ line, found }: Reading): void {
+  #finish({ line, found }: Reading, now: ContainerLine): void {
     this.#reading = undefined;
     this.#afterId = line.id;
-    const now = this.#lines.byId(line.id);
     if (now.sequence !== line.sequence || now.rows !== line.rows) return;
     const isEqual =
       found.rows === line.rows &&
@@ -77,8 +131,21 @@ export class RowAudit {
       found.objects === line.objects &&
       found.total === line.total &&
       sumToBytes(found.digest).equals(sumToBytes(line.digest));
-    if (isEqual) return;
-    const { path } = line;
-    throw new OperatingError('rows-damaged', 'rows are not what their container says', { path });
+    if (!isEqual) throw damaged(`the rows of ${line.path} are not what its line says`);
   }
+}
+
+/** What no checksum covers follows from the state, or is bounded by the line. */
+function checkColumns(line: ContainerLine, row: StoredRow): void {
+  const { expires } = columnsOf(line.ring, row.name, stateOf(row), 0);
+  const isListed = row.hidden === 0;
+  const isGood =
+    (row.hidden === 0 || row.hidden === 1) &&
+    (!isListed || row.expires === expires) &&
+    row.sequence > 0;
+  if (!isGood) throw damaged(`a row of ${line.path} is not what its state says`);
+}
+
+function damaged(why: string): OperatingError {
+  return new OperatingError('rows-damaged', why);
 }

@@ -6,7 +6,8 @@
  *             2    data timestamp, 10 bytes
  *            12    write id, 8 bytes
  *   full:     1    encodeState() of the row's state
- *   last 4         CRC-32, big-endian, of all bytes before, continued from the listing check
+ *   last 4         CRC-32, big-endian, of all bytes before, continued from the listing check (plus one
+ *                  where the row is `partial`, so that the mark is covered too)
  *
  * A plain object's row has nothing that is not in its columns but kind, timestamp and write id, and
  * such rows are nearly all: the compact form halves the row, hence the pages that a commit writes.

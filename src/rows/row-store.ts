@@ -17,7 +17,15 @@ import { type EntryState, join } from '#base/entry.ts';
 import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
 import type { PolicyIndex } from '#base/names.ts';
 import type { Timestamp } from '#base/timestamp.ts';
-import type { DigestSummary, LogPosition, RowLog, RowRecord, RowSink } from '#device/contract.ts';
+import type {
+  DigestSummary,
+  LogPosition,
+  RowLog,
+  RowPage,
+  RowPlace,
+  RowRecord,
+  RowSink,
+} from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import { Applier } from './applier.ts';
 import { RowAudit } from './audit.ts';
@@ -70,6 +78,8 @@ export interface Change {
 
 /** Rows that expire are moved out of the listing in transactions of at most so many. */
 const EXPIRE_BATCH = 1000;
+/** The audit reads every page once. */
+const LOOK_CACHE_KIB = 256;
 
 export class RowStore implements RowSink {
   /** Of this database: sequences of another one mean nothing. 32 hex digits. */
@@ -104,7 +114,6 @@ export class RowStore implements RowSink {
     this.#containers = new ContainerCache(options.digestKey, (ring, hash) =>
       this.#lines.find(ring, hash),
     );
-    this.#audit = new RowAudit(options.digestKey, this.#rows, this.#lines);
     this.#summaries = new Summaries(this.#lines);
     this.#applier = new Applier(
       opened,
@@ -112,6 +121,12 @@ export class RowStore implements RowSink {
       this.#containers,
       (before, after) => this.#summaries.changed(before, after),
     );
+    this.#audit = new RowAudit({
+      key: options.digestKey,
+      verify: () => db.verify(),
+      look: () => env.disk.openDatabase(options.file, { readOnly: true, cacheKiB: LOOK_CACHE_KIB }),
+      applied: () => this.#applier.position(),
+    });
     this.incarnation = String(meta.get('incarnation') ?? '') || this.#newIncarnation();
   }
 
@@ -232,9 +247,39 @@ export class RowStore implements RowSink {
     return this.#guard(() => this.#summaries.summarise(ring, from, to, parts));
   }
 
-  /** Reads about so many rows again and checks them; false: all have been read. */
-  audit(rows: number): boolean {
-    return this.#guard(() => this.#audit.step(rows));
+  async audit(
+    after: number,
+    limit: number,
+  ): Promise<{ readonly rows: number; readonly next: number | undefined }> {
+    this.#guard(() => undefined);
+    if (this.#closed) return { rows: 0, next: after };
+    return this.#audit.step(after, limit).catch((error: unknown) =>
+      this.#guard(() => {
+        throw error;
+      }),
+    );
+  }
+
+  rowsAfter(place: RowPlace | undefined, limit: number): RowPage {
+    return this.#guard(() => {
+      const line = place === undefined ? this.#lines.next(0) : this.#lines.byId(place.container);
+      if (line === undefined) return { rows: [], next: undefined };
+      const { id, ring, hash, path } = line;
+      const { hidden, name } = place ?? { hidden: -1, name: '' };
+      const page = this.#rows.page(id, hidden, Buffer.from(name), limit);
+      const key = { policy: ring, hash };
+      const rows = page.map((row) => ({ key, path, name: row.name, state: stateOf(row) }));
+      const last = page.at(-1);
+      if (last !== undefined && page.length === limit) {
+        return { rows, next: { container: id, hidden: last.hidden, name: last.name } };
+      }
+      const following = this.#lines.next(id);
+      return { rows, next: following && { container: following.id, hidden: -1, name: '' } };
+    });
+  }
+
+  get rowCount(): number {
+    return this.#guard(() => this.#lines.rowCount());
   }
 
   applied(): LogPosition | undefined {

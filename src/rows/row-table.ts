@@ -180,7 +180,7 @@ function parseRow(raw: RawRow): StoredRow {
 
 /** @throws OperatingError `rows-damaged` */
 export function stateOf(row: StoredRow): EntryState {
-  return decodeRowState(row.state, row, row.crc);
+  return decodeRowState(row.state, row, row.crc + row.partial);
 }
 
 function damaged(name: string): OperatingError {

@@ -1,5 +1,5 @@
 /** A row store that lacks nothing: for opening a device whose rows are to be left alone. */
-import type { LogPosition, RowSink } from '#device/contract.ts';
+import type { LogPosition, RowPage, RowSink } from '#device/contract.ts';
 
 export class IdleRows implements RowSink {
   #applied: LogPosition = { segment: Number.MAX_SAFE_INTEGER, offset: 0 };
@@ -15,6 +15,16 @@ export class IdleRows implements RowSink {
   /** Nothing is dropped on its word. */
   isCurrent(): boolean {
     return true;
+  }
+
+  readonly rowCount = 0;
+
+  rowsAfter(): RowPage {
+    return { rows: [], next: undefined };
+  }
+
+  audit(): Promise<{ rows: number; next: undefined }> {
+    return Promise.resolve({ rows: 0, next: undefined });
   }
 
   checkpoint(): Promise<boolean> {

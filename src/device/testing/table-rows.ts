@@ -6,7 +6,7 @@
 import { EMPTY_STATE, join } from '#base/entry.ts';
 import { decodeState, encodeState } from '#base/entry-codec.ts';
 import type { Database, Env } from '#env/env.ts';
-import type { LogPosition, RowRecord, RowSink } from '../contract.ts';
+import type { LogPosition, RowPage, RowRecord, RowSink } from '../contract.ts';
 
 export class TableRows implements RowSink {
   readonly #db: Database;
@@ -51,6 +51,24 @@ export class TableRows implements RowSink {
   isCurrent(row: RowRecord): boolean {
     const held = this.get(row);
     return held !== undefined && encodeState(held).equals(encodeState(row.state));
+  }
+
+  /** All at once: tests have few. */
+  rowsAfter(): RowPage {
+    type Stored = { policy: number; hash: Buffer; name: string; state: Buffer };
+    const stored = this.#db.prepare<Stored>('SELECT * FROM rows').all();
+    const rows = stored.map(({ policy, hash, name, state }) => {
+      return { key: { policy, hash }, path: '/a/c', name, state: decodeState(state) };
+    });
+    return { rows, next: undefined };
+  }
+
+  get rowCount(): number {
+    return this.#db.prepare<number>('SELECT count(*) FROM rows').pluck().get() ?? 0;
+  }
+
+  audit(): Promise<{ rows: number; next: undefined }> {
+    return Promise.resolve({ rows: this.rowCount, next: undefined });
   }
 
   checkpoint(): Promise<boolean> {

@@ -3,6 +3,7 @@ import BetterSqlite from 'better-sqlite3';
 import type { Database, DatabaseOptions, Statement } from '../env.ts';
 import { CachedStatement, runTransaction, StatementCache } from '../statements.ts';
 import type { Checkpointer } from './checkpointer.ts';
+import { verifyDatabase } from './verifier.ts';
 
 /** The state database is opened by several processes; one waits this long for another's transaction. */
 const BUSY_TIMEOUT_MS = 5000;
@@ -16,9 +17,10 @@ export function openNodeDatabase(
   options: DatabaseOptions,
   checkpointer: Checkpointer,
 ): Database {
-  const db = new BetterSqlite(path, { timeout: BUSY_TIMEOUT_MS });
+  const readonly = options.readOnly === true;
+  const db = new BetterSqlite(path, { timeout: BUSY_TIMEOUT_MS, readonly });
   try {
-    db.pragma('journal_mode = WAL');
+    if (!readonly) db.pragma('journal_mode = WAL');
     db.pragma(`synchronous = ${options.durable ? 'FULL' : 'NORMAL'}`);
     db.pragma('wal_autocheckpoint = 0');
     db.pragma(`journal_size_limit = ${WAL_KEEP_BYTES}`);
@@ -29,16 +31,17 @@ export function openNodeDatabase(
     db.close();
     throw error;
   }
-  return new NodeDatabase(path, db, checkpointer);
+  return new NodeDatabase(path, db, readonly ? undefined : checkpointer);
 }
 
 class NodeDatabase implements Database {
   readonly #path: string;
   readonly #db: BetterSqlite.Database;
   readonly #statements: StatementCache;
-  readonly #checkpointer: Checkpointer;
+  /** None: it only reads. */
+  readonly #checkpointer: Checkpointer | undefined;
 
-  constructor(path: string, db: BetterSqlite.Database, checkpointer: Checkpointer) {
+  constructor(path: string, db: BetterSqlite.Database, checkpointer: Checkpointer | undefined) {
     this.#path = path;
     this.#db = db;
     this.#statements = new StatementCache(db);
@@ -62,12 +65,16 @@ class NodeDatabase implements Database {
   }
 
   checkpoint(): Promise<boolean> {
-    return this.#checkpointer.checkpoint(this.#path);
+    return this.#checkpointer?.checkpoint(this.#path) ?? Promise.resolve(false);
+  }
+
+  verify(): Promise<string | undefined> {
+    return verifyDatabase(this.#path);
   }
 
   close(): void {
     if (!this.#db.open) return;
-    this.#checkpointer.release(this.#path);
+    this.#checkpointer?.release(this.#path);
     this.#db.close();
   }
 }

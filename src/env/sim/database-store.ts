@@ -106,6 +106,23 @@ export class DatabaseStore {
     return this.#live.serialize();
   }
 
+  /** What is in the file now, for somebody who looks past the connection that writes. */
+  copy(): DatabaseStore {
+    return new DatabaseStore(Buffer.from(this.image()));
+  }
+
+  /** The first thing that SQLite finds wrong with what is in the file. */
+  verify(): string | undefined {
+    try {
+      const db = new BetterSqlite(Buffer.from(this.image()));
+      const found = db.pragma('integrity_check(1)', { simple: true }) as string;
+      db.close();
+      return found === 'ok' ? undefined : found;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  }
+
   get sizeBytes(): number {
     if (this.#live === undefined) return this.#base?.length ?? 0;
     const pages = this.#live.pragma('page_count', { simple: true }) as number;

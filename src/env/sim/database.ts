@@ -67,6 +67,11 @@ export class SimDatabase implements Database {
     return this.#gate.checkpoint();
   }
 
+  verify(): Promise<string | undefined> {
+    this.#check('read');
+    return Promise.resolve(this.#store.verify());
+  }
+
   /** The connection stays open below: other handles share it. */
   close(): void {
     this.#closed = true;
