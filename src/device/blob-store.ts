@@ -132,6 +132,17 @@ export class BlobStore {
     await blob?.file.close();
   }
 
+  /** Names of all files, by folder and name, after the one given ('': from the first). */
+  async *names(after: string): AsyncGenerator<string> {
+    const first = after.slice(5, 7);
+    for (const folder of await this.#disk.list(this.folder)) {
+      if (!/^[0-9a-f]{2}$/.test(folder) || folder < first) continue;
+      for (const name of await this.#disk.list(`${this.folder}/${folder}`)) {
+        if (folder > first || name > after) yield name;
+      }
+    }
+  }
+
   /** Names of all blobs that earlier runs wrote, folder by folder. */
   async *earlier(): AsyncGenerator<string[]> {
     for (const folder of await this.#disk.list(this.folder)) {

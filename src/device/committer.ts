@@ -48,6 +48,7 @@ export class Committer {
   readonly #segmentBytes: number;
   #waiting: Operation[] = [];
   #running: Promise<void> | undefined;
+  #rotates = false;
   commits = 0;
 
   constructor(writer: LogWriter, host: CommitHost, clock: Clock, segmentBytes: number) {
@@ -65,6 +66,11 @@ export class Committer {
     this.#waiting.push(operation);
     // Deferred, so that all requests of this turn of the event loop share a sync.
     this.#running ??= this.#start();
+  }
+
+  /** The next group begins a new segment, so that the one that is open can be rewritten. */
+  rotate(): void {
+    this.#rotates = true;
   }
 
   /** Resolves when nothing waits. */
@@ -105,7 +111,10 @@ export class Committer {
     }
     let accepted: Operation[] = [];
     try {
-      if (this.#writer.position.offset >= this.#segmentBytes) await this.#writer.rotate();
+      if (this.#rotates || this.#writer.position.offset >= this.#segmentBytes) {
+        await this.#writer.rotate();
+        this.#rotates = false;
+      }
       const batch = this.#writer.builder();
       accepted = this.#prepareAll(group, batch);
       const position = batch.records > 0 ? await this.#write(batch) : this.#writer.position;

@@ -5,6 +5,10 @@
  * whether it is needed is decided when its group is formed, so a write that comes meanwhile is never
  * undone. A segment is given to the reaper only when the index refers to nothing in it.
  *
+ * A segment in which damage was found (`suspects`) is rewritten before all others, whatever it holds:
+ * then the damaged bytes are gone, and a later rebuild of the index meets no hole. What can't be read in
+ * it is written again from where else it is known (salvage.ts).
+ *
  * Never dropped: rows that the row store calls current, promises in force, the partition state, forget
  * records and tombstones whose earlier records may still be in the log, seals.
  */
@@ -12,11 +16,11 @@ import { decodeState } from '#base/entry-codec.ts';
 import type { Env } from '#env/env.ts';
 import type { Operation } from './committer.ts';
 import type { CompletenessMap } from './completeness.ts';
-import type { RowRecord, RowSink } from './contract.ts';
+import type { RowPlace, RowRecord, RowSink } from './contract.ts';
 import type { EntryStore } from './entry-store.ts';
 import { type LogOwner, type RecordHeader, recordLength, SEGMENT_HEADER_BYTES } from './format.ts';
 import type { DeviceLimits } from './limits.ts';
-import { type ScannedRecord, scanSegment } from './log-scan.ts';
+import { type BadRegion, type ScannedRecord, scanSegment } from './log-scan.ts';
 import type { LogWriter } from './log-writer.ts';
 import type { OperationHost } from './operations.ts';
 import type { PartitionMarks } from './partition-marks.ts';
@@ -28,8 +32,8 @@ import {
   ForgetAgainOperation,
   keyOf,
   RelocateOperation,
-  SalvageOperation,
 } from './relocate.ts';
+import { isExplained, salvageEntries, salvagePromises, salvageRows } from './salvage.ts';
 import type { SegmentFiles } from './segment-files.ts';
 import { samePlace } from './segment-statistics.ts';
 import type { StoredEntry } from './stored-entry.ts';
@@ -47,6 +51,8 @@ export interface CompactorParts {
   readonly owner: LogOwner;
   readonly host: OperationHost;
   append<Result>(operation: Operation & { readonly answer: Promise<Result> }): Promise<Result>;
+  /** The next group begins a new segment. */
+  rotate(): void;
   flush(): void;
   damaged(entry: StoredEntry, what: string, cause: unknown): Error;
 }
@@ -57,11 +63,22 @@ interface Job {
   partitionsDone: boolean;
   /** Something in the segment must stay where it is. */
   blocked: boolean;
+  /** Damage was found in it. */
+  readonly suspect: boolean;
+  /** Where nothing can be read. */
+  readonly bad: BadRegion[];
+  /** Set when the segment has been gone through and its rows are being written again. */
+  rows: { place: RowPlace | undefined } | undefined;
 }
+
+/** Rows written again in one step. */
+const ROWS_PER_STEP = 1000;
 
 export class Compactor {
   readonly #parts: CompactorParts;
   readonly reclaimBefore = new Map<number, number>();
+  /** Segments in which damage was found. */
+  readonly suspects = new Set<number>();
   #job: Job | undefined;
   /** Segments that are finished (the reaper has them) or must stay, by the log's end when that was found. */
   readonly #finished = new Set<number>();
@@ -74,17 +91,34 @@ export class Compactor {
   /** One bounded step; false: nothing to do. */
   async step(): Promise<boolean> {
     this.#parts.flush();
-    this.#job ??= await this.#choose();
+    this.#job ??= (await this.#suspect()) ?? (await this.#choose());
     const job = this.#job;
     if (job === undefined) return false;
     try {
-      await this.#advance(job);
+      if (job.rows === undefined) await this.#advance(job);
+      else await this.#writeRows(job, job.rows);
     } catch (error) {
       this.#job = undefined;
       this.#postponed.set(job.segment, this.#parts.writer.segment);
       throw error;
     }
     return true;
+  }
+
+  /** The oldest segment with damage in it; the open one is closed first. */
+  async #suspect(): Promise<Job | undefined> {
+    const { files, writer, completeness, rotate } = this.#parts;
+    for (const segment of [...this.suspects].sort((a, b) => a - b)) {
+      if (!files.has(segment) || this.#finished.has(segment)) this.suspects.delete(segment);
+      else if ((this.#postponed.get(segment) ?? -1) < writer.segment) {
+        if (segment === writer.segment) {
+          rotate();
+          await completeness.rewrite(); // something to commit
+        }
+        return newJob(segment, true);
+      }
+    }
+    return undefined;
   }
 
   async #choose(): Promise<Job | undefined> {
@@ -107,12 +141,7 @@ export class Compactor {
     }
     if (best === undefined) return undefined;
     this.#parts.env.log.debug('device.compaction', best);
-    return {
-      segment: best.segment,
-      at: SEGMENT_HEADER_BYTES,
-      partitionsDone: false,
-      blocked: false,
-    };
+    return newJob(best.segment, false);
   }
 
   /** Bytes of the segment's row records that are current. */
@@ -141,6 +170,7 @@ export class Compactor {
     try {
       const moves: Promise<unknown>[] = [];
       for await (const batch of scanSegment(file, owner, job.segment, job.at)) {
+        job.bad.push(...batch.bad);
         for (const record of batch.records) {
           for (const move of this.#move(job, record)) {
             move.catch(() => undefined); // awaited below; until then its failure must not end the process
@@ -232,59 +262,64 @@ export class Compactor {
   }
 
   async #finish(job: Job): Promise<void> {
-    const { store, files, reaper, writer } = this.#parts;
-    this.#job = undefined;
+    const { store, files, writer, completeness } = this.#parts;
+    const { segment } = job;
     this.#parts.flush();
     if (job.blocked) {
-      this.#postponed.set(job.segment, writer.segment);
+      this.#job = undefined;
+      this.#postponed.set(segment, writer.segment);
       return;
     }
-    if (store.statistics.get(job.segment).live > 0) await this.#salvage(job.segment);
-    this.#parts.flush();
-    if (store.statistics.get(job.segment).live > 0) {
-      this.#parts.env.log.error('device.compaction-stuck', { segment: job.segment });
-      this.#postponed.set(job.segment, writer.segment + 16);
-      return;
+    const isSuspect = job.suspect || job.bad.length > 0;
+    if (isSuspect || store.statistics.get(segment).live > 0) {
+      const lost = await salvageEntries(this.#parts, segment);
+      this.#parts.flush();
+      if (store.statistics.get(segment).live > 0) {
+        this.#job = undefined;
+        this.#parts.env.log.error('device.compaction-stuck', { segment });
+        this.#postponed.set(segment, writer.segment + 16);
+        return;
+      }
+      if (isSuspect) {
+        await completeness.rewrite();
+        await salvagePromises(this.#parts);
+        // Bytes of which nobody knows what they were may have been the newest record of a row.
+        if (!isExplained(job.bad, lost, files.size(segment))) {
+          job.rows = { place: undefined };
+          return;
+        }
+      }
     }
-    this.#finished.add(job.segment);
+    this.#condemn(segment);
+  }
+
+  async #writeRows(job: Job, rows: { place: RowPlace | undefined }): Promise<void> {
+    rows.place = await salvageRows(this.#parts, rows.place, ROWS_PER_STEP);
+    if (rows.place === undefined) this.#condemn(job.segment);
+  }
+
+  #condemn(segment: number): void {
+    const { files, reaper, store, env } = this.#parts;
+    this.#job = undefined;
+    if (this.suspects.delete(segment)) env.log.warn('device.segment-mended', { segment });
+    this.#finished.add(segment);
     reaper.add({
       from: store.position,
       folder: files.folder,
-      busy: () => files.busy(job.segment),
+      busy: () => files.busy(segment),
       unlink: async () => {
-        await files.unlink(job.segment);
-        store.statistics.remove(job.segment);
-        this.#finished.delete(job.segment);
+        await files.unlink(segment);
+        store.statistics.remove(segment);
+        this.#finished.delete(segment);
       },
     });
   }
+}
 
-  /**
-   * Entries whose record could not be read while the segment was gone through: the index has their
-   * state, so the state is written again; their body, if it was in there, is lost to this device.
-   */
-  async #salvage(segment: number): Promise<void> {
-    const { store, host, append } = this.#parts;
-    const pageSize = 1000;
-    for (const policy of store.index.policies()) {
-      let from = Buffer.alloc(16);
-      for (;;) {
-        const page = store.index.range(policy, from, undefined, pageSize);
-        const moves: Promise<unknown>[] = [];
-        for (const entry of page) {
-          if (entry.body?.kind === 'inline' && entry.body.record.segment === segment) {
-            this.#parts.damaged(entry, 'the record of a body cannot be read', undefined);
-          }
-          const inBody = entry.body?.record.segment === segment;
-          if (entry.record.segment !== segment && !inBody) continue;
-          moves.push(append(new SalvageOperation(host, entry.key, segment)));
-        }
-        await Promise.all(moves);
-        if (page.length < pageSize) break;
-        from = Buffer.concat([page.at(-1)!.key.hash, Buffer.alloc(1)]);
-      }
-    }
-  }
+function newJob(segment: number, suspect: boolean): Job {
+  const at = SEGMENT_HEADER_BYTES;
+  const state = { partitionsDone: false, blocked: false, rows: undefined, bad: [] };
+  return { segment, at, suspect, ...state };
 }
 
 function refersTo(entry: StoredEntry, header: RecordHeader): boolean {

@@ -10,6 +10,7 @@
  * the peers that were joined, every one that they know.
  */
 import { assert } from '#base/assert.ts';
+import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Timestamp } from '#base/timestamp.ts';
 import type { Completeness, EntryKey } from './contract.ts';
 import { BUCKETS, bucketOf } from './digest-table.ts';
@@ -157,6 +158,13 @@ export class CompletenessMap implements Completeness {
       return this.mark(key.policy, bucket, bucket + 1, false);
     }
     for (const policy of [...this.#recorded.keys()]) await this.mark(policy, 0, BUCKETS, false);
+  }
+
+  /** Row records were damaged: of which container or account is unknown. */
+  async loseRows(): Promise<void> {
+    for (const policy of [CONTAINER_RING, ACCOUNT_RING]) {
+      if (this.#recorded.has(policy)) await this.mark(policy, 0, BUCKETS, false);
+    }
   }
 
   /** From the log, during replay. */

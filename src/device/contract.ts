@@ -138,11 +138,69 @@ export interface Device {
   readonly versions: PartitionVersions;
   readonly rowLog: RowLog;
 
+  readonly audit: Audit;
+  /** Records that were found damaged and kept for a person. */
+  readonly quarantined: Quarantined;
+
   facts(): DeviceFacts;
   /** One bounded step of compaction; false: nothing to do. */
   compactStep(): Promise<boolean>;
   /** Flushes, marks a clean shutdown, closes files. */
   close(): Promise<void>;
+}
+
+/** The auditor's way through everything on the device, remembered over restarts. */
+export interface Audit {
+  /**
+   * Reads on, about so many bytes, and sees to what is damaged: bodies and blobs are quarantined and
+   * told, segments rewritten, an index or rows database taken out of use until it is rebuilt.
+   * @throws OperatingError the device's errors
+   */
+  step(bytes: number): Promise<AuditStep>;
+  facts(): AuditFacts;
+  /** What a person asks for; undefined: what the cycle asks for. */
+  setRate(bytesPerSecond: number | undefined): Promise<void>;
+}
+
+export interface AuditStep {
+  readonly bytes: number;
+  /** Everything has been read once more. */
+  readonly cycleDone: boolean;
+}
+
+export interface AuditFacts {
+  /** What one cycle has to read, about. */
+  readonly totalBytes: number;
+  /** What this cycle has read. */
+  readonly readBytes: number;
+  readonly cycles: number;
+  /** Wall milliseconds when this cycle began. */
+  readonly startedMs: number;
+  /** Everything has been verified since then; undefined: not yet once. */
+  readonly verifiedSinceMs: number | undefined;
+  /** Damaged places found since the device was made. */
+  readonly found: number;
+  /** Blobs that no entry names. */
+  readonly orphans: number;
+  /** Segments with damage that wait to be rewritten. */
+  readonly suspects: number;
+  readonly bytesPerSecond: number | undefined;
+}
+
+export interface Quarantined {
+  readonly count: number;
+  list(limit: number): Promise<readonly QuarantineItem[]>;
+  /** Removes what is kept. How many notes there were. */
+  clear(): Promise<number>;
+}
+
+export interface QuarantineItem {
+  /** Of the file, or of the note where there is none. */
+  readonly name: string;
+  readonly what: string;
+  readonly path: string | undefined;
+  readonly bytes: number;
+  readonly atMicros: number | undefined;
 }
 
 export interface DeviceFacts {

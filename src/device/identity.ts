@@ -22,7 +22,7 @@ export interface StoredIdentity extends DeviceIdentity {
 
 export const SUBFOLDERS = ['log', 'blobs', 'quarantine'] as const;
 /** What a new file system or a person may leave in a folder that still counts as blank. */
-const HARMLESS = new Set(['lost+found', '.keep']);
+const HARMLESS = new Set(['lost+found', '.keep', 'audit.json']);
 
 export function identityPath(folder: string): string {
   return `${folder}/device.json`;

@@ -166,7 +166,7 @@ export class IndexFile {
 /** Above every hash: blobs compare by bytes, then by length. */
 const AFTER_ALL = Buffer.alloc(17, 0xff);
 
-function bucketStart(bucket: number): Buffer {
+export function bucketStart(bucket: number): Buffer {
   if (bucket >= BUCKETS) return AFTER_ALL;
   const start = Buffer.alloc(16);
   start.writeUInt32BE((bucket << 12) >>> 0, 0);

@@ -9,6 +9,7 @@ import type { HybridClock } from '#base/hybrid-clock.ts';
 import { makeTimestamp, microsOf, type Timestamp } from '#base/timestamp.ts';
 import type { Env } from '#env/env.ts';
 import { checkBody, observeState, statusesFor } from './admission.ts';
+import { DeviceAudit } from './audit.ts';
 import type { BlobStore } from './blob-store.ts';
 import { BodyReader } from './body-reader.ts';
 import { Commits } from './commits.ts';
@@ -31,6 +32,7 @@ import type { PartitionMarks } from './partition-marks.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { Reaper } from './reaper.ts';
 import type { PartitionExtra } from './record-extra.ts';
+import { ForgetAgainOperation } from './relocate.ts';
 import type { SegmentFiles } from './segment-files.ts';
 import { BLOBS } from './segment-statistics.ts';
 import type { Stage } from './stage.ts';
@@ -75,9 +77,12 @@ const PROMISE_MICROS = 3600e6;
 const MAX_FORGOTTEN = 1000;
 /** Entries that one scan answers at most. */
 const MAX_SCAN = 10_000;
+/** The auditor reads every page once. */
+const AUDIT_CACHE_KIB = 256;
 
 export class LogDevice implements contract.Device {
   readonly opened: OpenReport;
+  readonly audit: DeviceAudit;
   readonly rowLog: contract.RowLog = { append: (row) => this.#appendRow(row) };
   readonly #parts: DeviceParts;
   readonly #health: Health;
@@ -117,7 +122,37 @@ export class LogDevice implements contract.Device {
     this.#reader = new BodyReader(parts.files, parts.blobs, damaged);
     const flush = (): void => this.#upkeep.flush();
     const append = this.#append.bind(this);
-    this.#compactor = new Compactor({ ...parts, host: commits, owner, append, flush, damaged });
+    const rotate = (): void => committer.rotate();
+    const host = commits;
+    this.#compactor = new Compactor({ ...parts, host, owner, append, rotate, flush, damaged });
+    this.audit = new DeviceAudit({
+      ...parts,
+      incarnation: identity.incarnation,
+      suspects: this.#compactor.suspects,
+      log: {
+        ...parts,
+        owner,
+        forgetAgain: (header) =>
+          append(new ForgetAgainOperation(host, { ...header, kind: 'forget', flags: 0 })),
+      },
+      blobs: {
+        ...parts,
+        isStaged: (name) => this.#stages.holds(name),
+        condemn: (name) => this.#upkeep.condemn(name, parts.store.position),
+      },
+      index: {
+        ...parts,
+        flush,
+        look: () => {
+          const options = { readOnly: true, cacheKiB: AUDIT_CACHE_KIB };
+          return env.disk.openDatabase(`${parts.path}/index.db`, options);
+        },
+      },
+      damaged: (entry, what) => void damaged(entry, what, undefined),
+      indexDamaged: (error) => damage.index(error),
+      inPlace: () => commits.inPlace(),
+      mend: () => this.compactStep(),
+    });
   }
 
   get id(): number {
@@ -152,6 +187,10 @@ export class LogDevice implements contract.Device {
   }
   get versions(): PartitionMarks {
     return this.#parts.versions;
+  }
+
+  get quarantined(): contract.Quarantined {
+    return this.#parts.quarantine;
   }
 
   /** Starts what runs by itself; `openDevice` calls it. */
@@ -296,6 +335,7 @@ export class LogDevice implements contract.Device {
     await this.#committer.idle();
     await this.#upkeep.stop();
     await this.#stages.abandonAll();
+    if (this.#health.writable) await this.audit.close();
     try {
       if (this.#health.writable && !this.#commits.rowsWaiting) await this.#shutDown();
     } catch (error) {

@@ -2,8 +2,8 @@
  * Reads a segment from a position to its end: batches, and what could not be read.
  *
  * A reader never trusts a length before the header that holds it has been verified, and finds its way
- * again after damage: to the next good record inside a batch whose header is good, else to the next
- * good batch header. What "bad" means (a torn tail, or damage) is decided by who asks: it depends on
+ * again after damage: to the next good record, and to the next good batch header. Records are checked
+ * each on its own, so a batch whose header is bad loses none that can be read. What "bad" means (a torn tail, or damage) is decided by who asks: it depends on
  * what comes after.
  */
 import type { DiskFile } from '#env/env.ts';
@@ -35,12 +35,12 @@ export interface BadRegion {
 }
 
 export interface ScannedBatch {
-  /** Undefined: from `from` to `to` nothing could be read. */
+  /** Undefined: it could not be read; `records` are those that were found up to the next batch. */
   readonly header: BatchHeader | undefined;
   readonly from: number;
   readonly to: number;
   readonly records: readonly ScannedRecord[];
-  /** Parts of the batch whose record head could not be read. */
+  /** Parts of the batch that hold no record that can be read (a bad batch header is none: it holds no record). */
   readonly bad: readonly BadRegion[];
 }
 
@@ -59,22 +59,31 @@ const WINDOW_BYTES = 4 * 1024 * 1024;
 /** Sequential reads through a window, so that small batches do not cost a read each. */
 class Window {
   readonly #file: DiskFile;
+  readonly #size: number;
   #start = 0;
   #bytes: Buffer = Buffer.alloc(0);
 
-  constructor(file: DiskFile) {
+  constructor(file: DiskFile, size: number) {
     this.#file = file;
+    this.#size = size;
   }
 
   /** Up to `length` bytes from `position`; fewer only at the end of the file. */
   async at(position: number, length: number): Promise<Buffer> {
     const end = this.#start + this.#bytes.length;
     if (position < this.#start || position + length > end) {
-      this.#bytes = await this.#file.read(position, Math.max(length, WINDOW_BYTES));
+      this.#bytes = await this.#file.read(position, Math.max(length, this.#size));
       this.#start = position;
     }
     return this.#bytes.subarray(position - this.#start, position - this.#start + length);
   }
+}
+
+export interface ScanOptions {
+  /** Where to end, if that is before the end of the file. */
+  readonly to?: number;
+  /** Bytes read ahead. */
+  readonly windowBytes?: number;
 }
 
 export async function* scanSegment(
@@ -82,10 +91,11 @@ export async function* scanSegment(
   owner: LogOwner,
   segment: number,
   from: number,
+  { to = Number.POSITIVE_INFINITY, windowBytes = WINDOW_BYTES }: ScanOptions = {},
 ): AsyncGenerator<ScannedBatch> {
-  const window = new Window(file);
+  const window = new Window(file, windowBytes);
   const salt = saltOf(owner.incarnation);
-  const size = await file.size();
+  const size = Math.min(to, await file.size());
   for (let at = from; at < size; ) {
     const batch = await readBatch(window, owner, segment, at, salt);
     if (batch !== undefined) {
@@ -94,13 +104,7 @@ export async function* scanSegment(
       continue;
     }
     const next = await findBatch(window, owner, segment, at + 1, size);
-    yield {
-      header: undefined,
-      from: at,
-      to: next,
-      records: [],
-      bad: [{ segment, from: at, to: next }],
-    };
+    yield readHeaderless(await window.at(at, next - at), segment, at, salt);
     at = next;
   }
 }
@@ -122,6 +126,16 @@ async function readBatch(
     bad.push({ segment, from: bodyAt + body.length, to: bodyAt + header.length });
   }
   return { header, from: at, to: bodyAt + body.length, records, bad };
+}
+
+/** What can be read between a bad batch header and the next good one. */
+function readHeaderless(bytes: Buffer, segment: number, at: number, salt: number): ScannedBatch {
+  const to = at + bytes.length;
+  const start = at + BATCH_HEADER_BYTES;
+  const { records, bad } = readRecords(bytes.subarray(BATCH_HEADER_BYTES), segment, start, salt);
+  // Too short even for a header: an end that was never finished.
+  if (bytes.length <= BATCH_HEADER_BYTES) bad.push({ segment, from: at, to });
+  return { header: undefined, from: at, to, records, bad };
 }
 
 function readRecords(

@@ -183,6 +183,7 @@ async function bringUp(
       onDamage: options.onDamage ?? (() => undefined),
     });
     await settle(device, report, options);
+    await device.audit.load();
     await device.start(opened.rebuilt && report.lost.length > 0);
     env.log.info('device.open', { device: identity.deviceId, path, ...device.opened });
     return device;
@@ -202,6 +203,8 @@ async function settle(
   if (device.opened.tailCut || report.lost.length > 0) device.versions.doubt();
   if (device.opened.tailCut) await device.completeness.cutTail();
   for (const key of report.lost) await device.completeness.lose(key);
+  if (report.lostRows) await device.completeness.loseRows();
+  device.audit.suspect(report.suspects);
   for (const key of report.bodies) options.onDamage?.(key, 'replay met a damaged body');
   if (report.records > 0) await device.checkpoint();
 }

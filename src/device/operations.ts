@@ -314,6 +314,28 @@ export class ForgetPromisesOperation extends Answering<void> {
   }
 }
 
+/** A promise that is in force, again: the record that had it can't be read any more. */
+export class PromiseAgainOperation extends Answering<void> {
+  readonly bytes = 256;
+  readonly #host: OperationHost;
+  readonly #key: EntryKey;
+  readonly #promise: StandingPromise;
+
+  constructor(host: OperationHost, key: EntryKey, promise: StandingPromise) {
+    super();
+    this.#host = host;
+    this.#key = key;
+    this.#promise = promise;
+  }
+
+  prepare(batch: BatchBuilder): void {
+    const { policy, hash } = this.#key;
+    if (this.#host.store.promises.get(this.#key)?.ballot !== this.#promise.ballot) return;
+    const extra = encodePromiseExtra(this.#promise);
+    batch.add({ kind: 'promise', flags: 0, policy, hash, since: batch.segment, path: '', extra });
+  }
+}
+
 /** Compare-and-drop: the key is forgotten only while it is still in exactly this state. */
 export class ForgetOperation extends Answering<boolean> {
   readonly bytes = 256;

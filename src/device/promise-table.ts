@@ -50,6 +50,13 @@ export class PromiseTable {
     return (this.#pending.get(text) ?? this.#promised.get(text))?.promise;
   }
 
+  /** All that are in force. */
+  *all(): Generator<{ readonly key: EntryKey; readonly promise: StandingPromise }> {
+    for (const { key, promise } of this.#promised.values()) {
+      if (promise !== undefined) yield { key, promise };
+    }
+  }
+
   /** In the commit that is being written; undefined: it stands no longer. */
   put(key: EntryKey, promise: StandingPromise | undefined): void {
     const own = { policy: key.policy, hash: Buffer.from(key.hash) };
@@ -86,13 +93,18 @@ export class PromiseTable {
     const remove = this.#database.prepare('DELETE FROM promises WHERE policy = ? AND hash = ?');
     for (const { key, promise } of this.#unsaved.values()) {
       if (promise === undefined) remove.run(key.policy, key.hash);
-      else put.run(key.policy, key.hash, sealed(Buffer.from(promise.ballot + promise.seen)));
+      else put.run(key.policy, key.hash, sealed(promiseBytes(promise)));
     }
   }
 
   settle(): void {
     this.#unsaved.clear();
   }
+}
+
+/** As the index keeps it, before its checksum. */
+export function promiseBytes({ ballot, seen }: StandingPromise): Buffer {
+  return Buffer.from(ballot + seen);
 }
 
 function decode(bytes: Buffer): StandingPromise {

@@ -4,6 +4,7 @@
  */
 import { codeOf } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
+import type { Quarantined, QuarantineItem } from './contract.ts';
 
 export const MAX_KEPT_FILES = 1000;
 
@@ -18,7 +19,10 @@ export interface QuarantineNote {
   readonly length?: number;
 }
 
-export class Quarantine {
+/** `quarantine/NAME` and `quarantine/NAME.json`, where it still is a note of ours. */
+const NOTE = /^(.+)\.json$/;
+
+export class Quarantine implements Quarantined {
   readonly #env: Env;
   readonly #folder: string;
   #notes = 0;
@@ -31,6 +35,46 @@ export class Quarantine {
 
   get count(): number {
     return this.#notes;
+  }
+
+  /** What is kept, by name. */
+  async list(limit: number): Promise<QuarantineItem[]> {
+    const names = await this.#env.disk.list(this.#folder);
+    const items: QuarantineItem[] = [];
+    for (const name of names.filter((one) => NOTE.test(one)).slice(0, limit)) {
+      items.push(await this.#item(name.replace(NOTE, '$1'), `${this.#folder}/${name}`));
+    }
+    return items;
+  }
+
+  /** What a person has looked at: gone for good. Damage that is found meanwhile stays. */
+  async clear(): Promise<number> {
+    const { disk, log } = this.#env;
+    const names = await disk.list(this.#folder);
+    let notes = 0;
+    for (const name of names) {
+      await disk.unlink(`${this.#folder}/${name}`);
+      const isNote = NOTE.test(name);
+      if (isNote) notes++;
+      this.#notes = Math.max(0, this.#notes - Number(isNote));
+      this.#kept = Math.max(0, this.#kept - Number(!isNote));
+    }
+    await disk.syncDirectory(this.#folder);
+    log.info('device.quarantine-cleared', { folder: this.#folder, notes });
+    return notes;
+  }
+
+  async #item(name: string, notePath: string): Promise<QuarantineItem> {
+    const { disk } = this.#env;
+    const bytes = (await disk.stat(`${this.#folder}/${name}`))?.size ?? 0;
+    try {
+      const note = JSON.parse((await disk.read(notePath)).toString()) as QuarantineNote & {
+        atMicros?: number;
+      };
+      return { name, what: note.what, path: note.path, bytes, atMicros: note.atMicros };
+    } catch {
+      return { name, what: 'its note cannot be read', path: undefined, bytes, atMicros: undefined };
+    }
   }
 
   async load(): Promise<void> {

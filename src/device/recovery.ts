@@ -28,8 +28,12 @@ export interface RecoveryReport {
   tailCut: boolean;
   /** Keys whose records were damaged; undefined: records of unknown keys were. */
   lost: (EntryKey | undefined)[];
+  /** Row records may have been lost that the row store does not have. */
+  lostRows: boolean;
   /** Keys whose body turned out damaged while their state is good. */
   bodies: EntryKey[];
+  /** Segments with damage in them: to be rewritten, so that the next rebuild does not meet it again. */
+  suspects: Set<number>;
   records: number;
 }
 
@@ -65,14 +69,17 @@ export class Recovery {
       end: { ...this.#indexFrom, batch: parts.lastBatch },
       tailCut: false,
       lost: [],
+      lostRows: false,
       bodies: [],
+      suspects: new Set(),
       records: 0,
     };
   }
 
   /** Something that was synced may be missing: it is the caller's to put that on record. */
   get foundLoss(): boolean {
-    return this.#report.tailCut || this.#report.lost.length > 0;
+    const { tailCut, lost, lostRows } = this.#report;
+    return tailCut || lostRows || lost.length > 0;
   }
 
   /** Number of the last batch that was taken. */
@@ -194,7 +201,11 @@ export class Recovery {
     const from: LogPosition = { segment, offset: batch.from };
     const forIndex = !isBefore(from, this.#indexFrom);
     const forRows = !isBefore(from, this.#rowsFrom);
-    if (!isWhole(batch) && forIndex) await this.#takeDamaged(batch, segment);
+    if (!isWhole(batch)) {
+      this.#report.suspects.add(segment);
+      if (forRows && batch.bad.length > 0) this.#report.lostRows = true;
+      if (forIndex) await this.#takeDamaged(batch, segment);
+    }
     const writtenMs = Math.floor((batch.header?.writtenMicros ?? 0) / 1000);
     for (const { header, data } of batch.records) {
       if (forIndex) this.#parts.replay.apply(header, data, writtenMs);

@@ -43,6 +43,12 @@ export class Stages implements StageHost {
     return Math.max(MIN_PIECE_BYTES, Math.min(WRITE_BYTES, PIECES_BYTES / this.#open.size));
   }
 
+  /** Whether a blob is being staged, or was staged and is not committed yet. */
+  holds(name: string): boolean {
+    for (const stage of this.#open) if (stage.reference?.name === name) return true;
+    return false;
+  }
+
   async abandonAll(): Promise<void> {
     for (const stage of [...this.#open]) await stage.abandon();
   }

@@ -75,7 +75,6 @@ export class ContainerTable {
   readonly #byId: Statement<RawLine>;
   readonly #next: Statement<RawLine>;
   readonly #range: Statement<RawLine>;
-  readonly #rowCount: Statement<number>;
   readonly #insert: Statement<unknown>;
   readonly #update: Statement<unknown>;
   readonly #unreported: Statement<RawLine>;
@@ -89,7 +88,6 @@ export class ContainerTable {
     this.#range = db
       .prepare<RawLine>(`${from} WHERE ring = ? AND hash >= ? AND hash < ? ORDER BY hash LIMIT ?`)
       .raw();
-    this.#rowCount = db.prepare<number>('SELECT sum(total) FROM container').pluck();
     this.#insert = db.prepare(
       `INSERT INTO container (ring, hash, path, sequence, rows, bytes, objects, total, newest, digest, crc, reported)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
@@ -129,11 +127,6 @@ export class ContainerTable {
   /** Lines with from <= hash < to (undefined: the end), in hash order. */
   range(ring: PolicyIndex, from: Buffer, to: Buffer | undefined, limit: number): ContainerLine[] {
     return this.#range.all(ring, from, to ?? AFTER_ALL_HASHES, limit).map(parseLine);
-  }
-
-  /** Rows of all containers and accounts, hidden ones too. */
-  rowCount(): number {
-    return this.#rowCount.get() ?? 0;
   }
 
   /** Inserts a line that has no id yet (and sets it), or writes it again. */

@@ -15,7 +15,7 @@
 import { assert } from '#base/assert.ts';
 import { type EntryState, join } from '#base/entry.ts';
 import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
-import type { PolicyIndex } from '#base/names.ts';
+import { ACCOUNT_RING, CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
 import type { Timestamp } from '#base/timestamp.ts';
 import type {
   DigestSummary,
@@ -40,7 +40,7 @@ import type { Listing, ListQuery, RowTotals } from './query.ts';
 import { rowTimestamp } from './row-state.ts';
 import { RowTable, type StoredRow, stateOf } from './row-table.ts';
 import { contributes, isLess, isSame } from './same.ts';
-import { Summaries } from './summary.ts';
+import { BUCKET_BITS, Summaries } from './summary.ts';
 
 export type RowStoreEnv = Pick<Env, 'clock' | 'disk' | 'random' | 'log'>;
 
@@ -279,7 +279,10 @@ export class RowStore implements RowSink {
   }
 
   get rowCount(): number {
-    return this.#guard(() => this.#lines.rowCount());
+    if (this.#damage !== undefined) return 0;
+    const total = (ring: PolicyIndex): number =>
+      this.#summaries.summarise(ring, 0, 2 ** BUCKET_BITS, 1)[0]!.total;
+    return this.#guard(() => total(CONTAINER_RING) + total(ACCOUNT_RING));
   }
 
   applied(): LogPosition | undefined {
