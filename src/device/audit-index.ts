@@ -7,6 +7,7 @@
  * answer from its cache. Index and memory are compared in one turn of the event loop, right after a
  * flush, so nothing can come between. Whatever differs means that the index is rebuilt from the log.
  */
+import { codeOf } from '#base/errors.ts';
 import type { Database } from '#env/env.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { DigestSummary } from './contract.ts';
@@ -25,6 +26,7 @@ export interface IndexAuditParts {
   readonly store: EntryStore;
   readonly files: SegmentFiles;
   readonly blobs: BlobStore;
+  isThere(): Promise<boolean>;
   /** A connection that reads what is on disk. */
   look(): Database;
   flush(): void;
@@ -62,7 +64,21 @@ export class IndexAudit {
     place: IndexPlace | undefined,
     limit: number,
   ): Promise<{ readonly bytes: number; readonly next: IndexPlace | undefined }> {
+    try {
+      return await this.#step(place, limit);
+    } catch (error) {
+      // A table or a column that is not there, though the connection that writes knows it.
+      if (codeOf(error) !== 'SQLITE_ERROR') throw error;
+      throw damaged('the index is not what it was', {}, error);
+    }
+  }
+
+  async #step(
+    place: IndexPlace | undefined,
+    limit: number,
+  ): Promise<{ readonly bytes: number; readonly next: IndexPlace | undefined }> {
     const { store, look, flush } = this.#parts;
+    if (!(await this.#parts.isThere())) throw damaged('the index is gone');
     if (place === undefined) {
       const problem = await store.index.database.verify();
       if (problem !== undefined) throw damaged(`the index is damaged: ${problem}`);

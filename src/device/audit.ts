@@ -111,12 +111,17 @@ export class DeviceAudit implements Audit {
       readBytes,
       cycles,
       startedMs,
-      verifiedSinceMs: verifiedSinceMs ?? undefined,
+      ...(verifiedSinceMs !== null && { verifiedSinceMs }),
       found,
       orphans: this.#orphans,
       suspects: this.#parts.suspects.size,
-      bytesPerSecond: bytesPerSecond ?? undefined,
+      ...(bytesPerSecond !== null && { bytesPerSecond }),
     };
+  }
+
+  async restart(): Promise<void> {
+    this.#place = { ...this.#place, phase: 'log', at: '', startedMs: this.#nowMs(), readBytes: 0 };
+    await this.#save();
   }
 
   async setRate(bytesPerSecond: number | undefined): Promise<void> {

@@ -281,7 +281,7 @@ export class Compactor {
         return;
       }
       if (isSuspect) {
-        await completeness.rewrite();
+        await Promise.all([completeness.rewrite(), this.#parts.versions.rewrite()]);
         await salvagePromises(this.#parts);
         // Bytes of which nobody knows what they were may have been the newest record of a row.
         if (!isExplained(job.bad, lost, files.size(segment))) {

@@ -158,6 +158,8 @@ export interface Audit {
    */
   step(bytes: number): Promise<AuditStep>;
   facts(): AuditFacts;
+  /** Begins a new cycle. */
+  restart(): Promise<void>;
   /** What a person asks for; undefined: what the cycle asks for. */
   setRate(bytesPerSecond: number | undefined): Promise<void>;
 }
@@ -177,14 +179,15 @@ export interface AuditFacts {
   /** Wall milliseconds when this cycle began. */
   readonly startedMs: number;
   /** Everything has been verified since then; undefined: not yet once. */
-  readonly verifiedSinceMs: number | undefined;
+  readonly verifiedSinceMs?: number;
   /** Damaged places found since the device was made. */
   readonly found: number;
   /** Blobs that no entry names. */
   readonly orphans: number;
   /** Segments with damage that wait to be rewritten. */
   readonly suspects: number;
-  readonly bytesPerSecond: number | undefined;
+  /** What a person asked for. */
+  readonly bytesPerSecond?: number;
 }
 
 export interface Quarantined {

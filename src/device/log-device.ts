@@ -143,6 +143,7 @@ export class LogDevice implements contract.Device {
       index: {
         ...parts,
         flush,
+        isThere: async () => (await env.disk.stat(`${parts.path}/index.db`)) !== undefined,
         look: () => {
           const options = { readOnly: true, cacheKiB: AUDIT_CACHE_KIB };
           return env.disk.openDatabase(`${parts.path}/index.db`, options);

@@ -8,6 +8,7 @@
 import path from 'node:path';
 import { codeOf, messageOf } from '#base/errors.ts';
 import type { NodeConfig } from '#config/node-config.ts';
+import type { EntryKey } from '#device/contract.ts';
 import { type DeviceLimits, formatDevice, type LogDevice, openDevice } from '#device/open.ts';
 import { RowStore } from '#rows/row-store.ts';
 import type { Job } from '#worker/job.ts';
@@ -33,6 +34,8 @@ export class NodeDevices {
   /** The last reason why a device could not be opened, so that it is logged once. */
   readonly #told = new Map<number, string>();
   #waitMs = LOOK_MS;
+  /** Told of every body that turned out damaged. */
+  onDamage: (device: number, key: EntryKey) => void = () => undefined;
 
   constructor(foundation: Foundation, limits: Partial<DeviceLimits> | undefined) {
     this.#foundation = foundation;
@@ -136,6 +139,9 @@ export class NodeDevices {
       },
       onStatus: (status, reason) =>
         env.log.warn('device.status', { device: slot.id, status, reason }),
+      onDamage: (key) => {
+        if (key !== undefined) this.onDamage(slot.id, key);
+      },
     });
     try {
       rows!.bind(device.rowLog);

@@ -40,7 +40,9 @@ export async function startStorage(
     local.keeper,
     compaction(local),
   ];
+  local.onDamage = objects.damaged;
   const runners = jobs.map((job) => new JobRunner(env, job));
+  objects.auditor.wake = () => runners[jobs.indexOf(objects.auditor)]!.wake();
   return {
     reports: () => objects.reports(),
     jobs: () => runners.map((runner) => runner.status()),

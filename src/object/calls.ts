@@ -7,6 +7,7 @@ import type { Timestamp } from '#base/timestamp.ts';
 import type { RowOutcome } from '#container/calls.ts';
 import type { DeviceFacts } from '#device/contract.ts';
 import type { ConsistencyMode } from '#ring/cluster.ts';
+import type { AuditReport } from './auditor.ts';
 
 /** A device and the node that serves it. */
 export interface Target {
@@ -176,6 +177,7 @@ export interface DeviceReport {
   readonly status: string;
   readonly incarnation: string;
   readonly facts: DeviceFacts;
+  readonly audit: AuditReport;
   /** Share of its primary partitions that it is complete for, by ring number; 1: all. */
   readonly complete: Readonly<Record<string, number>>;
 }

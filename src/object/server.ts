@@ -2,10 +2,12 @@
  * The object service of one storage node: registers its calls on the wire and offers its background
  * jobs. It keeps no state of its own but staged bodies; everything durable is the devices'.
  */
+import type { EntryKey } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { Caller, Handler } from '#wire/contract.ts';
 import type { Job } from '#worker/job.ts';
+import { Auditor, type AuditorOptions } from './auditor.ts';
 import { BodyPuller } from './body-puller.ts';
 import type { DeviceReport, DevicesReply } from './calls.ts';
 import { Compare, type CompareOptions } from './compare.ts';
@@ -32,12 +34,16 @@ export interface ObjectServiceOptions {
   readonly updater?: UpdaterOptions;
   readonly expirer?: ExpirerOptions;
   readonly compare?: CompareOptions;
+  readonly auditor?: AuditorOptions;
 }
 
 export interface ObjectService {
   /** Run each with a JobRunner. */
   readonly jobs: readonly Job[];
   reports(): DeviceReport[];
+  readonly auditor: Auditor;
+  /** The body of an entry turned out damaged: a good one is fetched at once. */
+  damaged(device: number, key: EntryKey): void;
   close(): Promise<void>;
 }
 
@@ -50,7 +56,8 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   const writes = new Writes(env, guard, new Lister(sender, cluster, self.site), puller);
   const reads = new Reads(guard, puller);
   const rejoin = new Rejoin(env, wire, cluster, devices, puller, self);
-  const reports = (): DeviceReport[] => deviceReports(devices, cluster, rejoin);
+  const auditor = new Auditor(env, devices, options.auditor);
+  const reports = (): DeviceReport[] => deviceReports(devices, cluster, rejoin, auditor);
 
   wire.handle('object.write', writes.write);
   wire.handle('object.stage', writes.stage);
@@ -69,8 +76,11 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
       rejoin,
       new Compare(env, wire, cluster, devices, puller, options.compare),
       new Handover(env, wire, cluster, devices, self),
+      auditor,
     ],
     reports,
+    auditor,
+    damaged: (device, key) => void puller.enqueue({ device, ...key }),
     close: async () => {
       puller.close();
       await writes.close();
@@ -78,7 +88,12 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   };
 }
 
-function deviceReports(devices: Devices, cluster: ClusterSource, rejoin: Rejoin): DeviceReport[] {
+function deviceReports(
+  devices: Devices,
+  cluster: ClusterSource,
+  rejoin: Rejoin,
+  auditor: Auditor,
+): DeviceReport[] {
   const rings = [...cluster.current().rings.values()];
   return [...devices().values()].map((device) => ({
     id: device.id,
@@ -87,6 +102,7 @@ function deviceReports(devices: Devices, cluster: ClusterSource, rejoin: Rejoin)
     status: device.status,
     incarnation: device.incarnation,
     facts: device.facts(),
+    audit: auditor.report(device),
     complete: Object.fromEntries(
       rings.map((ring) => [String(ring.policy), rejoin.completeShare(device, ring)]),
     ),

@@ -8,7 +8,7 @@
  * cache, and what is wrong on disk would stay unseen until the next start. A round begins with SQLite's
  * own check, which sees what no row does: pages, the trees beside the rows, the order of commits.
  */
-import { OperatingError } from '#base/errors.ts';
+import { codeOf, OperatingError } from '#base/errors.ts';
 import type { LogPosition } from '#device/contract.ts';
 import type { Database } from '#env/env.ts';
 import { columnsOf } from './columns.ts';
@@ -32,6 +32,7 @@ export interface RowAuditParts {
   readonly key: string;
   /** SQLite's own check. */
   verify(): Promise<string | undefined>;
+  isThere(): boolean;
   /** A connection that reads what is on disk. */
   look(): Database;
   /** What the database must say. */
@@ -55,8 +56,19 @@ export class RowAudit {
     after: number,
     limit: number,
   ): Promise<{ readonly rows: number; readonly next: number | undefined }> {
+    try {
+      return await this.#step(after, limit);
+    } catch (error) {
+      // A table or a column that is not there, though the connection that writes knows it.
+      if (codeOf(error) !== 'SQLITE_ERROR') throw error;
+      throw damaged('the rows database is not what it was');
+    }
+  }
+
+  async #step(after: number, limit: number): Promise<{ rows: number; next: number | undefined }> {
     if (after !== this.#afterId) this.#reading = undefined;
     this.#afterId = after;
+    if (!this.#parts.isThere()) throw damaged('the rows database is gone');
     if (after === 0 && this.#reading === undefined) await this.#checkFile();
     const look = this.#parts.look();
     try {

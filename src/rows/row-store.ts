@@ -124,6 +124,7 @@ export class RowStore implements RowSink {
     this.#audit = new RowAudit({
       key: options.digestKey,
       verify: () => db.verify(),
+      isThere: () => env.disk.statSync(options.file) !== undefined,
       look: () => env.disk.openDatabase(options.file, { readOnly: true, cacheKiB: LOOK_CACHE_KIB }),
       applied: () => this.#applier.position(),
     });

@@ -186,7 +186,9 @@ export class TestCluster {
       peers: { lookup: (peer) => this.#locate(peer) },
     });
     let rows: RowStore | undefined;
+    let service: ObjectService | undefined;
     const device = await openDevice(env, '/d1', {
+      onDamage: (key) => key && service?.damaged(deviceId, key),
       clusterId: CLUSTER_ID,
       deviceId,
       clock,
@@ -207,7 +209,7 @@ export class TestCluster {
     this.#sources.set(name, cluster);
     const self = { node: name, site };
     const common = { env, wire: endpoint, cluster, self };
-    const service = createObjectService({
+    service = createObjectService({
       ...common,
       devices: () => devices,
       expirer: { graceSeconds: EXPIRY_GRACE_SECONDS },

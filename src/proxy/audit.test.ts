@@ -1,0 +1,122 @@
+/** The auditor of a node among others: damage is found without a read, and mended by the replicas. */
+import { describe, expect, it } from 'vitest';
+import { codeOf } from '#base/errors.ts';
+import { hashPath } from '#base/hash.ts';
+import { objectPath } from '#base/names.ts';
+import type { Auditor } from '#object/auditor.ts';
+import {
+  collect,
+  objectName,
+  patternBytes,
+  putRequest,
+  TestCluster,
+} from './testing/test-cluster.ts';
+
+const BODY = 20_000;
+
+async function filled(options: ConstructorParameters<typeof TestCluster>[0] = {}) {
+  const cluster = await TestCluster.start(options);
+  await cluster.createContainer();
+  for (let n = 0; n < 8; n++) {
+    const request = putRequest(patternBytes(n === 0 ? 1_500_000 : BODY, n));
+    await cluster.run(cluster.proxy.putObject(cluster.operation(), objectName(`o${n}`), request));
+  }
+  return cluster;
+}
+
+function keyOf(cluster: TestCluster, object: string) {
+  const { hashPrefix, hashSuffix } = cluster.view;
+  const path = objectPath(objectName(object));
+  return { policy: 0, hash: hashPath(hashPrefix, path, hashSuffix) };
+}
+
+function auditorOf(cluster: TestCluster, node: string): Auditor {
+  return cluster.node(node).service.auditor;
+}
+
+/** A byte of the body as it lies on the disk of a node. */
+async function flipBody(cluster: TestCluster, node: string, object: string): Promise<void> {
+  const { env, machine } = cluster.node(node);
+  const number = Number(object.slice(1));
+  const needle = patternBytes(BODY, number).subarray(5_000, 5_100);
+  const log = await cluster.run(env.disk.read('/d1/log/00000001.seg'));
+  const at = log.indexOf(needle);
+  expect(at).toBeGreaterThan(0);
+  machine.disk.flipByte('/d1/log/00000001.seg', at + 7);
+}
+
+async function flipBlob(cluster: TestCluster, node: string): Promise<void> {
+  const { env, machine } = cluster.node(node);
+  const [folder] = await cluster.run(env.disk.list('/d1/blobs'));
+  const [name] = await cluster.run(env.disk.list(`/d1/blobs/${folder}`));
+  machine.disk.flipByte(`/d1/blobs/${folder}/${name}`, 700_000);
+}
+
+async function read(cluster: TestCluster, object: string, node = 'lngs'): Promise<Buffer> {
+  const { proxy } = cluster.node(node);
+  const reader = await cluster.run(proxy.openObject(cluster.operation(), objectName(object)));
+  return cluster.run(collect(reader!.read(0, reader!.length)));
+}
+
+describe('the auditor', () => {
+  it('finds damage that nobody reads, and a good body comes from another replica at once', async () => {
+    const cluster = await filled({ runJobs: true });
+    await flipBody(cluster, 'bari', 'o3');
+    await flipBlob(cluster, 'bari');
+    const auditor = auditorOf(cluster, 'bari');
+    await cluster.run(auditor.run(undefined));
+    await cluster.world.runFor(10_000);
+    expect(auditor.facts()['found']).toBe(2);
+    for (const object of ['o0', 'o3']) {
+      const entry = cluster.device('bari').stat(keyOf(cluster, object))!;
+      expect(entry.hasBody).toBe(true);
+      const body = collect(cluster.device('bari').read(entry, { start: 0, end: 2_000_000 }));
+      const salt = Number(object.slice(1));
+      const length = salt === 0 ? 1_500_000 : BODY;
+      expect((await cluster.run(body)).equals(patternBytes(length, salt))).toBe(true);
+    }
+    expect(cluster.device('bari').facts().quarantined).toBe(2);
+    expect(await cluster.run(cluster.device('bari').quarantined.clear())).toBe(2);
+    expect(cluster.device('bari').facts().quarantined).toBe(0);
+  });
+
+  it('reads a small device fast enough for its cycle, then rests; all of it was verified', async () => {
+    const cluster = await filled({ runJobs: true });
+    const device = cluster.device('padova');
+    await cluster.world.runFor(400_000);
+    const { cycles, totalBytes } = device.audit.facts();
+    expect(cycles).toBe(1);
+    const report = auditorOf(cluster, 'padova').report(device);
+    expect(report).toMatchObject({ rate: 16 * 1024, urgent: false });
+    expect(report.verifiedSinceMs).toBeGreaterThan(0);
+    expect(totalBytes).toBeGreaterThan(1_600_000);
+  });
+
+  it('keeps to the rate that a person sets', async () => {
+    const cluster = await filled({ runJobs: true });
+    const device = cluster.device('padova');
+    const auditor = auditorOf(cluster, 'padova');
+    await cluster.run(auditor.setRate(undefined, 200_000));
+    await cluster.run(device.audit.restart());
+    const { readBytes: before } = device.audit.facts();
+    await cluster.world.runFor(5_000);
+    const { readBytes, cycles } = device.audit.facts();
+    expect(cycles).toBe(0);
+    expect(readBytes - before).toBeGreaterThan(700_000);
+    expect(readBytes - before).toBeLessThan(2_100_000);
+    await cluster.run(auditor.setRate(undefined, undefined));
+    expect(auditor.report(device).rate).toBe(16 * 1024);
+  });
+
+  it('of a device that can not be read leaves the others and the process alone', async () => {
+    const cluster = await filled();
+    cluster.node('bari').machine.disk.lose('/d1/index.db');
+    const auditor = auditorOf(cluster, 'bari');
+    await cluster.run(auditor.run(undefined));
+    for (let i = 0; i < 20; i++) await cluster.run(auditor.step(new AbortController().signal));
+    expect(cluster.device('bari').status).toBe('failed');
+    const stat = Promise.resolve().then(() => cluster.device('bari').stat(keyOf(cluster, 'o1')));
+    expect(await stat.then(() => 'answered', codeOf)).toBe('device-failed');
+    expect((await read(cluster, 'o1')).equals(patternBytes(BODY, 1))).toBe(true);
+  });
+});
