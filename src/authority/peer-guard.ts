@@ -12,7 +12,7 @@ import type { PeerGuard, SelfIdentity } from '#wire/contract.ts';
 
 /** Services whose calls move data. */
 const DATA = new Set(['object', 'container', 'account', 'device']);
-const STATUS = 'device.status';
+const STATUS = new Set(['device.status', 'device.moves']);
 /** What only replicas ask each other: a proxy that was broken into must not read whole partitions by it. */
 const REPLICAS_ONLY = /\.(states|digests|pull|containers|fence|forget)$/;
 
@@ -47,7 +47,7 @@ function contradiction(
 }
 
 function mayCall({ units }: PeerCertificate, method: string): boolean {
-  if (method === STATUS) return true;
+  if (STATUS.has(method)) return true;
   if (!DATA.has(method.split('.', 1)[0]!)) return false;
   return units.includes('storage') || (units.includes('proxy') && !REPLICAS_ONLY.test(method));
 }

@@ -4,6 +4,7 @@ import { createContainerService } from '#container/server.ts';
 import type { DeviceLimits } from '#device/limits.ts';
 import type { DeviceReport } from '#object/calls.ts';
 import { createObjectService } from '#object/server.ts';
+import type { MoveReport } from '#ring/move-progress.ts';
 import type { Job, JobStatus } from '#worker/job.ts';
 import { JobRunner } from '#worker/runner.ts';
 import { NodeDevices } from './devices.ts';
@@ -11,6 +12,8 @@ import type { Foundation } from './foundation.ts';
 
 export interface StorageRole {
   reports(): DeviceReport[];
+  /** How far this node's devices are with a ring change. */
+  moves(): MoveReport[];
   jobs(): JobStatus[];
   close(): Promise<void>;
 }
@@ -43,10 +46,16 @@ export async function startStorage(
   local.onDamage = objects.damaged;
   const runners = jobs.map((job) => new JobRunner(env, job));
   objects.auditor.wake = () => runners[jobs.indexOf(objects.auditor)]!.wake();
+  // A new ring is work for most of them: a device that joins must not wait for their next round.
+  const unsubscribe = cluster.subscribe(() => {
+    for (const runner of runners) runner.wake();
+  });
   return {
     reports: () => objects.reports(),
+    moves: () => objects.moves(),
     jobs: () => runners.map((runner) => runner.status()),
     close: async () => {
+      unsubscribe();
       await Promise.all(runners.map((runner) => runner.stop()));
       await objects.close();
       await local.closeAll();

@@ -8,6 +8,7 @@ import type { RowOutcome } from '#container/calls.ts';
 import type { DeviceFacts } from '#device/contract.ts';
 import type { ConsistencyMode } from '#ring/cluster.ts';
 import type { AuditReport } from './auditor.ts';
+import type { MoveReport } from '#ring/move-progress.ts';
 
 /** A device and the node that serves it. */
 export interface Target {
@@ -163,6 +164,11 @@ export interface StateItem {
   readonly state: Buffer;
   readonly hasBody: boolean;
   readonly unlisted: boolean;
+}
+
+/** device.moves: how far the devices of a node are with the joint partitions (ring/move-progress.ts). */
+export interface MovesReply {
+  readonly reports: readonly MoveReport[];
 }
 
 /** device.status: what `anello status` shows of a node's devices. */

@@ -5,17 +5,19 @@
 import type { EntryKey } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
+import type { MoveReport } from '#ring/move-progress.ts';
 import type { Caller, Handler } from '#wire/contract.ts';
 import type { Job } from '#worker/job.ts';
 import { Auditor, type AuditorOptions } from './auditor.ts';
 import { BodyPuller } from './body-puller.ts';
-import type { DeviceReport, DevicesReply } from './calls.ts';
+import type { DeviceReport, DevicesReply, MovesReply } from './calls.ts';
 import { Compare, type CompareOptions } from './compare.ts';
 import { digestsCall, fenceCall, statesCall } from './exchange.ts';
 import { createExpirer, type ExpirerOptions } from './expirer.ts';
 import { type Devices, Guard } from './guard.ts';
 import { Handover } from './handover.ts';
 import { Lister } from './lister.ts';
+import { MoveReports } from './move-reports.ts';
 import { Reads } from './reads.ts';
 import { Rejoin } from './rejoin.ts';
 import { Relister } from './relister.ts';
@@ -44,6 +46,8 @@ export interface ObjectService {
   readonly auditor: Auditor;
   /** The body of an entry turned out damaged: a good one is fetched at once. */
   damaged(device: number, key: EntryKey): void;
+  /** How far the devices are with a ring change. */
+  moves(): MoveReport[];
   close(): Promise<void>;
 }
 
@@ -58,6 +62,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   const rejoin = new Rejoin(env, wire, cluster, devices, puller, self);
   const auditor = new Auditor(env, devices, options.auditor);
   const reports = (): DeviceReport[] => deviceReports(devices, cluster, rejoin, auditor);
+  const moves = new MoveReports(devices, cluster);
 
   wire.handle('object.write', writes.write);
   wire.handle('object.stage', writes.stage);
@@ -68,6 +73,9 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   wire.handle('object.states', (args) => statesCall(guard, args));
   wire.handle('object.fence', (args) => fenceCall(guard, args));
   wire.handle('device.status', () => ({ result: { devices: reports() } satisfies DevicesReply }));
+  wire.handle('device.moves', () => ({
+    result: { reports: moves.reports() } satisfies MovesReply,
+  }));
 
   return {
     jobs: [
@@ -81,6 +89,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
     reports,
     auditor,
     damaged: (device, key) => void puller.enqueue({ device, ...key }),
+    moves: () => moves.reports(),
     close: async () => {
       puller.close();
       await writes.close();
