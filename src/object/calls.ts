@@ -7,8 +7,8 @@ import type { Timestamp } from '#base/timestamp.ts';
 import type { RowOutcome } from '#container/calls.ts';
 import type { DeviceFacts } from '#device/contract.ts';
 import type { ConsistencyMode } from '#ring/cluster.ts';
-import type { AuditReport } from './auditor.ts';
 import type { MoveReport } from '#ring/move-progress.ts';
+import type { AuditReport } from './auditor.ts';
 
 /** A device and the node that serves it. */
 export interface Target {
