@@ -10,7 +10,7 @@ import { OperatingError } from '#base/errors.ts';
 import { badRequest, commit, forbidden, type IdentityContext, nowMs } from './context.ts';
 import type { Projects } from './domains.ts';
 import { DEFAULT_DOMAIN_ID } from './id.ts';
-import type { LogInLimiter } from './log-in-limiter.ts';
+import type { LogInGuard, Suspect } from './log-in-guard.ts';
 import type { Invitation, Project, User } from './records.ts';
 import type { Grants, Roles } from './roles.ts';
 import { secretText } from './secret-text.ts';
@@ -18,7 +18,7 @@ import type { Users } from './users.ts';
 
 const CODE_LENGTH = 32;
 const MAX_USES = 10_000;
-const LIMITED_AS = 'enrolment';
+const GUESSED: Suspect = { id: 'invitation', exists: false };
 
 export interface NewInvitation {
   readonly projectId: string;
@@ -41,7 +41,7 @@ export interface EnrolmentParts {
   readonly projects: Projects;
   readonly roles: Roles;
   readonly grants: Grants;
-  readonly limiter: LogInLimiter;
+  readonly guard: LogInGuard;
 }
 
 export class Enrolments {
@@ -85,8 +85,7 @@ export class Enrolments {
 
   /** @throws OperatingError `forbidden`, `conflict` (the name is taken), `too-many-attempts` */
   async enrol(wanted: Enrolment): Promise<{ readonly user: User; readonly project: Project }> {
-    const { limiter } = this.#parts;
-    limiter.check(LIMITED_AS, wanted.address);
+    await this.#parts.guard.check(GUESSED, wanted.address);
     const place =
       wanted.invitation === undefined
         ? await this.#openPlace(wanted)
@@ -130,7 +129,7 @@ export class Enrolments {
     const stored = await invitations.get(idOf(code));
     const project = stored && (await projects.get(stored.fields.projectId))?.fields;
     if (!stored || !project || stored.fields.expiresMs <= nowMs(this.#context)) {
-      this.#parts.limiter.failed(LIMITED_AS, address);
+      this.#parts.guard.failed(GUESSED, address);
       throw forbidden('No such invitation, or it is over.');
     }
     await this.#mustBeFree(name);

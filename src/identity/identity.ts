@@ -11,7 +11,7 @@ import { Directory } from './directory.ts';
 import { Domains, Projects } from './domains.ts';
 import { Enrolments } from './enrolments.ts';
 import { Groups } from './groups.ts';
-import { LogInLimiter } from './log-in-limiter.ts';
+import { LogInGuard } from './log-in-guard.ts';
 import { LogIns } from './log-ins.ts';
 import { MappedUsers } from './mapped-users.ts';
 import { Passwords } from './password.ts';
@@ -95,15 +95,15 @@ export function createIdentity(options: IdentityOptions): Identity {
     verifier: new TokenVerifier(env.clock, directory),
   };
   const scopes = new Scopes(context, records);
-  const limiter = new LogInLimiter(env.clock);
-  const proofs = new Proofs(context, { ...records, ...signing, scopes, limiter });
+  const guard = new LogInGuard(context);
+  const proofs = new Proofs(context, { ...records, ...signing, scopes, guard });
   const mappedUsers = new MappedUsers({ ...records, scopes });
-  const upkeep = new Upkeep(context, signing.signingKeys);
+  const upkeep = new Upkeep(context, signing.signingKeys, guard);
   const credentials = new Credentials(context);
   const logIns = new LogIns(context, { ...signing, proofs, scopes, mappedUsers });
   return {
     ...{ ...records, ...signing, scopes, proofs, credentials, logIns },
-    enrolments: new Enrolments(context, { ...records, limiter }),
+    enrolments: new Enrolments(context, { ...records, guard }),
     s3Keys: new S3Keys(context, credentials, logIns, signing.verifier),
     directory,
     context,
@@ -114,6 +114,7 @@ export function createIdentity(options: IdentityOptions): Identity {
     },
     async close() {
       await upkeep.close();
+      await guard.close();
       await state.close();
     },
   };
@@ -124,14 +125,16 @@ class Upkeep {
   readonly ready: Promise<void>;
   readonly #context: IdentityContext;
   readonly #signingKeys: SigningKeys;
+  readonly #guard: LogInGuard;
   readonly #mirror: ReturnType<typeof mirrorRange>;
   #timer: Timer | undefined;
   #running: Promise<void> = Promise.resolve();
   #closed = false;
   #tellReady: () => void = () => undefined;
 
-  constructor(context: IdentityContext, signingKeys: SigningKeys) {
+  constructor(context: IdentityContext, signingKeys: SigningKeys, guard: LogInGuard) {
     this.#context = context;
+    this.#guard = guard;
     this.#signingKeys = signingKeys;
     this.ready = new Promise((resolve) => {
       this.#tellReady = resolve;
@@ -177,6 +180,7 @@ class Upkeep {
       await this.#keyIsPublic();
       this.#tellReady();
       await purgeRevocations(this.#context);
+      await this.#guard.purge();
       this.#soon(MAINTAIN_EVERY_MS);
     } catch (error) {
       this.#context.env.log.warn('identity.upkeep-failed', { error: messageOf(error) });

@@ -5,7 +5,7 @@
 import { OperatingError } from '#base/errors.ts';
 import type { ApplicationCredentials } from './application-credentials.ts';
 import { type IdentityContext, nowMs } from './context.ts';
-import type { LogInLimiter } from './log-in-limiter.ts';
+import type { LogInGuard, Suspect } from './log-in-guard.ts';
 import {
   type ApplicationCredentialProof,
   type LogInRequest,
@@ -27,7 +27,7 @@ export interface ProofParts {
   readonly applicationCredentials: ApplicationCredentials;
   readonly trusts: Trusts;
   readonly verifier: TokenVerifier;
-  readonly limiter: LogInLimiter;
+  readonly guard: LogInGuard;
 }
 
 export class Proofs {
@@ -79,17 +79,18 @@ export class Proofs {
   }
 
   async #checkPassword(proof: PasswordProof, address: string): Promise<User> {
-    const { users, limiter } = this.#parts;
+    const { users, guard } = this.#parts;
     const label = labelOf(proof.user);
-    limiter.check(label, address);
     const user = await this.#findUser(proof.user);
+    const suspect: Suspect = { id: user?.id ?? label, exists: user !== undefined };
+    await guard.check(suspect, address);
     const matches = await users.passwordMatches(user?.id, proof.password);
     if (!matches || user === undefined || !(await this.#parts.scopes.isEnabled(user))) {
-      limiter.failed(label, address);
+      guard.failed(suspect, address);
       this.#context.env.log.warn('identity.log-in-failed', { user: label, address });
       throw unauthorized();
     }
-    limiter.succeeded(label, address);
+    guard.succeeded(suspect, address);
     return user;
   }
 
@@ -145,23 +146,24 @@ export class Proofs {
     proof: ApplicationCredentialProof,
     address: string,
   ): Promise<Proof> {
-    const { applicationCredentials, limiter } = this.#parts;
+    const { applicationCredentials, guard } = this.#parts;
     const label = proof.id ?? `${proof.user ? labelOf(proof.user) : ''} ${proof.name}`;
-    limiter.check(label, address);
     const owner = proof.user && (await this.#findUser(proof.user));
     const found =
       proof.id !== undefined
         ? await applicationCredentials.find(proof.id)
         : owner && (await applicationCredentials.findByName(owner.id, proof.name ?? ''));
+    const suspect: Suspect = { id: found?.id ?? label, exists: found !== undefined };
+    await guard.check(suspect, address);
     const matches = await this.#context.passwords.matches(proof.secret, found?.hash);
     const user = found && (await this.#context.store.users.get(found.userId))?.fields;
     const over = found?.expiresMs !== undefined && found.expiresMs <= nowMs(this.#context);
     if (!matches || !found || !user || over || !(await this.#parts.scopes.isEnabled(user))) {
-      limiter.failed(label, address);
+      guard.failed(suspect, address);
       this.#context.env.log.warn('identity.log-in-failed', { credential: label, address });
       throw unauthorized();
     }
-    limiter.succeeded(label, address);
+    guard.succeeded(suspect, address);
     return {
       user,
       methods: ['application_credential'],

@@ -191,6 +191,15 @@ export const invitationSchema = z.strictObject({
 });
 export type Invitation = z.output<typeof invitationSchema>;
 
+/** Failed log-ins of one user, from one address or from all. */
+export const lockOutSchema = z.strictObject({
+  failures: z.number().int().positive(),
+  sinceMs: millis,
+  lockedUntilMs: millis.optional(),
+  expiresMs: millis,
+});
+export type LockOut = z.output<typeof lockOutSchema>;
+
 const version = 1;
 export const DOMAIN = defineRecord({ name: 'domain', version, schema: domainSchema });
 export const PROJECT = defineRecord({ name: 'project', version, schema: projectSchema });
@@ -214,3 +223,4 @@ export const ENDPOINT = defineRecord({ name: 'endpoint', version, schema: endpoi
 export const REGION = defineRecord({ name: 'region', version, schema: regionSchema });
 export const TRUST = defineRecord({ name: 'trust', version, schema: trustSchema });
 export const INVITATION = defineRecord({ name: 'invitation', version, schema: invitationSchema });
+export const LOCK_OUT = defineRecord({ name: 'lock-out', version, schema: lockOutSchema });

@@ -18,6 +18,8 @@ import {
   type Group,
   INVITATION,
   type Invitation,
+  LOCK_OUT,
+  type LockOut,
   PASSWORD,
   type PasswordRecord,
   PRIVATE,
@@ -71,6 +73,7 @@ export interface IdentityStore {
   readonly regions: Table<Region>;
   readonly trusts: Table<Trust>;
   readonly invitations: Table<Invitation>;
+  readonly lockOuts: Table<LockOut>;
   readonly names: Names;
 }
 
@@ -102,6 +105,7 @@ export function openIdentityStore(state: State): IdentityStore {
     regions: new Table(state, `${PRIVATE}region/`, REGION),
     trusts: new Table(state, `${PRIVATE}trust/`, TRUST),
     invitations: new Table(state, `${PRIVATE}invitation/`, INVITATION),
+    lockOuts: new Table(state, `${PRIVATE}lock-out/`, LOCK_OUT),
     names: new Names(state),
   };
 }

@@ -30,6 +30,14 @@ export class Table<Fields> {
     return item && this.stored(item);
   }
 
+  /** The same, but a cache may say of what is new that it is not there: for the many who ask for nothing. */
+  async peek(...parts: readonly string[]): Promise<Stored<Fields> | undefined> {
+    const key = this.key(...parts);
+    const { items } = await this.#state.range({ prefix: key }, { limit: 1 });
+    const [item] = items;
+    return item?.key === key ? this.stored(item) : undefined;
+  }
+
   /** All records whose id begins with these parts, in the order of their keys. */
   async list(...parts: readonly string[]): Promise<Stored<Fields>[]> {
     const prefix = parts.length === 0 ? this.prefix : `${this.key(...parts)}/`;
