@@ -1,6 +1,7 @@
 /** From what the authority keeps to what every process is told: the bundle's document. Pure. */
 import type { ClusterDocument } from './bundle.ts';
 import type { Document } from './document.ts';
+import { authoritiesOf } from './membership.ts';
 import type { ClusterRecord, NodeRecord } from './records.ts';
 
 export function bundleDocument(
@@ -27,12 +28,4 @@ export function bundleDocument(
       },
     },
   };
-}
-
-function authoritiesOf(nodes: readonly NodeRecord[]): string[] {
-  return nodes.flatMap(({ roles, wire, ports }) =>
-    roles.includes('authority') && ports['authority'] !== undefined
-      ? [`https://${wire.host.includes(':') ? `[${wire.host}]` : wire.host}:${ports['authority']}`]
-      : [],
-  );
 }

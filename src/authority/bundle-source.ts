@@ -5,7 +5,9 @@
  * Invariants: only a bundle that was verified and is already on disk comes into force; versions
  * never go back; another cluster's bundle is refused and reported.
  */
+
 import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
+import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Env, Timer } from '#env/env.ts';
 import type { ClusterSource, ClusterView } from '#ring/cluster.ts';
 import { decodeBundle, type Verify } from './bundle.ts';
@@ -24,12 +26,18 @@ export interface BundleSourceOptions {
   readonly fetchBundle: FetchBundle;
 }
 
+export interface Refusal {
+  readonly version: number;
+  readonly code: string;
+}
+
 export class BundleSource implements ClusterSource {
   readonly #options: BundleSourceOptions;
   readonly #subscribers = new Set<(view: ClusterView) => void>();
   #view: ClusterView;
   #timer: Timer | undefined;
   #closed = false;
+  #refused: Refusal | undefined;
 
   /** Waits for a first bundle: from disk, else from an authority (`attempts` rounds of POLL_MS). */
   static async open(options: BundleSourceOptions, attempts = 60): Promise<BundleSource> {
@@ -45,6 +53,16 @@ export class BundleSource implements ClusterSource {
 
   current(): ClusterView {
     return this.#view;
+  }
+
+  /** The last bundle that was refused, as long as no better one came. */
+  get refused(): Refusal | undefined {
+    return this.#refused;
+  }
+
+  /** Where authorities answer: as configured, and those that the bundle names. */
+  authorities(): readonly string[] {
+    return knownAuthorities(this.#options, this.#view);
   }
 
   subscribe(changed: (view: ClusterView) => void): () => void {
@@ -66,15 +84,18 @@ export class BundleSource implements ClusterSource {
 
   async #poll(): Promise<void> {
     const { env } = this.#options;
-    const bytes = await fetchNewer(this.#options, this.#view.version);
+    const bytes = await fetchNewer(this.#options, this.authorities(), this.#view.version);
     if (bytes === undefined || this.#closed) return;
     try {
       const view = checked(this.#options, bytes, this.#view.version);
+      checkRings(view, this.#view);
       await env.disk.replace(this.#options.file, bytes, 0o600);
       this.#view = view;
+      this.#refused = undefined;
       env.log.info('bundle.in-force', { version: view.version });
       for (const changed of this.#subscribers) changed(view);
     } catch (error) {
+      this.#refused = { version: versionOf(error), code: codeOf(error) };
       env.log.error('bundle.refused', { code: codeOf(error), reason: messageOf(error) });
     }
   }
@@ -90,9 +111,10 @@ async function firstView(options: BundleSourceOptions, attempts: number): Promis
     }
   }
   for (let attempt = 0; attempt < attempts; attempt += 1) {
-    const bytes = await fetchNewer(options, 0);
+    const bytes = await fetchNewer(options, options.authorities, 0);
     if (bytes !== undefined) {
       const view = checked(options, bytes, 0);
+      checkRings(view);
       await env.disk.replace(file, bytes, 0o600);
       return view;
     }
@@ -119,8 +141,12 @@ function checked(options: BundleSourceOptions, bytes: Buffer, above: number): Cl
   return view;
 }
 
-async function fetchNewer(options: BundleSourceOptions, have: number): Promise<Buffer | undefined> {
-  for (const authority of options.authorities) {
+async function fetchNewer(
+  options: BundleSourceOptions,
+  authorities: readonly string[],
+  have: number,
+): Promise<Buffer | undefined> {
+  for (const authority of authorities) {
     try {
       return await options.fetchBundle(authority, have);
     } catch (error) {
@@ -128,4 +154,39 @@ async function fetchNewer(options: BundleSourceOptions, have: number): Promise<B
     }
   }
   return undefined;
+}
+
+/**
+ * Rings must fit the cluster that they came with, and never go back: an old ring would place data where
+ * nobody looks for it.
+ */
+export function checkRings(view: ClusterView, before?: ClusterView): void {
+  const misfit = (why: string): OperatingError =>
+    new OperatingError('ring-mismatch', `the rings don't fit the cluster: ${why}`, {
+      version: view.version,
+    });
+  const policies = new Set([
+    ...view.policies.map(({ index }) => index),
+    CONTAINER_RING,
+    ACCOUNT_RING,
+  ]);
+  for (const [policy, ring] of view.rings) {
+    if (!policies.has(policy)) throw misfit(`ring ${policy} belongs to no policy`);
+    const earlier = before?.rings.get(policy)?.version ?? 0;
+    if (ring.version < earlier) throw misfit(`ring ${policy} goes back to ${ring.version}`);
+  }
+  for (const policy of before?.rings.keys() ?? [])
+    if (!view.rings.has(policy)) throw misfit(`ring ${policy} is gone`);
+}
+
+function knownAuthorities(
+  { authorities }: BundleSourceOptions,
+  { settings }: ClusterView,
+): string[] {
+  return [...new Set([...authorities, ...(settings?.authorities ?? [])])];
+}
+
+function versionOf(error: unknown): number {
+  const version = error instanceof OperatingError ? error.facts['version'] : undefined;
+  return typeof version === 'number' ? version : 0;
 }

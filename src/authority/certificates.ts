@@ -9,7 +9,7 @@
  * What a request says about its subject is ignored: the authority knows what it wants to certify.
  * Keys are RSA, which is what node-forge signs; making them is node's, which is far faster.
  */
-import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import forge from 'node-forge';
 import { OperatingError } from '#base/errors.ts';
 import type { Random } from '#env/env.ts';
@@ -198,29 +198,4 @@ const IPV4 = /^\d{1,3}(\.\d{1,3}){3}$/;
 function alternativeName(host: string): { type: number; value?: string; ip?: string } {
   if (IPV4.test(host) || host.includes(':')) return { type: 7, ip: host };
   return { type: 2, value: host };
-}
-
-export interface CertificateFacts {
-  /** Hexadecimal, upper case, as TLS tells it. */
-  readonly serial: string;
-  readonly notAfterMs: number;
-  readonly notBeforeMs: number;
-  /** SHA-256 of the DER form, lower-case hexadecimal. */
-  readonly fingerprint: string;
-}
-
-/** @throws OperatingError `bad-certificate` */
-export function certificateFacts(pem: string): CertificateFacts {
-  let parsed: X509Certificate;
-  try {
-    parsed = new X509Certificate(pem);
-  } catch (cause) {
-    throw new OperatingError('bad-certificate', 'not a certificate', {}, { cause });
-  }
-  return {
-    serial: parsed.serialNumber.toUpperCase(),
-    notAfterMs: Date.parse(parsed.validTo),
-    notBeforeMs: Date.parse(parsed.validFrom),
-    fingerprint: parsed.fingerprint256.replaceAll(':', '').toLowerCase(),
-  };
 }

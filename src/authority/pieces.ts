@@ -11,7 +11,7 @@ const PIECE_BYTES = MAX_VALUE_BYTES / 2;
 
 /** Sorts by version, so that old ones can be removed as a range. */
 export function uploadName(version: number, random: Random): string {
-  return `${pad(version)}-${random.bytes(6).toString('hex')}`;
+  return `${pad(version)}-${randomName(random, 6)}`;
 }
 
 /** The number of pieces, which the reader must be told. */
@@ -42,4 +42,8 @@ export async function dropPiecesBelow(state: State, prefix: string, version: num
 
 export function pad(n: number): string {
   return String(n).padStart(10, '0');
+}
+
+export function randomName(random: Random, bytes: number): string {
+  return random.bytes(bytes).toString('hex');
 }

@@ -73,7 +73,11 @@ export const headRecord = defineRecord({
     paused: z.boolean(),
     /** Weights still to be reached step by step, by device id. */
     gradual: z
-      .object({ target: z.record(z.string(), z.number()), stepPercent: z.number() })
+      .object({
+        from: z.record(z.string(), z.number()),
+        target: z.record(z.string(), z.number()),
+        stepPercent: z.number(),
+      })
       .optional(),
   }),
 });

@@ -155,6 +155,13 @@ export class AuthorityStore {
     return record;
   }
 
+  /** What is in force, without reading the rings. */
+  async head(): Promise<HeadRecord> {
+    const item = await this.#options.state.get(KEYS.head);
+    if (item !== undefined) return headRecord.decode(item.value);
+    throw new OperatingError('no-authority', 'this cluster was not initialised yet');
+  }
+
   async snapshot(): Promise<Snapshot> {
     const { state } = this.#options;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
@@ -295,21 +302,25 @@ export class AuthorityStore {
     return new RingSet(builders);
   }
 
-  #newCluster({ clusterId, hashPrefix, hashSuffix, operatorHash }: Genesis): ClusterRecord {
-    const { sealer } = this.#options;
-    const { publicKey, privateKey } = generateKeyPairSync('ed25519', {
-      publicKeyEncoding: { type: 'spki', format: 'pem' },
-      privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
-    });
+  #newCluster(genesis: Genesis): ClusterRecord {
+    const { key, secret } = genesis.signing ?? newSigningKey();
     return {
-      clusterId,
-      hashPrefix,
-      hashSuffix,
-      signingKey: publicKey,
-      signingSecret: sealer.seal(Buffer.from(privateKey), KEYS.cluster),
-      operatorHash,
+      clusterId: genesis.clusterId,
+      hashPrefix: genesis.hashPrefix,
+      hashSuffix: genesis.hashSuffix,
+      signingKey: key,
+      signingSecret: this.#options.sealer.seal(Buffer.from(secret), KEYS.cluster),
+      operatorHash: genesis.operatorHash,
     };
   }
+}
+
+function newSigningKey(): { readonly key: string; readonly secret: string } {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519', {
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+  });
+  return { key: publicKey, secret: privateKey };
 }
 
 export interface Genesis {
@@ -318,6 +329,8 @@ export interface Genesis {
   readonly hashSuffix: string;
   readonly operatorHash: string;
   readonly document: Document;
+  /** Of an earlier cluster: public key and private key, PEM. Otherwise they are made. */
+  readonly signing?: { readonly key: string; readonly secret: string };
   readonly head?: Partial<HeadRecord>;
 }
 

@@ -22,7 +22,7 @@ export const DEFAULT_PORTS = {
 /** X11's ports: wide-area Swift clashed with them (6000 and up). */
 const FORBIDDEN_PORTS = { from: 6000, to: 6063 };
 
-const port = z
+export const port = z
   .number()
   .int()
   .min(1)
@@ -37,9 +37,10 @@ const memberUrl = z.url({ protocol: /^https?$/ }).refine((url) => new URL(url).p
   message: 'http://HOST:PORT',
 });
 
-const name = z
+export const nodeName = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?$/, 'lower-case letters, digits, dots, dashes');
+const name = nodeName;
 
 const schema = z
   .object({
@@ -50,8 +51,8 @@ const schema = z
     /** Folder of this node's own files. */
     data: z.string().min(1),
     clusterId: z.string().regex(/^[0-9a-f]{32}$/),
-    /** File with the key of the loopback handshake. */
-    wireKeyFile: z.string().min(1),
+    /** File with the key of the loopback handshake; needed where there is no `wireTls`. */
+    wireKeyFile: z.string().min(1).optional(),
     /** Mutual TLS between machines: PEM files; the certificate's common name is the node's. Without it the key. */
     wireTls: z
       .object({ keyFile: z.string(), certificateFile: z.string(), authorityFile: z.string() })
@@ -62,6 +63,8 @@ const schema = z
     listen: z
       .object({
         host: z.string().default('127.0.0.1'),
+        /** The admin port is for this machine's own tools and its monitoring. */
+        adminHost: z.string().optional(),
         wire: port.default(DEFAULT_PORTS.wire),
         admin: port.default(DEFAULT_PORTS.admin),
         proxy: port.default(DEFAULT_PORTS.proxy),
@@ -73,6 +76,8 @@ const schema = z
         workerAdmin: z.array(port).default([]),
       })
       .strict(),
+    /** HTTPS on the proxy's and identity's ports: PEM files, read again when they change. */
+    tls: z.object({ keyFile: z.string(), certificateFile: z.string() }).strict().optional(),
     /** Certificate of identity's TLS port: PEM files. */
     identityTls: z.object({ keyFile: z.string(), certificateFile: z.string() }).strict().optional(),
     /** Whom client certificates and web identity tokens lead to. */
@@ -132,6 +137,13 @@ const schema = z
         message: 'listen.identityTls needs a key and a certificate',
       });
     }
+    if (config.wireKeyFile === undefined && config.wireTls === undefined) {
+      context.addIssue({
+        code: 'custom',
+        path: ['wireTls'],
+        message: 'certificates, or a key for one machine, are needed',
+      });
+    }
     if (config.workerIds.length < 1 + config.proxyWorkers) {
       context.addIssue({
         code: 'custom',
@@ -151,6 +163,11 @@ export function parseNodeConfig(text: string): NodeConfig {
   } catch (cause) {
     throw new OperatingError('bad-config', 'the node file is not YAML', {}, { cause });
   }
+  return checkNodeConfig(value);
+}
+
+/** @throws OperatingError `bad-config` with every wrong field named */
+export function checkNodeConfig(value: unknown): NodeConfig {
   const result = schema.safeParse(value);
   if (result.success) return Object.freeze(result.data);
   const issues = result.error.issues.map(

@@ -28,7 +28,7 @@ export interface HttpListener {
 export interface Routes {
   /** Gets first say: false leaves the request to the app. */
   readonly raw?: { readonly matches: (url: string) => boolean; readonly handle: RawHandler };
-  readonly app: Hono;
+  readonly app: { readonly fetch: Hono['fetch'] };
 }
 
 export async function serveHttp(

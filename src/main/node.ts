@@ -3,21 +3,25 @@
  * order that README.md gives, says `ready` to its parent, and stops in reverse on SIGTERM.
  */
 import cluster from 'node:cluster';
-import { readFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { createAuthorityApp } from '#authority/app.ts';
+import { Reporter } from '#authority/reporter.ts';
 import { messageOf } from '#base/errors.ts';
-import { type NodeConfig, parseNodeConfig, type Role } from '#config/node-config.ts';
-import { createNodeEnv } from '#env/node/node-env.ts';
+import type { NodeConfig, Role } from '#config/node-config.ts';
+import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
 import type { State } from '#state/state.ts';
+import { JobRunner } from '#worker/runner.ts';
 import { createAdminApp } from './admin-app.ts';
-import { type Foundation, layFoundation } from './foundation.ts';
+import { type AuthorityRole, startAuthority } from './authority.ts';
+import { type Foundation, layFoundation, sharedKeyOf } from './foundation.ts';
 import { serveHttp } from './http-server.ts';
 import { type IdentityRole, serveIdentity, startIdentity } from './identity.ts';
+import { loadNodeConfig } from './join.ts';
+import { NodeCertificate } from './node-certificate.ts';
 import { openNodeState } from './node-state.ts';
 import { type ProxyRole, startProxy } from './proxy.ts';
+import { processReport, sendReport } from './report.ts';
 import { processStatus } from './status.ts';
 import { type StorageRole, startStorage } from './storage.ts';
 
@@ -41,49 +45,90 @@ class Running {
 async function main(configFile: string): Promise<void> {
   const running = new Running();
   stopOnSignal(running);
-  const config = parseNodeConfig(readFileSync(configFile, 'utf8'));
+  const config = await loadNodeConfig(configFile, createNodeEnv({ logLevel: 'warn' }).disk);
   const has = (role: Role): boolean => config.roles.includes(role);
   const bootEnv = createNodeEnv({
     logLevel: config.logLevel,
     facts: { node: config.name, site: config.site },
   });
-  const state = openNodeState(bootEnv, config);
-  running.add(() => state.close());
-  if (has('authority')) await serveAuthority(running, config, state);
+  const certificate = NodeCertificate.open(config);
+  const state = openState(running, bootEnv, config);
+  const authority = has('authority')
+    ? await serveAuthority(running, bootEnv, config, state!, certificate)
+    : undefined;
 
-  const foundation = await layFoundation(configFile, 0);
+  const foundation = await layFoundation(config, 0, certificate);
   const { wire, env } = foundation;
   running.add(async () => foundation.cluster.close());
   const storage = has('storage') ? await startStorage(foundation) : undefined;
   if (storage !== undefined) running.add(() => storage.close());
-  const { tls } = foundation;
   await wire.listen(
     { host: config.listen.host, port: config.listen.wire },
-    tls === undefined ? {} : { tls },
+    certificate === undefined ? {} : { tls: certificate.current },
   );
   running.add(() => wire.close(REQUEST_GRACE_MS));
+  authority?.conduct(foundation);
 
   const identity =
-    has('identity') || has('proxy') ? await startIdentity(foundation, state) : undefined;
+    has('identity') || has('proxy') ? await startIdentity(foundation, state!) : undefined;
   if (identity !== undefined) running.add(() => identity.close());
   if (has('identity')) {
     for (const listener of await serveIdentity(foundation, identity!))
       running.add(() => listener.close(REQUEST_GRACE_MS));
   }
   const proxy = has('proxy')
-    ? await serveProxy(running, foundation, configFile, state, identity!)
+    ? await serveProxy(running, foundation, configFile, state!, identity!)
     : undefined;
   await serveAdmin(running, foundation, storage, proxy);
+  keepAuthorityInformed(running, foundation, storage, certificate);
   env.log.info('node.ready', { roles: config.roles, pid: process.pid });
   process.send?.({ kind: 'ready' });
   // Written only at exit otherwise, which a killed process never reaches: the next start would be slow.
   flushCompileCache();
 }
 
-async function serveAuthority(running: Running, config: NodeConfig, state: State): Promise<void> {
-  const { host, authority } = config.listen;
-  const listener = await serveHttp({ host, port: authority }, { app: createAuthorityApp(state) });
-  running.add(() => listener.close(REQUEST_GRACE_MS));
+/** A storage node asks nobody what is agreed: its bundle says it. */
+function openState(running: Running, env: NodeEnv, config: NodeConfig): State | undefined {
+  if (config.roles.every((role) => role === 'storage')) return undefined;
+  const state = openNodeState(env, config);
+  running.add(() => state.close());
+  return state;
+}
+
+async function serveAuthority(
+  running: Running,
+  env: NodeEnv,
+  config: NodeConfig,
+  state: State,
+  certificate: NodeCertificate | undefined,
+): Promise<AuthorityRole> {
+  const sharedKey = sharedKeyOf(config, env);
+  const tls = certificate?.current;
+  const role = await startAuthority({ env, config, state, tls, sharedKey });
+  certificate?.renewed(() => role.renew(certificate.current));
+  running.add(() => role.close(REQUEST_GRACE_MS));
+  return role;
+}
+
+/** Reports, and a certificate that is renewed in time. */
+function keepAuthorityInformed(
+  running: Running,
+  foundation: Foundation,
+  storage: StorageRole | undefined,
+  certificate: NodeCertificate | undefined,
+): void {
+  const { env, cluster, ask } = foundation;
+  const reporter = new Reporter({
+    env,
+    cluster,
+    authorities: () => cluster.authorities(),
+    report: () => processReport(foundation, storage, certificate?.validUntilMs),
+    send: (authority, report) => sendReport(ask, authority, report),
+  });
+  running.add(async () => reporter.stop());
+  if (certificate === undefined) return;
+  const keeper = new JobRunner(env, certificate.keeper(env, ask, true));
+  running.add(() => keeper.stop());
 }
 
 /** In this process, or as workers that share the port. */
@@ -143,7 +188,7 @@ async function serveAdmin(
     trace: (txn) => proxy?.trace(txn),
   });
   const listener = await serveHttp(
-    { host: config.listen.host, port: config.listen.admin },
+    { host: config.listen.adminHost ?? config.listen.host, port: config.listen.admin },
     { app },
   );
   running.add(() => listener.close(REQUEST_GRACE_MS));

@@ -3,20 +3,28 @@
  * module) and reaches every storage node, its own machine's too, over the wire.
  */
 import { flushCompileCache } from 'node:module';
+import { Reporter } from '#authority/reporter.ts';
 import { messageOf } from '#base/errors.ts';
+import { createNodeEnv } from '#env/node/node-env.ts';
+import { JobRunner } from '#worker/runner.ts';
 import { createAdminApp } from './admin-app.ts';
 import { layFoundation } from './foundation.ts';
 import { serveHttp } from './http-server.ts';
 import { startIdentity } from './identity.ts';
+import { loadNodeConfig } from './join.ts';
+import { NodeCertificate } from './node-certificate.ts';
 import { openNodeState } from './node-state.ts';
 import { startProxy } from './proxy.ts';
+import { processReport, sendReport } from './report.ts';
 import { processStatus } from './status.ts';
 
 const REQUEST_GRACE_MS = 5000;
 
 async function main(configFile: string, number: number): Promise<void> {
-  const foundation = await layFoundation(configFile, number);
-  const { config, env, registry } = foundation;
+  const config = await loadNodeConfig(configFile, createNodeEnv({ logLevel: 'warn' }).disk);
+  const certificate = NodeCertificate.open(config);
+  const foundation = await layFoundation(config, number, certificate);
+  const { env, registry, cluster, ask } = foundation;
   const state = openNodeState(env, config);
   const identity = await startIdentity(foundation, state);
   const proxy = await startProxy(foundation, state, identity);
@@ -29,7 +37,17 @@ async function main(configFile: string, number: number): Promise<void> {
   const adminPort = config.listen.workerAdmin[number - 1];
   if (adminPort !== undefined)
     await serveHttp({ host: config.listen.host, port: adminPort }, { app: admin });
+  const reporter = new Reporter({
+    env,
+    cluster,
+    authorities: () => cluster.authorities(),
+    report: () => processReport(foundation, undefined, undefined),
+    send: (authority, report) => sendReport(ask, authority, report),
+  });
+  const keeper = certificate && new JobRunner(env, certificate.keeper(env, ask, false));
   const stop = (): void => {
+    reporter.stop();
+    void keeper?.stop();
     proxy
       .close(REQUEST_GRACE_MS)
       .then(() => foundation.wire.close(0))

@@ -5,33 +5,29 @@
  *   state/cluster.json      identity of the cluster and the description it was made from
  *   state/state.db          the state store (bundles, users, projects, keys), or, with --state etcd,
  *   state/etcd-N/           its members (etcd-members.ts)
- *   state/*.key             authority's signing key, wire key, master key (0600)
- *   state/rings/            builder files, for `anello ring ... --builder`
+ *   state/*.key             wire key, master key (0600); the authority's own keys are in the state store
+ *   state/operator.token    what `anello ring` and other verbs show the authority
  *   nodes/NAME/             node.yaml, devices/, log, last good bundle
  *   grid/                   client certificates (demo-grid.ts)
  *   access.json, nodes.json for people and scripts
  */
-import { createPrivateKey, generateKeyPairSync, sign as signBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { generateKeyPairSync } from 'node:crypto';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { parse, stringify } from 'yaml';
+import { stringify } from 'yaml';
 import { z } from 'zod';
-import { encodeBundle } from '#authority/bundle.ts';
-import { publishBundle, publishedVersion, readBundle } from '#authority/publisher.ts';
 import { OperatingError } from '#base/errors.ts';
 import { formatDevice } from '#device/open.ts';
 import type { Env } from '#env/env.ts';
 import { bootstrap, DEMO_ACCOUNTS, ensureProject, type ReadyAccount } from '#identity/bootstrap.ts';
 import { createIdentity } from '#identity/identity.ts';
 import { loadMasterKey } from '#identity/vault.ts';
-import { RingBuilder } from '#ring/builder/builder.ts';
-import { ringsOf } from '#ring/builder/ring-names.ts';
-import { type ClusterDescription, parseDescriptionText } from '#ring/description.ts';
-import type { Ring } from '#ring/ring.ts';
+import { parseDescriptionText } from '#ring/description.ts';
 import { openEtcdState } from '#state/etcd-state.ts';
 import { openSqliteState } from '#state/sqlite-state.ts';
 import type { State } from '#state/state.ts';
 import { type Access, accessOf, readPasswords } from './access.ts';
+import { firstRings, prepareAuthority } from './cluster-authority.ts';
 import type { NodePlan } from './cluster-plan.ts';
 import { ensureGrid, GRID_PROJECT, gridFiles } from './demo-grid.ts';
 import { clientUrl, type EtcdMemberPlan, endpointsFor } from './etcd-members.ts';
@@ -39,7 +35,6 @@ import { readJsonFile } from './json-file.ts';
 
 const SECRET_MODE = 0o600;
 const WIRE_KEY_BYTES = 32;
-const MICROS_PER_HOUR = 3_600_000_000;
 
 const clusterSchema = z.object({
   format: z.literal(1),
@@ -97,7 +92,8 @@ export async function createCluster(
     );
   }
   mkdirSync(path.join(folder, 'state'), { recursive: true, mode: 0o700 });
-  loadRings(env, folder, text);
+  // What can't be built is told before anything is made.
+  firstRings(env, parseDescriptionText(text));
   const { publicKey, privateKey } = generateKeyPairSync('ed25519', {
     publicKeyEncoding: { type: 'spki', format: 'pem' },
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
@@ -148,7 +144,7 @@ export async function prepareRun(
   const description = parseDescriptionText(cluster.description);
   const state = openClusterState(env, folder, settings);
   try {
-    await publish(env, folder, state, cluster, description, plans);
+    await prepareAuthority({ env, folder, state, cluster, description, plans });
     const accounts = await ensureAccounts(env, folder, state);
     const grid = ensureGrid(env, folder);
     const access = accessOf(plans, accounts, grid);
@@ -165,50 +161,6 @@ export async function prepareRun(
 function openClusterState(env: Env, folder: string, { etcd }: UpSettings): State {
   if (etcd.length === 0) return openSqliteState(env, statePath(folder, 'state.db'));
   return openEtcdState(env, { endpoints: etcd.map(clientUrl), fetch });
-}
-
-async function publish(
-  env: Env,
-  folder: string,
-  state: State,
-  cluster: ClusterFile,
-  description: ClusterDescription,
-  plans: readonly NodePlan[],
-): Promise<void> {
-  const rings = loadRings(env, folder, cluster.description);
-  const document = {
-    hashPrefix: cluster.hashPrefix,
-    hashSuffix: cluster.hashSuffix,
-    policies: description.policies,
-    nodes: plans.map(({ name, site, zone, ports }) => ({
-      name,
-      site,
-      zone,
-      wire: { host: '127.0.0.1', port: ports.wire },
-    })),
-  };
-  const key = createPrivateKey(readFileSync(statePath(folder, 'authority.key')));
-  const encode = (version: number): Buffer =>
-    encodeBundle({ clusterId: cluster.clusterId, version, document, rings }, (bytes) =>
-      signBytes(null, bytes, key),
-    );
-  const version = await publishedVersion(state);
-  const before = await readBundle(state, 0);
-  if (before?.equals(encode(version))) return;
-  await publishBundle(state, env.random, version + 1, encode(version + 1));
-}
-
-/** Builder files are made once; afterwards they are `anello ring`'s. */
-function loadRings(env: Env, folder: string, text: string): Ring[] {
-  return ringsOf(parseDescriptionText(text)).map(({ name }) => {
-    const file = path.join(statePath(folder, 'rings'), `${name.replace('/', '-')}.builder`);
-    if (existsSync(file)) return RingBuilder.decode(readFileSync(file)).toRing();
-    const builder = RingBuilder.fromDescription(parse(text), name);
-    builder.rebalance({ seed: 1, nowHours: Math.floor(env.clock.wallMicros() / MICROS_PER_HOUR) });
-    mkdirSync(path.dirname(file), { recursive: true });
-    writeFileSync(file, builder.encode());
-    return builder.toRing();
-  });
 }
 
 async function ensureAccounts(env: Env, folder: string, state: State): Promise<ReadyAccount[]> {

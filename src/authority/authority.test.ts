@@ -1,0 +1,423 @@
+import { describe, expect, it } from 'vitest';
+import { codeOf } from '#base/errors.ts';
+import { SimWorld } from '#env/sim/world.ts';
+import { createRequest, newPrivateKey } from './certificates.ts';
+import { type AuthorityFixture, description, type Reply, startFixture } from './testing/fixture.ts';
+
+function withAuthority(test: (fixture: AuthorityFixture, world: SimWorld) => Promise<void>) {
+  return async (): Promise<void> => {
+    const world = new SimWorld({ seed: 1 });
+    await world.run(startFixture(world).then((fixture) => test(fixture, world)));
+  };
+}
+
+function certificate(name: string, serial: string, clusterId: string) {
+  return {
+    commonName: name,
+    organization: clusterId,
+    locality: 'bari',
+    units: ['storage'],
+    serial,
+  };
+}
+
+async function failure(promise: Promise<unknown>): Promise<string> {
+  return promise.then(() => 'done', codeOf);
+}
+
+const drain = (target: string) => ({ request: { drain: [target] } });
+
+describe('who may ask what', () => {
+  it(
+    'nobody without a token or a certificate; nodes their calls; operators all',
+    withAuthority(async ({ request, operator, authority }) => {
+      const { clusterId } = await authority.store.knownCluster();
+      const node = { certificate: certificate('bari-1', 'AA', clusterId) };
+      const other = { certificate: certificate('bari-1', 'AB', 'f'.repeat(32)) };
+      const status = async (path: string, as: object) =>
+        (await request('GET', path, undefined, as)).status;
+      expect(await status('/v1/bundle', {})).toBe(401);
+      expect(await status('/v1/bundle', { token: 'x'.repeat(32) })).toBe(401);
+      expect(await status('/v1/bundle', other)).toBe(401);
+      expect(await status('/v1/bundle', node)).toBe(200);
+      expect(await status('/v1/status', node)).toBe(403);
+      expect(await status('/v1/status', { token: operator })).toBe(200);
+      expect(await status('/v1/nothing', { token: operator })).toBe(404);
+      expect((await request('GET', '/healthcheck')).status).toBe(200);
+    }),
+  );
+
+  it(
+    'a node reports of itself only',
+    withAuthority(async ({ request, authority }) => {
+      const { clusterId } = await authority.store.knownCluster();
+      const report = {
+        process: 'bari-1/worker-1',
+        site: 'bari',
+        roles: ['proxy'],
+        version: '0',
+        bundleVersion: 1,
+        rings: {},
+        devices: [],
+      };
+      const as = (name: string) => ({ certificate: certificate(name, name, clusterId) });
+      expect((await request('POST', '/v1/reports', report, as('bari-1'))).status).toBe(204);
+      expect((await request('POST', '/v1/reports', report, as('lngs-1'))).status).toBe(403);
+      expect(
+        (await request('POST', '/v1/reports', { ...report, extra: 1 }, as('bari-1'))).status,
+      ).toBe(400);
+    }),
+  );
+
+  it(
+    'wrong input is told with the path of what is wrong',
+    withAuthority(async ({ request, operator }) => {
+      const reply = await request(
+        'POST',
+        '/v1/rings/plan',
+        { request: { drain: 'bari' } },
+        { token: operator },
+      );
+      expect(reply.status).toBe(400);
+      expect(await reply.json()).toMatchObject({
+        code: 'bad-input',
+        message: expect.stringContaining('request.drain'),
+      });
+    }),
+  );
+});
+
+describe('joining', () => {
+  const joining = (token: string, name: string, more = {}) => ({
+    token,
+    name,
+    wire: { host: '10.0.0.9', port: 7400 },
+    disks: [{ name: 'd0', bytes: 1e12 }],
+    request: createRequest(newPrivateKey(), 'anything'),
+    ...more,
+  });
+  const tokenFor = async ({ ask }: AuthorityFixture, more = {}): Promise<string> =>
+    (await ask('POST', '/v1/tokens', { site: 'bari', roles: ['storage'], ...more })).token;
+
+  it(
+    'a machine with a token becomes a node with ids of its own, in the next bundle',
+    withAuthority(async (fixture) => {
+      const reply = await fixture.request(
+        'POST',
+        '/v1/join',
+        joining(await tokenFor(fixture), 'bari-9'),
+      );
+      expect(reply.status).toBe(201);
+      const member = (await reply.json()) as Reply;
+      expect(member).toMatchObject({
+        name: 'bari-9',
+        site: 'bari',
+        roles: ['storage'],
+        devices: [{ id: 12, name: 'd0' }],
+        secrets: {},
+      });
+      expect(member.certificate).toContain('BEGIN CERTIFICATE');
+      const view = await fixture.view();
+      expect(view.nodes.get('bari-9')).toMatchObject({
+        site: 'bari',
+        roles: ['storage'],
+        wire: { host: '10.0.0.9', port: 7400 },
+      });
+      // It is in no ring until a plan puts it there, with the id that its disk has.
+      const { plan, view: shown } = await fixture.ask('POST', '/v1/rings/plan', {
+        request: { addDevice: ['bari/bari-9/d0=100@10.0.0.9:7400'] },
+      });
+      expect(shown.partitions).toBeGreaterThan(0);
+      await fixture.ask('POST', '/v1/rings/apply', { plan });
+      expect((await fixture.view()).rings.get(0)!.device(12)).toMatchObject({
+        node: 'bari-9',
+        name: 'd0',
+      });
+    }),
+  );
+
+  it(
+    'a token serves as often as it says, until it ends, and for its site and roles',
+    withAuthority(async (fixture, world) => {
+      const once = await tokenFor(fixture);
+      expect((await fixture.request('POST', '/v1/join', joining(once, 'bari-8'))).status).toBe(201);
+      expect((await fixture.request('POST', '/v1/join', joining(once, 'bari-9'))).status).toBe(401);
+      const twice = await tokenFor(fixture, { uses: 2, hours: 1 });
+      expect((await fixture.request('POST', '/v1/join', joining(twice, 'bari-9'))).status).toBe(
+        201,
+      );
+      expect(
+        (
+          await fixture.request(
+            'POST',
+            '/v1/join',
+            joining(`${twice}x`.replace('.', '.0'), 'bari-10'),
+          )
+        ).status,
+      ).toBe(401);
+      await world.machine('authority').env.clock.sleep(3_700_000);
+      expect((await fixture.request('POST', '/v1/join', joining(twice, 'bari-10'))).status).toBe(
+        401,
+      );
+      expect(await failure(tokenFor(fixture, { site: 'nowhere' }))).toBe('unknown-site');
+    }),
+  );
+
+  it(
+    'a name is taken once; replacing voids the earlier certificate and keeps the disks’ ids',
+    withAuthority(async (fixture) => {
+      const token = await tokenFor(fixture, { uses: 5 });
+      const first = (await (
+        await fixture.request('POST', '/v1/join', joining(token, 'bari-9'))
+      ).json()) as Reply;
+      expect((await fixture.request('POST', '/v1/join', joining(token, 'bari-9'))).status).toBe(
+        409,
+      );
+      const again = (await (
+        await fixture.request('POST', '/v1/join', joining(token, 'bari-9', { replace: true }))
+      ).json()) as Reply;
+      expect(again.devices).toEqual(first.devices);
+      expect(again.workerIds[0]!).toBeGreaterThan(first.workerIds.at(-1)!);
+      expect((await fixture.view()).settings!.revoked.serials).toHaveLength(1);
+    }),
+  );
+
+  it(
+    'a request that is none, or whose key is not proven, is refused',
+    withAuthority(async (fixture) => {
+      const token = await tokenFor(fixture, { uses: 5 });
+      const good = createRequest(newPrivateKey(), 'x');
+      const other = createRequest(newPrivateKey(), 'x');
+      const lines = good.trim().split('\n');
+      const mixed = [...lines.slice(0, -4), ...other.trim().split('\n').slice(-4)].join('\n');
+      for (const request of ['', 'hello', good.slice(0, 200), mixed])
+        expect(
+          (await fixture.request('POST', '/v1/join', joining(token, 'bari-9', { request }))).status,
+        ).toBe(400);
+    }),
+  );
+
+  it(
+    'an expelled node is void at once: for the API and in the next bundle',
+    withAuthority(async (fixture) => {
+      const { clusterId } = await fixture.authority.store.knownCluster();
+      const as = { certificate: certificate('bari-1', 'AA', clusterId) };
+      expect((await fixture.request('GET', '/v1/bundle', undefined, as)).status).toBe(200);
+      await fixture.ask('POST', '/v1/nodes/bari-1/expel', {});
+      expect((await fixture.request('GET', '/v1/bundle', undefined, as)).status).toBe(401);
+      const view = await fixture.view();
+      expect(view.settings!.revoked.nodes).toEqual(['bari-1']);
+      expect(view.nodes.has('bari-1')).toBe(false);
+      expect(await failure(fixture.ask('POST', '/v1/nodes/bari-1/expel', {}))).toBe('not-a-member');
+    }),
+  );
+
+  it(
+    'a member renews its certificate and nobody else’s',
+    withAuthority(async (fixture) => {
+      const { clusterId } = await fixture.authority.store.knownCluster();
+      const as = { certificate: certificate('bari-1', 'AA', clusterId) };
+      const body = { request: createRequest(newPrivateKey(), 'lngs-1') };
+      const reply = await fixture.request('POST', '/v1/certificate', body, as);
+      expect(reply.status).toBe(200);
+      const { X509Certificate } = await import('node:crypto');
+      const { subject } = new X509Certificate(((await reply.json()) as Reply).certificate);
+      expect(subject.split('\n')).toContain('CN=bari-1');
+      expect(
+        (await fixture.request('POST', '/v1/certificate', body, { token: fixture.operator }))
+          .status,
+      ).toBe(403);
+    }),
+  );
+});
+
+describe('changing rings', () => {
+  it(
+    'a plan is shown, applied once, settled by the leader when all are complete',
+    withAuthority(async ({ ask, view, authority }) => {
+      const { plan, view: shown } = await ask('POST', '/v1/rings/plan', drain('bari-1'));
+      expect(shown.rings.map((ring) => ring.ring)).toEqual([
+        'object/standard',
+        'container',
+        'account',
+      ]);
+      const before = await view();
+      await ask('POST', '/v1/rings/apply', { plan });
+      const joint = await view();
+      expect(joint.version).toBe(before.version + 1);
+      expect(joint.rings.get(0)!.joint().length).toBe(shown.rings[0]!.moves.partitions);
+      expect(await failure(ask('POST', '/v1/rings/apply', { plan }))).toBe('change-under-way');
+      await authority.conductor.step();
+      const settled = await view();
+      expect(settled.version).toBe(joint.version + 1);
+      expect([...settled.rings.values()].map((ring) => ring.joint().length)).toEqual([0, 0, 0]);
+      expect(await failure(ask('POST', '/v1/rings/apply', { plan }))).toBe('stale-plan');
+    }),
+  );
+
+  it(
+    'pause holds settling back, resume lets it go on, undo goes back',
+    withAuthority(async ({ ask, view, authority }) => {
+      const before = await view();
+      const { plan } = await ask('POST', '/v1/rings/plan', drain('lngs-2'));
+      await ask('POST', '/v1/rings/apply', { plan });
+      await ask('POST', '/v1/rings/pause', {});
+      await authority.conductor.step();
+      expect((await view()).rings.get(0)!.joint().length).toBeGreaterThan(0);
+      await ask('POST', '/v1/rings/undo', {});
+      const undone = await view();
+      expect(undone.rings.get(0)!.joint().length).toBe(0);
+      for (let partition = 0; partition < 64; partition += 1)
+        expect(undone.rings.get(0)!.placement(partition).primaries).toEqual(
+          before.rings.get(0)!.placement(partition).primaries,
+        );
+      await ask('POST', '/v1/rings/resume', {});
+      expect((await ask('GET', '/v1/status')).paused).toBe(false);
+    }),
+  );
+
+  it(
+    'the next change waits for processes that run an older version, unless they are away or it is forced',
+    withAuthority(async (fixture, world) => {
+      const { ask, authority } = fixture;
+      const { version } = await ask('GET', '/v1/status');
+      const report = {
+        process: 'bari-1',
+        site: 'bari',
+        roles: ['storage'],
+        version: '0',
+        bundleVersion: version - 1,
+        rings: {},
+        devices: [],
+      };
+      await authority.reports.note(report);
+      const { plan } = await ask('POST', '/v1/rings/plan', drain('lngs-2'));
+      expect(await failure(ask('POST', '/v1/rings/apply', { plan }))).toBe('change-under-way');
+      expect((await ask('GET', '/v1/status')).inForceEverywhere).toBe(false);
+      await world.machine('authority').env.clock.sleep(60_000);
+      expect((await ask('GET', '/v1/status')).processes[0]).toMatchObject({
+        away: true,
+        behind: true,
+      });
+      await ask('POST', '/v1/rings/apply', { plan });
+    }),
+  );
+
+  it(
+    'a gradual change reaches its weights in steps, each after the moves of the last',
+    withAuthority(async ({ ask, view, authority }) => {
+      await ask('POST', '/v1/rings/gradual', { weights: { 0: 0, 3: 150 }, stepPercent: 25 });
+      const weights = async () =>
+        [0, 3].map((id) =>
+          authority.store
+            .snapshot()
+            .then(({ set }) => set.devices().find((d) => d.id === id)!.weight),
+        );
+      const seen: number[] = [];
+      for (let turn = 0; turn < 20; turn += 1) {
+        await authority.conductor.step();
+        const [first] = await Promise.all(await weights());
+        if (seen.at(-1) !== first) seen.push(first!);
+      }
+      expect(await Promise.all(await weights())).toEqual([0, 150]);
+      expect(seen.length).toBeGreaterThan(3);
+      expect((await ask('GET', '/v1/status')).gradual).toBeUndefined();
+      expect((await view()).rings.get(0)!.joint().length).toBe(0);
+    }),
+  );
+
+  it(
+    'raising the part power moves nothing; the number of replicas follows in the policy',
+    withAuthority(async ({ ask, view, authority }) => {
+      const before = await view();
+      const raise = { request: { partPower: '8' } };
+      const { plan, view: shown } = await ask('POST', '/v1/rings/plan', raise);
+      expect([shown.partitions, shown.bytes]).toEqual([0, 0]);
+      await ask('POST', '/v1/rings/apply', { plan });
+      const after = await view();
+      expect(after.rings.get(0)!.partitions).toBe(256);
+      for (let partition = 0; partition < 256; partition += 1)
+        expect(after.rings.get(0)!.placement(partition).primaries).toEqual(
+          before.rings.get(0)!.placement(partition >> 2).primaries,
+        );
+      const five = await ask('POST', '/v1/rings/plan', {
+        request: { replicas: ['object/standard=5'] },
+      });
+      await ask('POST', '/v1/rings/apply', { plan: five.plan });
+      await authority.conductor.step();
+      expect((await view()).policies[0]).toMatchObject({ states: 5 });
+    }),
+  );
+
+  it(
+    'a device that has not joined, and a description with one, are refused',
+    withAuthority(async ({ ask }) => {
+      const add = { request: { addDevice: ['bari/bari-1/d7=100'] } };
+      expect(await failure(ask('POST', '/v1/rings/plan', add))).toBe('unknown-device');
+      expect(description(3).nodes).toHaveLength(6);
+    }),
+  );
+});
+
+describe('failing devices', () => {
+  const failing = (status: string) => ({
+    process: 'bari-1',
+    site: 'bari',
+    roles: ['storage'],
+    version: '0',
+    bundleVersion: 99,
+    rings: {},
+    devices: [{ id: 4, name: 'd0', status, usedBytes: 1, totalBytes: 2 }],
+  });
+
+  it(
+    'are proposed to be drained, with the command, and no more once they are well',
+    withAuthority(async ({ ask, authority }) => {
+      await authority.reports.note(failing('failed'));
+      await authority.conductor.step();
+      expect((await ask('GET', '/v1/status')).proposals).toMatchObject([
+        { device: 4, name: 'bari/bari-1/d0', command: 'anello ring apply --drain bari/bari-1/d0' },
+      ]);
+      await authority.reports.note(failing('ok'));
+      await authority.conductor.step();
+      expect((await ask('GET', '/v1/status')).proposals).toEqual([]);
+    }),
+  );
+
+  it(
+    'are drained by itself after the time that the document sets, not before',
+    withAuthority(async ({ ask, authority, view }, world) => {
+      const document = await ask('GET', '/v1/document');
+      await ask('PUT', '/v1/document', {
+        document: { ...document, applyFailuresAfterMinutes: 30 },
+      });
+      await authority.reports.note(failing('failed'));
+      await authority.conductor.step();
+      expect((await view()).rings.get(0)!.device(4)!.weight).toBe(100);
+      await world.machine('authority').env.clock.sleep(31 * 60_000);
+      await authority.reports.note(failing('failed'));
+      await authority.conductor.step();
+      expect((await view()).rings.get(0)!.device(4)!.weight).toBe(0);
+    }),
+  );
+});
+
+describe('the cluster document', () => {
+  it(
+    'is checked as a whole and reaches every process in the bundle',
+    withAuthority(async ({ ask, view }) => {
+      const document = await ask('GET', '/v1/document');
+      const links = [
+        { between: ['lngs', 'bari'], rttMs: 12, bandwidth: 1e8, hours: '22:00-06:00' },
+      ];
+      await ask('PUT', '/v1/document', { document: { ...document, links } });
+      expect((await view()).settings!.links).toEqual(links);
+      const wrong = { ...document, links: [{ between: ['lngs', 'rome'], rttMs: 1 }] };
+      expect(await failure(ask('PUT', '/v1/document', { document: wrong }))).toBe('bad-document');
+      expect((await ask('GET', '/v1/history'))[0]).toMatchObject({
+        what: 'cluster document',
+        who: 'operator',
+      });
+    }),
+  );
+});

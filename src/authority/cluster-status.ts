@@ -1,0 +1,40 @@
+/** Who runs what, what is under way, what needs somebody: one answer for `anello ring status` and recon. */
+import type { Authority } from './authority.ts';
+
+export async function clusterStatus({ store, reports, leadership, conductor }: Authority) {
+  const now = await store.snapshot();
+  const processes = (await reports.all()).map((record) => ({
+    ...record.report,
+    atMs: record.atMs,
+    away: reports.isAway(record),
+    behind: record.report.bundleVersion < now.head.version,
+    failingSince: record.failingSince,
+  }));
+  const alive = processes.filter(({ away }) => !away);
+  return {
+    version: now.head.version,
+    leads: leadership.leads,
+    paused: now.head.paused,
+    gradual: now.head.gradual,
+    inForceEverywhere: alive.every(({ behind }) => !behind),
+    rings: [...now.set.builders].map(([ring, { state }]) => ({
+      ring,
+      policy: state.settings.policy,
+      version: state.version,
+      joint: state.former.size,
+    })),
+    progress: conductor.progress.map(({ settleable, ...rest }) => ({
+      ...rest,
+      settleable: settleable.length,
+    })),
+    proposals: conductor.proposals,
+    nodes: [...now.nodes.values()].map(({ name, site, roles, expelled, certifiedUntilMs }) => ({
+      name,
+      site,
+      roles,
+      expelled,
+      certifiedUntilMs,
+    })),
+    processes,
+  };
+}

@@ -1,0 +1,55 @@
+/** What a process tells the authority: see authority/reports.ts. */
+import type { ProcessReport } from '#authority/reports.ts';
+import { OperatingError } from '#base/errors.ts';
+import type { DeviceReport } from '#object/calls.ts';
+import type { AskAuthority } from './authority-client.ts';
+import type { Foundation } from './foundation.ts';
+import { ringNames } from './status.ts';
+import type { StorageRole } from './storage.ts';
+
+/** What `anello` calls itself. */
+export const VERSION = '0.1.0';
+
+export function processReport(
+  { config, cluster, name }: Foundation,
+  storage: StorageRole | undefined,
+  certifiedUntilMs: number | undefined,
+): ProcessReport {
+  const view = cluster.current();
+  const { refused } = cluster;
+  return {
+    process: name,
+    site: config.site,
+    roles: [...config.roles],
+    version: VERSION,
+    bundleVersion: view.version,
+    rings: ringNames(view),
+    devices: devicesOf(config.devices, storage?.reports() ?? []),
+    ...(refused !== undefined && { refused }),
+    ...(certifiedUntilMs !== undefined && { certifiedUntilMs }),
+  };
+}
+
+/** One that could not even be opened has no report, and is the one that matters. */
+function devicesOf(
+  configured: readonly { readonly id: number; readonly name: string }[],
+  reports: readonly DeviceReport[],
+): ProcessReport['devices'] {
+  return configured.map(({ id, name }) => {
+    const report = reports.find((known) => known.id === id);
+    if (report === undefined) return { id, name, status: 'unusable', usedBytes: 0, totalBytes: 0 };
+    const { logBytes, blobBytes, totalBytes } = report.facts;
+    return { id, name, status: report.status, usedBytes: logBytes + blobBytes, totalBytes };
+  });
+}
+
+/** @throws OperatingError `authority-error` */
+export async function sendReport(
+  ask: AskAuthority,
+  authority: string,
+  report: ProcessReport,
+): Promise<void> {
+  const { status } = await ask(`${authority}/v1/reports`, 'POST', report);
+  if (status === 204) return;
+  throw new OperatingError('authority-error', `the authority answers ${status}`, { authority });
+}
