@@ -7,7 +7,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { codeOf } from '#base/errors.ts';
-import type { Disk, DiskFile } from '#env/env.ts';
+import type { Disk, DiskFile, StreamFile } from '#env/env.ts';
 import { blobFileBytes } from './blob-format.ts';
 import { blockCount } from './blocks.ts';
 import type { EntryKey } from './contract.ts';
@@ -55,7 +55,7 @@ export class BlobStore {
     return `${this.folder}/${name.slice(5, 7)}`;
   }
 
-  async create(name: string): Promise<DiskFile> {
+  async create(name: string): Promise<StreamFile> {
     const folder = this.folderOf(name);
     let made = this.#folders.get(folder);
     if (made === undefined) {
@@ -64,7 +64,7 @@ export class BlobStore {
       made.catch(() => this.#folders.delete(folder));
     }
     await made;
-    return this.#disk.open(this.path(name), 'create');
+    return this.#disk.createStream(this.path(name));
   }
 
   /**

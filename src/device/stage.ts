@@ -2,12 +2,11 @@
  * A body on its way in. It stays in memory while it may still become a record of the log and the
  * device's memory for stages allows, and is a blob file from then on.
  *
- * Bytes go to the file in pieces of up to `WRITE_BYTES`, one write under way while the next piece gathers,
- * and are synced in the background every `SYNC_BYTES`, so that the disk works all the time and
- * `finish` finds little left. A chunk belongs to the stage once it was passed in: it is not copied.
+ * Bytes go to the file in pieces of up to `WRITE_BYTES`, one write under way while the next piece gathers.
+ * A chunk belongs to the stage once it was passed in.
  */
 import { OperatingError } from '#base/errors.ts';
-import type { DiskFile } from '#env/env.ts';
+import type { StreamFile } from '#env/env.ts';
 import { encodeBlobTrailer, encodeChecksumList } from './blob-format.ts';
 import type { BlobStore } from './blob-store.ts';
 import { BlockSummer } from './blocks.ts';
@@ -16,9 +15,7 @@ import type { LogOwner } from './format.ts';
 import type { BlobReference } from './record-extra.ts';
 import { syncOnce } from './sync-once.ts';
 
-/** The kernel takes 1 MiB at once for a third of the CPU that four times 256 KiB cost (large folios). */
 export const WRITE_BYTES = 1024 * 1024;
-export const SYNC_BYTES = 16 * 1024 * 1024;
 export const MAX_BODY_BYTES = 2 ** 46;
 
 /** What a stage needs of its device. */
@@ -49,14 +46,11 @@ export class Stage implements StagedBody {
   #gatheredBytes = 0;
   #memory = 0;
   #name: string | undefined;
-  #file: DiskFile | undefined;
-  #written = 0;
-  #unsynced = 0;
+  #file: StreamFile | undefined;
   #summer = new BlockSummer();
   #check = 0;
-  /** The write, and the sync, that are under way. */
+  /** The write that is under way. */
   #writing: Promise<void> = Promise.resolve();
-  #syncing: Promise<void> | undefined;
   #error: Error | undefined;
 
   constructor(key: EntryKey, host: StageHost) {
@@ -148,35 +142,20 @@ export class Stage implements StagedBody {
     await this.#guard(async () => {
       this.#file ??= await this.#host.blobs.create(this.#name!);
       for (const part of parts) this.#summer.add(part);
-      await this.#file.write(this.#written, parts);
-      for (const part of parts) {
-        this.#written += part.length;
-        this.#unsynced += part.length;
-      }
+      await this.#file.append(parts);
     });
-    if (this.#unsynced >= SYNC_BYTES && this.#syncing === undefined) this.#syncBehind();
-  }
-
-  #syncBehind(): void {
-    this.#unsynced = 0;
-    this.#host.countSync();
-    const syncing = this.#guard(() => syncOnce(this.#file!)).finally(() => {
-      this.#syncing = undefined;
-    });
-    this.#syncing = syncing;
-    syncing.catch(() => undefined); // kept in #error, which finish() throws
   }
 
   async #finishFile(): Promise<void> {
     const { blobs, owner } = this.#host;
     if (this.#gatheredBytes > 0) await this.#send();
     await this.#writing;
-    await this.#syncing;
     await this.#guard(async () => {
       const list = encodeChecksumList(this.#summer.finish());
       const trailer = encodeBlobTrailer(this.key, this.#length, list, owner);
       this.#check = trailer.check;
-      await this.#file!.write(this.#length, [list, trailer.bytes]);
+      await this.#file!.append([list, trailer.bytes]);
+      await this.#file!.flush();
       this.#host.countSync();
       await Promise.all([syncOnce(this.#file!), blobs.syncFolder(this.#name!)]);
       await this.#file!.close();
@@ -196,7 +175,6 @@ export class Stage implements StagedBody {
   /** Nothing is under way on the file any more. */
   async #settle(): Promise<void> {
     await this.#writing.catch(() => undefined); // the bytes are thrown away
-    await this.#syncing?.catch(() => undefined);
     await this.#file?.close();
     this.#file = undefined;
   }

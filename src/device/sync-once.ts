@@ -6,7 +6,7 @@
 import { OperatingError } from '#base/errors.ts';
 import type { DiskFile } from '#env/env.ts';
 
-export async function syncOnce(file: DiskFile): Promise<void> {
+export async function syncOnce(file: Pick<DiskFile, 'sync'>): Promise<void> {
   try {
     await file.sync();
   } catch (cause) {

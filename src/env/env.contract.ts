@@ -170,6 +170,42 @@ function testFiles({ run }: EnvUnderTest): void {
       await file.close();
     }));
 
+  it.each([1, 4096, 4097, 100_000, 3_000_001])('writes a stream of %i bytes in pieces', (length) =>
+    run(async ({ disk }, folder) => {
+      const bytes = Buffer.from(Array.from({ length }, (_, i) => (i * 7 + (i >> 11)) & 0xff));
+      const file = await disk.createStream(`${folder}/s`);
+      let at = 0;
+      for (let step = 1; at < length; step = step * 3 + 1) {
+        const end = Math.min(length, at + step);
+        const middle = Math.floor((at + end) / 2);
+        await file.append([bytes.subarray(at, middle), bytes.subarray(middle, end)]);
+        at = end;
+      }
+      await file.flush();
+      await file.sync();
+      await file.close();
+      expect((await disk.read(`${folder}/s`)).equals(bytes)).toBe(true);
+      expect(await codeOfRejection(disk.createStream(`${folder}/s`))).toBe('EEXIST');
+    }),
+  );
+
+  it('writes many streams at once with a bounded number of buffers', () =>
+    run(async ({ disk }, folder) => {
+      const bodies = Array.from({ length: 30 }, (_, i) => Buffer.alloc(50_000 + i, i));
+      await Promise.all(
+        bodies.map(async (body, i) => {
+          const file = await disk.createStream(`${folder}/s${i}`);
+          for (let at = 0; at < body.length; at += 7000)
+            await file.append([body.subarray(at, at + 7000)]);
+          await file.flush();
+          await file.sync();
+          await file.close();
+        }),
+      );
+      for (const [i, body] of bodies.entries())
+        expect((await disk.read(`${folder}/s${i}`)).equals(body)).toBe(true);
+    }));
+
   it('truncates, and what is extended again is zero', () =>
     run(async ({ disk }, folder) => {
       const file = await disk.open(`${folder}/a`, 'create');

@@ -42,6 +42,8 @@ export interface Random {
 /** Files. Errors are Node's (`ENOSPC`, `EIO`, `EROFS`, `ENOENT`) in both implementations. */
 export interface Disk {
   open(path: string, mode: OpenMode): Promise<DiskFile>;
+  /** For a large body that is written once: must not exist. */
+  createStream(path: string): Promise<StreamFile>;
   /** Makes the folder and the missing ones above it; durable when it resolves. */
   mkdir(path: string): Promise<void>;
   /** Names in a folder, sorted. */
@@ -96,6 +98,17 @@ export interface DiskFile {
   truncate(length: number): Promise<void>;
   size(): Promise<number>;
   stat(): Promise<FileStat>;
+  close(): Promise<void>;
+}
+
+/** A file that is written in order, from its beginning, by one writer; past the page cache where it can. */
+export interface StreamFile {
+  /** One at a time; the parts must be left alone until it resolves. */
+  append(parts: readonly Uint8Array[]): Promise<void>;
+  /** Hands over what was kept back. Nothing is appended after it. */
+  flush(): Promise<void>;
+  /** After `flush`: makes all of it durable (its name: `syncDirectory`). Never retried. */
+  sync(): Promise<void>;
   close(): Promise<void>;
 }
 

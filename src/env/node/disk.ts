@@ -16,11 +16,21 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { codeOf } from '#base/errors.ts';
-import type { Database, DatabaseOptions, Disk, DiskFile, FileStat, OpenMode } from '../env.ts';
+import type {
+  Database,
+  DatabaseOptions,
+  Disk,
+  DiskFile,
+  FileStat,
+  OpenMode,
+  StreamFile,
+} from '../env.ts';
+import { AlignedBuffers } from './aligned-buffers.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import { openNodeDatabase } from './database.ts';
 import { NodeFile } from './file.ts';
 import { describeStat } from './stat.ts';
+import { NodeStreamFile } from './stream-file.ts';
 
 const FLAGS: Readonly<Record<OpenMode, number>> = {
   read: constants.O_RDONLY,
@@ -32,6 +42,7 @@ const DEFAULT_PERMISSIONS = 0o644;
 
 export class NodeDisk implements Disk {
   readonly #checkpointer: Checkpointer;
+  readonly #aligned = new AlignedBuffers();
   #replacements = 0;
 
   constructor(checkpointer: Checkpointer) {
@@ -40,6 +51,12 @@ export class NodeDisk implements Disk {
 
   async open(path: string, mode: OpenMode): Promise<DiskFile> {
     return new NodeFile(path, await openDescriptor(path, FLAGS[mode]));
+  }
+
+  createStream(path: string): Promise<StreamFile> {
+    const open = async (flags: number): Promise<NodeFile> =>
+      new NodeFile(path, await openDescriptor(path, flags));
+    return NodeStreamFile.create(open, this.#aligned);
   }
 
   async mkdir(path: string): Promise<void> {

@@ -2,13 +2,22 @@
  * A process's view of its machine's disk. An operation takes a random time, then happens at once, then
  * is reported: in between, other operations and a crash find their way.
  */
-import type { Database, DatabaseOptions, Disk, DiskFile, FileStat, OpenMode } from '../env.ts';
+import type {
+  Database,
+  DatabaseOptions,
+  Disk,
+  DiskFile,
+  FileStat,
+  OpenMode,
+  StreamFile,
+} from '../env.ts';
 import { SimDatabase } from './database.ts';
 import type { DatabaseStore } from './database-store.ts';
 import { type DiskOperation, diskError, type FaultAction, flipIfAsked, isLost } from './faults.ts';
 import { SimFile } from './file.ts';
 import { FileContent } from './file-content.ts';
 import { type Host, machineDown } from './host.ts';
+import { SimStreamFile } from './stream-file.ts';
 import type { DirectoryNode, FileNode, Node } from './tree.ts';
 import { describeNode, sizeOf, splitPath, type Volume } from './volume.ts';
 
@@ -28,6 +37,10 @@ export class SimDisk implements Disk {
       0,
       () => new SimFile(this, path, this.#openNode(path, mode), mode),
     );
+  }
+
+  async createStream(path: string): Promise<StreamFile> {
+    return new SimStreamFile(await this.open(path, 'create'));
   }
 
   mkdir(path: string): Promise<void> {
