@@ -7,7 +7,8 @@
  */
 import { crc32 } from 'node:zlib';
 import { codeOf } from '#base/errors.ts';
-import type { Disk, DiskFile, StreamFile } from '#env/env.ts';
+import type { Disk, StreamFile } from '#env/env.ts';
+import { BlobFile } from './blob-file.ts';
 import { blobFileBytes } from './blob-format.ts';
 import { blockCount } from './blocks.ts';
 import type { EntryKey } from './contract.ts';
@@ -18,7 +19,7 @@ import type { BlobReference } from './record-extra.ts';
 export const MAX_OPEN_BLOBS = 64;
 
 export interface OpenBlob {
-  readonly file: DiskFile;
+  readonly file: BlobFile;
   readonly checksums: readonly number[];
 }
 
@@ -172,9 +173,9 @@ export class BlobStore {
     }
   }
 
-  async #openFile(blob: BlobReference): Promise<DiskFile> {
+  async #openFile(blob: BlobReference): Promise<BlobFile> {
     try {
-      return await this.#disk.open(this.path(blob.name), 'read');
+      return await BlobFile.open(this.#disk, this.path(blob.name), blob.length);
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error;
       throw damaged('a blob is missing', { blob: blob.name }, error);

@@ -26,7 +26,7 @@ const NOTHING = Buffer.alloc(0);
 export type DamageReport = (entry: StoredEntry, what: string, cause: unknown) => Error;
 
 interface Source {
-  readonly file: DiskFile;
+  readonly file: Pick<DiskFile, 'read'>;
   /** Where the body begins in the file. */
   readonly start: number;
   readonly length: number;

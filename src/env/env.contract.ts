@@ -189,6 +189,31 @@ function testFiles({ run }: EnvUnderTest): void {
     }),
   );
 
+  it('scans any range of a file, to its end and no further', () =>
+    run(async ({ disk }, folder) => {
+      const bytes = Buffer.from(
+        Array.from({ length: 2_500_001 }, (_, i) => (i * 13 + (i >> 9)) & 0xff),
+      );
+      const written = await disk.open(`${folder}/a`, 'create');
+      await written.write(0, [bytes]);
+      await written.close();
+      const file = await disk.openScan(`${folder}/a`);
+      for (const [position, length] of [
+        [0, 1],
+        [4095, 2],
+        [4096, 8192],
+        [100, 2_400_000],
+        [2_499_000, 5000],
+        [2_500_001, 10],
+        [9_000_000, 1],
+      ] as const) {
+        const found = await file.read(position, length);
+        expect(found.equals(bytes.subarray(position, position + length))).toBe(true);
+      }
+      await file.close();
+      expect(await codeOfRejection(disk.openScan(`${folder}/none`))).toBe('ENOENT');
+    }));
+
   it('writes many streams at once with a bounded number of buffers', () =>
     run(async ({ disk }, folder) => {
       const bodies = Array.from({ length: 30 }, (_, i) => Buffer.alloc(50_000 + i, i));

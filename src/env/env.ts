@@ -44,6 +44,8 @@ export interface Disk {
   open(path: string, mode: OpenMode): Promise<DiskFile>;
   /** For a large body that is written once: must not exist. */
   createStream(path: string): Promise<StreamFile>;
+  /** For bytes that are read once: large bodies, audits. Must exist. */
+  openScan(path: string): Promise<ScanFile>;
   /** Makes the folder and the missing ones above it; durable when it resolves. */
   mkdir(path: string): Promise<void>;
   /** Names in a folder, sorted. */
@@ -109,6 +111,13 @@ export interface StreamFile {
   flush(): Promise<void>;
   /** After `flush`: makes all of it durable (its name: `syncDirectory`). Never retried. */
   sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A file that is read past the page cache where it can be. */
+export interface ScanFile {
+  /** Reads exactly `length` bytes, fewer only at the end of the file. */
+  read(position: number, length: number): Promise<Buffer>;
   close(): Promise<void>;
 }
 

@@ -6,6 +6,8 @@
  * Whoever finds none free waits, so the memory is bounded whatever the number of files.
  */
 
+/** A multiple of every disk's block size. */
+export const BLOCK_BYTES = 4096;
 /** One large write, the chunk that made it large enough, and what the write before left over. */
 export const SLAB_BYTES = (1024 + 64 + 8) * 1024;
 const SLABS = 8;

@@ -23,14 +23,16 @@ import type {
   DiskFile,
   FileStat,
   OpenMode,
+  ScanFile,
   StreamFile,
 } from '../env.ts';
 import { AlignedBuffers } from './aligned-buffers.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import { openNodeDatabase } from './database.ts';
 import { NodeFile } from './file.ts';
+import { NodeScanFile } from './scan-file.ts';
 import { describeStat } from './stat.ts';
-import { NodeStreamFile } from './stream-file.ts';
+import { NodeStreamFile, type OpenFile } from './stream-file.ts';
 
 const FLAGS: Readonly<Record<OpenMode, number>> = {
   read: constants.O_RDONLY,
@@ -54,9 +56,11 @@ export class NodeDisk implements Disk {
   }
 
   createStream(path: string): Promise<StreamFile> {
-    const open = async (flags: number): Promise<NodeFile> =>
-      new NodeFile(path, await openDescriptor(path, flags));
-    return NodeStreamFile.create(open, this.#aligned);
+    return NodeStreamFile.create(opener(path), this.#aligned);
+  }
+
+  openScan(path: string): Promise<ScanFile> {
+    return NodeScanFile.open(opener(path), this.#aligned);
   }
 
   async mkdir(path: string): Promise<void> {
@@ -172,6 +176,10 @@ export class NodeDisk implements Disk {
     this.#replacements++;
     return `${path}.${process.pid}-${this.#replacements}.tmp`;
   }
+}
+
+function opener(path: string): OpenFile {
+  return async (flags) => new NodeFile(path, await openDescriptor(path, flags));
 }
 
 function openDescriptor(path: string, flags: number): Promise<number> {

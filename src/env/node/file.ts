@@ -24,13 +24,16 @@ export class NodeFile implements DiskFile {
     const buffer = Buffer.allocUnsafe(length);
     let filled = 0;
     while (filled < length) {
-      const count = await this.#run<number>((done) =>
-        read(this.#fd, buffer, filled, length - filled, position + filled, done),
-      );
+      const count = await this.readInto(buffer.subarray(filled), position + filled);
       if (count === 0) return buffer.subarray(0, filled);
       filled += count;
     }
     return buffer;
+  }
+
+  /** One system call; 0: the end of the file. */
+  readInto(buffer: Buffer, position: number): Promise<number> {
+    return this.#run((done) => read(this.#fd, buffer, 0, buffer.length, position, done));
   }
 
   readSync(position: number, length: number): Buffer {

@@ -11,11 +11,9 @@
 import { constants } from 'node:fs';
 import { codeOf } from '#base/errors.ts';
 import type { StreamFile } from '../env.ts';
-import type { AlignedBuffers } from './aligned-buffers.ts';
+import { type AlignedBuffers, BLOCK_BYTES } from './aligned-buffers.ts';
 import type { NodeFile } from './file.ts';
 
-/** A multiple of every disk's block size. */
-const BLOCK_BYTES = 4096;
 const CREATE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
 
 export type OpenFile = (flags: number) => Promise<NodeFile>;

@@ -9,6 +9,7 @@ import type {
   DiskFile,
   FileStat,
   OpenMode,
+  ScanFile,
   StreamFile,
 } from '../env.ts';
 import { SimDatabase } from './database.ts';
@@ -41,6 +42,10 @@ export class SimDisk implements Disk {
 
   async createStream(path: string): Promise<StreamFile> {
     return new SimStreamFile(await this.open(path, 'create'));
+  }
+
+  openScan(path: string): Promise<ScanFile> {
+    return this.open(path, 'read');
   }
 
   mkdir(path: string): Promise<void> {
