@@ -7,7 +7,7 @@
  */
 export const NODE_FLAGS: readonly string[] = [
   '--external-memory-accounted-in-global-limit',
-  '--external-memory-max-growing-factor=4',
+  '--external-memory-max-growing-factor=1.5',
   '--max-semi-space-size=16',
   '--disable-warning=ExperimentalWarning',
 ];

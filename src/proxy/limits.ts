@@ -6,6 +6,8 @@ export interface ProxyLimits {
   readonly inlineReadBytes: number;
   /** Chunks that one upload keeps for the slowest replica still followed. */
   readonly streamBufferBytes: number;
+  /** What all uploads keep together, about: with many of them, each keeps less. */
+  readonly streamBudgetBytes: number;
   /** Bodies of small writes that are being buffered, all together. */
   readonly bufferBudgetBytes: number;
   /** Large uploads and downloads at once; more wait. */
@@ -39,6 +41,7 @@ export const DEFAULT_PROXY_LIMITS: ProxyLimits = {
   inlineBytes: MIB,
   inlineReadBytes: 64 * KIB,
   streamBufferBytes: MIB,
+  streamBudgetBytes: 16 * MIB,
   bufferBudgetBytes: 64 * MIB,
   streams: 1024,
   writeDeadlineMs: 10_000,

@@ -27,6 +27,9 @@ import type { Trace } from './trace.ts';
 import { bodiesNeeded, type Written, writeObject } from './write-object.ts';
 import { deleteQuietly } from './write-tombstone.ts';
 
+/** One chunk as it comes from a socket. */
+const MIN_BUFFER_BYTES = 64 * 1024;
+
 interface Put {
   readonly operation: Operation;
   readonly trace: Trace;
@@ -166,7 +169,15 @@ export class Puts {
       replicas,
       bodies,
       strict,
+      bufferBytes: this.#bufferBytes(),
     });
+  }
+
+  /** A share of what all uploads may keep together. */
+  #bufferBytes(): number {
+    const { streams, streamBufferBytes, streamBudgetBytes } = this.#context.limits;
+    const share = streamBudgetBytes / Math.max(1, streams - this.#streams.free);
+    return Math.max(MIN_BUFFER_BYTES, Math.min(streamBufferBytes, share));
   }
 
   async #commit(put: Put, upload: StageUpload, etag: string, size: number): Promise<PutResult> {

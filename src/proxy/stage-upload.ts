@@ -33,6 +33,8 @@ export interface UploadOptions {
   readonly bodies: number;
   /** Only primaries count. */
   readonly strict: boolean;
+  /** What it may keep for the slowest replica that it still follows. */
+  readonly bufferBytes: number;
 }
 
 export class StageUpload {
@@ -43,11 +45,12 @@ export class StageUpload {
   #wake: (() => void) | undefined;
 
   constructor(options: UploadOptions) {
-    const { env, limits, metrics } = options.context;
+    const { bufferBytes, context } = options;
+    const { env, limits, metrics } = context;
     this.#options = options;
     this.#fanOut = new FanOut({
       env,
-      bufferBytes: limits.streamBufferBytes,
+      bufferBytes,
       stallMs: limits.stallMs,
       mayDrop: (channel) => this.#canGoOn(channel),
       onDrop: (channel) => {

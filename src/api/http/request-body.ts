@@ -10,8 +10,9 @@ import type { IncomingMessage } from 'node:http';
 import { OperatingError } from '#base/errors.ts';
 import type { Env, Timer } from '#env/env.ts';
 
-const HIGH_WATER = 1024 * 1024;
-const LOW_WATER = 256 * 1024;
+/** Read ahead of the store; a hundred uploads to a store that is slow must not take a hundred MiB. */
+const HIGH_WATER = 256 * 1024;
+const LOW_WATER = 64 * 1024;
 
 export interface RequestBodyOptions {
   readonly clock: Env['clock'];
