@@ -23,7 +23,6 @@ import {
 } from './format.ts';
 import type { SegmentFiles } from './segment-files.ts';
 import type { RecordPlace } from './stored-entry.ts';
-import { syncOnce } from './sync-once.ts';
 
 export interface LogEnd {
   readonly segment: number;
@@ -157,7 +156,7 @@ export class LogWriter {
   async open(): Promise<void> {
     if (this.#end.segment === 0) return this.rotate();
     const { segment } = this.#end;
-    this.#file = await this.#disk.open(this.#files.path(segment), 'write');
+    this.#file = await this.#disk.open(this.#files.path(segment), 'write', 'synced');
     this.#identity = (await this.#file.stat()).identity;
     this.#files.adopt(segment, this.#file);
   }
@@ -165,15 +164,14 @@ export class LogWriter {
   async rotate(): Promise<void> {
     const segment = this.#end.segment + 1;
     const path = this.#files.path(segment);
-    const file = await this.#disk.open(path, 'create');
+    const file = await this.#disk.open(path, 'create', 'synced');
     const header = encodeSegmentHeader({
       ...this.#owner,
       segment,
       madeMicros: this.#clock.wallMicros(),
     });
     try {
-      await file.write(0, [header]);
-      await this.#sync(file);
+      await this.#write(file, 0, [header]);
       await this.#disk.syncDirectory(this.#files.folder);
     } catch (error) {
       await file.close();
@@ -198,8 +196,7 @@ export class LogWriter {
     const file = this.#file;
     assert(file !== undefined && batch.segment === this.#end.segment, 'an open segment');
     const header = this.#header(batch, clean);
-    await file.write(this.#end.offset, [header, ...batch.finish()]);
-    await this.#sync(file);
+    await this.#write(file, this.#end.offset, [header, ...batch.finish()]);
     const offset = this.#end.offset + BATCH_HEADER_BYTES + batch.bytes;
     this.#end = { segment: batch.segment, offset, batch: this.#end.batch + 1 };
     this.#files.setSize(batch.segment, offset);
@@ -229,8 +226,12 @@ export class LogWriter {
     return this.#disk.statSync(this.#files.path(this.#end.segment))?.identity === this.#identity;
   }
 
-  async #sync(file: DiskFile): Promise<void> {
+  /**
+   * Durable when it resolves. After an error nothing is known of these bytes; where the disk was full
+   * they are cut off again, any other error takes the device out of service.
+   */
+  #write(file: DiskFile, position: number, parts: readonly Uint8Array[]): Promise<void> {
     this.syncs++;
-    await syncOnce(file);
+    return file.write(position, parts);
   }
 }

@@ -41,7 +41,8 @@ export interface Random {
 
 /** Files. Errors are Node's (`ENOSPC`, `EIO`, `EROFS`, `ENOENT`) in both implementations. */
 export interface Disk {
-  open(path: string, mode: OpenMode): Promise<DiskFile>;
+  /** `synced`: each write is durable when it resolves, for less than a write and a sync cost (O_DSYNC). */
+  open(path: string, mode: OpenMode, synced?: 'synced'): Promise<DiskFile>;
   /** For a large body that is written once: must not exist. */
   createStream(path: string): Promise<StreamFile>;
   /** For bytes that are read once: large bodies, audits. Must exist. */
@@ -93,7 +94,7 @@ export interface DiskFile {
    * costs five times its CPU. Blocks the event loop when they are not.
    */
   readSync(position: number, length: number): Buffer;
-  /** Gathers the parts at `position`; resolves when the kernel has them (not synced). */
+  /** Gathers the parts at `position`; resolves when the kernel has them (not synced, unless opened so). */
   write(position: number, parts: readonly Uint8Array[]): Promise<void>;
   /** fdatasync. After a rejection the file's durability is unknown for ever: never retried. */
   sync(): Promise<void>;

@@ -51,8 +51,9 @@ export class NodeDisk implements Disk {
     this.#checkpointer = checkpointer;
   }
 
-  async open(path: string, mode: OpenMode): Promise<DiskFile> {
-    return new NodeFile(path, await openDescriptor(path, FLAGS[mode]));
+  async open(path: string, mode: OpenMode, synced?: 'synced'): Promise<DiskFile> {
+    const flags = FLAGS[mode] | (synced === undefined ? 0 : constants.O_DSYNC);
+    return new NodeFile(path, await openDescriptor(path, flags));
   }
 
   createStream(path: string): Promise<StreamFile> {

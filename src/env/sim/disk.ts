@@ -31,12 +31,12 @@ export class SimDisk implements Disk {
     this.volume = volume;
   }
 
-  open(path: string, mode: OpenMode): Promise<DiskFile> {
+  open(path: string, mode: OpenMode, synced?: 'synced'): Promise<DiskFile> {
     return this.run(
       'open',
       path,
       0,
-      () => new SimFile(this, path, this.#openNode(path, mode), mode),
+      () => new SimFile(this, path, this.#openNode(path, mode), mode, synced !== undefined),
     );
   }
 

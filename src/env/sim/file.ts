@@ -11,14 +11,16 @@ export class SimFile implements DiskFile {
   readonly #path: string;
   readonly #node: FileNode;
   readonly #mode: OpenMode;
+  readonly #synced: boolean;
   readonly #fileSystem: number;
   #closed = false;
 
-  constructor(disk: SimDisk, path: string, node: FileNode, mode: OpenMode) {
+  constructor(disk: SimDisk, path: string, node: FileNode, mode: OpenMode, synced: boolean) {
     this.#disk = disk;
     this.#path = path;
     this.#node = node;
     this.#mode = mode;
+    this.#synced = synced;
     this.#fileSystem = disk.fileSystemOf(path);
   }
 
@@ -34,7 +36,12 @@ export class SimFile implements DiskFile {
   }
 
   /** The parts are read when the write happens: the caller must leave them alone until then. */
-  write(position: number, parts: readonly Uint8Array[]): Promise<void> {
+  async write(position: number, parts: readonly Uint8Array[]): Promise<void> {
+    await this.#write(position, parts);
+    if (this.#synced) await this.sync();
+  }
+
+  #write(position: number, parts: readonly Uint8Array[]): Promise<void> {
     const length = parts.reduce((sum, part) => sum + part.length, 0);
     return this.#run('write', length, (actions) => {
       if (this.#mode === 'read') throw this.#badFile();
