@@ -97,6 +97,8 @@ const schema = z
     trustedProxies: z.array(network).max(256).default([]),
     /** Where other people's clients reach the proxies: for catalogues. Site to URL. */
     publicUrls: z.record(z.string(), z.string()).default({}),
+    /** Hosts whose sub-domains are buckets (virtual-host style S3). */
+    s3Domains: z.array(z.string().toLowerCase()).default([]),
     authorities: z.array(z.string()).min(1),
     state: z.discriminatedUnion('driver', [
       z.object({ driver: z.literal('sqlite'), path: z.string().min(1) }).strict(),

@@ -26,8 +26,11 @@ export interface HttpListener {
 }
 
 export interface Routes {
-  /** Gets first say: false leaves the request to the app. */
-  readonly raw?: { readonly matches: (url: string) => boolean; readonly handle: RawHandler };
+  /** Asked in order; what none of them takes is the app's. */
+  readonly raw?: readonly {
+    readonly matches: (request: IncomingMessage) => boolean;
+    readonly handle: RawHandler;
+  }[];
   readonly app: { readonly fetch: Hono['fetch'] };
 }
 
@@ -38,7 +41,8 @@ export async function serveHttp(
 ): Promise<HttpListener> {
   const app = getRequestListener(routes.app.fetch);
   const handle: RawHandler = (request, response) => {
-    if (routes.raw?.matches(request.url ?? '/')) routes.raw.handle(request, response);
+    const raw = routes.raw?.find((candidate) => candidate.matches(request));
+    if (raw !== undefined) raw.handle(request, response);
     else void app(request, response);
   };
   const options = { maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: KEEP_ALIVE_MS };

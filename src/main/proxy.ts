@@ -1,11 +1,17 @@
 /** The proxy role: the object APIs and, on the same port, identity's. */
 import path from 'node:path';
 import { Counter, Histogram, type Registry } from 'prom-client';
-import { createSwiftHandler, type FinishedRequest } from '#api/swift/handler.ts';
-import { createAuthenticator } from '#auth/authenticator.ts';
+import type { FinishedRequest } from '#api/http/finished-request.ts';
+import { createS3Handler, type S3Signers } from '#api/s3/handler.ts';
+import { createSwiftHandler } from '#api/swift/handler.ts';
+import { createAuthenticator, type ProxyAuthenticator } from '#auth/authenticator.ts';
 import type { Env } from '#env/env.ts';
+import type { Identity } from '#identity/identity.ts';
+import { BucketNames } from '#proxy/bucket-names.ts';
+import { Sweeper } from '#proxy/multipart/sweeper.ts';
 import { createProxy } from '#proxy/proxy.ts';
 import type { State } from '#state/state.ts';
+import { JobRunner } from '#worker/runner.ts';
 import type { Foundation } from './foundation.ts';
 import { type HttpListener, serveHttp } from './http-server.ts';
 import type { IdentityRole } from './identity.ts';
@@ -21,7 +27,7 @@ export interface ProxyRole {
 export async function startProxy(
   foundation: Foundation,
   state: State,
-  { identity, app: identityApp }: IdentityRole,
+  { app, identity }: IdentityRole,
 ): Promise<ProxyRole> {
   const { env, config, clock, cluster, wire, registry, name } = foundation;
   const authenticator = createAuthenticator({
@@ -41,6 +47,8 @@ export async function startProxy(
   });
   const readiness = new Readiness({ env, wire, cluster });
   readiness.start();
+  const names = new BucketNames(env, state);
+  const finished = requestReport(env, registry);
   const swift = createSwiftHandler({
     store: proxy,
     authenticator,
@@ -48,16 +56,35 @@ export async function startProxy(
     clusterName: config.site,
     version: VERSION,
     healthy: () => readiness.isReady,
-    finished: requestReport(env, registry),
+    names,
+    finished,
+  });
+  const s3 = await createS3Handler({
+    store: proxy,
+    signers: s3Signers(identity, authenticator),
+    names,
+    env,
+    region: config.site,
+    domains: config.s3Domains,
+    finished,
+  });
+  const sweeper = new JobRunner(env, new Sweeper({ env, store: proxy, state, name }), {
+    startMs: SWEEPER_START_MS,
   });
   const listener = await serveHttp(
     { host: config.listen.host, port: config.listen.proxy },
     {
-      raw: {
-        matches: swift.matches,
-        handle: (request, response) => void swift.handle(request, response),
-      },
-      app: identityApp,
+      raw: [
+        {
+          matches: s3.matches,
+          handle: (request, response) => void s3.handle(request, response),
+        },
+        {
+          matches: ({ url }) => swift.matches(url ?? '/'),
+          handle: (request, response) => void swift.handle(request, response),
+        },
+      ],
+      app,
     },
   );
   return {
@@ -67,7 +94,27 @@ export async function startProxy(
     close: async (graceMs) => {
       readiness.stop();
       await listener.close(graceMs);
+      await sweeper.stop();
+      names.close();
       await authenticator.close();
+    },
+  };
+}
+
+/** SigV2 is checked where the secrets are. */
+function s3Signers(identity: Identity, authenticator: ProxyAuthenticator): S3Signers {
+  return {
+    findS3Key: (request) => authenticator.findS3Key(request),
+    accountDomain: (account) => authenticator.accountDomain(account),
+    checkSigV2: async (access, stringsToSign, signature) => {
+      if ((await identity.credentials.keyPair(access)) === undefined) return 'no-such-key';
+      for (const text of stringsToSign) {
+        const token = await identity.s3Keys.check(access, Buffer.from(text, 'latin1'), signature);
+        if (token === undefined) continue;
+        const caller = await authenticator.authenticate({ 'x-auth-token': token.text });
+        return caller.kind === 'user' ? caller : undefined;
+      }
+      return undefined;
     },
   };
 }
@@ -80,6 +127,7 @@ const BUCKETS = [
 /** What `anello` calls itself in /info. */
 const VERSION = '0.1.0';
 const SLOW_MS = 10_000;
+const SWEEPER_START_MS = 60_000;
 const SERVER_ERROR = 500;
 
 /** Metrics of every request; a log line of those that failed here or took long, of all at level debug. */

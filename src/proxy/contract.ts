@@ -109,6 +109,7 @@ export interface BodyFacts {
   /** As shown to clients, where the stored bytes are other ones than the client sent. */
   readonly etag?: string;
   readonly size?: number;
+  readonly contentType?: string;
 }
 
 export interface PutResult {

@@ -252,7 +252,7 @@ function stateMaker(
       clientMicros: request.clientMicros ?? microsOf(timestamp),
       etag: manifest?.etag ?? facts.etag ?? bodyEtag,
       size: manifest?.size ?? facts.size ?? length,
-      contentType,
+      contentType: facts.contentType ?? contentType,
       ...(deleteAt !== undefined && { deleteAt }),
       ...(manifest !== undefined && { manifest: manifest.kind }),
       ...(length > 0 && { body: { length, ...(transform !== undefined && { transform }) } }),

@@ -4,6 +4,7 @@
  */
 import { type AccessRequest, type AclOperation, type Decision, decide } from '#auth/acl.ts';
 import type { ContainerName } from '#base/names.ts';
+import { isPartsAccount } from '#proxy/multipart/names.ts';
 import { percentEncodePath } from '../http/utf8.ts';
 import { type Refusal, refuse } from './errors.ts';
 import type { SwiftRequest } from './request.ts';
@@ -36,6 +37,8 @@ export async function authorizeOther(
 export function mayRead(request: SwiftRequest): (name: ContainerName) => Promise<boolean> {
   const known = new Map<string, Promise<Decision>>();
   return async ({ account, container }) => {
+    // Parts of an upload belong to the object alone, and no client can name them.
+    if (isPartsAccount(account)) return true;
     const key = `${account}/${container}`;
     let decision = known.get(key);
     if (decision === undefined) {

@@ -6,10 +6,12 @@ import type { SwiftRequest } from './request.ts';
 
 export async function containerDelete(request: SwiftRequest): Promise<void> {
   await authorize(request, 'admin');
-  const outcome = await request.service.store.deleteContainer(request, request.containerName);
+  const { service, containerName: name } = request;
+  const outcome = await service.store.deleteContainer(request, name);
   if (outcome === 'not-empty') {
     throw refuse('conflict');
   }
   if (outcome === 'no-container') return replyNotFound(request);
+  service.names?.deleted(name.container, name.account);
   replyEmpty(request, 204);
 }

@@ -12,6 +12,9 @@ const ACLS = { 'x-container-read': 'read', 'x-container-write': 'write' } as con
 /** Beside metadata (x-container-meta-*, which CORS and quotas use too). */
 const SETTABLE = Object.keys(ACLS);
 
+/** Configurations that only S3 knows. */
+const S3_PREFIX = 's3-';
+
 /** Only owners see these. */
 const OWNER_ONLY = new Set([
   ...SETTABLE,
@@ -59,7 +62,7 @@ export function containerHeaders(request: SwiftRequest, info: ContainerInfo): st
     info.mode,
   ];
   for (const name in info.headers) {
-    if (!request.owner && OWNER_ONLY.has(name)) continue;
+    if (name.startsWith(S3_PREFIX) || (!request.owner && OWNER_ONLY.has(name))) continue;
     headers.push(titleCase(name), latin1FromUtf8(info.headers[name]!));
   }
   return headers;

@@ -20,7 +20,10 @@ export async function containerPut(request: SwiftRequest): Promise<void> {
   }
   const outcome = await store.createContainer(request, name, { policy, changes });
   if (outcome === 'policy-conflict') throw refuse('conflict');
-  if (outcome === 'created') return replyEmpty(request, 201);
+  if (outcome === 'created') {
+    request.service.names?.created(name.container, name.account);
+    return replyEmpty(request, 201);
+  }
   replyAccepted(request);
 }
 

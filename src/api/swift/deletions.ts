@@ -4,10 +4,10 @@
  */
 import { codeOf } from '#base/errors.ts';
 import type { ContainerName, ObjectName } from '#base/names.ts';
+import { parallel } from '../http/parallel.ts';
 import { decideAt } from './access.ts';
 import { type Problem, problem } from './bulk-report.ts';
 import { answerTo, statusLine } from './errors.ts';
-import { parallel } from './parallel.ts';
 import type { SwiftRequest } from './request.ts';
 
 export interface Doomed {

@@ -9,6 +9,7 @@ import { codeOf, messageOf } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
 import type { Store } from '#proxy/contract.ts';
 import { drain } from '../http/drain.ts';
+import type { FinishedRequest } from '../http/finished-request.ts';
 import { TransactionIds } from '../http/transaction-id.ts';
 import { byteLength } from '../http/utf8.ts';
 import { addCorsHeaders } from './cors.ts';
@@ -21,9 +22,9 @@ import { options } from './options.ts';
 import { reply, replyError } from './reply.ts';
 import { SwiftRequest } from './request.ts';
 import { findRoute, resourceOf } from './router.ts';
-import type { FinishedRequest, SwiftService } from './service.ts';
+import type { SwiftService } from './service.ts';
 
-export type { FinishedRequest } from './service.ts';
+export type { FinishedRequest } from '../http/finished-request.ts';
 
 export interface SwiftOptions {
   readonly store: Store;
@@ -37,6 +38,7 @@ export interface SwiftOptions {
   readonly version?: string;
   /** What /healthcheck says: false is 503. */
   readonly healthy?: () => boolean;
+  readonly names?: SwiftService['names'];
   /** Called when a request is over, for metrics and traces. */
   readonly finished?: (request: FinishedRequest) => void;
 }
@@ -66,6 +68,7 @@ export function createSwiftHandler(given: SwiftOptions): SwiftHandler {
     clusterName: given.clusterName ?? 'anello',
     version: given.version ?? '0',
     healthy: given.healthy ?? (() => true),
+    names: given.names,
     finished: given.finished ?? (() => {}),
   };
   return {

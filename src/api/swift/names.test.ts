@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseTarget, splitTarget } from './target.ts';
+import { splitTarget } from '../http/split-target.ts';
+import { parseTarget } from './target.ts';
 import { BASE, startServer, type TestServer } from './testing/harness.ts';
 
 let server: TestServer;

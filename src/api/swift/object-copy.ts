@@ -72,7 +72,9 @@ async function copy(request: SwiftRequest, from: ObjectName, to: ObjectName): Pr
   const reader = await store.openObject(request, from);
   if (reader === undefined) return replyNotFound(request);
   const kind = manifestKind(reader.state);
-  const asManifest = kind !== undefined && request.query.get('multipart-manifest') === 'get';
+  // The parts of an upload are one object's own: two manifests over them would outlive each other.
+  const shareable = kind !== undefined && kind !== 'multipart';
+  const asManifest = shareable && request.query.get('multipart-manifest') === 'get';
   const large = kind !== undefined && !asManifest;
   const content = large ? await largeContent(request, from, reader) : ownContent(reader);
   // If-None-Match is about the destination, and nothing is sent that could be `not modified`.

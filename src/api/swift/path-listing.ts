@@ -4,8 +4,8 @@
  */
 import type { ListQuery } from '#container/calls.ts';
 import type { ContainerInfo, Found, ListedObject, Page } from '#proxy/contract.ts';
+import { parallel } from '../http/parallel.ts';
 import { refuse } from './errors.ts';
-import { parallel } from './parallel.ts';
 import type { SwiftRequest } from './request.ts';
 
 type Listing = Page<ListedObject> & { info: ContainerInfo };

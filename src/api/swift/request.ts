@@ -7,11 +7,12 @@ import { ANONYMOUS, type Caller } from '#auth/caller.ts';
 import type { ContainerName, ObjectName } from '#base/names.ts';
 import type { Operation } from '#proxy/contract.ts';
 import { clientGone } from '../http/client-gone.ts';
+import { splitTarget } from '../http/split-target.ts';
 import { utf8FromLatin1 } from '../http/utf8.ts';
 import { refuse } from './errors.ts';
 import { isTrue, Query } from './query.ts';
 import type { SwiftService } from './service.ts';
-import { parseTarget, splitTarget, type Target } from './target.ts';
+import { parseTarget, type Target } from './target.ts';
 
 const ROOT: Target = { account: '', container: undefined, object: undefined };
 

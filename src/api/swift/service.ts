@@ -2,7 +2,9 @@
 import type { RoleLists } from '#auth/acl.ts';
 import type { Authenticator } from '#auth/authenticator.ts';
 import type { Env } from '#env/env.ts';
+import type { BucketNames } from '#proxy/bucket-names.ts';
 import type { Store } from '#proxy/contract.ts';
+import type { FinishedRequest } from '../http/finished-request.ts';
 import type { TransactionIds } from '../http/transaction-id.ts';
 import type { SwiftLimits } from './limits.ts';
 
@@ -19,18 +21,7 @@ export interface SwiftService {
   readonly clusterName: string;
   readonly version: string;
   readonly healthy: () => boolean;
+  /** Told of containers that come and go: their names are buckets' names, too. */
+  readonly names: Pick<BucketNames, 'created' | 'deleted'> | undefined;
   readonly finished: (request: FinishedRequest) => void;
-}
-
-/** For metrics and traces. */
-export interface FinishedRequest {
-  readonly txn: string;
-  /** `object.get`, `container.put`, ... or `other`. */
-  readonly operation: string;
-  readonly method: string;
-  readonly path: string;
-  readonly status: number;
-  readonly elapsedMs: number;
-  readonly bytesReceived: number;
-  readonly bytesSent: number;
 }

@@ -5,6 +5,7 @@
 import { contentTypeOf, type EntryState } from '#base/entry.ts';
 import { codeOf } from '#base/errors.ts';
 import { encodeManifest, type ManifestPart, manifestLength } from '#proxy/manifest.ts';
+import { parallel } from '../http/parallel.ts';
 import { parseRange } from '../http/ranges.ts';
 import { collect } from '../http/request-body.ts';
 import { decideAt } from './access.ts';
@@ -12,7 +13,6 @@ import { chooseReportFormat, type Problem, problem, reportBody } from './bulk-re
 import { answerTo, refuse, statusLine } from './errors.ts';
 import { dataOf, shownEtag } from './object-headers.ts';
 import { bodyOf, declaredLength, replyStored, sendContinue, uploadFacts } from './object-upload.ts';
-import { parallel } from './parallel.ts';
 import { reply } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
 import { manifestEtag, parseManifest, type WantedPart } from './slo-manifest.ts';

@@ -185,6 +185,7 @@ export class MemoryStore implements Store {
     const state = stateOf(request, this.#timestamp(), request.clientMicros ?? this.#micros, {
       etag: request.manifest?.etag ?? facts.etag ?? md5,
       size: request.manifest?.size ?? facts.size ?? body.length,
+      contentType: facts.contentType ?? request.contentType,
       ...(facts.checksums !== undefined && { checksums: facts.checksums }),
       length: body.length,
     });
@@ -360,9 +361,9 @@ function stateOf(
   request: PutRequest,
   timestamp: Timestamp,
   clientMicros: number,
-  body: Pick<DataPart, 'etag' | 'size' | 'checksums'> & { readonly length: number },
+  body: Pick<DataPart, 'etag' | 'size' | 'contentType' | 'checksums'> & { readonly length: number },
 ): EntryState {
-  const { deleteAt, manifest, user, system, contentType, owner, transform } = request;
+  const { deleteAt, manifest, user, system, owner, transform } = request;
   return {
     data: {
       timestamp,
@@ -371,7 +372,7 @@ function stateOf(
       clientMicros,
       etag: body.etag,
       size: body.size,
-      contentType,
+      contentType: body.contentType,
       body: { length: body.length, ...(transform !== undefined && { transform }) },
       ...(body.checksums !== undefined && { checksums: body.checksums }),
       ...(owner !== undefined && { owner }),

@@ -1,0 +1,162 @@
+/**
+ * A bucket's configurations. Each stands in one container header (`s3-NAME`), as its own document says.
+ * Those that nothing here acts on yet are answered as not configured, and setting them is refused:
+ * a rule that is accepted and not kept is worse than none.
+ */
+import type { HeaderChanges } from '#proxy/contract.ts';
+import { type Action, authorize } from './access.ts';
+import { type Bucket, noSuchBucket } from './bucket.ts';
+import { refuse } from './errors.ts';
+import { readDocument } from './payload.ts';
+import { replyEmpty, replyXml } from './reply.ts';
+import type { S3Request } from './request.ts';
+import type { Route } from './router.ts';
+import { tagSetXml, tagsOfXml } from './tags.ts';
+import { document, leaf } from './xml.ts';
+import { readXml, requiredText } from './xml-reader.ts';
+
+const TAGS_HEADER = 's3-tagging';
+const MAX_BUCKET_TAGS = 50;
+
+/** The answer to a GET of what can't be set: an error, or an empty document. */
+function absent(action: Action, code: string) {
+  return async (request: S3Request): Promise<void> => {
+    await authorize(request, action);
+    throw refuse(code, undefined, { BucketName: request.bucket });
+  };
+}
+
+function empty(action: Action, root: string, content = '') {
+  return async (request: S3Request): Promise<void> => {
+    await authorize(request, action);
+    replyXml(request, document(root, content));
+  };
+}
+
+function refused(action: Action, what: string) {
+  return async (request: S3Request): Promise<void> => {
+    await authorize(request, action);
+    throw refuse('NotImplemented', undefined, { Header: what });
+  };
+}
+
+/** Deleting what was never set is no error. */
+function deleted(action: Action) {
+  return async (request: S3Request): Promise<void> => {
+    await authorize(request, action);
+    replyEmpty(request, 204);
+  };
+}
+
+async function getBucketTagging(request: S3Request): Promise<void> {
+  const bucket = await authorize(request, 's3:GetBucketTagging');
+  const stored = bucket.info.headers[TAGS_HEADER];
+  if (stored === undefined) throw refuse('NoSuchTagSet', undefined, { BucketName: request.bucket });
+  const pairs = JSON.parse(stored) as [string, string][];
+  replyXml(request, document('Tagging', tagSetXml(Object.fromEntries(pairs))));
+}
+
+async function putBucketTagging(request: S3Request): Promise<void> {
+  const bucket = await authorize(request, 's3:PutBucketTagging');
+  const body = await readDocument(request, request.service.limits.maxDocumentBytes);
+  const tags = tagsOfXml(readXml(body, 'Tagging'), MAX_BUCKET_TAGS);
+  await keep(request, bucket, { [TAGS_HEADER]: JSON.stringify(Object.entries(tags)) });
+  replyEmpty(request, 204);
+}
+
+async function deleteBucketTagging(request: S3Request): Promise<void> {
+  const bucket = await authorize(request, 's3:PutBucketTagging');
+  await keep(request, bucket, { [TAGS_HEADER]: null });
+  replyEmpty(request, 204);
+}
+
+async function keep(request: S3Request, bucket: Bucket, changes: HeaderChanges): Promise<void> {
+  const outcome = await request.service.store.updateContainer(request, bucket, changes);
+  if (outcome === 'no-container') throw noSuchBucket(request.bucket);
+}
+
+/** Suspended is what every bucket is; enabling needs versions, which this store does not keep yet. */
+async function putBucketVersioning(request: S3Request): Promise<void> {
+  await authorize(request, 's3:PutBucketVersioning');
+  const body = await readDocument(request, request.service.limits.maxDocumentBytes);
+  const status = requiredText(readXml(body, 'VersioningConfiguration'), 'Status');
+  if (status !== 'Enabled' && status !== 'Suspended') {
+    throw refuse('IllegalVersioningConfigurationException');
+  }
+  if (status === 'Enabled') throw refuse('NotImplemented', undefined, { Header: 'versioning' });
+  replyEmpty(request, 200);
+}
+
+async function putRequestPayment(request: S3Request): Promise<void> {
+  await authorize(request, 's3:PutBucketRequestPayment');
+  const body = await readDocument(request, request.service.limits.maxDocumentBytes);
+  const payer = requiredText(readXml(body, 'RequestPaymentConfiguration'), 'Payer');
+  if (payer !== 'BucketOwner' && payer !== 'Requester') throw refuse('MalformedXML');
+  if (payer === 'Requester')
+    throw refuse('NotImplemented', undefined, { Header: 'requestPayment' });
+  replyEmpty(request, 200);
+}
+
+type Run = Route['run'];
+
+function route(name: string, run: Run): Route {
+  return { name, run };
+}
+
+/** GET, PUT and DELETE of one that can't be set here. */
+function unset(resource: string, name: string, code: string): Record<string, Route> {
+  return {
+    [`GET ${resource}`]: route(`GetBucket${name}`, absent(`s3:GetBucket${name}`, code)),
+    [`PUT ${resource}`]: route(`PutBucket${name}`, refused(`s3:PutBucket${name}`, resource)),
+    [`DELETE ${resource}`]: route(`DeleteBucket${name}`, deleted(`s3:PutBucket${name}`)),
+  };
+}
+
+/** The same where the answer to GET is an empty document. */
+function emptyUnset(resource: string, name: string, root: string): Record<string, Route> {
+  return {
+    [`GET ${resource}`]: route(`GetBucket${name}`, empty(`s3:GetBucket${name}`, root)),
+    [`PUT ${resource}`]: route(`PutBucket${name}`, refused(`s3:PutBucket${name}`, resource)),
+  };
+}
+
+/** By method and sub-resource, as in router.ts. */
+export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
+  'GET tagging': route('GetBucketTagging', getBucketTagging),
+  'PUT tagging': route('PutBucketTagging', putBucketTagging),
+  'DELETE tagging': route('DeleteBucketTagging', deleteBucketTagging),
+  'GET versioning': route(
+    'GetBucketVersioning',
+    empty('s3:GetBucketVersioning', 'VersioningConfiguration'),
+  ),
+  'PUT versioning': route('PutBucketVersioning', putBucketVersioning),
+  'GET requestPayment': route(
+    'GetBucketRequestPayment',
+    empty(
+      's3:GetBucketRequestPayment',
+      'RequestPaymentConfiguration',
+      leaf('Payer', 'BucketOwner'),
+    ),
+  ),
+  'PUT requestPayment': route('PutBucketRequestPayment', putRequestPayment),
+  'GET policyStatus': route(
+    'GetBucketPolicyStatus',
+    empty('s3:GetBucketPolicyStatus', 'PolicyStatus', leaf('IsPublic', 'FALSE')),
+  ),
+  ...emptyUnset('accelerate', 'AccelerateConfiguration', 'AccelerateConfiguration'),
+  ...emptyUnset('logging', 'Logging', 'BucketLoggingStatus'),
+  ...emptyUnset('notification', 'NotificationConfiguration', 'NotificationConfiguration'),
+  ...unset('policy', 'Policy', 'NoSuchBucketPolicy'),
+  ...unset('cors', 'CORS', 'NoSuchCORSConfiguration'),
+  ...unset('lifecycle', 'LifecycleConfiguration', 'NoSuchLifecycleConfiguration'),
+  ...unset('website', 'Website', 'NoSuchWebsiteConfiguration'),
+  ...unset('encryption', 'Encryption', 'ServerSideEncryptionConfigurationNotFoundError'),
+  ...unset('publicAccessBlock', 'PublicAccessBlock', 'NoSuchPublicAccessBlockConfiguration'),
+  ...unset('ownershipControls', 'OwnershipControls', 'OwnershipControlsNotFoundError'),
+  ...unset('object-lock', 'ObjectLockConfiguration', 'ObjectLockConfigurationNotFoundError'),
+  ...unset('replication', 'Replication', 'ReplicationConfigurationNotFoundError'),
+  ...unset('analytics', 'AnalyticsConfiguration', 'NoSuchConfiguration'),
+  ...unset('inventory', 'InventoryConfiguration', 'NoSuchConfiguration'),
+  ...unset('metrics', 'MetricsConfiguration', 'NoSuchConfiguration'),
+  ...unset('intelligent-tiering', 'IntelligentTieringConfiguration', 'NoSuchConfiguration'),
+};

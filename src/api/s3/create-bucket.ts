@@ -1,0 +1,54 @@
+/**
+ * CreateBucket. The name is claimed across the cluster first, so of two creators one wins; a claim whose
+ * container could not be made is its own account's, and making it again succeeds.
+ */
+import { isBucketName } from '#proxy/bucket-names.ts';
+import { ACL_HEADER, ownsAccount } from './access.ts';
+import { encodeGrants, grantsOfHeaders, ownerIdOf } from './acl.ts';
+import { ownAccount } from './bucket.ts';
+import { refuse } from './errors.ts';
+import { readDocument } from './payload.ts';
+import { replyEmpty } from './reply.ts';
+import type { S3Request } from './request.ts';
+import { policyOfBucket } from './storage-class.ts';
+import { readXml, textOf } from './xml-reader.ts';
+
+export async function createBucket(request: S3Request): Promise<void> {
+  const account = ownAccount(request);
+  if (account === undefined || !ownsAccount(request, account)) throw refuse('AccessDenied');
+  const { bucket: container, service } = request;
+  if (!isBucketName(container)) {
+    throw refuse('InvalidBucketName', undefined, { BucketName: container });
+  }
+  const policy = policyOfBucket(request);
+  const grants = grantsOfHeaders(request, ownerIdOf(account));
+  if (request.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true') {
+    throw refuse('NotImplemented', undefined, { Header: 'x-amz-bucket-object-lock-enabled' });
+  }
+  await checkLocation(request);
+  const owner = await service.names.claim(container, account);
+  if (owner !== account) throw refuse('BucketAlreadyExists', undefined, { BucketName: container });
+  const outcome = await service.store.createContainer(
+    request,
+    { account, container },
+    {
+      mode: 'strict',
+      changes: grants === undefined ? {} : { [ACL_HEADER]: encodeGrants(grants) },
+      ...(policy !== undefined && { policy: policy.index }),
+    },
+  );
+  if (outcome !== 'created') {
+    throw refuse('BucketAlreadyOwnedByYou', undefined, { BucketName: container });
+  }
+  replyEmpty(request, 200, ['Location', `/${container}`]);
+}
+
+/** Any region name is taken: buckets live at all sites. @throws S3Error MalformedXML */
+async function checkLocation(request: S3Request): Promise<void> {
+  const body = await readDocument(request, request.service.limits.maxDocumentBytes);
+  if (body.length === 0) return;
+  const location = textOf(readXml(body, 'CreateBucketConfiguration'), 'LocationConstraint');
+  if (location !== undefined && !/^[\w.-]{0,64}$/.test(location)) {
+    throw refuse('InvalidLocationConstraint', undefined, { LocationConstraint: location });
+  }
+}

@@ -1,0 +1,35 @@
+/** CreateMultipartUpload. */
+
+import { authorize } from './access.ts';
+import { aclGroup } from './object-acl-headers.ts';
+import { describedBy } from './object-headers.ts';
+import { replyXml } from './reply.ts';
+import { checkKey, type S3Request } from './request.ts';
+import { checkStorageClass } from './storage-class.ts';
+import { tagsOfHeader } from './tags.ts';
+import { refuseUnsupported } from './unsupported.ts';
+import { checksumOfUpload, uploadsOf } from './upload.ts';
+import { document, leaf } from './xml.ts';
+
+export async function createMultipartUpload(request: S3Request): Promise<void> {
+  const bucket = await authorize(request, 's3:PutObject');
+  checkKey(request, request.key);
+  refuseUnsupported(request);
+  checkStorageClass(request, bucket);
+  const { algorithm, type, asked } = checksumOfUpload(request);
+  const { uploadId } = await uploadsOf(request).begin(request, bucket, {
+    ...describedBy(request),
+    key: request.key,
+    groups: { ...tagsOfHeader(request), ...aclGroup(request, bucket) },
+    algorithm,
+    checksumType: type,
+    asked,
+    initiator: request.caller.kind === 'user' ? request.caller.userId : '',
+  });
+  const shown = asked
+    ? ['x-amz-checksum-algorithm', algorithm.toUpperCase(), 'x-amz-checksum-type', type]
+    : [];
+  const content =
+    leaf('Bucket', bucket.container) + leaf('Key', request.key) + leaf('UploadId', uploadId);
+  replyXml(request, document('InitiateMultipartUploadResult', content), shown);
+}

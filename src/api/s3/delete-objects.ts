@@ -1,0 +1,72 @@
+/** DeleteObjects: up to 1,000 keys in one request, each with an outcome of its own. */
+import { codeOf } from '#base/errors.ts';
+import { parallel } from '../http/parallel.ts';
+import { checkAccess, objectName } from './access.ts';
+import { type Bucket, findBucket } from './bucket.ts';
+import { type DeleteTerms, deleteTerms } from './conditions.ts';
+import { errorAnswer, refuse } from './errors.ts';
+import { readDocument } from './payload.ts';
+import { replyXml } from './reply.ts';
+import type { S3Request } from './request.ts';
+import { checkVersionId } from './version-id.ts';
+import { document, element, leaf } from './xml.ts';
+import { children, readXml, requiredText, textOf, type XmlElement } from './xml-reader.ts';
+
+interface Doomed {
+  readonly key: string;
+  readonly versionId: string | undefined;
+  readonly terms: DeleteTerms;
+}
+
+export async function deleteObjects(request: S3Request): Promise<void> {
+  const bucket = await findBucket(request);
+  const { limits } = request.service;
+  const root = readXml(await readDocument(request, limits.maxListDocumentBytes), 'Delete');
+  const doomed = children(root, 'Object').map(parseDoomed);
+  if (doomed.length === 0 || doomed.length > limits.maxDeletes) throw refuse('MalformedXML');
+  const quiet = textOf(root, 'Quiet')?.trim().toLowerCase() === 'true';
+  const results: string[] = Array.from({ length: doomed.length }, () => '');
+  await parallel(doomed.entries(), limits.concurrency, async ([i, item]) => {
+    results[i] = await deleteOne(request, bucket, item, quiet);
+  });
+  replyXml(request, document('DeleteResult', results.join('')));
+}
+
+function parseDoomed(item: XmlElement): Doomed {
+  const key = requiredText(item, 'Key');
+  if (key === '') throw refuse('MalformedXML');
+  return {
+    key,
+    versionId: textOf(item, 'VersionId'),
+    terms: {
+      etag: textOf(item, 'ETag'),
+      size: textOf(item, 'Size'),
+      time: textOf(item, 'LastModifiedTime'),
+    },
+  };
+}
+
+/** Its element in the answer. */
+async function deleteOne(
+  request: S3Request,
+  bucket: Bucket,
+  { key, versionId, terms }: Doomed,
+  quiet: boolean,
+): Promise<string> {
+  const about = leaf('Key', key) + leaf('VersionId', versionId);
+  try {
+    await checkAccess(request, bucket, 's3:DeleteObject', key);
+    if (versionId !== undefined) checkVersionId(versionId, key);
+    const condition = deleteTerms(key, terms);
+    const { store } = request.service;
+    const outcome = await store.deleteObject(request, objectName(bucket, key), condition);
+    if (outcome === 'precondition-failed') throw condition!.failure();
+    return quiet ? '' : element('Deleted', about);
+  } catch (error) {
+    if (codeOf(error) === 'client-gone') throw error;
+    // A version that is not there is as good as deleted.
+    if (codeOf(error) === 'NoSuchVersion') return quiet ? '' : element('Deleted', about);
+    const { code, message } = errorAnswer(error);
+    return element('Error', about + leaf('Code', code) + leaf('Message', message));
+  }
+}

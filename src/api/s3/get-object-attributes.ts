@@ -1,0 +1,91 @@
+/** GetObjectAttributes: ETag, checksums, parts, size and storage class of an object. */
+import { partLength } from '#proxy/manifest.ts';
+import { httpDate } from '../http/http-date.ts';
+import { mayBeTold } from './absence.ts';
+import { authorize, objectName } from './access.ts';
+import { noSuchKey } from './bucket.ts';
+import { elementOf } from './checksums.ts';
+import { type Content, contentOf } from './content.ts';
+import { refuse } from './errors.ts';
+import { dataOf } from './object-headers.ts';
+import { replyXml } from './reply.ts';
+import type { S3Request } from './request.ts';
+import { answeredByCondition } from './send-content.ts';
+import { STANDARD } from './storage-class.ts';
+import { shownChecksums } from './stored-checksums.ts';
+import { versionId } from './version-id.ts';
+import { document, element, leaf } from './xml.ts';
+
+const ATTRIBUTES = ['ETag', 'Checksum', 'ObjectParts', 'StorageClass', 'ObjectSize'] as const;
+type Attribute = (typeof ATTRIBUTES)[number];
+
+export async function getObjectAttributes(request: S3Request): Promise<void> {
+  const bucket = await authorize(request, 's3:GetObjectAttributes');
+  versionId(request);
+  const wanted = wantedAttributes(request);
+  const name = objectName(bucket, request.key);
+  const reader = await request.service.store.openObject(request, name);
+  if (reader === undefined) throw mayBeTold(request, bucket, noSuchKey(request.key));
+  const content = await contentOf(request, bucket, name, reader);
+  if (answeredByCondition(request, content)) return;
+  const parts = wanted.has('ObjectParts') ? partsXml(request, content) : '';
+  const xml =
+    (wanted.has('ETag') ? leaf('ETag', content.etag) : '') +
+    (wanted.has('Checksum') ? checksumXml(content) : '') +
+    parts +
+    (wanted.has('StorageClass') ? leaf('StorageClass', STANDARD) : '') +
+    (wanted.has('ObjectSize') ? leaf('ObjectSize', content.length) : '');
+  replyXml(request, document('GetObjectAttributesResponse', xml), [
+    ...['Last-Modified', httpDate(content.modifiedSeconds)],
+  ]);
+}
+
+/** @throws S3Error InvalidArgument */
+function wantedAttributes(request: S3Request): Set<Attribute> {
+  const names = (request.header('x-amz-object-attributes') ?? '')
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+  const found = ATTRIBUTES.filter((known) => names.includes(known));
+  if (names.length > 0 && found.length === new Set(names).size) return new Set(found);
+  throw refuse('InvalidArgument', 'Invalid attribute name specified.', {
+    ArgumentName: 'x-amz-object-attributes',
+    ArgumentValue: names.join(','),
+  });
+}
+
+function checksumXml({ state }: Content): string {
+  const { values, type } = shownChecksums(dataOf(state));
+  if (values.length === 0) return '';
+  const leaves = values.map(([algorithm, value]) =>
+    leaf(elementOf(algorithm), value.replace(/-\d+$/, '')),
+  );
+  return element('Checksum', leaves.join('') + leaf('ChecksumType', type));
+}
+
+/** Only of objects that were put together of parts. */
+function partsXml(request: S3Request, { parts }: Content): string {
+  if (parts === undefined) return '';
+  const limit = pageSize(request.header('x-amz-max-parts'), request.service.limits.maxListKeys);
+  const marker = pageSize(request.header('x-amz-part-number-marker'), 0x7fff_ffff, 0);
+  const page = parts.slice(marker, marker + limit);
+  const next = marker + page.length;
+  const items = page.map((part, i) =>
+    element('Part', leaf('PartNumber', marker + i + 1) + leaf('Size', partLength(part))),
+  );
+  return element(
+    'ObjectParts',
+    leaf('TotalPartsCount', parts.length) +
+      leaf('PartNumberMarker', marker) +
+      leaf('NextPartNumberMarker', next) +
+      leaf('MaxParts', limit) +
+      leaf('IsTruncated', next < parts.length) +
+      items.join(''),
+  );
+}
+
+function pageSize(text: string | undefined, most: number, absent = most): number {
+  if (text === undefined) return absent;
+  if (!/^\d{1,10}$/.test(text)) throw refuse('InvalidArgument');
+  return Math.min(Number(text), most);
+}

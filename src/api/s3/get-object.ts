@@ -1,0 +1,24 @@
+/** GetObject: the object's bytes, in whole, by ranges or one part. */
+
+import { mayBeTold } from './absence.ts';
+import { authorize, objectName } from './access.ts';
+import { noSuchKey } from './bucket.ts';
+import { contentOf } from './content.ts';
+import { wantedPart } from './part-number.ts';
+import type { S3Request } from './request.ts';
+import { answeredByCondition, sendContent, sendSpan } from './send-content.ts';
+import { versionId } from './version-id.ts';
+
+export async function getObject(request: S3Request): Promise<void> {
+  const bucket = await authorize(request, 's3:GetObject');
+  versionId(request);
+  const name = objectName(bucket, request.key);
+  const reader = await request.service.store.openObject(request, name);
+  if (reader === undefined) throw mayBeTold(request, bucket, noSuchKey(request.key));
+  const content = await contentOf(request, bucket, name, reader);
+  const part = wantedPart(request, content);
+  if (answeredByCondition(request, content)) return;
+  if (part === undefined) return await sendContent(request, content);
+  if (part.span.start === part.span.end) return await sendContent(request, content, part.headers);
+  await sendSpan(request, content, part.span, part.headers);
+}

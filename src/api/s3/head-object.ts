@@ -1,0 +1,59 @@
+/** HeadObject: GetObject without the bytes. */
+import { manifestKind } from '#proxy/manifest.ts';
+import { contentRange } from '../http/ranges.ts';
+import { mayBeTold } from './absence.ts';
+import { authorize, objectName } from './access.ts';
+import type { Bucket } from './bucket.ts';
+import { noSuchKey } from './bucket.ts';
+import { type Content, contentOf } from './content.ts';
+import { checksumHeaders, dataOf, modifiedSeconds } from './object-headers.ts';
+import { wantedPart } from './part-number.ts';
+import { writeHead } from './reply.ts';
+import type { S3Request } from './request.ts';
+import { answeredByCondition, headersOf, wantedSpans } from './send-content.ts';
+import { versionId } from './version-id.ts';
+
+export async function headObject(request: S3Request): Promise<void> {
+  const bucket = await authorize(request, 's3:GetObject');
+  versionId(request);
+  const content = await shownContent(request, bucket);
+  const part = wantedPart(request, content);
+  if (answeredByCondition(request, content)) return;
+  const spans = wantedSpans(request, content);
+  const span = part?.span ?? (spans?.length === 1 ? spans[0] : undefined);
+  const partial = span !== undefined && span.end > span.start;
+  const checksums = partial ? [] : checksumHeaders(request, content.state);
+  const headers = headersOf(request, content, [...(part?.headers ?? []), ...checksums]);
+  if (partial) headers.push('Content-Range', contentRange(span, content.length));
+  const length = partial ? span.end - span.start : content.length;
+  headers.push('Content-Length', String(length));
+  writeHead(request, partial ? 206 : 200, headers);
+  request.response.end();
+}
+
+/** The state alone, where nobody asks for parts: a manifest tells its length and ETag itself. */
+async function shownContent(request: S3Request, bucket: Bucket): Promise<Content> {
+  const { store } = request.service;
+  const name = objectName(bucket, request.key);
+  if (request.query.has('partNumber')) {
+    const reader = await store.openObject(request, name);
+    if (reader === undefined) throw mayBeTold(request, bucket, noSuchKey(request.key));
+    return await contentOf(request, bucket, name, reader);
+  }
+  const state = await store.statObject(request, name);
+  if (state === undefined) throw mayBeTold(request, bucket, noSuchKey(request.key));
+  if (manifestKind(state) === 'dynamic') {
+    const reader = await store.openObject(request, name);
+    if (reader !== undefined) return await contentOf(request, bucket, name, reader);
+  }
+  const { etag, size } = dataOf(state);
+  return {
+    state,
+    etag,
+    length: size,
+    modifiedSeconds: modifiedSeconds(state),
+    read: () => {
+      throw new Error('HEAD reads nothing');
+    },
+  };
+}

@@ -1,0 +1,52 @@
+/** ListBuckets: the containers of the signer's project, by pages where a page size is asked for. */
+import { ownsAccount } from './access.ts';
+import { ownerIdOf } from './acl.ts';
+import { ownAccount } from './bucket.ts';
+import { continuationToken, tokenText } from './continuation-token.ts';
+import { refuse } from './errors.ts';
+import { replyXml } from './reply.ts';
+import type { S3Request } from './request.ts';
+import { document, element, IsoDates, leaf } from './xml.ts';
+
+const MAX_BUCKETS = 10_000;
+
+export async function listBuckets(request: S3Request): Promise<void> {
+  const account = ownAccount(request);
+  if (account === undefined || !ownsAccount(request, account)) throw refuse('AccessDenied');
+  const { query, service } = request;
+  const limit = query.count('max-buckets', MAX_BUCKETS);
+  if (limit === 0)
+    throw refuse('InvalidArgument', 'Argument max-buckets must be an integer between 1 and 10000');
+  const prefix = query.get('prefix') || undefined;
+  const marker = continuationToken(query.get('continuation-token'));
+  const page = await service.store.listContainers(request, account, {
+    limit,
+    ...(prefix !== undefined && { prefix }),
+    ...(marker !== undefined && { marker }),
+  });
+  const dates = new IsoDates();
+  let last = '';
+  const items = (page?.items ?? []).map((item) => {
+    if ('prefix' in item) return '';
+    last = item.name;
+    return element(
+      'Bucket',
+      leaf('Name', item.name) + leaf('CreationDate', dates.format(item.clientMicros)),
+    );
+  });
+  replyXml(
+    request,
+    document(
+      'ListAllMyBucketsResult',
+      element('Owner', leaf('ID', ownerIdOf(account)) + leaf('DisplayName', displayName(request))) +
+        element('Buckets', items.join('')) +
+        leaf('Prefix', prefix) +
+        leaf('ContinuationToken', page?.truncated === true ? tokenText(last) : undefined),
+    ),
+  );
+}
+
+/** As access.json tells it: `project:user`. */
+function displayName({ caller }: S3Request): string {
+  return caller.kind === 'user' ? `${caller.projectName ?? ''}:${caller.userName}` : '';
+}

@@ -1,0 +1,133 @@
+/** ListMultipartUploads: by key, uploads of one key by their id. */
+import {
+  afterUploads,
+  parseUploadName,
+  partsContainer,
+  UPLOADS,
+  uploadName,
+} from '#proxy/multipart/names.ts';
+import { authorize } from './access.ts';
+import { ownerIdOf } from './acl.ts';
+import type { Bucket } from './bucket.ts';
+import { commonPrefixXml, type ListParameters, listParameters, shown } from './listing.ts';
+import { replyXml } from './reply.ts';
+import type { S3Request } from './request.ts';
+import { STANDARD } from './storage-class.ts';
+import { document, element, IsoDates, leaf } from './xml.ts';
+
+interface ListedUpload {
+  readonly key: string;
+  readonly uploadId: string;
+  readonly startedMicros: number;
+}
+
+type Item = ListedUpload | { readonly prefix: string };
+
+interface UploadPage {
+  readonly items: readonly Item[];
+  readonly truncated: boolean;
+}
+
+export async function listMultipartUploads(request: S3Request): Promise<void> {
+  const bucket = await authorize(request, 's3:ListBucketMultipartUploads');
+  const { query } = request;
+  const parameters = listParameters(request, 'max-uploads');
+  const keyMarker = query.get('key-marker') ?? '';
+  const idMarker = keyMarker === '' ? '' : (query.get('upload-id-marker') ?? '');
+  const page = await listUploads(request, bucket, parameters, { keyMarker, idMarker });
+  const { encoded, limit } = parameters;
+  const last = page.truncated ? page.items.at(-1) : undefined;
+  const nextKey = last === undefined ? undefined : 'prefix' in last ? last.prefix : last.key;
+  const nextId = last === undefined || 'prefix' in last ? undefined : last.uploadId;
+  const prefixes = page.items.map((item) =>
+    'prefix' in item ? commonPrefixXml(item.prefix, encoded) : '',
+  );
+  replyXml(
+    request,
+    document(
+      'ListMultipartUploadsResult',
+      leaf('Bucket', bucket.container) +
+        leaf('KeyMarker', shown(keyMarker, encoded)) +
+        leaf('UploadIdMarker', idMarker) +
+        leaf('NextKeyMarker', nextKey === undefined ? undefined : shown(nextKey, encoded)) +
+        leaf('NextUploadIdMarker', nextId) +
+        leaf('Prefix', shown(parameters.prefix, encoded)) +
+        leaf(
+          'Delimiter',
+          parameters.delimiter === '' ? undefined : shown(parameters.delimiter, encoded),
+        ) +
+        leaf('EncodingType', encoded ? 'url' : undefined) +
+        leaf('MaxUploads', limit) +
+        leaf('IsTruncated', page.truncated) +
+        uploadsXml(bucket, page.items, encoded) +
+        prefixes.join(''),
+    ),
+  );
+}
+
+function uploadsXml(bucket: Bucket, items: readonly Item[], encoded: boolean): string {
+  const dates = new IsoDates();
+  const owner = leaf('ID', ownerIdOf(bucket.account));
+  const uploads = items.map((item) =>
+    'prefix' in item
+      ? ''
+      : element(
+          'Upload',
+          leaf('Key', shown(item.key, encoded)) +
+            leaf('UploadId', item.uploadId) +
+            element('Initiator', owner) +
+            element('Owner', owner) +
+            leaf('StorageClass', STANDARD) +
+            leaf('Initiated', dates.format(item.startedMicros)),
+        ),
+  );
+  return uploads.join('');
+}
+
+/**
+ * The roll-up is done here: the store's own would look for the delimiter in upload ids too. Behind a
+ * common prefix the walk goes on after all of its names.
+ */
+async function listUploads(
+  request: S3Request,
+  bucket: Bucket,
+  { prefix, delimiter, limit }: ListParameters,
+  from: { readonly keyMarker: string; readonly idMarker: string },
+): Promise<UploadPage> {
+  const items: Item[] = [];
+  let marker = markerOf(bucket, from);
+  if (limit === 0) return { items, truncated: false };
+  for (;;) {
+    const page = await request.service.store.listObjects(request, partsContainer(bucket), {
+      limit: limit + 1,
+      prefix: UPLOADS + prefix,
+      ...(marker !== undefined && { marker }),
+    });
+    let rolled: string | undefined;
+    for (const row of page?.items ?? []) {
+      const name = 'prefix' in row ? undefined : parseUploadName(row.name);
+      if (name === undefined || 'prefix' in row) continue;
+      marker = row.name;
+      const at = delimiter === '' ? -1 : name.key.indexOf(delimiter, prefix.length);
+      rolled = at < 0 ? undefined : name.key.slice(0, at + delimiter.length);
+      // A page that begins inside of a common prefix has told it already.
+      const told = rolled !== undefined && from.keyMarker.startsWith(rolled);
+      if (!told && items.length === limit) return { items, truncated: true };
+      if (rolled === undefined) items.push({ ...name, startedMicros: row.clientMicros });
+      else if (!told) items.push({ prefix: rolled });
+      if (rolled !== undefined) break;
+    }
+    if (rolled !== undefined) marker = `${UPLOADS}${rolled}\u{10ffff}`;
+    else if (page?.truncated !== true) return { items, truncated: false };
+  }
+}
+
+/** Without an id: after all uploads of that key; with one: after that upload. */
+function markerOf(
+  bucket: Bucket,
+  { keyMarker, idMarker }: { readonly keyMarker: string; readonly idMarker: string },
+): string | undefined {
+  if (keyMarker === '') return undefined;
+  if (idMarker === '') return afterUploads(keyMarker);
+  return uploadName(bucket, keyMarker, idMarker).object;
+}

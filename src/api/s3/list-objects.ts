@@ -1,0 +1,38 @@
+/** ListObjects (version 1). */
+import { authorize } from './access.ts';
+import {
+  echoXml,
+  itemsXml,
+  listPage,
+  listParameters,
+  markerBehindPrefix,
+  shown,
+} from './listing.ts';
+import { replyXml } from './reply.ts';
+import type { S3Request } from './request.ts';
+import { document, leaf } from './xml.ts';
+
+export async function listObjects(request: S3Request): Promise<void> {
+  const bucket = await authorize(request, 's3:ListBucket');
+  const parameters = listParameters(request);
+  const marker = request.query.get('marker');
+  const after = markerBehindPrefix(marker, parameters);
+  const page = await listPage(request, bucket, parameters, after);
+  const { encoded, limit, delimiter } = parameters;
+  // Without a delimiter the last key says where to go on.
+  const next = page.truncated && delimiter !== '' ? page.last : undefined;
+  replyXml(
+    request,
+    document(
+      'ListBucketResult',
+      leaf('Name', bucket.container) +
+        echoXml(parameters) +
+        leaf('Marker', shown(marker ?? '', encoded)) +
+        leaf('MaxKeys', limit) +
+        leaf('IsTruncated', page.truncated) +
+        leaf('NextMarker', next === undefined ? undefined : shown(next, encoded)) +
+        itemsXml(bucket, page.items, { encoded, owner: true }),
+    ),
+    ['x-amz-bucket-region', request.service.region],
+  );
+}

@@ -1,0 +1,43 @@
+/** PutObject. */
+import { authorize, objectName } from './access.ts';
+import { noSuchBucket } from './bucket.ts';
+import { headerOf } from './checksums.ts';
+import { writeCondition } from './conditions.ts';
+import { aclGroup } from './object-acl-headers.ts';
+import { describedBy } from './object-headers.ts';
+import { payloadOf } from './payload.ts';
+import { replyEmpty } from './reply.ts';
+import { checkKey, type S3Request } from './request.ts';
+import { checkStorageClass } from './storage-class.ts';
+import { tagsOfHeader } from './tags.ts';
+import { refuseUnsupported } from './unsupported.ts';
+
+export async function putObject(request: S3Request): Promise<void> {
+  const bucket = await authorize(request, 's3:PutObject');
+  checkKey(request, request.key);
+  refuseUnsupported(request);
+  checkStorageClass(request, bucket);
+  const { store, limits } = request.service;
+  const condition = writeCondition(request);
+  const described = describedBy(request);
+  const groups = { ...tagsOfHeader(request), ...aclGroup(request, bucket) };
+  const payload = await payloadOf(request, limits.maxPutBytes);
+  const { expectedMd5 } = payload;
+  const result = await store.putObject(request, objectName(bucket, request.key), {
+    ...described,
+    body: payload.body,
+    length: payload.length,
+    maxLength: limits.maxPutBytes,
+    groups,
+    finish: () => ({ checksums: { [payload.algorithm]: payload.checksum() } }),
+    onReady: () => request.sendContinue(),
+    ...(expectedMd5 !== undefined && { expectedEtag: expectedMd5 }),
+    ...(condition !== undefined && { condition }),
+  });
+  if (result.kind === 'no-container') throw noSuchBucket(request.bucket);
+  if (result.kind === 'precondition-failed') throw condition!.failure();
+  replyEmpty(request, 200, [
+    ...['ETag', `"${result.etag}"`],
+    ...[headerOf(payload.algorithm), payload.checksum(), 'x-amz-checksum-type', 'FULL_OBJECT'],
+  ]);
+}

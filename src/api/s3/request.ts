@@ -1,0 +1,142 @@
+/**
+ * One request under way: what was asked for, who asks, and the proxy operation made of it. Headers
+ * and query are read on demand.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { ANONYMOUS, type Caller } from '#auth/caller.ts';
+import type { SigV4Request } from '#auth/sigv4-claim.ts';
+import type { Operation } from '#proxy/contract.ts';
+import { clientGone } from '../http/client-gone.ts';
+import type { Exchange } from '../http/exchange.ts';
+import { splitTarget } from '../http/split-target.ts';
+import { utf8FromLatin1 } from '../http/utf8.ts';
+import { refuse } from './errors.ts';
+import { Query } from './query.ts';
+import type { S3Service } from './service.ts';
+import { bucketOfHost, parseTarget, type Target } from './target.ts';
+
+/** How the request's signature binds its body. */
+export interface Signature {
+  readonly access: string;
+  /** SigV4 only: what x-amz-content-sha256 said under the signature. */
+  readonly payload: string | undefined;
+  /** For signed chunks. */
+  readonly chunks?: {
+    readonly signingKey: Buffer;
+    readonly scope: { date: string; day: string; region: string; service: string };
+    readonly seed: string;
+  };
+  readonly version: 2 | 4;
+  readonly form: 'header' | 'query' | 'post';
+}
+
+export class S3Request implements Operation, Exchange {
+  readonly service: S3Service;
+  readonly incoming: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly txn: string;
+  readonly method: string;
+  /** Path and query as they came, without scheme and host. */
+  readonly target: string;
+  readonly path: string;
+  readonly query: Query;
+  readonly hostBucket: string | undefined;
+  caller: Caller = ANONYMOUS;
+  /** Undefined: nobody signed. */
+  signature: Signature | undefined;
+  /** `s3.PutObject` */
+  label = 's3.other';
+  continued = false;
+  bytesSent = 0;
+  bytesReceived = 0;
+  /** Headers for any answer, also a refusal (CORS). */
+  readonly extraHeaders: string[] = [];
+  readonly read = 'quorum';
+  #located: Target = { bucket: undefined, key: undefined };
+  #abort: AbortController | undefined;
+
+  constructor(service: S3Service, incoming: IncomingMessage, response: ServerResponse) {
+    this.service = service;
+    this.incoming = incoming;
+    this.response = response;
+    this.method = incoming.method ?? 'GET';
+    const { path, query } = splitTarget(incoming.url ?? '/');
+    this.path = path;
+    this.target = query === '' ? path : `${path}?${query}`;
+    this.query = new Query(this.target);
+    this.hostBucket = bucketOfHost(incoming.headers.host, service.domains);
+    this.txn = service.requestIds.next(undefined);
+  }
+
+  /** @throws S3Error InvalidURI, InvalidBucketName */
+  locate(): Target {
+    this.#located = parseTarget(this.path, this.hostBucket);
+    return this.#located;
+  }
+
+  /** What is signed. */
+  get signed(): SigV4Request {
+    const { headersDistinct } = this.incoming;
+    return { method: this.method, target: this.target, headers: headersDistinct };
+  }
+
+  get hasBucket(): boolean {
+    return this.#located.bucket !== undefined;
+  }
+
+  get bucket(): string {
+    return this.#located.bucket ?? '';
+  }
+
+  get key(): string {
+    return this.#located.key ?? '';
+  }
+
+  /** A header as Node gives it (Latin-1); `text()` for what may hold UTF-8. */
+  header(name: string): string | undefined {
+    const value = this.incoming.headers[name];
+    return typeof value === 'object' ? value.join(', ') : value;
+  }
+
+  /** Bytes that are no UTF-8 are taken as Latin-1. */
+  text(name: string): string | undefined {
+    const value = this.header(name);
+    return value === undefined ? undefined : (utf8FromLatin1(value) ?? value);
+  }
+
+  get expectsContinue(): boolean {
+    return this.header('expect')?.toLowerCase() === '100-continue';
+  }
+
+  sendContinue(): void {
+    if (this.continued || !this.expectsContinue) return;
+    this.continued = true;
+    this.response.writeContinue();
+  }
+
+  get nowMicros(): number {
+    return this.service.env.clock.wallMicros();
+  }
+
+  /** Aborted when the client leaves. Made on demand: many requests are over before anybody asks. */
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      const abort = new AbortController();
+      this.#abort = abort;
+      const gone = (): void => {
+        if (!this.response.writableFinished) abort.abort(clientGone());
+      };
+      if (this.response.destroyed || this.incoming.socket.destroyed) gone();
+      else this.response.once('close', gone);
+    }
+    return this.#abort.signal;
+  }
+}
+
+/** @throws S3Error KeyTooLongError */
+export function checkKey(request: S3Request, key: string): void {
+  const size = Buffer.byteLength(key);
+  const most = request.service.limits.maxKeyBytes;
+  if (size <= most) return;
+  throw refuse('KeyTooLongError', undefined, { Size: String(size), MaxSizeAllowed: String(most) });
+}

@@ -1,0 +1,40 @@
+/** What all S3 requests share; made once by createS3Handler. */
+import type { RoleLists } from '#auth/acl.ts';
+import type { S3Signer } from '#auth/authenticator.ts';
+import type { UserCaller } from '#auth/caller.ts';
+import type { Env } from '#env/env.ts';
+import type { S3KeyRequest } from '#identity/s3-keys.ts';
+import type { BucketNames } from '#proxy/bucket-names.ts';
+import type { Store } from '#proxy/contract.ts';
+import type { FinishedRequest } from '../http/finished-request.ts';
+import type { TransactionIds } from '../http/transaction-id.ts';
+import type { Checksums } from './checksums.ts';
+import type { S3Limits } from './limits.ts';
+
+/** Who signed a request. */
+export interface S3Signers {
+  findS3Key(request: S3KeyRequest): Promise<S3Signer | undefined>;
+  /** SigV2: the secret is identity's, so identity checks. Undefined: the key signed none of these. */
+  checkSigV2(
+    access: string,
+    stringsToSign: readonly string[],
+    signature: string,
+  ): Promise<UserCaller | 'no-such-key' | undefined>;
+  accountDomain(account: string): string | undefined;
+}
+
+export interface S3Service {
+  readonly store: Store;
+  readonly signers: S3Signers;
+  readonly names: BucketNames;
+  readonly checksums: Checksums;
+  readonly roles: RoleLists | undefined;
+  readonly env: Pick<Env, 'clock' | 'random' | 'log'>;
+  readonly limits: S3Limits;
+  readonly requestIds: TransactionIds;
+  /** Hosts whose sub-domains are buckets. */
+  readonly domains: readonly string[];
+  /** This site's name: what GetBucketLocation answers and CreateBucket may ask for, among others. */
+  readonly region: string;
+  readonly finished: (request: FinishedRequest) => void;
+}

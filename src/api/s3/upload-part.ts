@@ -1,0 +1,37 @@
+/** UploadPart. */
+import { authorize } from './access.ts';
+import { headerOf } from './checksums.ts';
+import { payloadOf } from './payload.ts';
+import { replyEmpty } from './reply.ts';
+import type { S3Request } from './request.ts';
+import { refuseUnsupported } from './unsupported.ts';
+import { checkPartAlgorithm, checksumOf, findUpload, partNumberOf, uploadsOf } from './upload.ts';
+
+export async function uploadPart(request: S3Request): Promise<void> {
+  const bucket = await authorize(request, 's3:PutObject');
+  const number = partNumberOf(request);
+  refuseUnsupported(request);
+  const upload = await findUpload(request, bucket);
+  const { maxPartBytes } = request.service.limits;
+  const wanted = checksumOf(upload);
+  const payload = await payloadOf(request, maxPartBytes, {
+    algorithm: wanted.algorithm,
+  });
+  checkPartAlgorithm(wanted, payload.asked ? payload.algorithm : undefined);
+  const { body, length, expectedMd5, algorithm } = payload;
+  const result = await uploadsOf(request).putPart(
+    request,
+    upload,
+    number,
+    {
+      body,
+      length,
+      maxLength: maxPartBytes,
+      onReady: () => request.sendContinue(),
+      ...(expectedMd5 !== undefined && { expectedEtag: expectedMd5 }),
+    },
+    () => ({ [algorithm]: payload.checksum() }),
+  );
+  const shown = payload.asked || wanted.asked ? [headerOf(algorithm), payload.checksum()] : [];
+  replyEmpty(request, 200, ['ETag', `"${result.etag}"`, ...shown]);
+}

@@ -1,0 +1,78 @@
+/**
+ * The record of an upload under way, and of one that is (being) completed: bodies of small objects
+ * (names.ts says where), JSON with a version, so that a person with a disk in hand can read them.
+ *
+ *   u/  {"anello-upload": 1, "key": "...", "startedMicros": N, "contentType": "...", "user": {...},
+ *        "system": {...}, "groups": {...}, "algorithm": "crc64nvme", "checksumType": "FULL_OBJECT",
+ *        "initiator": "..."}
+ *   c/  {"anello-completion": 1, "key": "...", "etag": "...", "size": N, "checksums": {...}}
+ *
+ * The store keeps every object's checksum; what is read here is checked like any object.
+ */
+import { z } from 'zod';
+import { OperatingError } from '#base/errors.ts';
+
+const VERSION = 1;
+const texts = z.record(z.string(), z.string());
+
+const uploadSchema = z.object({
+  'anello-upload': z.literal(VERSION),
+  key: z.string(),
+  startedMicros: z.number(),
+  contentType: z.string(),
+  user: texts,
+  system: texts,
+  groups: z.record(z.string(), texts),
+  /** Of the parts and of the whole. */
+  algorithm: z.string(),
+  checksumType: z.enum(['FULL_OBJECT', 'COMPOSITE']),
+  /** The client named the algorithm: answers show it. */
+  asked: z.boolean(),
+  initiator: z.string(),
+});
+
+const completionSchema = z.object({
+  'anello-completion': z.literal(VERSION),
+  key: z.string(),
+  /** Of the request that completed it: the same one again gets the same answer. */
+  etag: z.string(),
+  size: z.number(),
+  checksums: texts,
+});
+
+export type UploadRecord = Omit<z.infer<typeof uploadSchema>, 'anello-upload'>;
+export type CompletionRecord = Omit<z.infer<typeof completionSchema>, 'anello-completion'>;
+
+export function encodeUpload(record: UploadRecord): Buffer {
+  return Buffer.from(JSON.stringify({ 'anello-upload': VERSION, ...record }));
+}
+
+/** @throws OperatingError `malformed`, `newer-format` */
+export function decodeUpload(bytes: Uint8Array): UploadRecord {
+  return parse(bytes, 'anello-upload', uploadSchema);
+}
+
+export function encodeCompletion(record: CompletionRecord): Buffer {
+  return Buffer.from(JSON.stringify({ 'anello-completion': VERSION, ...record }));
+}
+
+/** @throws OperatingError `malformed`, `newer-format` */
+export function decodeCompletion(bytes: Uint8Array): CompletionRecord {
+  return parse(bytes, 'anello-completion', completionSchema);
+}
+
+function parse<Value>(bytes: Uint8Array, name: string, schema: z.ZodType<Value>): Value {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(bytes).toString('utf8'));
+  } catch (cause) {
+    throw new OperatingError('malformed', `${name} is not JSON`, {}, { cause });
+  }
+  const version = (value as Record<string, unknown> | null)?.[name];
+  if (typeof version === 'number' && version > VERSION) {
+    throw new OperatingError('newer-format', `${name} of a newer version`, { version });
+  }
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new OperatingError('malformed', `damaged ${name}`);
+}
