@@ -19,11 +19,19 @@ export interface EtcdOptions {
   readonly deadlineMs?: number;
 }
 
+export interface EtcdStream {
+  readonly body: ReadableStream<Uint8Array>;
+  /** To be called when it ends before its time: its member may be dead. */
+  broke(error: unknown): void;
+}
+
 export type Repeat = 'safe' | 'unsafe';
 
 const ATTEMPT_MS = 3000;
 const DEADLINE_MS = 6000;
 const PAUSE_MS = 100;
+/** One key at most, the first of all: key \0 to the end. */
+const ANY_KEY = { key: 'AA==', range_end: 'AA==', limit: '1', keys_only: true };
 /** gRPC's codes, as the gateway gives them. */
 const CODE = { invalidArgument: 3, notFound: 5, resourceExhausted: 8, outOfRange: 11 } as const;
 /** What the kernel says when nothing was sent. */
@@ -33,11 +41,20 @@ export class EtcdClient {
   readonly #env: Pick<Env, 'clock' | 'log'>;
   readonly #options: Required<EtcdOptions>;
   #preferred = 0;
+  #answeredAtMs = 0;
+  #asking: Promise<unknown> | undefined;
+  /** Streams that are open, with the member that each comes from. */
+  readonly #streams = new Map<AbortController, number>();
 
   constructor(env: Pick<Env, 'clock' | 'log'>, options: EtcdOptions) {
     assert(options.endpoints.length > 0, 'etcd needs an endpoint');
     this.#env = env;
     this.#options = { attemptMs: ATTEMPT_MS, deadlineMs: DEADLINE_MS, ...options };
+  }
+
+  /** Monotonic milliseconds when a call that was answered last had been sent. */
+  get answeredAtMs(): number {
+    return this.#answeredAtMs;
   }
 
   /** @throws OperatingError `state-unavailable`, `state-limit`, `no-lease` */
@@ -59,43 +76,54 @@ export class EtcdClient {
     }
   }
 
+  /** Whether the store is there; `answeredAtMs` says when. Those who ask at once ask together. */
+  ask(): Promise<unknown> {
+    this.#asking ??= this.call('/v3/kv/range', ANY_KEY, 'safe').finally(() => {
+      this.#asking = undefined;
+    });
+    return this.#asking;
+  }
+
   /** A response that goes on: the caller reads lines until it ends. */
-  async stream(
-    path: string,
-    body: unknown,
-    signal: AbortSignal,
-  ): Promise<ReadableStream<Uint8Array>> {
+  async stream(path: string, body: unknown, signal: AbortSignal): Promise<EtcdStream> {
+    const { fetch, endpoints, attemptMs } = this.#options;
     const index = this.#preferred;
+    const left = new AbortController();
+    this.#streams.set(left, index);
+    signal.addEventListener('abort', () => this.#streams.delete(left), { once: true });
+    const timer = this.#env.clock.setTimer(attemptMs, () => left.abort(new Error('too slow')));
     try {
-      const { fetch, endpoints, attemptMs } = this.#options;
-      const attempt = new AbortController();
-      const timer = this.#env.clock.setTimer(attemptMs, () => attempt.abort(new Error('too slow')));
-      const either = AbortSignal.any([signal, attempt.signal]);
+      const either = AbortSignal.any([signal, left.signal]);
       const response = await fetch(`${endpoints[index]}${path}`, request(body, either));
-      timer.cancel();
       if (response.status !== 200 || response.body === null) {
         throw new OperatingError('state-unavailable', `etcd answered ${response.status}`);
       }
-      return response.body;
+      const broke = (error: unknown): void => {
+        this.#streams.delete(left);
+        this.#leave(index, error);
+      };
+      return { body: response.body, broke };
     } catch (error) {
+      this.#streams.delete(left);
       if (!signal.aborted) this.#leave(index, error);
       throw error;
+    } finally {
+      timer.cancel();
     }
-  }
-
-  /** A stream broke: the member may be dead. */
-  leaveMember(error: unknown): void {
-    this.#leave(this.#preferred, error);
   }
 
   async #attempt(endpoint: string, path: string, body: unknown): Promise<unknown> {
     const abort = new AbortController();
     const tooSlow = () => abort.abort(new OperatingError('state-unavailable', 'etcd is too slow'));
     const timer = this.#env.clock.setTimer(this.#options.attemptMs, tooSlow);
+    const sentAtMs = this.#env.clock.monotonicMs();
     try {
       const response = await this.#options.fetch(`${endpoint}${path}`, request(body, abort.signal));
       const text = await response.text();
-      if (response.status === 200) return parse(text);
+      if (response.status === 200) {
+        this.#answeredAtMs = Math.max(this.#answeredAtMs, sentAtMs);
+        return parse(text);
+      }
       throw failure(response.status, text);
     } finally {
       timer.cancel();
@@ -106,6 +134,12 @@ export class EtcdClient {
     if (index !== this.#preferred) return;
     const { endpoints } = this.#options;
     this.#preferred = (index + 1) % endpoints.length;
+    // A member that hangs says nothing on its streams either, without breaking them.
+    for (const [stream, from] of this.#streams) {
+      if (from !== index) continue;
+      this.#streams.delete(stream);
+      stream.abort(new OperatingError('state-unavailable', 'its member was left'));
+    }
     this.#env.log.debug('state.etcd-member-left', {
       endpoint: endpoints[index],
       error: messageOf(error),

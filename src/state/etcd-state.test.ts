@@ -69,6 +69,33 @@ describe.skipIf(!hasEtcd && !required)('etcd', () => {
     await state.close();
   });
 
+  it('tells a watch whose member hangs from another one, long before the watch is renewed', {
+    timeout: 40_000,
+  }, async () => {
+    const silent = ((await cluster.leader()) + 1) % 3;
+    const reader = open({ first: silent, attemptMs: 1000 });
+    const writer = open({ first: (silent + 1) % 3 });
+    const heard: string[] = [];
+    const watches = ['h/', 'h/x'].map((prefix) =>
+      reader.watch({ prefix }, 0, {
+        onEvents: (events) => heard.push(...events.map((event) => event.kind)),
+        onCompacted: () => heard.push('compacted'),
+      }),
+    );
+    await writer.txn({ success: [{ kind: 'put', key: 'h/x', value }] });
+    await eventually(async () => expect(heard.length).toBeGreaterThanOrEqual(2));
+    heard.length = 0;
+    cluster.pause(silent);
+    const started = performance.now();
+    await writer.txn({ success: [{ kind: 'put', key: 'h/x', value }] });
+    await eventually(async () => expect(heard).toEqual(['put', 'put']));
+    expect(performance.now() - started).toBeLessThan(10_000);
+    cluster.resume(silent);
+    for (const watch of watches) watch.close();
+    await reader.close();
+    await writer.close();
+  });
+
   it('keeps a mirror right while its member dies and history is compacted', {
     timeout: 60_000,
   }, async () => {

@@ -6,8 +6,8 @@
  */
 import { messageOf, OperatingError } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
-import type { EtcdClient } from './etcd-client.ts';
-import { checked, decodeEvent, encodeBounds, rangeResponse, watchResponse } from './etcd-codec.ts';
+import type { EtcdClient, EtcdStream } from './etcd-client.ts';
+import { checked, decodeEvent, encodeBounds, watchResponse } from './etcd-codec.ts';
 import type { KeyRange, Revision, Watch, WatchListener } from './state.ts';
 
 const RENEW_MS = 30_000;
@@ -45,7 +45,7 @@ export class EtcdWatch implements Watch {
   }
 
   heardAtMs(): number {
-    return this.#heardAtMs;
+    return Math.max(this.#heardAtMs, this.#client.answeredAtMs);
   }
 
   close(): void {
@@ -62,7 +62,6 @@ export class EtcdWatch implements Watch {
         retryMs = RETRY_MS;
       } catch (error) {
         if (signal.aborted) return;
-        this.#client.leaveMember(error);
         this.#listener.onTrouble?.(error instanceof Error ? error : new Error(messageOf(error)));
         if (this.#delivered > before) retryMs = RETRY_MS;
         await this.#env.clock.sleep(retryMs, signal);
@@ -82,12 +81,21 @@ export class EtcdWatch implements Watch {
       progress_notify: true,
     };
     try {
-      const body = await this.#client.stream('/v3/watch', { create_request: create }, signal);
-      for await (const line of linesOf(body)) this.#take(line);
+      const stream = await this.#client.stream('/v3/watch', { create_request: create }, signal);
+      await this.#read(stream, signal);
     } catch (error) {
       if (!renewal.signal.aborted) throw error;
     } finally {
       timer.cancel();
+    }
+  }
+
+  async #read({ body, broke }: EtcdStream, signal: AbortSignal): Promise<void> {
+    try {
+      for await (const line of linesOf(body)) this.#take(line);
+    } catch (error) {
+      if (!signal.aborted) broke(error);
+      throw error;
     }
   }
 
@@ -113,14 +121,12 @@ export class EtcdWatch implements Watch {
   async #ask(): Promise<void> {
     const { clock } = this.#env;
     const { signal } = this.#closing;
-    const question = { ...encodeBounds(this.#range), limit: '1', keys_only: true };
     while (!signal.aborted) {
       await clock.sleep(ASK_MS, signal);
       const askedAtMs = clock.monotonicMs();
-      if (askedAtMs - this.#heardAtMs < ASK_MS) continue;
+      if (askedAtMs - this.heardAtMs() < ASK_MS) continue;
       try {
-        checked(rangeResponse, await this.#client.call('/v3/kv/range', question, 'safe'));
-        this.#heardAtMs = Math.max(this.#heardAtMs, askedAtMs);
+        await this.#client.ask();
       } catch (error) {
         this.#env.log.debug('state.etcd-silent', { error: messageOf(error) });
       }

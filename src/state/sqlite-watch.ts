@@ -1,7 +1,8 @@
 /**
  * Watches on a SQLite state. `PRAGMA data_version` changes when another process has committed and
- * costs a few microseconds, so it is asked every POLL_MS; this process's own commits `poke`. Then
- * the new rows of `history` are read once and handed to every watch whose range they are in.
+ * costs a few microseconds, so it is asked every POLL_MS, and every IDLE_POLL_MS when nothing has changed
+ * for a while; this process's own commits `poke`. Then the new rows of `history` are read once and
+ * handed to every watch whose range they are in.
  *
  * The poll runs only while there is a watch, and once a second it also has overdue leases removed.
  */
@@ -12,6 +13,9 @@ import { type HistoryRow, pairOf, type Statements } from './sqlite-schema.ts';
 import type { Revision, Watch, WatchEvent, WatchListener } from './state.ts';
 
 export const POLL_MS = 50;
+/** News of a revocation may take 2 s; waking up twenty times a second for nothing is too dear. */
+const IDLE_POLL_MS = 250;
+const IDLE_AFTER_MS = 5000;
 const LEASE_CHECK_MS = 1000;
 /** Revisions read at once: bounds memory when a watch is far behind. */
 const BATCH_REVISIONS = 512;
@@ -33,6 +37,7 @@ export class SqliteWatches {
   #poked = false;
   #dataVersion = -1;
   #heardAtMs = 0;
+  #changedAtMs = 0;
   #leasesAtMs = 0;
   #closed = false;
 
@@ -85,7 +90,8 @@ export class SqliteWatches {
 
   #schedule(): void {
     if (this.#timer !== undefined || this.#watchers.size === 0) return;
-    this.#timer = this.#env.clock.setTimer(POLL_MS, () => {
+    const idle = this.#env.clock.monotonicMs() - this.#changedAtMs > IDLE_AFTER_MS;
+    this.#timer = this.#env.clock.setTimer(idle ? IDLE_POLL_MS : POLL_MS, () => {
       this.#timer = undefined;
       this.#look(false);
       this.#schedule();
@@ -99,6 +105,7 @@ export class SqliteWatches {
       const dataVersion = this.#readDataVersion();
       this.#heardAtMs = this.#env.clock.monotonicMs();
       if (!force && dataVersion === this.#dataVersion) return;
+      this.#changedAtMs = this.#heardAtMs;
       this.#dispatch();
       this.#dataVersion = dataVersion;
     } catch (error) {
