@@ -157,6 +157,28 @@ describe('a flipped byte', () => {
       await rebuilt.close();
     }));
 
+  it('in the index does not stop the replay after a crash (simulator, seed 8)', async () => {
+    for (let seed = 0; seed < 25; seed++) {
+      const fixture = new DeviceFixture(`replay ${seed}`, { cacheEntries: 2 });
+      const scenario = async (): Promise<void> => {
+        await fixture.format();
+        const first = await fixture.open();
+        for (let number = 0; number < 40; number++) await fixture.put(first, number, bytes(20, 1));
+        await first.close();
+        const second = await fixture.open();
+        for (let number = 0; number < 40; number++) await fixture.put(second, number, bytes(20, 2));
+        fixture.machine.crash();
+        fixture.machine.restart();
+        fixture.machine.disk.flipByte(`${FOLDER}/index.db`);
+        const device = await fixture.open();
+        for (let number = 0; number < 40; number++)
+          expectBytes(await readAll(device, device.stat(keyOf(number))!), bytes(20, 2));
+        await device.close();
+      };
+      await fixture.world.run(scenario());
+    }
+  });
+
   it('anywhere in the index is noticed; nothing wrong is answered, and a rebuild brings all back', async () => {
     for (let seed = 0; seed < 40; seed++) {
       const fixture = new DeviceFixture(`index ${seed}`, { cacheEntries: 2 });

@@ -12,6 +12,7 @@ import { BlobStore } from './blob-store.ts';
 import { type AppendPartition, CompletenessMap } from './completeness.ts';
 import type { DeviceIdentity, DeviceStatus, EntryKey, LogPosition, RowSink } from './contract.ts';
 import { ContributionHasher } from './contribution.ts';
+import { REBUILD_MARK } from './damage-control.ts';
 import { DigestStore } from './digest-store.ts';
 import { EntryStore } from './entry-store.ts';
 import {
@@ -67,12 +68,27 @@ export async function openDevice(env: Env, path: string, options: OpenOptions): 
   const limits: DeviceLimits = { ...DEFAULT_LIMITS, ...options.limits };
   for (const name of SUBFOLDERS) await env.disk.mkdir(`${path}/${name}`);
   const sink = await options.openRows(path, identity.incarnation);
+  const start = (): Promise<LogDevice> => bringUp(env, path, identity, limits, sink, options);
   try {
-    return await bringUp(env, path, identity, limits, sink, options);
+    return await start().catch((error: unknown) => {
+      condemnIndex(env, path, error);
+      return start();
+    });
   } catch (error) {
     sink.close();
     throw error;
   }
+}
+
+/**
+ * Replay met a row of the index that is damaged: the index goes, and is made again from the log. (A
+ * start that only failed would fail in the same way for ever.) Any other error is thrown.
+ */
+function condemnIndex(env: Env, path: string, error: unknown): void {
+  const marked = env.disk.statSync(`${path}/${REBUILD_MARK}`) !== undefined;
+  if (marked || !isIndexDamage(error)) throw error;
+  env.log.error('device.index-damaged', { path, error });
+  env.disk.replaceSync(`${path}/${REBUILD_MARK}`, Buffer.from(`${messageOf(error)}\n`));
 }
 
 async function checkIdentity(
@@ -231,7 +247,7 @@ async function openIndex(
   files: SegmentFiles,
   partitions: Partitions,
 ): Promise<OpenedIndex> {
-  const mark = `${path}/index.rebuild`;
+  const mark = `${path}/${REBUILD_MARK}`;
   const marked = (await env.disk.stat(mark)) !== undefined;
   let logBehind = false;
   if (!marked) {
