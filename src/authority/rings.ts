@@ -10,7 +10,7 @@ import type { Clock } from '#env/env.ts';
 import type { DeviceUpdate } from '#ring/builder/change.ts';
 import { type ChangeRequest, readRequest } from '#ring/builder/change-request.ts';
 import { type PlanContent, planContent, remakePlan } from '#ring/builder/plan-format.ts';
-import { type PlanView, viewPlan } from '#ring/builder/plan-view.ts';
+import { type LinkRate, type PlanView, viewPlan } from '#ring/builder/plan-view.ts';
 import type { RingSet, SetChange, SetPlan } from '#ring/builder/ring-set.ts';
 import type { ClusterDescription } from '#ring/description.ts';
 import type { Document } from './document.ts';
@@ -201,12 +201,13 @@ function withMemberIds(now: Snapshot, change: SetChange): SetChange {
   return { ...change, add: add.sort((a, b) => a.id - b.id) };
 }
 
-/** Bytes per second of each pair of sites, as the document says. */
-function rates({ links }: Document): (from: string, to: string) => number | undefined {
-  const known = new Map(
-    links.map(({ between, bandwidth }) => [[...between].sort().join(), bandwidth]),
-  );
-  return (from, to) => known.get([from, to].sort().join());
+/** Bytes per second of each pair of sites, as the document says. Undefined: it says nothing. */
+function rates({ links }: Document): LinkRate | undefined {
+  const pairOf = (a: string, b: string): string => [a, b].sort().join();
+  const limited = links.filter(({ bandwidth }) => bandwidth !== undefined);
+  if (limited.length === 0) return undefined;
+  const known = new Map(limited.map(({ between, bandwidth }) => [pairOf(...between), bandwidth]));
+  return (from, to) => known.get(pairOf(from, to));
 }
 
 /** The policies' replica counts are told to clients and quorums: they follow the rings. */

@@ -6,9 +6,11 @@ import cluster from 'node:cluster';
 import { flushCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { loadNodeConfig } from '#authority/joining.ts';
 import { Reporter } from '#authority/reporter.ts';
 import { messageOf } from '#base/errors.ts';
 import type { NodeConfig, Role } from '#config/node-config.ts';
+import { joinRequests } from '#env/node/https-client.ts';
 import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
 import type { State } from '#state/state.ts';
 import { JobRunner } from '#worker/runner.ts';
@@ -17,7 +19,6 @@ import { type AuthorityRole, startAuthority } from './authority.ts';
 import { type Foundation, layFoundation, sharedKeyOf } from './foundation.ts';
 import { serveHttp } from './http-server.ts';
 import { type IdentityRole, serveIdentity, startIdentity } from './identity.ts';
-import { loadNodeConfig } from './join.ts';
 import { NodeCertificate } from './node-certificate.ts';
 import { openNodeState } from './node-state.ts';
 import { type ProxyRole, startProxy } from './proxy.ts';
@@ -45,7 +46,8 @@ class Running {
 async function main(configFile: string): Promise<void> {
   const running = new Running();
   stopOnSignal(running);
-  const config = await loadNodeConfig(configFile, createNodeEnv({ logLevel: 'warn' }).disk);
+  const { disk } = createNodeEnv({ logLevel: 'warn' });
+  const config = await loadNodeConfig(configFile, { disk, ...joinRequests });
   const has = (role: Role): boolean => config.roles.includes(role);
   const bootEnv = createNodeEnv({
     logLevel: config.logLevel,

@@ -3,15 +3,16 @@
  * module) and reaches every storage node, its own machine's too, over the wire.
  */
 import { flushCompileCache } from 'node:module';
+import { loadNodeConfig } from '#authority/joining.ts';
 import { Reporter } from '#authority/reporter.ts';
 import { messageOf } from '#base/errors.ts';
+import { joinRequests } from '#env/node/https-client.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
 import { JobRunner } from '#worker/runner.ts';
 import { createAdminApp } from './admin-app.ts';
 import { layFoundation } from './foundation.ts';
 import { serveHttp } from './http-server.ts';
 import { startIdentity } from './identity.ts';
-import { loadNodeConfig } from './join.ts';
 import { NodeCertificate } from './node-certificate.ts';
 import { openNodeState } from './node-state.ts';
 import { startProxy } from './proxy.ts';
@@ -21,7 +22,8 @@ import { processStatus } from './status.ts';
 const REQUEST_GRACE_MS = 5000;
 
 async function main(configFile: string, number: number): Promise<void> {
-  const config = await loadNodeConfig(configFile, createNodeEnv({ logLevel: 'warn' }).disk);
+  const { disk } = createNodeEnv({ logLevel: 'warn' });
+  const config = await loadNodeConfig(configFile, { disk, ...joinRequests });
   const certificate = NodeCertificate.open(config);
   const foundation = await layFoundation(config, number, certificate);
   const { env, registry, cluster, ask } = foundation;

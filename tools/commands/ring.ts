@@ -1,50 +1,39 @@
-/** `anello ring`: rings kept in a folder of builder files, planned and changed offline. */
-
+/**
+ * `anello ring`: what moves where. Through the authority of a running cluster, or, with `--builder DIR`,
+ * in a folder of builder files without any cluster; plans have the same form in both.
+ */
 import type { Command } from 'commander';
-import { OperatingError } from '#base/errors.ts';
-import { hashPath } from '#base/hash.ts';
-import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
-import type { RingBuilder } from '#ring/builder/builder.ts';
-import { type ChangeRequest, numberOf, wrongUse } from '#ring/builder/change-request.ts';
-import { type PlanView, viewPlan } from '#ring/builder/plan-view.ts';
-import { slotsByDevice } from '#ring/builder/quality.ts';
-import type { RingSet, SetPlan } from '#ring/builder/ring-set.ts';
-import type { RingDevice } from '#ring/fields.ts';
-import type { Ring } from '#ring/ring.ts';
-import { addChangeOptions, readChange } from '../ring/change-options.ts';
-import { checkFolder } from '../ring/check.ts';
-import { loadSet, saveSet, withFolder } from '../ring/folder.ts';
-import { knownBytes, linkRate } from '../ring/known-bytes.ts';
-import { dropPlan, readPlan, writePlan } from '../ring/plan-file.ts';
-import { printPlan, qualityText } from '../ring/plan-print.ts';
+import { addAuthorityOptions } from '../authority/client.ts';
+import { addChangeOptions } from '../ring/change-options.ts';
+import * as offline from '../ring/offline.ts';
+import * as online from '../ring/online.ts';
 
-const MS_PER_HOUR = 3_600_000;
 const DEFAULT_HANDOFFS = 3;
 
-interface FolderOptions {
-  readonly builder: string;
-  readonly json?: boolean;
-  readonly now?: string;
-}
-
-interface PlanningOptions extends FolderOptions, ChangeRequest {
-  readonly seed?: string;
-  readonly force?: boolean;
-  readonly bytesUsed?: string;
-  readonly bandwidth?: string;
-}
+type Where = { readonly builder?: string };
 
 export function register(program: Command): void {
-  const ring = program
-    .command('ring')
-    .description('plan, change and inspect rings in a folder of builder files');
+  const ring = program.command('ring').description('plan, change and watch rings');
+  both(ring);
+  onlineOnly(ring);
+  offlineOnly(ring);
+  ring.addHelpText(
+    'after',
+    `
+Examples:
+  anello ring plan --drain padova-1             what it would move; kept for apply
+  anello ring apply --wait                      do it, with a progress bar (Ctrl-C leaves it running)
+  anello ring progress                          pick the progress bar up again
+  anello ring apply --set-weight bari/bari-1/d1=50 --gradual 20
+  anello ring plan rings/wide-area.yaml --builder DIR`,
+  );
+}
+
+function both(ring: Command): void {
   const verb = (name: string, text: string): Command =>
-    ring
-      .command(name)
-      .description(text)
-      .requiredOption('--builder <dir>', 'folder of builder files and published rings')
-      .option('--json', 'machine-readable output')
-      .option('--now <hours>', 'the hour to reckon min_part_hours from, since 1970; default: now');
+    addAuthorityOptions(ring.command(name).description(text))
+      .option('--builder <dir>', 'a folder of builder files instead of a cluster')
+      .option('--now <hours>', 'with --builder: the hour to reckon from, since 1970');
   const planning = (name: string, text: string): Command =>
     addChangeOptions(
       verb(name, text).argument('[file]', 'description of the cluster, such as rings/local.yaml'),
@@ -53,223 +42,57 @@ export function register(program: Command): void {
       .option('--force', 'also what puts more than one replica of a partition at risk')
       .option(
         '--bytes-used <size|file>',
-        'bytes in all, such as 3TB, or a JSON file {"site/node/device": bytes}',
+        'bytes in all, or a JSON file {"site/node/device": bytes}',
       )
       .option('--bandwidth <size>', 'per second between two sites, such as 100MB');
-  planning('plan', 'show what a change would move, and keep it for apply').action(plan);
-  planning('apply', 'do the change that was planned last, or the one that is named').action(apply);
-  verb('undo', 'go back to before the last change').action(undo);
-  verb('settle', 'end the joint phase: the new sets alone count from now on').action(settle);
+  planning('plan', 'show what a change would move, and keep it for apply').action(
+    (file: string | undefined, options: offline.PlanningOptions & Where) =>
+      options.builder === undefined ? online.plan(file, options) : offline.plan(file, options),
+  );
+  planning('apply', 'do the change that was planned last, or the one that is named')
+    .option('--wait', 'stay, with a progress bar, until its moves are done')
+    .option('--gradual <percent>', 'weights in steps of so many percent, as moves finish')
+    .action(
+      (file: string | undefined, options: online.ApplyOptions & offline.PlanningOptions & Where) =>
+        options.builder === undefined ? online.apply(file, options) : offline.apply(file, options),
+    );
+  verb('undo', 'go back to before the last change').action(
+    (options: offline.FolderOptions & Where) =>
+      options.builder === undefined ? online.undo(options) : offline.undo(options),
+  );
   verb('show', 'settings, devices and quality')
     .argument('[ring]', 'such as object/standard')
-    .action(show);
+    .action((name: string | undefined, options: offline.FolderOptions & Where) =>
+      options.builder === undefined ? online.show(name, options) : offline.show(name, options),
+    );
+}
+
+function onlineOnly(ring: Command): void {
+  const verb = (name: string, text: string): Command =>
+    addAuthorityOptions(ring.command(name).description(text));
+  verb('status', 'who runs which version, what moves, what needs somebody').action(online.status);
+  verb('progress', 'the progress bar of the change under way').action(online.progress);
+  verb('pause', 'settle nothing, take no further step, until resumed').action(online.pause);
+  verb('resume', 'go on').action(online.resume);
+}
+
+function offlineOnly(ring: Command): void {
+  const verb = (name: string, text: string): Command =>
+    ring
+      .command(name)
+      .description(`${text} (--builder)`)
+      .requiredOption('--builder <dir>', 'folder of builder files and published rings')
+      .option('--json', 'machine-readable output')
+      .option('--now <hours>', 'the hour to reckon min_part_hours from, since 1970; default: now');
+  verb('settle', 'end the joint phase: the new sets alone count from now on').action(
+    offline.settle,
+  );
   verb('lookup', 'where a name lives')
     .argument('<name>', '/account, /account/container or /account/container/object')
     .option('--ring <ring>', 'default: by the name; the object ring of the lowest number')
     .option('--hash-prefix <text>', "the cluster's hash prefix", '')
     .option('--hash-suffix <text>', "the cluster's hash suffix", '')
     .option('--handoffs <number>', 'how many to show', String(DEFAULT_HANDOFFS))
-    .action(lookup);
-  verb('check', 'verify every file and every placement').action(check);
-}
-
-function nowHours(options: FolderOptions): number {
-  return options.now === undefined
-    ? Math.floor(Date.now() / MS_PER_HOUR)
-    : numberOf(options.now, '--now');
-}
-
-function makePlan(set: RingSet, file: string | undefined, options: PlanningOptions): SetPlan {
-  const change = readChange(set, file, options) ?? {};
-  if (set.builders.size === 0 && file === undefined)
-    throw wrongUse('no rings yet: a description is needed');
-  // By default the seed follows the versions: the same folder and change give the same plan.
-  const versions = [...set.builders.values()].reduce(
-    (sum, builder) => sum + builder.state.version,
-    1,
-  );
-  const seed = options.seed === undefined ? versions : numberOf(options.seed, '--seed');
-  return set.plan(change, { seed, nowHours: nowHours(options) });
-}
-
-function plan(file: string | undefined, options: PlanningOptions): void {
-  withFolder(options.builder, file !== undefined, () => {
-    const set = loadSet(options.builder, { mustExist: file === undefined });
-    const made = makePlan(set, file, options);
-    const view = shownPlan(set, made, options);
-    if (options.json) console.log(JSON.stringify(view, null, 2));
-    else printPlan(view);
-    refuseRisks(made, options.force);
-    writePlan(options.builder, set, made);
-    if (!options.json) console.log(`do it with: anello ring apply --builder ${options.builder}`);
-  });
-}
-
-function shownPlan(set: RingSet, made: SetPlan, options: PlanningOptions): PlanView {
-  return viewPlan(made, knownBytes(set, options.bytesUsed), linkRate(options.bandwidth));
-}
-
-function refuseRisks(made: SetPlan, force = false): void {
-  const risky = made.rings.filter((ring) => ring.risks.length > 0);
-  if (risky.length === 0 || force) return;
-  const why = risky.map(
-    ({ name, risks }) => `${name}: ${risks.map((risk) => risk.message).join(', ')}`,
-  );
-  throw new OperatingError('ring-at-risk', `refused without --force: ${why.join('; ')}`);
-}
-
-function apply(file: string | undefined, options: PlanningOptions): void {
-  withFolder(options.builder, file !== undefined, () => {
-    const set = loadSet(options.builder, { mustExist: false });
-    const named = file !== undefined || readChange(set, file, options) !== undefined;
-    const made = named ? makePlan(set, file, options) : readPlan(options.builder, set);
-    refuseRisks(made, options.force);
-    set.apply(made, { force: true });
-    saveSet(options.builder, set);
-    dropPlan(options.builder);
-    const view = shownPlan(set, made, options);
-    if (options.json) console.log(JSON.stringify(view, null, 2));
-    else printPlan(view);
-  });
-}
-
-function undo(options: FolderOptions): void {
-  changeSet(options, (set) => set.undo({ nowHours: nowHours(options) }));
-}
-
-function settle(options: FolderOptions): void {
-  changeSet(options, (set) => set.settle());
-}
-
-function changeSet(options: FolderOptions, change: (set: RingSet) => void): void {
-  withFolder(options.builder, false, () => {
-    const set = loadSet(options.builder);
-    change(set);
-    saveSet(options.builder, set);
-    dropPlan(options.builder);
-    const versions = Object.fromEntries(
-      [...set.builders].map(([name, b]) => [name, b.state.version]),
-    );
-    if (options.json) console.log(JSON.stringify({ versions }));
-    else
-      for (const [name, version] of Object.entries(versions))
-        console.log(`${name}: version ${version}`);
-  });
-}
-
-function show(name: string | undefined, options: FolderOptions): void {
-  const set = loadSet(options.builder);
-  const wanted = name === undefined ? [...set.builders] : [[name, builderOf(set, name)] as const];
-  const views = wanted.map(([ring, builder]) => ringView(ring, builder));
-  if (options.json) console.log(JSON.stringify({ rings: views }, null, 2));
-  else for (const view of views) printView(view);
-}
-
-function builderOf(set: RingSet, name: string): RingBuilder {
-  const builder = set.builders.get(name);
-  if (builder !== undefined) return builder;
-  throw new OperatingError(
-    'unknown-ring',
-    `no ring "${name}"; there are ${[...set.builders.keys()].join(', ')}`,
-  );
-}
-
-function ringView(ring: string, builder: RingBuilder) {
-  const { settings, version, devices, columns, former } = builder.state;
-  const held = slotsByDevice(columns, devices.length);
-  const members = devices.filter((device) => device !== undefined);
-  return {
-    ring,
-    version,
-    ...settings,
-    joint: former.size,
-    undoable: builder.undoable,
-    quality: builder.quality(),
-    devices: members.map((device) => ({ ...device, replicas: held[device.id]! })),
-  };
-}
-
-function printView(view: ReturnType<typeof ringView>): void {
-  const { ring, version, partPower, replicas, copies, overload, minPartHours, joint } = view;
-  const witness = copies < replicas ? ` (${copies} with bodies)` : '';
-  console.log(
-    `${ring}: policy ${view.policy}, version ${version}, 2^${partPower} partitions, ${replicas} replicas${witness}`,
-  );
-  console.log(
-    `  overload ${overload}, min_part_hours ${minPartHours}, ${joint} joint partitions, ${view.undoable} changes to undo`,
-  );
-  console.log(`  ${qualityText(view.quality)}`);
-  for (const device of view.devices) {
-    console.log(`  ${deviceText(device)}  weight ${device.weight}  ${device.replicas} replicas`);
-  }
-}
-
-function deviceText({ id, site, zone, node, name, meta }: RingDevice): string {
-  const wire = meta['wire'] === undefined ? '' : `  ${meta['wire']}`;
-  return `${String(id).padStart(5)}  ${site}/${node}/${name}  zone ${zone}${wire}`;
-}
-
-interface LookupOptions extends FolderOptions {
-  readonly ring?: string;
-  readonly hashPrefix: string;
-  readonly hashSuffix: string;
-  readonly handoffs: string;
-}
-
-function lookup(name: string, options: LookupOptions): void {
-  if (!name.startsWith('/') || name.length < 2)
-    throw wrongUse('a name starts with a slash: /account/container/object');
-  const set = loadSet(options.builder);
-  const ringName = options.ring ?? ringFor(set, name);
-  const ring = builderOf(set, ringName).toRing();
-  const found = locate(ring, name, options);
-  if (options.json) console.log(JSON.stringify({ ring: ringName, ...found }, null, 2));
-  else printLocation(ringName, found);
-}
-
-function locate(ring: Ring, name: string, { hashPrefix, hashSuffix, handoffs }: LookupOptions) {
-  const hash = hashPath(hashPrefix, name, hashSuffix);
-  const partition = ring.partitionOf(hash);
-  const { primaries, former } = ring.placement(partition);
-  const wanted = numberOf(handoffs, '--handoffs');
-  const standIns = [...ring.handoffs(partition)].slice(0, Math.max(0, wanted));
-  return {
-    name,
-    hash: hash.toString('hex'),
-    version: ring.version,
-    partition,
-    primaries,
-    former,
-    handoffs: standIns,
-  };
-}
-
-function ringFor(set: RingSet, name: string): string {
-  const slashes = name.split('/').length - 1;
-  const policies = [...set.builders].map(
-    ([ring, builder]) => [ring, builder.state.settings.policy] as const,
-  );
-  const policy = slashes === 1 ? ACCOUNT_RING : slashes === 2 ? CONTAINER_RING : undefined;
-  const sorted = policies.toSorted(([, a], [, b]) => a - b);
-  const found = policy === undefined ? sorted[0] : sorted.find(([, number]) => number === policy);
-  if (found === undefined)
-    throw new OperatingError('unknown-ring', 'no ring for such a name in this folder');
-  return found[0];
-}
-
-function printLocation(ring: string, found: ReturnType<typeof locate>): void {
-  console.log(
-    `${found.name}: ${ring} version ${found.version}, hash ${found.hash}, partition ${found.partition}`,
-  );
-  for (const device of found.primaries) console.log(`  primary ${deviceText(device)}`);
-  for (const device of found.former ?? []) console.log(`  former  ${deviceText(device)}`);
-  for (const device of found.handoffs) console.log(`  handoff ${deviceText(device)}`);
-}
-
-function check(options: FolderOptions): void {
-  const { rings, problems } = checkFolder(options.builder);
-  if (options.json) console.log(JSON.stringify({ rings, problems }, null, 2));
-  else for (const { ring, quality } of rings) console.log(`${ring}: ${qualityText(quality)}`);
-  if (problems.length > 0) throw new OperatingError('ring-damaged', problems.join('; '));
-  if (!options.json) console.log('all files and placements are as they should be');
+    .action(offline.lookup);
+  verb('check', 'verify every file and every placement').action(offline.check);
 }

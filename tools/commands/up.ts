@@ -235,7 +235,15 @@ function makeFolder(folder: string): void {
 
 /** Only what this program made: a wrong --data must not cost somebody's files. */
 function forget(folder: string): void {
-  for (const name of ['state', 'nodes', 'access.json', 'nodes.json', 'etcd.json', 'grid']) {
+  for (const name of [
+    'state',
+    'nodes',
+    'access.json',
+    'nodes.json',
+    'operator.json',
+    'etcd.json',
+    'grid',
+  ]) {
     const file = path.join(folder, name);
     if (existsSync(file)) rmSync(file, { recursive: true });
   }

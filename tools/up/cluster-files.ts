@@ -10,6 +10,7 @@
  *   nodes/NAME/             node.yaml, devices/, log, last good bundle
  *   grid/                   client certificates (demo-grid.ts)
  *   access.json, nodes.json for people and scripts
+ *   operator.json           where the authority is, and its token (0600)
  */
 import { generateKeyPairSync } from 'node:crypto';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -26,8 +27,9 @@ import { parseDescriptionText } from '#ring/description.ts';
 import { openEtcdState } from '#state/etcd-state.ts';
 import { openSqliteState } from '#state/sqlite-state.ts';
 import type { State } from '#state/state.ts';
+import { operatorPath, readToken, writeOperatorFile } from '../authority/operator-file.ts';
 import { type Access, accessOf, readPasswords } from './access.ts';
-import { firstRings, prepareAuthority } from './cluster-authority.ts';
+import { firstRings, operatorTokenFile, prepareAuthority } from './cluster-authority.ts';
 import type { NodePlan } from './cluster-plan.ts';
 import { ensureGrid, GRID_PROJECT, gridFiles } from './demo-grid.ts';
 import { clientUrl, type EtcdMemberPlan, endpointsFor } from './etcd-members.ts';
@@ -151,6 +153,10 @@ export async function prepareRun(
     writeFileSync(path.join(folder, 'access.json'), `${JSON.stringify(access, null, 2)}\n`, {
       mode: SECRET_MODE,
     });
+    writeOperatorFile(operatorPath(folder), {
+      authorities: authorityUrls(plans),
+      token: readToken(operatorTokenFile(folder)),
+    });
     for (const plan of plans) writeNodeFile(folder, cluster, plans, plan, settings);
     return access;
   } finally {
@@ -177,6 +183,12 @@ async function ensureAccounts(env: Env, folder: string, state: State): Promise<R
   } finally {
     await identity.close();
   }
+}
+
+function authorityUrls(plans: readonly NodePlan[]): string[] {
+  return plans.flatMap(({ ports }) =>
+    ports.authority === undefined ? [] : [`http://127.0.0.1:${ports.authority}`],
+  );
 }
 
 function writeNodeFile(
@@ -210,9 +222,7 @@ function writeNodeFile(
       workerAdmin,
     },
     publicUrls: Object.fromEntries(proxies),
-    authorities: plans.flatMap((other) =>
-      other.ports.authority === undefined ? [] : [`http://127.0.0.1:${other.ports.authority}`],
-    ),
+    authorities: authorityUrls(plans),
     state:
       settings.etcd.length === 0
         ? { driver: 'sqlite', path: statePath(folder, 'state.db') }

@@ -106,3 +106,20 @@ export function unverifiedGet(url: string, timeoutMs: number, maxBytes: number):
     outgoing.end();
   });
 }
+
+const JOIN_TIMEOUT_MS = 10_000;
+const MAX_JOIN_BYTES = 1024 * 1024;
+
+/** What `authority/joining.ts` needs of the network. */
+export const joinRequests = {
+  get: (url: string): Promise<Buffer> => unverifiedGet(url, JOIN_TIMEOUT_MS, MAX_JOIN_BYTES),
+  post: (url: string, body: string, ca: string): Promise<HttpsReply> =>
+    httpsRequest(url, {
+      method: 'POST',
+      body,
+      timeoutMs: JOIN_TIMEOUT_MS,
+      maxBytes: MAX_JOIN_BYTES,
+      tls: { key: '', certificate: '', authority: ca },
+      role: 'authority',
+    }),
+} as const;

@@ -9,10 +9,8 @@
  * A token carries the fingerprint of that authority's certificate, so that the first contact already
  * knows whom to trust.
  */
-import { existsSync, mkdirSync, readFileSync, statfsSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
-import { certificateFacts } from '#authority/certificate-facts.ts';
 import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
 import {
   diskName,
@@ -22,10 +20,8 @@ import {
 } from '#config/machine-file.ts';
 import { checkNodeConfig, type NodeConfig, parseNodeConfig } from '#config/node-config.ts';
 import type { Disk } from '#env/env.ts';
-import { httpsRequest, unverifiedGet } from '#env/node/https-client.ts';
+import { certificateFacts } from './certificate-facts.ts';
 
-const TIMEOUT_MS = 10_000;
-const MAX_REPLY_BYTES = 1024 * 1024;
 const SECRET_MODE = 0o600;
 
 const membershipSchema = z.object({
@@ -43,16 +39,35 @@ const membershipSchema = z.object({
   secrets: z.record(z.string(), z.string()).default({}),
 });
 
-type Membership = z.infer<typeof membershipSchema>;
+export type Membership = z.infer<typeof membershipSchema>;
+
+/** What joining needs of the world; the HTTPS edge provides it (env/node/https-client.ts). */
+export interface JoinEffects {
+  readonly disk: Disk;
+  /** From whoever answers there. */
+  readonly get: (url: string) => Promise<Buffer>;
+  /** To an authority with a certificate by `ca`. */
+  readonly post: (url: string, body: string, ca: string) => Promise<JoinReply>;
+}
+
+export interface JoinReply {
+  readonly status: number;
+  readonly body: Buffer;
+}
 
 /** Reads a node's file, of either form. @throws OperatingError `bad-config`, and what joining fails with */
-export async function loadNodeConfig(file: string, disk: Disk): Promise<NodeConfig> {
-  const text = readFileSync(file, 'utf8');
+export async function loadNodeConfig(file: string, effects: JoinEffects): Promise<NodeConfig> {
+  const { disk } = effects;
+  const text = (await disk.read(file)).toString();
   if (!isMachineFile(text)) return parseNodeConfig(text);
   const machine = parseMachineFile(text);
-  if (!existsSync(membershipFile(machine))) await join(machine, disk, false);
-  const known = JSON.parse(readFileSync(membershipFile(machine), 'utf8')) as unknown;
+  if (!(await hasJoined(machine, disk))) await join(machine, effects);
+  const known = JSON.parse((await disk.read(membershipFile(machine))).toString()) as unknown;
   return nodeConfigOf(machine, membershipSchema.parse(known));
+}
+
+export async function hasJoined(machine: MachineFile, disk: Disk): Promise<boolean> {
+  return (await disk.stat(membershipFile(machine))) !== undefined;
 }
 
 function membershipFile({ data }: MachineFile): string {
@@ -60,25 +75,48 @@ function membershipFile({ data }: MachineFile): string {
 }
 
 /** @throws OperatingError `no-token`, `join-refused`, `no-authority` */
-export async function join(machine: MachineFile, disk: Disk, replace: boolean): Promise<void> {
-  const { token, name, zone, address, disks, data, authorities } = machine;
+export async function join(
+  machine: MachineFile,
+  effects: JoinEffects,
+  { replace = false } = {},
+): Promise<Membership> {
+  const { token, authorities } = machine;
   if (token === undefined)
     throw new OperatingError('no-token', 'a token is needed to join: anello node token');
-  const { createRequest, newPrivateKey } = await import('#authority/certificates.ts');
+  const { newPrivateKey } = await import('./certificates.ts');
   const key = newPrivateKey();
-  const { host: _host, adminHost: _adminHost, wire, ...ports } = machine.listen;
-  const body = {
-    token,
+  const body = { ...(await joinRequest(machine, effects.disk, key)), token, replace };
+  const known = await firstAnswer(authorities, (url) => ask(url, token, body, effects));
+  await keepMembership(machine, effects.disk, key, known);
+  return known;
+}
+
+/** What a machine tells of itself; its token comes beside it. */
+export async function joinRequest(machine: MachineFile, disk: Disk, key: string) {
+  const { createRequest } = await import('./certificates.ts');
+  const { name, zone, address, disks } = machine;
+  const { wire, admin, proxy, authority, identity } = machine.listen;
+  const sized = disks.map(async (folder) => ({
+    name: diskName(folder),
+    bytes: await sizeOf(folder, disk),
+  }));
+  return {
     name,
     zone,
     wire: { host: address, port: wire },
-    ports,
-    disks: disks.map((folder) => ({ name: diskName(folder), bytes: sizeOf(folder) })),
+    ports: { admin, proxy, authority, identity },
+    disks: await Promise.all(sized),
     request: createRequest(key, name),
-    replace,
   };
-  const known = await firstAnswer(authorities, (url) => ask(url, token, body));
-  mkdirSync(data, { recursive: true });
+}
+
+export async function keepMembership(
+  { data }: MachineFile,
+  disk: Disk,
+  key: string,
+  known: Membership,
+): Promise<void> {
+  await disk.mkdir(data);
   const write = (file: string, content: string): Promise<void> =>
     disk.replace(path.join(data, file), Buffer.from(content), SECRET_MODE);
   await write('node.pem', key + known.certificate);
@@ -103,16 +141,17 @@ async function firstAnswer<T>(urls: readonly string[], call: (url: string) => Pr
   throw new OperatingError('no-authority', `no authority answers: ${failures.join('; ')}`);
 }
 
-async function ask(url: string, token: string, body: unknown): Promise<Membership> {
-  const authority = await trustedAuthority(url, token);
-  const options = {
-    timeoutMs: TIMEOUT_MS,
-    maxBytes: MAX_REPLY_BYTES,
-    tls: { key: '', certificate: '', authority },
-    role: 'authority',
-  };
-  const text = JSON.stringify(body);
-  const reply = await httpsRequest(`${url}/v1/join`, { ...options, method: 'POST', body: text });
+async function ask(
+  url: string,
+  token: string,
+  body: unknown,
+  { get, post }: JoinEffects,
+): Promise<Membership> {
+  // Fetched from whoever answers, then compared with what the token says.
+  const authority = (await get(`${url}/v1/ca`)).toString();
+  if (certificateFacts(authority).fingerprint !== token.split('.').at(-1))
+    throw new OperatingError('join-refused', `${url} is not the authority that made this token`);
+  const reply = await post(`${url}/v1/join`, JSON.stringify(body), authority);
   const value = JSON.parse(reply.body.toString()) as { code?: string; message?: string };
   if (reply.status !== 201) {
     const why = `${value.code}: ${value.message}`;
@@ -123,18 +162,9 @@ async function ask(url: string, token: string, body: unknown): Promise<Membershi
   throw new OperatingError('join-refused', 'the authority answers for another one', { url });
 }
 
-/** Fetched from whoever answers, then compared with what the token says. */
-async function trustedAuthority(url: string, token: string): Promise<string> {
-  const pem = (await unverifiedGet(`${url}/v1/ca`, TIMEOUT_MS, MAX_REPLY_BYTES)).toString();
-  const expected = token.split('.').at(-1);
-  if (certificateFacts(pem).fingerprint === expected) return pem;
-  throw new OperatingError('join-refused', `${url} is not the authority that made this token`);
-}
-
-function sizeOf(folder: string): number {
+async function sizeOf(folder: string, disk: Disk): Promise<number> {
   try {
-    const { bsize, blocks } = statfsSync(folder);
-    return bsize * blocks;
+    return (await disk.space(folder)).totalBytes;
   } catch (cause) {
     throw new OperatingError('bad-config', `disks: ${folder}: ${codeOf(cause)}`, {}, { cause });
   }

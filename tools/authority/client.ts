@@ -1,0 +1,129 @@
+/** The authority's API for verbs: any authority that answers; a change goes on to the leader. */
+import type { Command } from 'commander';
+import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
+import { httpsRequest } from '#env/node/https-client.ts';
+import { type OperatorFile, type OperatorOptions, readOperatorFile } from './operator-file.ts';
+
+const TIMEOUT_MS = 60_000;
+const MAX_REPLY_BYTES = 256 * 1024 * 1024;
+const MAX_HOPS = 3;
+
+export interface AuthorityOptions extends OperatorOptions {
+  readonly json?: boolean;
+}
+
+export function addAuthorityOptions(command: Command): Command {
+  return command
+    .option('--data <dir>', "the data folder of `anello up`'s cluster", './data')
+    .option('--operator <file>', "an operator's file; default DATA/operator.json, then /etc/anello")
+    .option('--json', 'machine-readable output');
+}
+
+type Method = 'GET' | 'POST' | 'PUT';
+
+export class AuthorityClient {
+  readonly #file: OperatorFile;
+
+  constructor(options: AuthorityOptions) {
+    this.#file = readOperatorFile(options);
+  }
+
+  get file(): OperatorFile {
+    return this.#file;
+  }
+
+  get<Reply>(path: string): Promise<Reply> {
+    return this.#ask('GET', path, undefined) as Promise<Reply>;
+  }
+
+  post<Reply>(path: string, body: unknown): Promise<Reply> {
+    return this.#ask('POST', path, body) as Promise<Reply>;
+  }
+
+  put<Reply>(path: string, body: unknown): Promise<Reply> {
+    return this.#ask('PUT', path, body) as Promise<Reply>;
+  }
+
+  /** @throws OperatingError with the authority's code, or `no-authority` when none answers */
+  async #ask(method: Method, path: string, body: unknown): Promise<unknown> {
+    const failures: string[] = [];
+    for (const authority of this.#file.authorities) {
+      let url = `${authority}${path}`;
+      try {
+        for (let hop = 0; hop < MAX_HOPS; hop += 1) {
+          const reply = await this.#once(method, url, body);
+          if (reply.location === undefined) return replyOf(reply);
+          url = reply.location;
+        }
+        failures.push(`${authority}: sent from one to the other`);
+      } catch (error) {
+        if (error instanceof Refused) throw error.reason;
+        failures.push(`${authority}: ${messageOf(error)} (${codeOf(error)})`);
+      }
+    }
+    throw new OperatingError('no-authority', `no authority answers: ${failures.join('; ')}`);
+  }
+
+  async #once(method: Method, url: string, body: unknown): Promise<Answer> {
+    const { token, ca } = this.#file;
+    const headers = { authorization: `Bearer ${token}` };
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    if (ca === undefined) return plain(method, url, headers, text);
+    const reply = await httpsRequest(url, {
+      method,
+      headers,
+      ...(text !== undefined && { body: text }),
+      timeoutMs: TIMEOUT_MS,
+      maxBytes: MAX_REPLY_BYTES,
+      tls: { key: '', certificate: '', authority: ca },
+      role: 'authority',
+    });
+    const { location } = reply.headers;
+    return {
+      status: reply.status,
+      text: reply.body.toString(),
+      location: typeof location === 'string' ? location : undefined,
+    };
+  }
+}
+
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+  readonly location: string | undefined;
+}
+
+async function plain(
+  method: Method,
+  url: string,
+  headers: Record<string, string>,
+  body: string | undefined,
+): Promise<Answer> {
+  const response = await fetch(url, {
+    method,
+    headers,
+    ...(body !== undefined && { body }),
+    redirect: 'manual',
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  const location = response.headers.get('location') ?? undefined;
+  return { status: response.status, text: await response.text(), location };
+}
+
+/** The authority has understood and said no: another one would say the same. */
+class Refused extends Error {
+  readonly reason: OperatingError;
+
+  constructor(reason: OperatingError) {
+    super(reason.message);
+    this.reason = reason;
+  }
+}
+
+function replyOf({ status, text }: Answer): unknown {
+  const value: unknown = text === '' ? {} : JSON.parse(text);
+  if (status < 300) return value;
+  const { code = 'internal', message = `status ${status}` } = value as Record<string, string>;
+  if (status >= 500) throw new OperatingError(code, message);
+  throw new Refused(new OperatingError(code, message));
+}
