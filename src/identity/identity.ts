@@ -61,6 +61,8 @@ export interface Identity {
   readonly context: IdentityContext;
   /** Resolves when tokens can be issued; until then log-ins answer `state-unavailable`. */
   readonly ready: Promise<void>;
+  /** Ready once. It stays so when state is away: tokens known here can still be validated. */
+  readonly isReady: boolean;
   /** Records the event and returns when this process has heard of it. */
   revoke(subject: RevocationSubject): Promise<void>;
   close(): Promise<void>;
@@ -108,6 +110,9 @@ export function createIdentity(options: IdentityOptions): Identity {
     directory,
     context,
     ready: upkeep.ready,
+    get isReady() {
+      return upkeep.isReady;
+    },
     async revoke(subject) {
       const { revision } = await state.txn({ success: [revoke(context, subject)] });
       await directory.reached(env.clock, revision, CATCH_UP_MS);
@@ -130,6 +135,7 @@ class Upkeep {
   #timer: Timer | undefined;
   #running: Promise<void> = Promise.resolve();
   #closed = false;
+  isReady = false;
   #tellReady: () => void = () => undefined;
 
   constructor(context: IdentityContext, signingKeys: SigningKeys, guard: LogInGuard) {
@@ -178,6 +184,7 @@ class Upkeep {
     try {
       await this.#signingKeys.maintain();
       await this.#keyIsPublic();
+      this.isReady = true;
       this.#tellReady();
       await purgeRevocations(this.#context);
       await this.#guard.purge();

@@ -39,7 +39,8 @@ export async function serveHttp(
   routes: Routes,
   tls?: TlsServerOptions,
 ): Promise<HttpListener> {
-  const app = getRequestListener(routes.app.fetch);
+  // Health checks of balancers are HTTP/1.0, without a Host.
+  const app = getRequestListener(routes.app.fetch, { hostname: 'localhost' });
   const handle: RawHandler = (request, response) => {
     const raw = routes.raw?.find((candidate) => candidate.matches(request));
     if (raw !== undefined) raw.handle(request, response);

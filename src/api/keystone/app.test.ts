@@ -489,6 +489,8 @@ describe('when state is away', () => {
     expect(response.status).toBe(503);
     expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
     expect(await response.text()).not.toContain('sqlite');
+    // No reason for a balancer to leave it: others cannot log in either, and it validates what it knows.
+    expect((await away.request('/healthcheck')).status).toBe(200);
     await other.close();
   });
 });

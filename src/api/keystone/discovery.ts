@@ -1,4 +1,7 @@
-/** Version discovery: `/` answers 300 with the one version there is, `/v3` answers 200. */
+/**
+ * Version discovery: `/` answers 300 with the one version there is, `/v3` answers 200. `/healthcheck` is
+ * for balancers.
+ */
 import { type Context, Hono } from 'hono';
 import type { KeystoneApi } from './api.ts';
 
@@ -25,5 +28,8 @@ export function discoveryRoutes(api: KeystoneApi): Hono {
     c.header('Vary', 'X-Auth-Token');
     return c.json({ version: version(c) });
   };
+  app.get('/healthcheck', (c) =>
+    api.identity.isReady ? c.text('OK') : c.text('starting', 503, { 'Retry-After': '2' }),
+  );
   return app.get('/', root).get('/v3', v3).get('/v3/', v3);
 }

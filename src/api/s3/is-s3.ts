@@ -11,13 +11,21 @@ const OTHERS = /^\/(?:$|v1(?:\.0)?(?:\/|$)|v3(?:\/|$)|auth(?:\/|$)|info$|healthc
 const SIGNED_QUERY = /(?:^|&)(?:X-Amz-Algorithm|X-Amz-Credential|AWSAccessKeyId)=/;
 const OTHER_SERVICE = /Credential=[^,\s]*\/(?:sts|iam)\/aws4_request/;
 
-export function isS3({ headers, url }: IncomingMessage, domains: readonly string[]): boolean {
+const FORM = 'application/x-www-form-urlencoded';
+
+export function isS3(
+  { headers, url, method }: IncomingMessage,
+  domains: readonly string[],
+): boolean {
   const { path, query } = splitTarget(url ?? '/');
   const authorization = headers.authorization ?? '';
   // STS is signed like S3, for a service of its own.
   if (authorization.startsWith('AWS4-') && OTHER_SERVICE.test(authorization)) return false;
   if (authorization.startsWith('AWS4-') || authorization.startsWith('AWS ')) return true;
   if (SIGNED_QUERY.test(query) || bucketOfHost(headers.host, domains) !== undefined) return true;
+  // STS unsigned: a certificate or a web identity token is the proof.
+  const form = headers['content-type']?.startsWith(FORM) ?? false;
+  if (method === 'POST' && form && (path === '/' || path === '/sts')) return false;
   for (const name in headers) {
     if (name.startsWith('x-amz-') || name === 'amz-sdk-invocation-id') return true;
   }
