@@ -203,6 +203,8 @@ function nodeConfig({ name, site, devices }: NodeShape): NodeConfig {
 export class SimCluster {
   readonly world: SimWorld;
   readonly shape: Shape;
+  /** The newest that was published; nodes learn it one after another. */
+  view: ClusterView;
   readonly tap: Tap;
   readonly nodes: readonly SimNode[];
   readonly bootFailures: string[] = [];
@@ -210,6 +212,7 @@ export class SimCluster {
   constructor(world: SimWorld, shape: Shape, tap: Tap) {
     this.world = world;
     this.shape = shape;
+    this.view = shape.view;
     this.tap = tap;
     this.nodes = shape.nodes.map((node) => new SimNode(this, node));
     const groups = shape.sites.map((site) =>

@@ -5,6 +5,7 @@
 import type { Prng } from '#env/sim/prng.ts';
 import type { SimCluster, SimNode } from './cluster.ts';
 import type { Fault, Plan } from './plan.ts';
+import { RingChanges } from './ring-changes.ts';
 
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
@@ -18,12 +19,14 @@ export class Nemesis {
   readonly #plan: Plan;
   /** Device id. */
   victim: number;
+  readonly rings: RingChanges;
   #isOver = false;
   /** Ends of faults that last. */
   readonly #undo = new Set<() => void>();
 
   constructor(cluster: SimCluster, random: Prng, plan: Plan) {
     this.#cluster = cluster;
+    this.rings = new RingChanges(cluster, cluster.world.random('rings'));
     this.#random = random;
     this.#plan = plan;
     const devices = cluster.shape.nodes.flatMap((node) => node.devices);
@@ -48,6 +51,7 @@ export class Nemesis {
     this.#isOver = true;
     for (const undo of [...this.#undo]) undo();
     this.#cluster.world.network.heal();
+    this.rings.stop();
     for (const node of this.#cluster.nodes) {
       node.machine.disk.faults.clear();
       if (!node.machine.isUp) node.start();
@@ -72,6 +76,11 @@ export class Nemesis {
   #strike(fault: Fault): boolean {
     this.#note(fault);
     switch (fault) {
+      case 'ring-change':
+        return this.rings.strike();
+      case 'ring-lag':
+        this.#later(1_000 + this.#random.delay(20_000), 'lag ends', this.rings.lag());
+        return true;
       case 'kill':
         return this.#down((node) => node.kill(), 200, 20_000);
       case 'crash':

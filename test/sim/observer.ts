@@ -148,7 +148,7 @@ export class Observer {
   }
 
   #place(ringNumber: number, path: string) {
-    const { hashPrefix, hashSuffix, rings } = this.#cluster.shape.view;
+    const { hashPrefix, hashSuffix, rings } = this.#cluster.view;
     const hash = hashPath(hashPrefix, path, hashSuffix);
     const ring = rings.get(ringNumber)!;
     const { primaries } = ring.placement(ring.partitionOf(hash));

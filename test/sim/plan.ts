@@ -20,6 +20,9 @@ export const FAULTS = [
   'full-disk',
   'io-error',
   'flip-read',
+  // rings
+  'ring-change',
+  'ring-lag',
   // clocks
   'clock-jump',
   // damage, on one device at a time

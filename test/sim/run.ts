@@ -134,7 +134,10 @@ class Run {
     for (let waitMs = FIRST_SWEEP_MS; ; waitMs = Math.min(2 * waitMs, MAX_SWEEP_MS)) {
       await this.#workload.sleep(waitMs);
       this.#nemesis.mend();
-      const differences = await this.#observer.differences(this.#workload, this.#orphans);
+      const differences = [
+        ...this.#nemesis.rings.differences(),
+        ...(await this.#observer.differences(this.#workload, this.#orphans)),
+      ];
       this.#checkRejection();
       // Bodies may still be on their way: an orphan is one that stays.
       if (differences.length === 0 && (this.#orphans.size === 0 || waitMs >= MAX_SWEEP_MS)) return;

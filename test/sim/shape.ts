@@ -5,6 +5,7 @@
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Prng } from '#env/sim/prng.ts';
 import { RingBuilder } from '#ring/builder/builder.ts';
+import { RingSet } from '#ring/builder/ring-set.ts';
 import type { ClusterView, NodeInfo, StoragePolicy } from '#ring/cluster.ts';
 
 export const CLUSTER_ID = '5ce1ab1e5ce1ab1e5ce1ab1e5ce1ab1e';
@@ -24,6 +25,8 @@ export interface Shape {
   readonly nodes: readonly NodeShape[];
   readonly wanMs: number;
   readonly view: ClusterView;
+  /** Where the view's rings come from, and what they become. */
+  readonly rings: RingSet;
 }
 
 const SITES = ['lngs', 'bari', 'padova', 'turin'];
@@ -43,10 +46,12 @@ export function drawShape(random: Prng): Shape {
     nodes.push({ name: `${site}-${i}`, site, devices, skewMs });
   }
   const wanMs = random.chance(0.5) ? 1 + random.integer(40) : 0.2;
-  return { sites, nodes, wanMs, view: makeView(nodes, random) };
+  const policies = policiesFor(nodes);
+  const rings = makeRings(nodes, policies, random);
+  return { sites, nodes, wanMs, rings, view: makeView(nodes, policies, rings) };
 }
 
-function makeView(nodes: readonly NodeShape[], random: Prng): ClusterView {
+function policiesFor(nodes: readonly NodeShape[]): StoragePolicy[] {
   const policies: StoragePolicy[] = [
     { index: 0, name: 'standard', copies: 3, states: 3, mode: 'strict', isDefault: true },
     { index: 1, name: 'reduced', copies: 2, states: 3, mode: 'strict', isDefault: false },
@@ -61,11 +66,28 @@ function makeView(nodes: readonly NodeShape[], random: Prng): ClusterView {
       isDefault: false,
     });
   }
-  const rings = [
-    ...policies.map(({ index, states, copies }) => makeRing(nodes, random, index, states, copies)),
-    makeRing(nodes, random, CONTAINER_RING, 3, 3),
-    makeRing(nodes, random, ACCOUNT_RING, 3, 3),
-  ];
+  return policies;
+}
+
+function makeRings(
+  nodes: readonly NodeShape[],
+  policies: readonly StoragePolicy[],
+  random: Prng,
+): RingSet {
+  return new RingSet([
+    ...policies.map(({ index, name, states, copies }) => {
+      return [`object/${name}`, makeRing(nodes, random, index, states, copies)] as const;
+    }),
+    ['container', makeRing(nodes, random, CONTAINER_RING, 3, 3)],
+    ['account', makeRing(nodes, random, ACCOUNT_RING, 3, 3)],
+  ]);
+}
+
+function makeView(
+  nodes: readonly NodeShape[],
+  policies: readonly StoragePolicy[],
+  rings: RingSet,
+): ClusterView {
   const infos = nodes.map(({ name, site }): NodeInfo => {
     return { name, site, zone: '1', wire: { host: name, port: WIRE_PORT } };
   });
@@ -76,7 +98,7 @@ function makeView(nodes: readonly NodeShape[], random: Prng): ClusterView {
     hashSuffix: 'ulator',
     policies,
     nodes: new Map(infos.map((info) => [info.name, info])),
-    rings: new Map(rings.map((ring) => [ring.policy, ring])),
+    rings: rings.rings(),
   };
 }
 
@@ -86,7 +108,7 @@ function makeRing(
   policy: number,
   replicas: number,
   copies: number,
-) {
+): RingBuilder {
   const builder = RingBuilder.create({
     policy,
     partPower: 3,
@@ -102,5 +124,5 @@ function makeRing(
   );
   const options = { seed: random.next(), nowHours: HOURS_2026 };
   builder.apply(builder.plan({ add }, options), { force: true });
-  return builder.toRing();
+  return builder;
 }
