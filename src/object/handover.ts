@@ -6,11 +6,11 @@
  * and with its body where it keeps bodies, and only if its row is acknowledged. Anything that changed
  * meanwhile stays for the next round.
  */
-import { encodeState } from '#base/entry-codec.ts';
+import { decodeState, encodeState } from '#base/entry-codec.ts';
 import { codeOf } from '#base/errors.ts';
 import { HASH_BYTES } from '#base/hash.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
-import type { Device, Entry } from '#device/contract.ts';
+import type { Device, Entry, EntryKey } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import { OwnPartitions } from '#ring/own-partitions.ts';
@@ -22,13 +22,23 @@ import { BUCKETS, bucketHash } from './exchange.ts';
 import type { Devices } from './guard.ts';
 import { versionKey } from './version.ts';
 
+/** What a primary has of an entry. */
+interface Given {
+  readonly primary: RingDevice;
+  /** versionKey() of its state. */
+  readonly version: string;
+  /** It counts, and has the body where it should. */
+  readonly isSafe: boolean;
+}
+
 /** What the device engine offers for it. */
 interface Forgetful {
   /** False: it is not in exactly this state any more, or its row is not acknowledged. */
   forget(entry: Entry): Promise<boolean>;
 }
 
-const PAGE = 64;
+const PAGE = 256;
+const AT_ONCE = 16;
 const IDLE_MS = 10_000;
 const RETRY_MS = 5_000;
 const DEADLINE_MS = 10_000;
@@ -76,8 +86,10 @@ export class Handover implements Job {
         if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
         const entries = this.#foreign(device, ring);
         found += entries.length;
-        for (const entry of entries) {
-          if (!signal.aborted && (await this.#handOver(device, ring, entry))) dropped++;
+        for (let i = 0; i < entries.length && !signal.aborted; i += AT_ONCE) {
+          const some = entries.slice(i, i + AT_ONCE);
+          const done = await Promise.all(some.map((entry) => this.#handOver(device, ring, entry)));
+          dropped += done.filter(Boolean).length;
         }
       }
     }
@@ -126,18 +138,41 @@ export class Handover implements Job {
     const { primaries, former = [] } = ring.placement(ring.partitionOf(entry.key.hash));
     try {
       // While joint, of both sets: either may be the one that counts in the end.
-      const confirmed = await Promise.all([
-        ...primaries.map((primary, i) => this.#give(device, ring, entry, primary, i < ring.copies)),
-        ...former.map((primary, i) => this.#give(device, ring, entry, primary, i < ring.copies)),
-      ]);
+      const given = await Promise.all(
+        [primaries, former].flatMap((set) =>
+          set.map((primary, i) => this.#give(device, ring, entry, primary, i < ring.copies)),
+        ),
+      );
+      const own = versionKey(entry.state);
       const forgetful = device as Device & Partial<Forgetful>;
-      if (forgetful.forget === undefined || !confirmed.every(Boolean)) return false;
-      return await forgetful.forget(entry);
+      if (forgetful.forget === undefined || !given.every(({ isSafe }) => isSafe)) return false;
+      if (given.every(({ version }) => version === own)) return await forgetful.forget(entry);
+      await this.#catchUp(device, ring, entry, given);
     } catch (error) {
       const facts = { device: device.id, path: entry.path, error: codeOf(error) };
       this.#env.log.debug('object.handover-failed', facts);
-      return false;
     }
+    return false;
+  }
+
+  /**
+   * All primaries know one newer version, bodies and all: then what is here is out of date, and joins
+   * it, so that the next round can drop it by the same comparison as anything else.
+   */
+  async #catchUp(
+    device: Device,
+    ring: Ring,
+    { key, path }: Entry,
+    given: readonly Given[],
+  ): Promise<void> {
+    const [first, ...others] = given;
+    if (first === undefined || others.some(({ version }) => version !== first.version)) return;
+    const { primary } = first;
+    const args: StatArgs = { ...addressOf(ring, primary, key) };
+    const { state } = (await this.#call(primary, 'object.stat', args)) as StatReply;
+    if (state === null) return;
+    const known = decodeState(Buffer.from(state));
+    await device.write({ key, path, state: known, unlisted: false, intent: 'join' });
   }
 
   /** One from a clock far ahead of ours is not young for hours: too early is only some work for nothing. */
@@ -146,21 +181,17 @@ export class Handover implements Job {
     return Math.abs(this.#env.clock.wallMicros() - micros) < MIN_AGE_MICROS;
   }
 
-  /** Whether this primary has the state (and the body), after having been given what it lacked. */
+  /** What this primary has, after having been given what it lacked. */
   async #give(
     device: Device,
     ring: Ring,
     entry: Entry,
     primary: RingDevice,
     keepsBody: boolean,
-  ): Promise<boolean> {
-    const address = {
-      device: primary.id,
-      policy: ring.policy,
-      hash: entry.key.hash,
-      ringVersion: ring.version,
-    };
-    if (await this.#has(primary, address, entry, keepsBody)) return true;
+  ): Promise<Given> {
+    const address = addressOf(ring, primary, entry.key);
+    const before = await this.#look(primary, address, entry, keepsBody);
+    if (before.isSafe && before.version === versionKey(entry.state)) return before;
     const sources: Target[] = entry.hasBody ? [{ device: device.id, node: this.#self.node }] : [];
     const args: WriteArgs = {
       ...address,
@@ -171,27 +202,36 @@ export class Handover implements Job {
       ...(keepsBody && sources.length > 0 && { sources }),
     };
     await this.#call(primary, 'object.write', args);
-    return this.#has(primary, address, entry, keepsBody);
+    return this.#look(primary, address, entry, keepsBody);
   }
 
-  async #has(
+  async #look(
     primary: RingDevice,
     address: EntryAddress,
     entry: Entry,
     keepsBody: boolean,
-  ): Promise<boolean> {
+  ): Promise<Given> {
     const args: StatArgs = { ...address, brief: true };
-    const reply = (await this.#call(primary, 'object.stat', args)) as StatReply;
-    const same = reply.complete && reply.version === versionKey(entry.state);
+    const { version, complete, hasBody } = (await this.#call(
+      primary,
+      'object.stat',
+      args,
+    )) as StatReply;
     const { data } = entry.state;
-    const needsBody = keepsBody && data?.kind === 'live' && (data.body?.length ?? 0) > 0;
-    return same && (reply.hasBody || !needsBody);
+    const isOther = version !== versionKey(entry.state);
+    // Of another version it is not known here whether it wants a body: only one that is there is safe.
+    const needsBody = isOther || (data?.kind === 'live' && (data.body?.length ?? 0) > 0);
+    return { primary, version, isSafe: complete && (hasBody || !keepsBody || !needsBody) };
   }
 
   async #call(primary: RingDevice, method: string, args: unknown): Promise<unknown> {
     const options = { txn: 'handover', deadlineMs: DEADLINE_MS, lane: 'bulk' as const };
     return (await this.#caller.call(primary.node, method, args, options)).result;
   }
+}
+
+function addressOf(ring: Ring, { id }: RingDevice, { policy, hash }: EntryKey): EntryAddress {
+  return { device: id, policy, hash, ringVersion: ring.version };
 }
 
 /** The next hash: the cursor goes past what was seen, also when that could not be dropped. */

@@ -99,6 +99,7 @@ export class RingChanges {
   }
 
   #undo(): boolean {
+    if ([...this.#set.builders.values()].every(({ undoable }) => undoable === 0)) return false;
     this.#set.undo({ nowHours: this.#hours });
     this.#publish('undone');
     return true;
