@@ -17,6 +17,7 @@ import { createExpirer, type ExpirerOptions } from './expirer.ts';
 import { type Devices, Guard } from './guard.ts';
 import { Handover } from './handover.ts';
 import { Lister } from './lister.ts';
+import { MarkKeeper } from './mark-keeper.ts';
 import { MoveReports } from './move-reports.ts';
 import { Reads } from './reads.ts';
 import { Rejoin } from './rejoin.ts';
@@ -84,6 +85,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
       rejoin,
       new Compare(env, wire, cluster, devices, puller, options.compare),
       new Handover(env, wire, cluster, devices, self),
+      new MarkKeeper(cluster, devices),
       auditor,
     ],
     reports,

@@ -20,6 +20,7 @@ export interface Mutant {
 }
 
 const CRASHES: readonly Fault[] = ['crash', 'blackout', 'kill'];
+const MOVES: readonly Fault[] = ['ring-change', 'ring-lag', 'kill', 'partition-pair', 'one-way'];
 const ABSENCES: readonly Fault[] = ['kill', 'partition-pair', 'one-way', 'drop-connections'];
 
 export const MUTANTS: readonly Mutant[] = [
@@ -177,6 +178,69 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'if (complete && (await sink.checkpoint())) await reaper.release(position);',
     replace: 'await reaper.release({ segment: position.segment + 1000, offset: 0 });',
     faults: CRASHES,
+  },
+  {
+    name: 'single-ring-quorum-during-a-move',
+    file: 'proxy/placement.ts',
+    find: 'new Quorum(former === undefined ? [settled] : [ids(former), settled]);',
+    replace: 'new Quorum(former === undefined ? [settled] : [ids(former)]);',
+    faults: MOVES,
+  },
+  {
+    name: 'a-joining-device-counts-alone',
+    file: 'proxy/quorum.ts',
+    find: 'return this.sets.every((set) => count(set, counted) >= writeQuorum(set.length));',
+    replace: 'return this.sets.some((set) => count(set, counted) >= writeQuorum(set.length));',
+    faults: MOVES,
+  },
+  {
+    name: 'no-fence',
+    file: 'object/rejoin.ts',
+    find: 'await this.#fence(peer, ring, wanted);',
+    replace: '',
+    faults: MOVES,
+  },
+  {
+    name: 'no-fence-for-rows',
+    file: 'rows/service/rejoin.ts',
+    find: 'if (rejoining) await this.#fence(peer, parts);',
+    replace: '',
+    faults: MOVES,
+  },
+  {
+    name: 'a-fence-is-forgotten-in-a-crash',
+    file: 'device/partition-marks.ts',
+    find: "return this.#change(() => this.#record('fence', policy));",
+    replace: 'return Promise.resolve();',
+    faults: [...MOVES, 'crash', 'blackout'],
+  },
+  {
+    name: 'learn-from-one-old-member',
+    file: 'ring/own-partitions.ts',
+    find: 'needed: learns ? majority(teachers.length) :',
+    replace: 'needed: learns ? 1 :',
+    faults: MOVES,
+  },
+  {
+    name: 'settle-before-states-are-there',
+    file: 'ring/move-progress.ts',
+    find: 'if (!hasStates) complete = false;',
+    replace: '',
+    faults: MOVES,
+  },
+  {
+    name: 'an-earlier-membership-is-believed',
+    file: 'ring/knowledge.ts',
+    find: 'return learnsAt === undefined || versions.learntOf(policy, from, to) >= learnsAt;',
+    replace: 'return true;',
+    faults: MOVES,
+  },
+  {
+    name: 'a-former-primary-drops-at-once',
+    file: 'object/handover.ts',
+    find: 'if (forgetful.forget === undefined || !given.every(({ isSafe }) => isSafe)) return false;',
+    replace: 'if (forgetful.forget !== undefined) return await forgetful.forget(entry);',
+    faults: MOVES,
   },
 ];
 
