@@ -4,12 +4,13 @@
  */
 import { OperatingError } from '#base/errors.ts';
 import { HASH_BYTES } from '#base/hash.ts';
-import { parseTimestamp, type Timestamp } from '#base/timestamp.ts';
+import { parseTimestamp } from '#base/timestamp.ts';
 import { CONSISTENCY_MODES } from '#ring/cluster.ts';
 import type {
   DigestsArgs,
   EntryAddress,
   Listing,
+  PromiseArgs,
   ReadArgs,
   StatArgs,
   StatesArgs,
@@ -33,9 +34,18 @@ export function parseWrite(args: unknown): WriteArgs {
     body: optionalBytes(fields, 'body'),
     stage: optionalText(fields, 'stage'),
     listing: absent(fields['listing']) ? undefined : parseListing(fields['listing']),
-    intent: oneOf(fields, 'intent', ['write', 'join']),
+    intent: oneOf(fields, 'intent', ['write', 'accept', 'join']),
     unlisted: fields['unlisted'] === true,
     sources: absent(fields['sources']) ? undefined : parseTargets(fields['sources']),
+  };
+}
+
+export function parsePromise(args: unknown): PromiseArgs {
+  const fields = record(args);
+  return {
+    ...address(fields),
+    path: parsePath(fields),
+    ballot: parseTimestamp(fields['ballot']),
   };
 }
 
@@ -60,7 +70,7 @@ export function parseRead(args: unknown): ReadArgs {
     ...address(fields),
     inlineUpTo: absent(fields['inlineUpTo']) ? undefined : count(fields, 'inlineUpTo'),
     range: absent(fields['range']) ? undefined : pair(fields['range']),
-    pin: absent(fields['pin']) ? undefined : parsePin(record(fields['pin'])),
+    pin: absent(fields['pin']) ? undefined : parseTimestamp(fields['pin']),
   };
 }
 
@@ -111,10 +121,6 @@ function parseTargets(value: unknown): Target[] {
     const fields = record(item);
     return { device: count(fields, 'device'), node: text(fields, 'node') };
   });
-}
-
-function parsePin(fields: Fields): { timestamp: Timestamp; writeId: string } {
-  return { timestamp: parseTimestamp(fields['timestamp']), writeId: text(fields, 'writeId') };
 }
 
 function parsePath(fields: Fields): string {

@@ -4,9 +4,15 @@
  * Best effort: what is dropped here (full queue, nobody has it) the next scan finds again.
  */
 import { BoundedQueue } from '#base/bounded-queue.ts';
-import type { DataPart } from '#base/entry.ts';
+import { bodyVersion, type DataPart } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
-import { DEFAULT_INLINE_LIMIT, type Device, type Entry, type EntryKey } from '#device/contract.ts';
+import {
+  DEFAULT_INLINE_LIMIT,
+  type Device,
+  type Entry,
+  type EntryKey,
+  type StagedBody,
+} from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { BodyReader, Caller } from '#wire/contract.ts';
@@ -98,51 +104,93 @@ export class BodyPuller {
   }
 
   async #pullFrom(source: Target, device: Device, entry: Entry): Promise<boolean> {
+    const { key, path, unlisted } = entry;
     const { data } = entry.state;
-    if (data?.body === undefined) return false;
-    const { policy, hash } = entry.key;
+    if (data === undefined) return false;
+    const body = await this.#read(source, device, key, data);
+    if (body === undefined) return false;
+    const write = { key, path, state: { data, groups: {} }, body, unlisted };
+    await committed(body, () => device.write({ ...write, intent: 'join' }));
+    this.#env.log.info('object.body-pulled', { device: device.id, path });
+    return true;
+  }
+
+  /**
+   * The body of exactly this data part, from whichever of the sources has it; it belongs to the caller,
+   * who commits or abandons it. Undefined: none of them gave it.
+   */
+  async bring(
+    device: Device,
+    key: EntryKey,
+    data: DataPart,
+    sources: readonly Target[],
+  ): Promise<Buffer | StagedBody | undefined> {
+    for (const source of sources) {
+      if (source.device === device.id) continue;
+      const body = await this.#read(source, device, key, data).catch((error: unknown) => {
+        const facts = { device: device.id, from: source.node, error: codeOf(error) };
+        this.#env.log.debug('object.pull-failed', facts);
+        return undefined;
+      });
+      if (body !== undefined) return body;
+    }
+    return undefined;
+  }
+
+  async #read(
+    source: Target,
+    device: Device,
+    key: EntryKey,
+    data: DataPart,
+  ): Promise<Buffer | StagedBody | undefined> {
+    if (data.body === undefined) return undefined;
+    const { policy, hash } = key;
     const args: ReadArgs = {
       device: source.device,
       policy,
       hash,
       ringVersion: this.#cluster.current().rings.get(policy)?.version ?? 0,
       range: [0, data.body.length],
-      pin: { timestamp: data.timestamp, writeId: data.writeId },
+      pin: bodyVersion(data),
     };
     const options = { txn: 'pull', deadlineMs: DEADLINE_MS, lane: 'bulk' as const };
     const { result, body } = await this.#caller.call(source.node, 'object.read', args, options);
-    if ((result as ReadReply).hasBody !== true || body === undefined) return false;
-    await store(device, entry, data, body);
-    this.#env.log.info('object.body-pulled', { device: device.id, path: entry.path });
-    return true;
+    if ((result as ReadReply).hasBody !== true || body === undefined) return undefined;
+    return taken(device, key, data.body.length, body);
   }
 }
 
-async function store(
+async function taken(
   device: Device,
-  entry: Entry,
-  data: DataPart,
+  key: EntryKey,
+  length: number,
   source: BodyReader,
-): Promise<void> {
-  const length = data.body?.length ?? 0;
-  const { key, path, unlisted } = entry;
-  const state = { data, groups: {} };
+): Promise<Buffer | StagedBody> {
   if (length <= DEFAULT_INLINE_LIMIT) {
     const chunks: Buffer[] = [];
     for await (const chunk of source) chunks.push(chunk);
     const body = Buffer.concat(chunks);
     if (body.length !== length) throw shortBody();
-    await device.write({ key, path, state, body, unlisted, intent: 'join' });
-    return;
+    return body;
   }
   const body = await device.stage(key);
-  try {
+  return committed(body, async () => {
     for await (const chunk of source) await body.write(chunk);
     await body.finish();
     if (body.length !== length) throw shortBody();
-    await device.write({ key, path, state, body, unlisted, intent: 'join' });
+    return body;
+  });
+}
+
+/** What fails leaves no stage behind. */
+export async function committed<Result>(
+  body: Buffer | StagedBody,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work();
   } catch (error) {
-    await body.abandon();
+    if (!Buffer.isBuffer(body)) await body.abandon();
     throw error;
   }
 }

@@ -44,10 +44,34 @@ export interface WriteArgs extends EntryAddress {
   readonly body?: Buffer;
   readonly stage?: string;
   readonly listing?: Listing;
-  readonly intent: 'write' | 'join';
+  readonly intent: 'write' | 'accept' | 'join';
   readonly unlisted?: boolean;
-  /** With `join` and no body: replicas that have the body; the node fetches it in the background. */
+  /**
+   * With no body: replicas that have it. A `join` fetches it in the background; an `accept` before it
+   * commits, and fails without it.
+   */
   readonly sources?: readonly Target[];
+}
+
+/**
+ * object.promise: opens a conditional round; object.accept (WriteArgs, intent `accept`) ends it. Both are
+ * refused (`ring-old`) by a device that knows any newer ring: a round is bound to one version.
+ */
+export interface PromiseArgs extends EntryAddress {
+  readonly path: string;
+  readonly ballot: Timestamp;
+}
+
+export interface PromiseReply {
+  readonly outcome: 'promised' | 'refused';
+  /** The highest number known here. */
+  readonly newest: Timestamp;
+  /** As of the promise; null: nothing is known of the key. */
+  readonly state: Buffer | null;
+  readonly hasBody: boolean;
+  readonly complete: boolean;
+  /** Device.isCertain() of that state. */
+  readonly certain: boolean;
 }
 
 export interface WriteReply {
@@ -101,16 +125,18 @@ export interface StatReply {
   readonly version: string;
   readonly complete: boolean;
   readonly hasBody: boolean;
+  /** Device.isCertain() of the state. */
+  readonly certain: boolean;
 }
 
 /**
  * object.read: state, and bytes. Bodies up to `inlineUpTo` come whole in the reply; else, with a
- * range, as the reply's body stream. `pin`: only exactly this version, else `hasBody: false`.
+ * range, as the reply's body stream. `pin`: only exactly this body (bodyVersion), else `hasBody: false`.
  */
 export interface ReadArgs extends EntryAddress {
   readonly inlineUpTo?: number;
   readonly range?: readonly [start: number, end: number];
-  readonly pin?: { readonly timestamp: Timestamp; readonly writeId: string };
+  readonly pin?: Timestamp;
 }
 
 export interface ReadReply extends StatReply {

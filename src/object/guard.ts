@@ -42,6 +42,20 @@ export class Guard {
     return this.#cluster.current().rings.get(policy);
   }
 
+  /**
+   * Conditional rounds are bound to one ring version: who knows a newer one has no part in them.
+   * @throws OperatingError `ring-old`, `moved`
+   */
+  checkRound(device: Device, call: PlacedCall): void {
+    const { policy, ringVersion } = call;
+    const own = this.ring(policy)?.version ?? 0;
+    if (ringVersion < own) {
+      const facts = { policy, ringVersion, own };
+      throw new OperatingError('ring-old', 'a round of an older ring', facts);
+    }
+    this.checkPlaced(device, call);
+  }
+
   /** @throws OperatingError `no-device` */
   deviceById(id: number): Device {
     const device = this.#devices().get(id);

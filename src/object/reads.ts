@@ -2,13 +2,14 @@
  * object.stat and object.read. A replica tells its state as it is (also an expired or deleted one);
  * what a client may see of it is decided by the reader, who has heard a majority.
  */
+import { bodyVersion } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { ByteRange, Device, Entry } from '#device/contract.ts';
 import type { Reply } from '#wire/contract.ts';
 import { parseRead, parseStat } from './args.ts';
 import type { BodyPuller } from './body-puller.ts';
-import type { EntryAddress, ReadArgs, ReadReply, StatReply } from './calls.ts';
+import type { ReadArgs, ReadReply, StatReply } from './calls.ts';
 import type { Guard } from './guard.ts';
 import { versionKey } from './version.ts';
 
@@ -28,7 +29,8 @@ export class Reads {
     const device = this.#guard.device(request);
     const entry = device.stat(request);
     const complete = device.completeness.isComplete(request.policy, request.hash);
-    return { result: statReply(entry, complete, request.brief === true) };
+    const certain = device.isCertain(request);
+    return { result: statReply(entry, { complete, certain, brief: request.brief === true }) };
   };
 
   readonly read = async (args: unknown): Promise<Reply> => {
@@ -36,7 +38,8 @@ export class Reads {
     const device = this.#guard.device(request);
     const entry = device.stat(request);
     const complete = device.completeness.isComplete(request.policy, request.hash);
-    const reply = statReply(entry, complete, false);
+    const certain = device.isCertain(request);
+    const reply = statReply(entry, { complete, certain, brief: false });
     if (entry === undefined || !reply.hasBody) return { result: reply };
     if (!isPinned(entry, request)) return { result: { ...reply, hasBody: false } };
     if (request.range !== undefined) return this.#stream(device, entry, request, reply);
@@ -88,19 +91,21 @@ export class Reads {
   }
 }
 
-export function statReply(entry: Entry | undefined, complete: boolean, brief: boolean): StatReply {
-  if (entry === undefined) return { state: null, version: '', complete, hasBody: false };
+function statReply(
+  entry: Entry | undefined,
+  { brief, ...told }: Pick<StatReply, 'complete' | 'certain'> & { readonly brief: boolean },
+): StatReply {
+  if (entry === undefined) return { state: null, version: '', hasBody: false, ...told };
   return {
     state: brief ? null : encodeState(entry.state),
     version: versionKey(entry.state),
-    complete,
     hasBody: entry.hasBody,
+    ...told,
   };
 }
 
-function isPinned(entry: Entry, { pin }: ReadArgs & EntryAddress): boolean {
-  const { data } = entry.state;
-  return pin === undefined || (data?.timestamp === pin.timestamp && data.writeId === pin.writeId);
+function isPinned({ state: { data } }: Entry, { pin }: ReadArgs): boolean {
+  return pin === undefined || (data !== undefined && bodyVersion(data) === pin);
 }
 
 async function collect(device: Device, entry: Entry, length: number): Promise<Buffer> {

@@ -66,6 +66,8 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   const moves = new MoveReports(devices, cluster);
 
   wire.handle('object.write', writes.write);
+  wire.handle('object.promise', writes.promise);
+  wire.handle('object.accept', writes.accept);
   wire.handle('object.stage', writes.stage);
   wire.handle('object.abandon', writes.abandon);
   wire.handle('object.stat', reads.stat);

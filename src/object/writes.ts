@@ -1,5 +1,6 @@
 /**
- * object.write, object.stage, object.abandon: a body becomes durable, then current, then listed.
+ * object.write, object.accept, object.stage, object.abandon: a body becomes durable, then current, then
+ * listed; and object.promise, which opens a conditional round.
  *
  * The order is the promise: the device has synced the state (and the body before it) when `write`
  * resolves; the row goes out only after that, so that a listing never shows what is not there; the
@@ -7,8 +8,8 @@
  * between the two loses it (the updater sends it again).
  */
 
-import { dataTimestamp, type EntryState, isLive, newestTimestamp } from '#base/entry.ts';
-import { decodeState } from '#base/entry-codec.ts';
+import { dataTimestamp, type EntryState, isLive, newestTimestamp, sameBody } from '#base/entry.ts';
+import { decodeState, encodeState } from '#base/entry-codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import { ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import {
@@ -21,9 +22,17 @@ import {
 } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { CallContext, Reply } from '#wire/contract.ts';
-import { parseAbandon, parseStage, parseWrite } from './args.ts';
-import type { BodyPuller } from './body-puller.ts';
-import type { Previous, StageReply, WriteArgs, WriteReply } from './calls.ts';
+import { parseAbandon, parsePromise, parseStage, parseWrite } from './args.ts';
+import { type BodyPuller, committed } from './body-puller.ts';
+import type {
+  EntryAddress,
+  Previous,
+  PromiseReply,
+  StageReply,
+  Target,
+  WriteArgs,
+  WriteReply,
+} from './calls.ts';
 import type { Guard } from './guard.ts';
 import type { Listed, Lister } from './lister.ts';
 import { type Stage, Stages } from './stages.ts';
@@ -51,28 +60,66 @@ export class Writes {
 
   readonly write = async (args: unknown, context: CallContext): Promise<Reply> => {
     const request = parseWrite(args);
-    const device = this.#guard.device(request);
+    if (request.intent === 'accept') throw new OperatingError('malformed', 'that is object.accept');
+    return this.#write(this.#guard.device(request), request, context);
+  };
+
+  readonly accept = async (args: unknown, context: CallContext): Promise<Reply> => {
+    const request = parseWrite(args);
+    if (request.intent !== 'accept') throw new OperatingError('malformed', 'that is object.write');
+    return this.#write(this.#deviceOfRound(request), request, context);
+  };
+
+  readonly promise = async (args: unknown): Promise<Reply> => {
+    const request = parsePromise(args);
+    const device = this.#deviceOfRound(request);
+    this.#guard.checkName(request.path, request.hash);
+    const key: EntryKey = { policy: request.policy, hash: request.hash };
+    const { kind, newest, entry, certain } = await device.promise(
+      key,
+      request.path,
+      request.ballot,
+    );
+    const result: PromiseReply = {
+      outcome: kind,
+      newest,
+      state: entry === undefined ? null : encodeState(entry.state),
+      hasBody: entry?.hasBody ?? false,
+      complete: device.completeness.isComplete(key.policy, key.hash),
+      certain,
+    };
+    return { result };
+  };
+
+  #deviceOfRound(call: EntryAddress): Device {
+    const device = this.#guard.deviceById(call.device);
+    this.#guard.checkRound(device, call);
+    return device;
+  }
+
+  async #write(device: Device, request: WriteArgs, context: CallContext): Promise<Reply> {
     this.#guard.checkName(request.path, request.hash);
     const state = decodeState(request.state);
     const key: EntryKey = { policy: request.policy, hash: request.hash };
     // Only a deletion tells what it found: looking up a name that is new costs an index search.
-    const before = state.data?.kind === 'deleted' ? device.stat(key) : undefined;
+    const tells = state.data?.kind === 'deleted' && request.intent === 'write';
+    const before = tells ? device.stat(key) : undefined;
     const body = request.body ?? (context.body && (await collect(context.body)));
     checkInTime(context);
     const outcome = await this.#commit(device, key, { ...request, body }, state);
     const stored = outcome.kind === 'stored';
     const listed = stored ? await this.#list(device, key, request, state, context) : UNLISTED;
-    if (stored) this.#fetchBody(device, request, state);
+    if (stored && request.intent === 'join') this.#fetchBody(device, request, state);
     const result: WriteReply = {
       outcome: outcome.kind,
       newest: outcome.newest,
       complete: device.completeness.isComplete(key.policy, key.hash),
       listedOn: listed.listedOn,
       ...(listed.refused !== undefined && { refused: listed.refused }),
-      ...(state.data?.kind === 'deleted' && { previous: this.#previous(before, state) }),
+      ...(tells && { previous: this.#previous(before, state) }),
     };
     return { result };
-  };
+  }
 
   readonly stage = async (args: unknown, context: CallContext): Promise<Reply> => {
     const request = parseStage(args);
@@ -118,15 +165,24 @@ export class Writes {
     const unlisted = request.listing !== undefined || request.unlisted === true;
     // In the turn in which the device takes it: see Guard.checkPlaced.
     const write = (body: Buffer | StagedBody | undefined): Promise<WriteOutcome> => {
-      this.#guard.checkPlaced(device, request);
+      if (intent === 'accept') this.#guard.checkRound(device, request);
+      else this.#guard.checkPlaced(device, request);
       return device.write({ key, path, state, body, unlisted, intent });
     };
+    if (intent === 'accept' && request.sources !== undefined) {
+      return this.#bring(device, key, state, request.sources, write);
+    }
     if (request.stage === undefined) {
       checkLength(state, request.body);
       return write(request.body);
     }
     const stage = this.#stages.take(request.stage, device);
-    if (stage === undefined) return this.#repeat(device, device.stat(key), state, write);
+    if (stage === undefined) {
+      const before = device.stat(key);
+      // An earlier ballot of this write has used it, and its body has one name in all of them.
+      const isKept = intent === 'accept' && before?.hasBody && sameBody(before.state, state);
+      return isKept ? write(undefined) : this.#repeat(device, before, state, write);
+    }
     return this.#commitStage(request, stage, write);
   }
 
@@ -159,6 +215,23 @@ export class Writes {
     } finally {
       if (!stored) await body.abandon();
     }
+  }
+
+  /** A record that keeps an earlier body, which is not here: it counts as accepted only with it. */
+  async #bring(
+    device: Device,
+    key: EntryKey,
+    state: EntryState,
+    sources: readonly Target[],
+    write: (body: StagedBody | Buffer) => Promise<WriteOutcome>,
+  ): Promise<WriteOutcome> {
+    const body = state.data && (await this.#puller.bring(device, key, state.data, sources));
+    if (body === undefined) throw new OperatingError('no-body', 'nobody gave the body');
+    return committed(body, async () => {
+      const outcome = await write(body);
+      if (outcome.kind !== 'stored' && !Buffer.isBuffer(body)) await body.abandon();
+      return outcome;
+    });
   }
 
   /** A stage that did not become current is kept: its writer sends again with a higher timestamp. */

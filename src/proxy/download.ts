@@ -1,10 +1,10 @@
 /**
  * The bytes of one version of an object, from whichever replica has it. A replica that fails, or that
- * gives nothing for a while, is left for another one at the same byte; every request is pinned to
- * (timestamp, write id), so bytes of two versions are never mixed. When nobody has the rest, the
- * download breaks off.
+ * gives nothing for a while, is left for another one at the same byte; every request is pinned
+ * to the body's version, so bytes of two versions are never mixed. When nobody has the rest, the download
+ * breaks off.
  */
-import type { DataPart } from '#base/entry.ts';
+import { bodyVersion, type DataPart } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
 import type { ReadArgs, ReadReply } from '#object/calls.ts';
 import type { BodyReader } from '#wire/contract.ts';
@@ -91,7 +91,7 @@ export class Download {
       hash: place.hash,
       ringVersion: place.ringVersion,
       range: [start, end],
-      pin: { timestamp: data.timestamp, writeId: data.writeId },
+      pin: bodyVersion(data),
     };
     const { result, body } = await context.calls.call(trace, replica, 'object.read', args, {
       ringVersion: place.ringVersion,

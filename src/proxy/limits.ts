@@ -31,6 +31,11 @@ export interface ProxyLimits {
   readonly repairQueue: number;
   /** Rounds of a write that finds something newer. */
   readonly writeRounds: number;
+  /** Attempts of a conditional write among rivals, and how long they may take. */
+  readonly rounds: number;
+  readonly roundsMs: number;
+  /** Longest wait between two of them. */
+  readonly roundBackOffMs: number;
   readonly traceOperations: number;
 }
 
@@ -56,5 +61,8 @@ export const DEFAULT_PROXY_LIMITS: ProxyLimits = {
   containerCacheEntries: 10_000,
   repairQueue: 1_000,
   writeRounds: 4,
+  rounds: 40,
+  roundsMs: 15_000,
+  roundBackOffMs: 1_000,
   traceOperations: 2_000,
 };

@@ -48,6 +48,7 @@ async function writeRounds(context: ProxyContext, write: OwnStateWrite): Promise
     if (result.kind === 'acknowledged') return 'written';
     if (result.kind === 'failed') return refusal(write, result.codes);
     if (result.kind === 'refused') throw unavailable(`${write.ring} row`, [result.refused]);
+    if (result.kind === 'use-rounds') throw unavailable(`${write.ring} write`, [result.kind]);
     timestamp = clock.above(result.newest);
     afterRound = true;
   }

@@ -4,38 +4,25 @@
  */
 
 import { Registry } from 'prom-client';
-import { type EntryState, isLive } from '#base/entry.ts';
 import type { HybridClock } from '#base/hybrid-clock.ts';
-import { type ObjectName, objectPath } from '#base/names.ts';
+import { objectPath } from '#base/names.ts';
 import type { Env } from '#env/env.ts';
 import { RowSender } from '#object/row-sender.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { Caller } from '#wire/contract.ts';
 import { Accounts } from './accounts.ts';
-import type { Condition } from './condition.ts';
 import { Containers } from './containers.ts';
-import { nowSeconds, type ProxyContext, traced } from './context.ts';
-import type {
-  ContainerInfo,
-  Found,
-  MetadataGroups,
-  ObjectReader,
-  Operation,
-  Store,
-} from './contract.ts';
+import { type ProxyContext, traced } from './context.ts';
+import type { Store } from './contract.ts';
 import { deleteContainer } from './delete-container.ts';
 import { withFreshRing } from './fresh-ring.ts';
 import { DEFAULT_PROXY_LIMITS, type ProxyLimits } from './limits.ts';
 import { ProxyMetrics } from './metrics.ts';
+import { Objects } from './objects.ts';
 import { type PeerStatus, Peers } from './peers.ts';
-import { placeOf } from './placement.ts';
-import { type CurrentQuery, Puts } from './put-object.ts';
-import { type ObjectRead, openObject, readState } from './read-object.ts';
-import { Repairs } from './repair.ts';
+import { Puts } from './put-object.ts';
 import { ReplicaCalls } from './replica-calls.ts';
-import { type Trace, Tracer } from './trace.ts';
-import { type ObjectChange, updateGroups, updateObject } from './update-object.ts';
-import { deleteObject } from './write-tombstone.ts';
+import { Tracer } from './trace.ts';
 
 export interface ProxyOptions {
   readonly env: Env;
@@ -158,9 +145,8 @@ function objectOperations(
   context: ProxyContext,
   containers: Containers,
 ): Pick<Store, ObjectOperation> {
-  const repairs = new Repairs(context);
-  const objects = new Objects(context, containers, repairs);
-  const puts = new Puts(context, containers, (put) => objects.current(put));
+  const objects = new Objects(context, containers);
+  const puts = new Puts(context, containers, objects);
   return {
     putObject: (operation, name, request) =>
       traced(
@@ -173,131 +159,23 @@ function objectOperations(
       ),
     openObject: (operation, name) =>
       traced(context, operation, 'object.get', objectPath(name), (trace) =>
-        withFreshRing(context, () => objects.open(operation, trace, name)),
+        objects.open({ operation, trace, name }),
       ),
     statObject: (operation, name) =>
       traced(context, operation, 'object.head', objectPath(name), (trace) =>
-        withFreshRing(context, () => objects.stat(operation, trace, name)),
+        objects.stat({ operation, trace, name }),
       ),
     updateObject: (operation, name, change, condition) =>
       traced(context, operation, 'object.post', objectPath(name), (trace) =>
-        withFreshRing(context, () => objects.update(operation, trace, name, change, condition)),
+        objects.update({ operation, trace, name, condition }, change),
       ),
     updateGroups: (operation, name, groups, condition) =>
       traced(context, operation, 'object.post', objectPath(name), (trace) =>
-        withFreshRing(context, () =>
-          objects.updateGroups(operation, trace, name, groups, condition),
-        ),
+        objects.updateGroups({ operation, trace, name, condition }, groups),
       ),
     deleteObject: (operation, name, condition) =>
       traced(context, operation, 'object.delete', objectPath(name), (trace) =>
-        withFreshRing(context, () => objects.delete(operation, trace, name, condition)),
+        objects.delete({ operation, trace, name, condition }),
       ),
   };
-}
-
-class Objects {
-  readonly #context: ProxyContext;
-  readonly #containers: Containers;
-  readonly #repairs: Repairs;
-
-  constructor(context: ProxyContext, containers: Containers, repairs: Repairs) {
-    this.#context = context;
-    this.#containers = containers;
-    this.#repairs = repairs;
-  }
-
-  async open(operation: Operation, trace: Trace, name: ObjectName): Promise<Found<ObjectReader>> {
-    const found = await this.#find(operation, trace, name, true);
-    return found && openObject(this.#context, this.#repairs, found.read);
-  }
-
-  async stat(operation: Operation, trace: Trace, name: ObjectName): Promise<Found<EntryState>> {
-    const found = await this.#find(operation, trace, name, false);
-    if (found === undefined) return undefined;
-    const { state } = await readState(this.#context, this.#repairs, found.read);
-    return isLive(state, nowSeconds(this.#context.env)) ? state : undefined;
-  }
-
-  async update(
-    operation: Operation,
-    trace: Trace,
-    name: ObjectName,
-    change: ObjectChange,
-    condition?: Condition,
-  ): Promise<'updated' | 'not-found' | 'precondition-failed'> {
-    const update = await this.#findLive(operation, trace, name);
-    if (update === undefined) return 'not-found';
-    if (condition?.holds(update.state) === false) return 'precondition-failed';
-    await updateObject(this.#context, { ...update, change });
-    return 'updated';
-  }
-
-  async updateGroups(
-    operation: Operation,
-    trace: Trace,
-    name: ObjectName,
-    groups: MetadataGroups,
-    condition?: Condition,
-  ): Promise<'updated' | 'not-found' | 'precondition-failed'> {
-    const update = await this.#findLive(operation, trace, name);
-    if (update === undefined) return 'not-found';
-    if (condition?.holds(update.state) === false) return 'precondition-failed';
-    await updateGroups(this.#context, { ...update, groups });
-    return 'updated';
-  }
-
-  /** What a metadata update needs; undefined: there is no such object. */
-  async #findLive(operation: Operation, trace: Trace, name: ObjectName) {
-    const { txn, signal } = operation;
-    const found = await this.#find({ txn, signal, read: 'quorum' }, trace, name, false);
-    if (found === undefined) return undefined;
-    const { state } = await readState(this.#context, this.#repairs, found.read);
-    if (!isLive(state, nowSeconds(this.#context.env))) return undefined;
-    const { read, container } = found;
-    return { trace, place: read.place, container, state };
-  }
-
-  async delete(
-    operation: Operation,
-    trace: Trace,
-    name: ObjectName,
-    condition?: Condition,
-  ): Promise<'deleted' | 'not-found' | 'no-container' | 'precondition-failed'> {
-    const found = await this.#find(operation, trace, name, false);
-    if (found === undefined) return 'no-container';
-    const { read, container } = found;
-    if (condition !== undefined && !condition.holds(await this.current(read))) {
-      return 'precondition-failed';
-    }
-    const { previous } = await deleteObject(this.#context, { trace, place: read.place, container });
-    return previous.live ? 'deleted' : 'not-found';
-  }
-
-  async current({ operation, trace, place }: CurrentQuery): Promise<Found<EntryState>> {
-    const read: ObjectRead = {
-      operation: { ...operation, read: 'quorum' },
-      trace,
-      place,
-      mayDegrade: false,
-      wantsBody: false,
-    };
-    const { state } = await readState(this.#context, this.#repairs, read);
-    return isLive(state, nowSeconds(this.#context.env)) ? state : undefined;
-  }
-
-  /** Undefined: there is no such container. */
-  async #find(
-    operation: Operation,
-    trace: Trace,
-    name: ObjectName,
-    wantsBody: boolean,
-  ): Promise<{ read: ObjectRead; container: ContainerInfo } | undefined> {
-    const container = await this.#containers.info(operation, trace, name);
-    if (container === undefined) return undefined;
-    const view = this.#context.cluster.current();
-    const place = placeOf(view, container.policy.index, objectPath(name));
-    const mayDegrade = container.mode !== 'strict';
-    return { container, read: { operation, trace, place, mayDegrade, wantsBody } };
-  }
 }

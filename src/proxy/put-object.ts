@@ -20,11 +20,14 @@ import type {
   PutResult,
 } from './contract.ts';
 import { withFreshRing } from './fresh-ring.ts';
+import { bodiesNeeded } from './object-round.ts';
+import { conditionIn, expectWeak, type Objects } from './objects.ts';
 import { type Place, placeOf, type Replica } from './placement.ts';
 import { checkReady, probe } from './readiness.ts';
+import { OwnWrite } from './round-record.ts';
 import { StageUpload } from './stage-upload.ts';
 import type { Trace } from './trace.ts';
-import { bodiesNeeded, type Written, writeObject } from './write-object.ts';
+import { type ObjectWrite, type Refused, type Written, writeObject } from './write-object.ts';
 import { deleteQuietly } from './write-tombstone.ts';
 
 /** One chunk as it comes from a socket. */
@@ -37,30 +40,23 @@ interface Put {
   readonly request: PutRequest;
   readonly container: ContainerInfo;
   readonly place: Place;
-  readonly writeId: string;
+  readonly own: OwnWrite;
 }
-
-export type CurrentQuery = Pick<Put, 'operation' | 'trace' | 'place'>;
 
 const NOT_STORED = { etag: '', size: 0, clientMicros: 0 };
 
 export class Puts {
   readonly #context: ProxyContext;
   readonly #containers: Containers;
-  readonly #current: (put: CurrentQuery) => Promise<EntryState | undefined>;
+  readonly #objects: Objects;
   /** Bytes of bodies that are being buffered. */
   readonly #buffers: Semaphore;
   readonly #streams: Semaphore;
 
-  /** `current`: the live object as a majority tells it. */
-  constructor(
-    context: ProxyContext,
-    containers: Containers,
-    current: (put: CurrentQuery) => Promise<EntryState | undefined>,
-  ) {
+  constructor(context: ProxyContext, containers: Containers, objects: Objects) {
     this.#context = context;
     this.#containers = containers;
-    this.#current = current;
+    this.#objects = objects;
     this.#buffers = new Semaphore(context.limits.bufferBudgetBytes, MAX_WAITING);
     this.#streams = new Semaphore(context.limits.streams, MAX_WAITING);
   }
@@ -82,17 +78,29 @@ export class Puts {
       request,
       container,
       place,
-      writeId: request.writeId ?? newWriteId(env),
+      own: new OwnWrite(request.writeId ?? newWriteId(env)),
     };
-    const { condition } = request;
-    if (condition !== undefined && !condition.holds(await this.#current(put))) {
-      return { kind: 'precondition-failed', ...NOT_STORED };
-    }
+    if (!(await this.#mayHold(put))) return { kind: 'precondition-failed', ...NOT_STORED };
     try {
       return await this.#store(put);
     } catch (error) {
       return this.#refused(put, error);
     }
+  }
+
+  /**
+   * Before the body is read: what decides in a container that is not strict. In a strict one the rounds
+   * decide, after the body; but who waits for `100 Continue`, or sends much, is told as soon as it is sure.
+   * @throws OperatingError `not-strict`
+   */
+  async #mayHold(put: Put): Promise<boolean> {
+    const { condition, onReady, length } = put.request;
+    if (condition === undefined) return true;
+    const isStrict = put.container.mode === 'strict';
+    if (!isStrict) expectWeak(condition);
+    const isLarge = length !== undefined && length > this.#context.limits.inlineBytes;
+    if (isStrict && onReady === undefined && !isLarge) return true;
+    return condition.holds(await this.#objects.current(put, put));
   }
 
   async #store(put: Put): Promise<PutResult> {
@@ -119,13 +127,22 @@ export class Puts {
 
   async #write(put: Put, body: Buffer, etag: string): Promise<PutResult> {
     const stateAt = stateMaker(put, etag, body.length, put.request.finish?.());
-    const { trace, container, name } = put;
+    const { trace, container, name, own } = put;
     const written = await withFreshRing(this.#context, () => {
       const place = this.#placeOf(container, name);
       const content = body.length > 0 ? { body } : {};
-      return writeObject(this.#context, { trace, place, container, stateAt, ...content });
+      const write = {
+        trace,
+        place,
+        container,
+        own,
+        stateAt,
+        ...content,
+        ...conditionIn(put, put.request.condition),
+      };
+      return writeObject(this.#context, write);
     });
-    return result(put, stateAt(written.timestamp), written);
+    return result(written);
   }
 
   #placeOf(container: ContainerInfo, name: ObjectName): Place {
@@ -181,7 +198,7 @@ export class Puts {
   }
 
   async #commit(put: Put, upload: StageUpload, etag: string, size: number): Promise<PutResult> {
-    const { trace, container, name } = put;
+    const { trace, container, name, own } = put;
     const newest = await upload.finish();
     const stateAt = stateMaker(put, etag, size, put.request.finish?.());
     const written = await withFreshRing(this.#context, () => {
@@ -195,9 +212,12 @@ export class Puts {
         extra: upload.standIns(place),
       };
       const above = isSame ? newest : undefined;
-      return writeObject(this.#context, { trace, place, container, stateAt, staged, above });
+      const write: ObjectWrite = { trace, place, container, own, stateAt, staged, above };
+      return writeObject(this.#context, { ...write, ...conditionIn(put, put.request.condition) });
     });
-    return result(put, stateAt(written.timestamp), written);
+    // What the condition did not let in would wait at the replicas for its expiry.
+    if (written.kind === 'refused') upload.abandon(new OperatingError('refused', 'not wanted'));
+    return result(written);
   }
 
   /** The container went away, or changed its policy, after the cache was filled. */
@@ -238,7 +258,7 @@ async function begin(put: Put): Promise<Extract<Intake, { kind: 'rest' }>> {
 }
 
 function stateMaker(
-  { request, writeId }: Put,
+  { request, own: { writeId } }: Put,
   bodyEtag: string,
   length: number,
   facts: BodyFacts = {},
@@ -290,8 +310,9 @@ export function stamped(groups: MetadataGroups, timestamp: Timestamp): Record<st
   );
 }
 
-function result(_put: Put, state: EntryState, written: Written): PutResult {
-  const { etag, size, clientMicros } = state.data!;
+function result(written: Written | Refused): PutResult {
+  if (written.kind === 'refused') return { kind: 'precondition-failed', ...NOT_STORED };
+  const { etag, size, clientMicros } = written.state.data!;
   const { ack } = written;
   return { kind: 'stored', etag, size, clientMicros, ...(ack !== undefined && { ack }) };
 }

@@ -26,6 +26,7 @@ export interface Answer {
   hasBody: boolean;
   inline?: Buffer;
   readonly counts: boolean;
+  readonly certain: boolean;
 }
 
 export interface ReadRequest {
@@ -140,13 +141,14 @@ class QuorumRead {
     this.#underWay.delete(replica.device);
     const { place } = this.#request;
     const counts = primary && place.quorum.countsIn(replica.device, reply.complete);
-    const { state, version, hasBody, inline } = reply;
+    const { state, version, hasBody, certain, inline } = reply;
     this.#answers.push({
       replica,
       version,
       state,
       hasBody,
       counts,
+      certain,
       ...(inline && { inline }),
     });
     if (counts) this.#counted.add(replica.device);

@@ -2,7 +2,8 @@
  * Reads of objects: the quorum read, what a client may see of its result, the repair of what was
  * found stale, and the reader of the body.
  */
-import { type EntryState, isLive } from '#base/entry.ts';
+import { EMPTY_STATE, type EntryState, isLive, sameBody } from '#base/entry.ts';
+import { OperatingError } from '#base/errors.ts';
 import type { EntryAddress, ReadArgs, StatArgs, StatReply } from '#object/calls.ts';
 import { nowSeconds, type ProxyContext, unavailable } from './context.ts';
 import type { ObjectReader, Operation } from './contract.ts';
@@ -20,6 +21,8 @@ export interface ObjectRead {
   /** Whether the container lets a read fall back on the best version found. */
   readonly mayDegrade: boolean;
   readonly wantsBody: boolean;
+  /** `newest` in a strict container: settles what is undecided, where replicas differ (rounds.ts). */
+  readonly settle?: () => Promise<EntryState>;
 }
 
 export interface FoundState {
@@ -30,15 +33,59 @@ export interface FoundState {
 
 /**
  * The newest state, live or not.
- * @throws OperatingError `unavailable`
+ * @throws OperatingError `unavailable`, `undecided`
  */
 export async function readState(
   context: ProxyContext,
   repairs: Repairs,
   read: ObjectRead,
 ): Promise<FoundState> {
+  const { operation, settle } = read;
+  if (operation.read !== 'newest' || settle === undefined) return readOnce(context, repairs, read);
+  for (let attempt = 0; attempt < MAX_SETTLING; attempt++) {
+    const result = await ask(context, read);
+    if (!result.quorum) throw unavailable('read', result.codes);
+    const agreed = agreement(result, read.place);
+    if (agreed !== undefined) return { state: agreed.state, degraded: false, result: agreed };
+    await settle();
+  }
+  throw new OperatingError('undecided', 'the object is written all the time');
+}
+
+/** How often others may come between what a read has settled and its look at it. */
+const MAX_SETTLING = 8;
+
+/** What a majority of complete replicas tells alike, if nothing can surface over it any more. */
+function agreement(result: ReadResult, place: Place): ReadResult | undefined {
+  const counted = result.answers.filter(({ counts }) => counts);
+  const version = counted[0]?.version ?? '';
+  if (!counted.every((answer) => answer.certain && answer.version === version)) return undefined;
+  if (!place.quorum.isWrite(new Set(counted.map(({ replica }) => replica.device))))
+    return undefined;
+  const known = result.answers.find((answer) => answer.version === version && answer.state);
+  return { ...result, version, state: known?.state ?? EMPTY_STATE };
+}
+
+async function readOnce(
+  context: ProxyContext,
+  repairs: Repairs,
+  read: ObjectRead,
+): Promise<FoundState> {
+  const { operation, mayDegrade } = read;
+  const result = await ask(context, read);
+  if (operation.read === 'newest' && result.quorum) await writeBack(repairs, read, result);
+  else if (operation.read !== 'nearest') repairStale(repairs, read, result);
+  if (result.quorum) return { state: result.state, degraded: false, result };
+  // Never a 404 this way: only a version that is there can be served.
+  if (mayDegrade && isLive(result.state, nowSeconds(context.env))) {
+    return { state: result.state, degraded: true, result };
+  }
+  throw unavailable('read', result.codes);
+}
+
+function ask(context: ProxyContext, read: ObjectRead): Promise<ReadResult> {
   const { operation, place, mayDegrade, trace } = read;
-  const result = await quorumRead({
+  return quorumRead({
     env: context.env,
     peers: context.peers,
     place,
@@ -49,14 +96,6 @@ export async function readState(
     brief: (replica) => statCall(context, trace, place, replica),
     onHedge: () => context.metrics.count('hedge'),
   });
-  if (operation.read === 'newest' && result.quorum) await writeBack(repairs, read, result);
-  else if (operation.read !== 'nearest') repairStale(repairs, read, result);
-  if (result.quorum) return { state: result.state, degraded: false, result };
-  // Never a 404 this way: only a version that is there can be served.
-  if (mayDegrade && isLive(result.state, nowSeconds(context.env))) {
-    return { state: result.state, degraded: true, result };
-  }
-  throw unavailable('read', result.codes);
 }
 
 /** Undefined: honestly not there. @throws OperatingError `unavailable` */
@@ -92,9 +131,7 @@ async function* slice(body: Buffer, start: number, end: number): AsyncGenerator<
 function holdsVersion(answer: Answer, result: ReadResult, state: EntryState): boolean {
   if (!answer.hasBody) return false;
   if (answer.version === result.version) return true;
-  const { data } = state;
-  const own = answer.state?.data;
-  return own !== undefined && own.timestamp === data?.timestamp && own.writeId === data.writeId;
+  return answer.state !== undefined && sameBody(answer.state, state);
 }
 
 function fullCall(context: ProxyContext, read: ObjectRead, replica: Replica): Promise<FullReply> {
@@ -154,8 +191,8 @@ function repairStale(repairs: Repairs, read: ObjectRead, result: ReadResult): vo
 }
 
 /**
- * A `newest` read brings a majority to what it answers before it answers, so that the next one can't
- * see less. (Full linearizability against undecided writes comes with the conditional rounds.)
+ * In containers that are not strict, a `newest` read brings a majority to what it answers before it
+ * answers, so that the next one can't see less.
  * @throws OperatingError `unavailable`
  */
 async function writeBack(repairs: Repairs, read: ObjectRead, result: ReadResult): Promise<void> {

@@ -5,7 +5,7 @@
 import { OperatingError } from '#base/errors.ts';
 import { parseTimestamp } from '#base/timestamp.ts';
 import type { ListReply } from '#container/calls.ts';
-import type { StageReply } from '#object/calls.ts';
+import type { PromiseReply, StageReply } from '#object/calls.ts';
 import type { FullReply } from './quorum-read.ts';
 import type { RoundReply } from './write-round.ts';
 
@@ -21,14 +21,27 @@ export function asRoundReply(result: unknown): RoundReply {
   return fields as unknown as RoundReply;
 }
 
+export function asPromiseReply(result: unknown): PromiseReply {
+  const fields = record(result);
+  const { outcome, newest, state, hasBody, complete, certain } = fields;
+  const valid =
+    (outcome === 'promised' || outcome === 'refused') &&
+    (state === null || Buffer.isBuffer(state)) &&
+    [hasBody, complete, certain].every((flag) => typeof flag === 'boolean');
+  if (!valid) throw malformed('promise');
+  parseTimestamp(newest);
+  return fields as unknown as PromiseReply;
+}
+
 export function asFullReply(result: unknown): FullReply {
   const fields = record(result);
-  const { state, version, complete, hasBody, inline } = fields;
+  const { state, version, complete, hasBody, certain, inline } = fields;
   const valid =
     (state === null || Buffer.isBuffer(state)) &&
     typeof version === 'string' &&
     typeof complete === 'boolean' &&
     typeof hasBody === 'boolean' &&
+    typeof certain === 'boolean' &&
     (inline === undefined || inline === null || Buffer.isBuffer(inline));
   if (!valid) throw malformed('read');
   return fields as unknown as FullReply;

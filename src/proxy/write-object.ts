@@ -1,25 +1,23 @@
 /**
  * Writes one state of an object to its replicas: rounds until a majority acknowledges a timestamp.
  * Bodies, deletions and metadata differ only in the state they make and the body they send.
+ *
+ * A write with a condition goes through the conditional rounds (rounds.ts), and so does a plain one as
+ * soon as a replica says that such a write came before.
  */
-
-import { type EntryState, join } from '#base/entry.ts';
-import { encodeState } from '#base/entry-codec.ts';
-import { OperatingError } from '#base/errors.ts';
-import { CONTAINER_RING, containerPath } from '#base/names.ts';
-import type { Timestamp } from '#base/timestamp.ts';
-import type { Previous, WriteArgs } from '#object/calls.ts';
-import { rowItem } from '#object/lister.ts';
+import { dataTimestamp, type EntryState, join } from '#base/entry.ts';
+import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import type { Previous } from '#object/calls.ts';
 import type { ConsistencyMode } from '#ring/cluster.ts';
-import type { ProxyContext } from './context.ts';
-import { unavailable } from './context.ts';
+import { ALWAYS, type Condition, IF_PRESENT } from './condition.ts';
+import { type ProxyContext, unavailable } from './context.ts';
 import type { ContainerInfo } from './contract.ts';
-import { type Place, placeOf, type Replica } from './placement.ts';
-import { writeQuorum } from './quorum.ts';
-import { asRoundReply } from './replies.ts';
-import { listingFor, rowPlan } from './row-plan.ts';
+import { failure, objectRound, type SentBody } from './object-round.ts';
+import type { Place, Replica } from './placement.ts';
+import type { OwnWrite } from './round-record.ts';
+import { writeByRounds } from './rounds.ts';
 import type { Trace } from './trace.ts';
-import { type Ack, type RoundReply, type RoundResult, runRound } from './write-round.ts';
+import type { Ack, RoundResult } from './write-round.ts';
 
 export interface ObjectWrite {
   readonly trace: Trace;
@@ -27,8 +25,12 @@ export interface ObjectWrite {
   readonly container: ContainerInfo;
   /** Another promise than the container's, for cleaning up. */
   readonly mode?: ConsistencyMode;
-  /** The state to write, at this timestamp. */
-  readonly stateAt: (timestamp: Timestamp) => EntryState;
+  /** The same in all attempts of this write, also by another ring. */
+  readonly own: OwnWrite;
+  /** Only while this holds; evaluated by the rounds, on what a majority agrees on. */
+  readonly condition?: Condition;
+  /** The state to write, at this timestamp; `current`: over what, where the rounds have found it. */
+  readonly stateAt: (timestamp: Timestamp, current?: EntryState) => EntryState;
   /** What the state joins: a metadata update's row shows data that the update does not carry. */
   readonly base?: EntryState;
   readonly body?: Buffer;
@@ -43,26 +45,47 @@ export interface ObjectWrite {
 }
 
 export interface Written {
-  readonly timestamp: Timestamp;
+  readonly kind: 'written';
+  /** As it was written. */
+  readonly state: EntryState;
   readonly ack: Ack;
   readonly previous: Previous;
 }
 
-/** Small bodies travel in the call; larger ones as its body, in frames that hold nobody up and without a copy. */
-const BULK_BYTES = 64 * 1024;
+/** The condition does not hold of this state, which is what the key is. */
+export interface Refused {
+  readonly kind: 'refused';
+  readonly state: EntryState;
+}
 
 /**
- * @throws OperatingError `unavailable`, `container-mismatch`, `no-container`, `clock-drift`
+ * @throws OperatingError `unavailable`, `undecided`, `container-mismatch`, `no-container`, `clock-drift`
  */
-export async function writeObject(context: ProxyContext, write: ObjectWrite): Promise<Written> {
+export async function writeObject(
+  context: ProxyContext,
+  write: ObjectWrite,
+): Promise<Written | Refused> {
+  if (write.condition !== undefined) return writeByRounds(context, write, write.condition);
   const { clock, limits, metrics } = context;
   let timestamp = write.above === undefined ? clock.now() : clock.above(write.above);
   let afterRound = write.above !== undefined;
   let previous: Previous | undefined;
+  const { own } = write;
   for (let round = 0; round < limits.writeRounds; round++) {
-    const result = await oneRound(context, write, timestamp, afterRound);
+    const state = write.stateAt(timestamp);
+    const result = await plainRound(context, write, state, afterRound);
     if (result.kind === 'acknowledged') {
-      return { timestamp, ack: result.ack, previous: previous ?? result.previous };
+      const { ack } = result;
+      return { kind: 'written', state, ack, previous: previous ?? result.previous };
+    }
+    if (result.kind !== 'use-rounds' || result.mayBeStored) {
+      own.sent = [...own.sent, { timestamp, above: afterRound }];
+    }
+    if (result.kind === 'use-rounds') {
+      // Metadata are of an object that is there; by now it may not be.
+      const condition = state.data === undefined ? IF_PRESENT : ALWAYS;
+      own.wasLive = (previous ?? result.previous).live;
+      return writeByRounds(context, write, condition);
     }
     if (result.kind !== 'superseded') throw failure(result);
     // What the first round found is what was there before; the second may find the first's own.
@@ -74,114 +97,38 @@ export async function writeObject(context: ProxyContext, write: ObjectWrite): Pr
   throw unavailable('too many rounds');
 }
 
-function oneRound(
+function plainRound(
   context: ProxyContext,
   write: ObjectWrite,
-  timestamp: Timestamp,
+  state: EntryState,
   afterRound: boolean,
 ): Promise<RoundResult> {
-  const { env, peers, limits, self, metrics } = context;
-  const { place, container, trace } = write;
-  const state = write.stateAt(timestamp);
-  const encoded = encodeState(state);
-  const listingPlace = placeOfContainer(context, write);
-  const item = () => {
-    const shown = write.base === undefined ? state : join(write.base, state);
-    const listing = { containerHash: listingPlace.hash, mode: container.mode };
-    return rowItem(place.path, shown, { ...listing, policy: container.policy.index })!;
-  };
-  const rows = rowPlan({ sender: context.objectRows, place: listingPlace, txn: trace.txn, item });
-  return runRound({
-    env,
-    peers,
+  const { place, container, trace, staged, base } = write;
+  return objectRound(context, {
+    trace,
     place,
+    container,
     mode: write.mode ?? container.mode,
-    site: self.site,
-    afterRound,
-    bodies: bodiesNeeded(place, state),
-    rows,
-    rowHedgeMs: limits.rowHedgeMs,
-    standIns: write.staged === undefined,
-    extra: write.staged?.extra,
-    send: (replica, turn) => {
-      const listing = listingFor(
-        listingPlace,
-        { mode: container.mode, policy: place.policy },
-        turn,
-      );
-      return send(context, write, replica, { state: encoded, listing });
-    },
-    onEvent: (event) => metrics.count(event),
-  });
-}
-
-function placeOfContainer(context: ProxyContext, write: ObjectWrite): Place {
-  const path = containerPath(write.container.name);
-  return placeOf(context.cluster.current(), CONTAINER_RING, path);
-}
-
-async function send(
-  context: ProxyContext,
-  write: ObjectWrite,
-  replica: Replica,
-  { state, listing }: Pick<WriteArgs, 'state' | 'listing'>,
-): Promise<RoundReply> {
-  const { place, staged } = write;
-  const args: { -readonly [K in keyof WriteArgs]: WriteArgs[K] } = {
-    device: replica.device,
-    policy: place.policy,
-    hash: place.hash,
-    ringVersion: place.ringVersion,
-    path: place.path,
     state,
-    listing,
-    intent: 'write',
-  };
-  if (staged !== undefined && replica.holdsBody) args.stage = await staged.stageAt(replica);
-  const body = staged === undefined && replica.holdsBody ? write.body : undefined;
-  const isBulk = body !== undefined && body.length > BULK_BYTES;
-  if (body !== undefined && !isBulk) args.body = body;
-  return within(context, replica, body?.length ?? 0, async () => {
-    const { result } = await context.calls.call(write.trace, replica, 'object.write', args, {
-      ringVersion: place.ringVersion,
-      deadlineMs: context.limits.writeDeadlineMs,
-      ...(isBulk && { body: once(body) }),
-    });
-    return asRoundReply(result);
+    shown: base === undefined ? state : join(base, state),
+    afterRound,
+    standIns: staged === undefined,
+    extra: staged?.extra,
+    call: 'object.write',
+    bodyFor: (replica) => ownBody(write, replica),
   });
 }
 
-async function* once(body: Buffer): AsyncGenerator<Buffer> {
-  yield body;
+/** What a replica needs of the write's own body. */
+export async function ownBody(
+  { body, staged }: Pick<ObjectWrite, 'body' | 'staged'>,
+  replica: Replica,
+): Promise<SentBody> {
+  if (!replica.holdsBody) return {};
+  if (staged !== undefined) return { stage: await staged.stageAt(replica) };
+  return body === undefined ? {} : { body };
 }
 
-/** Sends only what the device's share of unanswered bytes allows. */
-async function within<Result>(
-  { peers, limits }: ProxyContext,
-  { device }: Replica,
-  bytes: number,
-  work: () => Promise<Result>,
-): Promise<Result> {
-  if (!peers.reserve(device, bytes, limits.outstandingBytes)) {
-    throw new OperatingError('overloaded', 'the device answers too slowly', { device });
-  }
-  try {
-    return await work();
-  } finally {
-    peers.release(device, bytes);
-  }
-}
-
-/** A body must survive what a state does: on W devices, or as many as the policy keeps. */
-export function bodiesNeeded(place: Place, state: EntryState): number {
-  const length = state.data?.body?.length ?? 0;
-  if (length === 0) return 0;
-  return Math.min(place.copies, writeQuorum(place.quorum.sets.at(-1)!.length));
-}
-
-function failure(result: Exclude<RoundResult, { kind: 'acknowledged' | 'superseded' }>): Error {
-  if (result.kind === 'failed') return unavailable('write', result.codes);
-  const { refused } = result;
-  if (refused === 'sealed') return unavailable('the container is being deleted', [refused]);
-  return new OperatingError(refused, `the container refused the row: ${refused}`);
+export function previousOf(state: EntryState, newest: Timestamp, live: boolean): Previous {
+  return { data: state.data === undefined ? ZERO_TIMESTAMP : dataTimestamp(state), newest, live };
 }

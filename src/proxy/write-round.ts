@@ -59,6 +59,12 @@ export interface RoundOptions {
 export type RoundResult =
   | { readonly kind: 'acknowledged'; readonly ack: Ack; readonly previous: Previous }
   | { readonly kind: 'superseded'; readonly newest: Timestamp; readonly previous: Previous }
+  /** A conditional write came before. `mayBeStored`: somewhere, by now or later. */
+  | {
+      readonly kind: 'use-rounds';
+      readonly mayBeStored: boolean;
+      readonly previous: Previous;
+    }
   | { readonly kind: 'refused'; readonly refused: RowOutcome }
   | { readonly kind: 'failed'; readonly codes: readonly string[] };
 
@@ -100,6 +106,9 @@ class WriteRound {
   #handoffs: Replica[] | undefined;
   #newest: Timestamp = ZERO_TIMESTAMP;
   #superseded = false;
+  #useRounds = false;
+  /** Calls that failed: nobody knows what became of them. */
+  #unknown = false;
   /** Acknowledged as superseded by a concurrent write, whose body is there instead. */
   #overtaken = 0;
   #previous: Previous = NOTHING;
@@ -156,6 +165,7 @@ class WriteRound {
     const stored = reply.outcome === 'stored';
     const superseded = reply.outcome === 'superseded';
     if (superseded) this.#superseded = true;
+    if (reply.outcome === 'use-rounds') this.#useRounds = true;
     if (!stored && !superseded) this.#codes.push(reply.outcome);
     if (stored) this.#stored.push(replica);
     if (primary && place.quorum.countsIn(replica.device, reply.complete)) {
@@ -174,6 +184,7 @@ class WriteRound {
 
   #failed(replica: Replica, primary: boolean, code: string): void {
     this.#pending--;
+    this.#unknown = true;
     this.#codes.push(code);
     if (primary) {
       this.#lost.add(replica.device);
@@ -217,6 +228,7 @@ class WriteRound {
     const lost = !place.quorum.canWrite(this.#lost) && !this.#superseded;
     if (majority && this.#hasRows()) this.#finish(undefined);
     else if (mode === 'local' && this.#localCopies() >= LOCAL_COPIES) this.#finish('local');
+    else if (this.#useRounds && !place.quorum.canWrite(this.#lost)) this.#toRounds();
     else if (this.#mustGoAbove()) this.#supersede();
     else if (majority) this.#wantRows();
     else if (this.#pending === 0) this.#exhausted();
@@ -244,6 +256,12 @@ class WriteRound {
     const { place, afterRound } = this.#options;
     if (afterRound || !this.#superseded || !place.quorum.isWrite(this.#told)) return false;
     return this.#hurry || this.#pending === 0 || !place.quorum.canWrite(this.#lost);
+  }
+
+  /** Going above instead might undo what the conditional write has done since (an unlock, retried). */
+  #toRounds(): void {
+    const mayBeStored = this.#unknown || this.#pending > 0 || this.#stored.length > 0;
+    this.#end({ kind: 'use-rounds', mayBeStored, previous: this.#previous });
   }
 
   #supersede(): void {

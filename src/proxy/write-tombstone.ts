@@ -2,11 +2,13 @@
 import type { EntryState } from '#base/entry.ts';
 import { codeOf } from '#base/errors.ts';
 import { microsOf, type Timestamp } from '#base/timestamp.ts';
+import type { Condition } from './condition.ts';
 import { newWriteId, type ProxyContext } from './context.ts';
 import type { ContainerInfo } from './contract.ts';
 import type { Place } from './placement.ts';
+import { OwnWrite } from './round-record.ts';
 import type { Trace } from './trace.ts';
-import { type Written, writeObject } from './write-object.ts';
+import { type Refused, type Written, writeObject } from './write-object.ts';
 
 export interface Deletion {
   readonly trace: Trace;
@@ -14,8 +16,11 @@ export interface Deletion {
   readonly container: ContainerInfo;
 }
 
-export function deleteObject(context: ProxyContext, deletion: Deletion): Promise<Written> {
-  const writeId = newWriteId(context.env);
+export function deleteObject(
+  context: ProxyContext,
+  deletion: Deletion & { readonly own: OwnWrite; readonly condition?: Condition },
+): Promise<Written | Refused> {
+  const { writeId } = deletion.own;
   return writeObject(context, {
     ...deletion,
     stateAt: (timestamp) => tombstone(timestamp, writeId),
@@ -24,10 +29,10 @@ export function deleteObject(context: ProxyContext, deletion: Deletion): Promise
 
 /** Cleans up after a write whose container is gone; what fails is left to the auditor. */
 export async function deleteQuietly(context: ProxyContext, deletion: Deletion): Promise<void> {
-  const writeId = newWriteId(context.env);
-  const stateAt = (timestamp: Timestamp): EntryState => tombstone(timestamp, writeId);
+  const own = new OwnWrite(newWriteId(context.env));
+  const stateAt = (timestamp: Timestamp): EntryState => tombstone(timestamp, own.writeId);
   try {
-    await writeObject(context, { ...deletion, mode: 'available', stateAt });
+    await writeObject(context, { ...deletion, mode: 'available', own, stateAt });
   } catch (error) {
     const facts = { txn: deletion.trace.txn, path: deletion.place.path, error: codeOf(error) };
     context.env.log.info('object.cleanup-failed', facts);

@@ -22,6 +22,10 @@ export interface WriteRecord {
   outcome: Outcome;
   /** Under which it was tried, in order. */
   readonly timestamps: Timestamp[];
+  /** Under which conditional rounds have stamped its content, or its metadata, anew. */
+  readonly renewed: Set<Timestamp>;
+  /** Of a deletion: how its tombstone is known again. */
+  writeId?: string;
   readonly content: Content | undefined;
   readonly via: string;
 }
@@ -79,6 +83,14 @@ export class KeyModel {
     this.#byId.set(record.id, record);
   }
 
+  /** What somebody sends carries the content of one write, and perhaps the metadata of another. */
+  attempted(timestamp: Timestamp, of: { write?: number; tag?: number; deletion?: string }): void {
+    const { write, tag, deletion } = of;
+    for (const id of [write, tag]) if (id !== undefined) this.#byId.get(id)?.renewed.add(timestamp);
+    if (deletion === undefined) return;
+    this.writes.find(({ writeId }) => writeId === deletion)?.renewed.add(timestamp);
+  }
+
   /** A write was answered. `floor` is that of its beginning. */
   end(record: WriteRecord, outcome: Outcome, nowMs: number, floor: Floor): void {
     record.outcome = outcome;
@@ -114,14 +126,14 @@ export class KeyModel {
     if (record === undefined || record.content === undefined) {
       throw this.#broken('one version', `${by} saw write ${seen.write}, which was never made`);
     }
-    const { content, outcome, timestamps } = record;
+    const { content, outcome } = record;
     if (outcome === 'none') {
       throw this.#broken('undecided', `${by} saw write ${record.id}, which was refused`);
     }
     if (seen.etag !== content.etag || seen.size !== content.size) {
       throw this.#broken('one version', `${by} saw write ${record.id} with another etag or size`);
     }
-    if (!timestamps.includes(seen.timestamp)) {
+    if (!wasAt(record, seen.timestamp)) {
       throw this.#broken(
         'one version',
         `${by} saw write ${record.id} at ${seen.timestamp}, where it never was`,
@@ -142,15 +154,15 @@ export class KeyModel {
       );
     }
     const writer = seen.tag === undefined ? undefined : this.#byId.get(Number(seen.tag));
-    if (seen.tag !== undefined && !writer?.timestamps.includes(at)) {
+    if (seen.tag !== undefined && (writer === undefined || !wasAt(writer, at))) {
       throw this.#broken('one version', `${by} saw metadata ${seen.tag} at ${at}: never written`);
     }
   }
 
   /** A row of a listing: the write's timestamp is not shown, so its highest counts. */
   sawRow(seen: Pick<Seen, 'write' | 'etag' | 'size'>, floor: Floor, by: string): void {
-    const timestamp = this.#byId.get(seen.write)?.timestamps.at(-1) ?? ZERO_TIMESTAMP;
     const record = this.#byId.get(seen.write);
+    const timestamp = record === undefined ? ZERO_TIMESTAMP : highest(record);
     if (record !== undefined && record.content !== undefined && timestamp < floor.data) {
       throw this.#wentBack(by, record, timestamp, floor);
     }
@@ -166,7 +178,7 @@ export class KeyModel {
         write !== except &&
         write.kind === 'delete' &&
         write.outcome !== 'none' &&
-        write.timestamps.some((timestamp) => timestamp > floor.data),
+        highest(write) > floor.data,
     );
     if (deletion !== undefined) return;
     throw this.#broken(
@@ -179,10 +191,7 @@ export class KeyModel {
   sawSomething(floor: Floor, by: string): void {
     if (floor.dataWrite?.kind === 'put') return;
     const put = this.writes.find(
-      (write) =>
-        write.kind === 'put' &&
-        write.outcome !== 'none' &&
-        write.timestamps.some((timestamp) => timestamp > floor.data),
+      (write) => write.kind === 'put' && write.outcome !== 'none' && highest(write) > floor.data,
     );
     if (put !== undefined) return;
     throw this.#broken('deleted stays deleted', `${by} says it is there, and nothing lives`);
@@ -191,10 +200,10 @@ export class KeyModel {
   /** A deletion that nobody was told of, above this. */
   mayBeDeletedAbove(timestamp: Timestamp): boolean {
     return this.writes.some(
-      ({ kind, outcome, timestamps }) =>
-        kind === 'delete' &&
-        (outcome === 'undecided' || outcome === 'pending') &&
-        timestamps.some((tried) => tried > timestamp),
+      (write) =>
+        write.kind === 'delete' &&
+        (write.outcome === 'undecided' || write.outcome === 'pending') &&
+        highest(write) > timestamp,
     );
   }
 
@@ -218,4 +227,12 @@ export class KeyModel {
       return `${write.startMs.toFixed(1)}-${end} ${write.kind} ${write.id} via ${write.via}: ${write.outcome} ${write.timestamps.join(' ')}${write.content === undefined ? '' : ` (${write.content.size} bytes)`}`;
     });
   }
+}
+
+function wasAt({ timestamps, renewed }: WriteRecord, timestamp: Timestamp): boolean {
+  return timestamps.includes(timestamp) || renewed.has(timestamp);
+}
+
+function highest({ timestamps, renewed }: WriteRecord): Timestamp {
+  return [...timestamps, ...renewed].reduce(maxTimestamp, ZERO_TIMESTAMP);
 }

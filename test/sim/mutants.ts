@@ -154,7 +154,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'splice-two-versions',
     file: 'object/reads.ts',
-    find: 'return pin === undefined || (data?.timestamp === pin.timestamp && data.writeId === pin.writeId);',
+    find: 'return pin === undefined || (data !== undefined && bodyVersion(data) === pin);',
     replace: 'return pin === undefined || data?.kind === "live";',
     faults: ABSENCES,
   },

@@ -1,6 +1,9 @@
 /**
  * Listens to what proxies send, to know the timestamps under which a write was tried: the checkers
  * judge order by them. Only observes; what passes is not changed.
+ *
+ * A conditional round may stamp a record anew on behalf of somebody else (it settles what is undecided),
+ * so whose content an attempt carries is told by the content, not by the operation that sends it.
  */
 import { newestTimestamp } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
@@ -8,12 +11,20 @@ import type { Timestamp } from '#base/timestamp.ts';
 import type { Caller } from '#wire/contract.ts';
 
 export interface Attempt {
+  readonly txn: string;
+  readonly path: string;
   readonly kind: 'live' | 'deleted' | 'groups';
   readonly timestamp: Timestamp;
+  readonly writeId: string | undefined;
+  readonly contentType: string | undefined;
+  /** Of the user group. */
+  readonly user: Readonly<Record<string, string>> | undefined;
 }
 
 export class Tap {
   readonly #listeners = new Map<string, (attempt: Attempt) => void>();
+  /** Everything that is sent to be acknowledged. */
+  onAttempt: (attempt: Attempt) => void = () => undefined;
 
   /** Attempts of writes with this transaction id. */
   listen(txn: string, attempt: (attempt: Attempt) => void): void {
@@ -23,20 +34,34 @@ export class Tap {
   on(caller: Caller): Caller {
     return {
       call: (node, method, args, options) => {
-        if (method === 'object.write') this.#seen(options.txn, args);
+        if (method === 'object.write' || method === 'object.accept') this.#seen(options.txn, args);
         return caller.call(node, method, args, options);
       },
     };
   }
 
   #seen(txn: string, args: unknown): void {
-    const listener = this.#listeners.get(txn);
-    if (listener === undefined) return;
-    const { state: bytes, intent } = args as { state: Uint8Array; intent: string };
-    if (intent !== 'write') return;
+    const {
+      state: bytes,
+      intent,
+      path,
+    } = args as Record<'intent' | 'path', string> & {
+      state: Uint8Array;
+    };
+    if (intent === 'join') return;
     const state = decodeState(Buffer.from(bytes));
     const kind = state.data === undefined ? 'groups' : state.data.kind;
     if (kind !== 'live' && kind !== 'deleted' && kind !== 'groups') return;
-    listener({ kind, timestamp: newestTimestamp(state) });
+    const attempt: Attempt = {
+      txn,
+      path,
+      kind,
+      timestamp: newestTimestamp(state),
+      writeId: state.data?.writeId,
+      contentType: state.data?.contentType,
+      user: state.groups['user']?.values,
+    };
+    this.#listeners.get(txn)?.(attempt);
+    this.onAttempt(attempt);
   }
 }

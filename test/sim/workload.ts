@@ -11,6 +11,7 @@ import { ContainerModel } from './container-model.ts';
 import { bytesOf, type Content, makeContent, typeOf, writeOf } from './content.ts';
 import type { WriteRecord } from './model.ts';
 import { type Floor, KeyModel, type Outcome, Violation, type WriteKind } from './model.ts';
+import type { Attempt } from './tap.ts';
 
 export const ACCOUNT = 'AUTH_sim';
 const TAG = 'x-object-meta-tag';
@@ -22,6 +23,7 @@ const CHUNK = 3_000;
 const EXPECTED = new Set([
   'unavailable',
   'client-gone',
+  'undecided',
   'overloaded',
   'clock-drift',
   'etag-mismatch',
@@ -82,6 +84,7 @@ export class Workload {
       const churn = isChurned ? new ContainerModel(name) : undefined;
       this.boxes.push({ name, policy: policies[b % policies.length]!.index, keys, churn });
     }
+    options.cluster.tap.onAttempt = (attempt) => this.#attempted(attempt);
   }
 
   get random(): Prng {
@@ -474,6 +477,17 @@ export class Workload {
     }
   }
 
+  #attempted({ path, kind, timestamp, writeId, contentType, user }: Attempt): void {
+    const write = contentType === undefined ? undefined : writeOf(contentType);
+    const tag = user?.[TAG] === undefined ? undefined : Number(user[TAG]);
+    const deletion = kind === 'deleted' ? writeId : undefined;
+    this.model(path)?.attempted(timestamp, {
+      ...(write !== undefined && { write }),
+      ...(tag !== undefined && { tag }),
+      ...(deletion !== undefined && { deletion }),
+    });
+  }
+
   // --- around an operation
 
   #begin(node: SimNode, model: KeyModel, kind: WriteKind, content: Content | undefined) {
@@ -486,16 +500,17 @@ export class Workload {
       endMs: undefined,
       outcome: 'pending',
       timestamps: [],
+      renewed: new Set(),
       content,
       via: node.name,
     };
     model.begin(record);
     const txn = `tx${this.#nextTxn++}`;
-    const wanted = kind === 'put' ? 'live' : kind === 'delete' ? 'deleted' : 'groups';
     this.#cluster.tap.listen(txn, (attempt) => {
       const { timestamp } = attempt;
-      if (attempt.kind === wanted && record.timestamps.at(-1) !== timestamp)
-        record.timestamps.push(timestamp);
+      if (!isOwn(record, attempt) || record.timestamps.at(-1) === timestamp) return;
+      if (kind === 'delete') record.writeId ??= attempt.writeId;
+      record.timestamps.push(timestamp);
     });
     return { record, model, floor: model.floor, txn };
   }
@@ -568,5 +583,17 @@ export class Workload {
 
   #now(): number {
     return this.#cluster.world.nowMs;
+  }
+}
+
+/** An operation may also send what others wrote, when it settles it. */
+function isOwn({ kind, id, writeId }: WriteRecord, attempt: Attempt): boolean {
+  switch (kind) {
+    case 'put':
+      return attempt.kind === 'live' && writeOf(attempt.contentType ?? '') === id;
+    case 'delete':
+      return attempt.kind === 'deleted' && (writeId === undefined || writeId === attempt.writeId);
+    case 'post':
+      return attempt.user?.[TAG] === String(id);
   }
 }

@@ -1,0 +1,164 @@
+/**
+ * Operations on one object other than PUT: finds its container and place, and sees to it that what was
+ * refused for an old ring is done again by the new one.
+ */
+import { type EntryState, isLive } from '#base/entry.ts';
+import { OperatingError } from '#base/errors.ts';
+import { type ObjectName, objectPath } from '#base/names.ts';
+import type { Condition } from './condition.ts';
+import type { Containers } from './containers.ts';
+import { newWriteId, nowSeconds, type ProxyContext } from './context.ts';
+import type { ContainerInfo, Found, MetadataGroups, ObjectReader, Operation } from './contract.ts';
+import { withFreshRing } from './fresh-ring.ts';
+import { type Place, placeOf } from './placement.ts';
+import { type ObjectRead, openObject, readState } from './read-object.ts';
+import { Repairs } from './repair.ts';
+import { OwnWrite } from './round-record.ts';
+import { settledState } from './rounds.ts';
+import type { Trace } from './trace.ts';
+import {
+  type ObjectChange,
+  type ObjectUpdate,
+  updateGroups,
+  updateObject,
+} from './update-object.ts';
+import type { Refused, Written } from './write-object.ts';
+import { deleteObject } from './write-tombstone.ts';
+
+export interface ObjectCall {
+  readonly operation: Operation;
+  readonly trace: Trace;
+  readonly name: ObjectName;
+  readonly condition?: Condition;
+}
+
+export type UpdateOutcome = 'updated' | 'not-found' | 'precondition-failed';
+export type DeleteOutcome = 'deleted' | 'not-found' | 'no-container' | 'precondition-failed';
+
+export interface FoundObject {
+  readonly container: ContainerInfo;
+  readonly place: Place;
+}
+
+export class Objects {
+  readonly #context: ProxyContext;
+  readonly #containers: Containers;
+  readonly #repairs: Repairs;
+
+  constructor(context: ProxyContext, containers: Containers) {
+    this.#context = context;
+    this.#containers = containers;
+    this.#repairs = new Repairs(context);
+  }
+
+  open(call: ObjectCall): Promise<Found<ObjectReader>> {
+    return withFreshRing(this.#context, async () => {
+      const found = await this.#find(call);
+      return found && openObject(this.#context, this.#repairs, this.#read(call, found, true));
+    });
+  }
+
+  stat(call: ObjectCall): Promise<Found<EntryState>> {
+    return withFreshRing(this.#context, async () => {
+      const found = await this.#find(call);
+      return found && this.#current(this.#read(call, found));
+    });
+  }
+
+  update(call: ObjectCall, change: ObjectChange): Promise<UpdateOutcome> {
+    return this.#change(call, (update) => updateObject(this.#context, { ...update, change }));
+  }
+
+  updateGroups(call: ObjectCall, groups: MetadataGroups): Promise<UpdateOutcome> {
+    return this.#change(call, (update) => updateGroups(this.#context, { ...update, groups }));
+  }
+
+  delete(call: ObjectCall): Promise<DeleteOutcome> {
+    const own = new OwnWrite(newWriteId(this.#context.env));
+    return withFreshRing(this.#context, async () => {
+      const found = await this.#find(call);
+      if (found === undefined) return 'no-container';
+      const isRefused = await this.#refusesWeakly(call, found);
+      if (isRefused) return 'precondition-failed';
+      const deletion = { trace: call.trace, ...found, own, ...conditionIn(found, call.condition) };
+      const written = await deleteObject(this.#context, deletion);
+      if (written.kind === 'refused') return 'precondition-failed';
+      return written.previous.live ? 'deleted' : 'not-found';
+    });
+  }
+
+  /** The live object: as a majority tells it, or (in a strict container) as all agree that it is. */
+  current(call: ObjectCall, found: FoundObject): Promise<Found<EntryState>> {
+    const read = isStrict(found) ? 'newest' : 'quorum';
+    const operation: Operation = { ...call.operation, read };
+    return this.#current(this.#read({ ...call, operation }, found));
+  }
+
+  #change(
+    call: ObjectCall,
+    write: (update: ObjectUpdate) => Promise<Written | Refused>,
+  ): Promise<UpdateOutcome> {
+    const own = new OwnWrite(newWriteId(this.#context.env));
+    return withFreshRing(this.#context, async () => {
+      const found = await this.#find(call);
+      if (found === undefined) return 'not-found';
+      const operation: Operation = { ...call.operation, read: 'quorum' };
+      const state = await this.#current(this.#read({ ...call, operation }, found));
+      if (state === undefined) return 'not-found';
+      if (await this.#refusesWeakly(call, found)) return 'precondition-failed';
+      const condition = conditionIn(found, call.condition);
+      const written = await write({ trace: call.trace, ...found, state, own, ...condition });
+      if (written.kind === 'written') return 'updated';
+      return this.#isLive(written.state) ? 'precondition-failed' : 'not-found';
+    });
+  }
+
+  /** In a container that is not strict, a read before the write decides. @throws OperatingError `not-strict` */
+  async #refusesWeakly(call: ObjectCall, found: FoundObject): Promise<boolean> {
+    const { condition } = call;
+    if (condition === undefined || isStrict(found)) return false;
+    expectWeak(condition);
+    return !condition.holds(await this.current(call, found));
+  }
+
+  async #current(read: ObjectRead): Promise<Found<EntryState>> {
+    const { state } = await readState(this.#context, this.#repairs, read);
+    return this.#isLive(state) ? state : undefined;
+  }
+
+  #isLive(state: EntryState): boolean {
+    return isLive(state, nowSeconds(this.#context.env));
+  }
+
+  #read({ operation, trace }: ObjectCall, found: FoundObject, wantsBody = false): ObjectRead {
+    const { place } = found;
+    if (!isStrict(found)) return { operation, trace, place, wantsBody, mayDegrade: true };
+    const settle = (): Promise<EntryState> => settledState(this.#context, { trace, ...found });
+    return { operation, trace, place, wantsBody, mayDegrade: false, settle };
+  }
+
+  /** Undefined: there is no such container. */
+  async #find({ operation, trace, name }: ObjectCall): Promise<Found<FoundObject>> {
+    const container = await this.#containers.info(operation, trace, name);
+    if (container === undefined) return undefined;
+    const view = this.#context.cluster.current();
+    return { container, place: placeOf(view, container.policy.index, objectPath(name)) };
+  }
+}
+
+function isStrict({ container }: Pick<FoundObject, 'container'>): boolean {
+  return container.mode === 'strict';
+}
+
+/** What the rounds decide: in a container that is not strict, nothing. */
+export function conditionIn(
+  found: Pick<FoundObject, 'container'>,
+  condition: Condition | undefined,
+): { readonly condition?: Condition } {
+  return condition !== undefined && isStrict(found) ? { condition } : {};
+}
+
+export function expectWeak({ weakly }: Condition): void {
+  if (weakly === true) return;
+  throw new OperatingError('not-strict', 'conditions need a strict container');
+}

@@ -1,0 +1,119 @@
+/**
+ * The records of conditional rounds, and what a writer that has sent one may conclude from the states
+ * that a later promise finds. Pure; the arguments for each step are in consistency.md, Conditional writes.
+ *
+ * Every record of a round has all of its parts at one timestamp, its ballot, and says its `base`: the
+ * newest timestamp of the state that it was built on.
+ */
+import {
+  bodyVersion,
+  type DataPart,
+  dataTimestamp,
+  type EntryState,
+  expirySource,
+  type Group,
+  newestTimestamp,
+} from '#base/entry.ts';
+import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
+
+/** Under which timestamps a write may have been stored somewhere, by a round or before. */
+export interface Sent {
+  readonly timestamp: Timestamp;
+  /** Above everything that a majority had told: what is newer came after the write began. */
+  readonly above: boolean;
+}
+
+/** What one write has done so far, in all its attempts, by whichever ring. */
+export class OwnWrite {
+  /** Of the data part in all attempts. */
+  readonly writeId: string;
+  sent: readonly Sent[] = [];
+  /** The ballot of the first accept, which names the body. */
+  first: Timestamp | undefined;
+  /** Whether something was there before the write. */
+  wasLive = false;
+
+  constructor(writeId: string) {
+    this.writeId = writeId;
+  }
+}
+
+/**
+ * `effective`: the write took effect, or counts as overwritten at once. `none`: it did not and never
+ * will, so it may be made anew. `undecided`: that can't be told (never a failed condition).
+ */
+export type Effect = 'effective' | 'none' | 'undecided';
+
+/** `joined`: the states of a majority that has promised not to take anything lower any more. */
+export function effectOf(
+  { writeId, sent }: OwnWrite,
+  joined: EntryState,
+  conditional: boolean,
+): Effect {
+  if (sent.length === 0) return 'none';
+  const { data } = joined;
+  const own = new Set(sent.map(({ timestamp }) => timestamp));
+  if (data?.writeId === writeId || groupsOf(joined).some((at) => own.has(at))) return 'effective';
+  if (data?.base !== undefined && own.has(data.base)) return 'effective';
+  const lowest = sent[0]!.timestamp;
+  if (dataTimestamp(joined) < lowest) return 'none';
+  if (data?.base !== undefined) return data.base < lowest ? 'none' : 'undecided';
+  if (conditional) return 'undecided';
+  // A plain overwrite: the write counts as overwritten if that came after it had begun.
+  const after = sent.some(({ timestamp, above }) => above && timestamp < data!.timestamp);
+  return after ? 'effective' : 'none';
+}
+
+function groupsOf(state: EntryState): Timestamp[] {
+  return Object.values(state.groups).map(({ timestamp }) => timestamp);
+}
+
+/** What a writer adds at its ballot, as the record of a round built on `joined`. */
+export function recordOf(
+  added: EntryState,
+  joined: EntryState,
+  { ballot, first, writeId }: { ballot: Timestamp; first: Timestamp; writeId: string },
+): EntryState {
+  const base = newestTimestamp(joined);
+  if (added.data !== undefined) {
+    const { body } = added.data;
+    // One name for the bytes in all ballots of the write: a replica keeps those it has.
+    const named = body && (first === ballot ? body : { ...body, written: first });
+    return { ...added, data: { ...added.data, base, ...(named && { body: named }) } };
+  }
+  const kept = restamped(joined, ballot);
+  const data: DataPart = { ...kept.data!, base, writeId };
+  return { data, groups: { ...kept.groups, ...added.groups } };
+}
+
+/**
+ * The same content at a new ballot: nothing that is lower and still undecided can surface over it then.
+ * All groups are stamped too, also because they count only if they are not older than the data.
+ */
+export function restamped(state: EntryState, ballot: Timestamp): EntryState {
+  const groups: Record<string, Group> = {};
+  for (const name in state.groups) {
+    groups[name] = { timestamp: ballot, values: state.groups[name]!.values };
+  }
+  const { expiredSource, ...data } = state.data!;
+  const isFreed =
+    data.kind === 'expired' && expirySource(state).timestamp <= (expiredSource ?? ZERO_TIMESTAMP);
+  return {
+    data: {
+      ...data,
+      timestamp: ballot,
+      base: data.base ?? newestTimestamp(state),
+      ...(data.body && { body: { ...data.body, written: bodyVersion(data) } }),
+      // A version that a later change of its expiry brought back is simply live again.
+      ...(isFreed && { expiredSource: ballot }),
+      ...(data.kind === 'expired' && !isFreed && { kind: 'live' as const }),
+    },
+    groups,
+  };
+}
+
+/** What can be asserted where nothing is known: that there was nothing. */
+export function nothingAt(ballot: Timestamp, base: Timestamp, writeId: string): EntryState {
+  const none = { etag: '', size: 0, contentType: '', clientMicros: 0 };
+  return { data: { timestamp: ballot, kind: 'deleted', writeId, base, ...none }, groups: {} };
+}

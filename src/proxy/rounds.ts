@@ -1,0 +1,262 @@
+/**
+ * Conditional rounds: writes whose condition is decided by a majority of complete replicas, one after the
+ * other in one order for the key. A ballot is the write's timestamp.
+ *
+ *   promise   W replicas say what they know, and take nothing below the ballot any more
+ *   evaluate  the condition, on their joined state
+ *   accept    the record; done when W of those that promised have it (and its row is listed)
+ *   settle    an accept of what is there already, at the ballot: before a condition is called false on a
+ *             state that not all had or that something undecided might still replace
+ *
+ * Once an accept was sent, the writer only finishes: it learns from the next promise what became of it
+ * (round-record.ts), and never starts anew as if it had done nothing; also when the ring has changed
+ * between (`own` outlives the attempts). A round is bound to one ring version: `ring-old` ends it.
+ */
+import { type EntryState, isLive, join, newestTimestamp, sameBody } from '#base/entry.ts';
+import { OperatingError } from '#base/errors.ts';
+import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import { versionKey } from '#object/version.ts';
+import type { Condition } from './condition.ts';
+import { newWriteId, nowSeconds, type ProxyContext, unavailable } from './context.ts';
+import { failure, objectRound, type SentBody } from './object-round.ts';
+import type { Replica } from './placement.ts';
+import { isSettled, type PromiseAnswer, type PromiseRound, promiseRound } from './promise-round.ts';
+import { effectOf, nothingAt, OwnWrite, recordOf, restamped } from './round-record.ts';
+import {
+  type ObjectWrite,
+  ownBody,
+  previousOf,
+  type Refused,
+  type Written,
+} from './write-object.ts';
+import type { Ack, RoundResult } from './write-round.ts';
+
+/**
+ * @throws OperatingError `unavailable`, `undecided`, `container-mismatch`, `no-container`, `clock-drift`
+ */
+export function writeByRounds(
+  context: ProxyContext,
+  write: ObjectWrite,
+  condition: Condition,
+): Promise<Written | Refused> {
+  return new Rounds(context, write, condition).run();
+}
+
+/** What the key is, after whatever was undecided has been settled: for `newest` reads. */
+export async function settledState(
+  context: ProxyContext,
+  key: Pick<ObjectWrite, 'trace' | 'place' | 'container'>,
+): Promise<EntryState> {
+  const stateAt = (): EntryState => {
+    throw new Error('a read writes nothing of its own');
+  };
+  const write = { ...key, own: new OwnWrite(newWriteId(context.env)), stateAt };
+  const { state } = await writeByRounds(context, write, { holds: () => false });
+  return state;
+}
+
+/** Undefined: another try. */
+type Step = Written | Refused | undefined;
+
+class Rounds {
+  readonly #context: ProxyContext;
+  readonly #write: ObjectWrite;
+  readonly #condition: Condition;
+  /** Above everything heard of. */
+  #above: Timestamp = ZERO_TIMESTAMP;
+  #roundMs = 0;
+  #codes: readonly string[] = [];
+
+  constructor(context: ProxyContext, write: ObjectWrite, condition: Condition) {
+    this.#context = context;
+    this.#write = write;
+    this.#condition = condition;
+  }
+
+  async run(): Promise<Written | Refused> {
+    const { env, limits, metrics } = this.#context;
+    const endMs = env.clock.monotonicMs() + limits.roundsMs;
+    for (let attempt = 0; attempt < limits.rounds; attempt++) {
+      const done = await this.#attempt();
+      if (done !== undefined) return done;
+      metrics.count('write-round');
+      const waitMs = this.#backOffMs(attempt);
+      if (env.clock.monotonicMs() + waitMs > endMs) break;
+      await env.clock.sleep(waitMs);
+    }
+    throw this.#givenUp();
+  }
+
+  async #attempt(): Promise<Step> {
+    const { clock, env } = this.#context;
+    const { place, trace } = this.#write;
+    const startMs = env.clock.monotonicMs();
+    const ballot = clock.above(this.#above);
+    const round = await promiseRound(this.#context, { trace, place }, ballot);
+    this.#roundMs = env.clock.monotonicMs() - startMs;
+    this.#above = maxTimestamp(this.#above, round.newest);
+    this.#codes = round.codes;
+    switch (round.kind) {
+      case 'promised':
+        return this.#promised(round);
+      case 'refused':
+        return this.#refused(round);
+      case 'failed':
+        throw this.#givenUp();
+    }
+  }
+
+  async #promised(round: PromiseRound): Promise<Step> {
+    const { own, condition } = this.#write;
+    const effect = effectOf(own, round.joined, condition !== undefined);
+    if (effect === 'effective') return this.#finish(round);
+    if (effect === 'undecided') throw undecided();
+    own.sent = [];
+    if (this.#holds(round.joined)) return this.#accept(round);
+    if (isSettled(round)) return { kind: 'refused', state: round.joined };
+    const settled = await this.#settle(round);
+    return settled && { kind: 'refused', state: settled.state };
+  }
+
+  /** A rival is ahead. What a majority agrees on can refuse the write without a ballot of its own. */
+  #refused(round: PromiseRound): Step {
+    if (this.#write.own.sent.length > 0 || !isSettled(round)) return undefined;
+    return this.#holds(round.joined) ? undefined : { kind: 'refused', state: round.joined };
+  }
+
+  #holds(joined: EntryState): boolean {
+    const live = isLive(joined, nowSeconds(this.#context.env));
+    return this.#condition.holds(live ? joined : undefined);
+  }
+
+  async #accept(round: PromiseRound): Promise<Step> {
+    const { ballot, joined } = round;
+    const { own, stateAt } = this.#write;
+    own.first ??= ballot;
+    own.wasLive = isLive(joined, nowSeconds(this.#context.env));
+    const added = stateAt(ballot, joined);
+    const state = recordOf(added, joined, { ballot, first: own.first, writeId: own.writeId });
+    own.sent = [{ timestamp: ballot, above: true }];
+    const keepsBody = added.data === undefined;
+    const ack = await this.#store(round, state, (answer) =>
+      keepsBody ? bodyOf(round, answer) : ownBody(this.#write, answer.replica),
+    );
+    return ack && { ...this.#written(state), ack: ack.ack };
+  }
+
+  async #finish(round: PromiseRound): Promise<Step> {
+    const settled = await this.#settle(round);
+    return settled && { ...this.#written(settled.state), ack: settled.ack };
+  }
+
+  #written(state: EntryState): Written {
+    const previous = previousOf(state, newestTimestamp(state), this.#write.own.wasLive);
+    return { kind: 'written', state, ack: undefined, previous };
+  }
+
+  /** Undefined: a rival came between. */
+  async #settle(round: PromiseRound): Promise<{ state: EntryState; ack: Ack } | undefined> {
+    const { joined, ballot } = round;
+    const state =
+      joined.data === undefined
+        ? nothingAt(ballot, newestTimestamp(joined), newWriteId(this.#context.env))
+        : restamped(joined, ballot);
+    const isOwn = joined.data?.writeId === this.#write.own.writeId;
+    const stored = await this.#store(round, state, (answer) => {
+      if (!isOwn || hasBodyOf(answer, joined)) return bodyOf(round, answer);
+      return ownBody(this.#write, answer.replica);
+    });
+    return stored && { state, ack: stored.ack };
+  }
+
+  /** Sends a record to those that promised. Undefined: no majority took it. */
+  async #store(
+    round: PromiseRound,
+    state: EntryState,
+    bodyFor: (answer: PromiseAnswer) => Promise<SentBody>,
+  ): Promise<{ ack: Ack } | undefined> {
+    const { trace, container, mode = container.mode } = this.#write;
+    const result = await objectRound(this.#context, {
+      trace,
+      place: round.place,
+      container,
+      // Its majority is always one of the primaries; only the row may wait where the container allows it.
+      mode: mode === 'strict' ? 'strict' : 'available',
+      state,
+      shown: state,
+      afterRound: false,
+      standIns: false,
+      call: 'object.accept',
+      bodyFor: async (replica) => bodyFor(await this.#voter(round, replica)),
+    });
+    return this.#stored(result);
+  }
+
+  /**
+   * Who may vote for the record of a round: who has promised its ballot, and told nothing that the round
+   * has not seen (a promise that came after the evaluation may have shown a write that it should have
+   * known). Those who have not answered yet are waited for a little: a third copy, or one that is away.
+   */
+  async #voter(round: PromiseRound, replica: Replica): Promise<PromiseAnswer> {
+    const { env, limits } = this.#context;
+    const inTime = round.answers.find((answer) => answer.replica.device === replica.device);
+    const waitMs = Math.max(limits.hedgeMs, 2 * this.#roundMs);
+    const late = env.clock.sleep(waitMs).then(() => undefined);
+    const answer = inTime ?? (await Promise.race([round.later.get(replica.device), late]));
+    if (answer?.promised === true && isSeen(round.joined, answer.state)) return answer;
+    throw new OperatingError('not-promised', 'the replica has no part in this round');
+  }
+
+  #stored(result: RoundResult): { ack: Ack } | undefined {
+    switch (result.kind) {
+      case 'acknowledged':
+        return { ack: result.ack };
+      case 'superseded':
+        this.#above = maxTimestamp(this.#above, result.newest);
+        return undefined;
+      case 'failed':
+        this.#codes = result.codes;
+        return undefined;
+      case 'refused':
+        throw failure(result);
+      case 'use-rounds':
+        throw new OperatingError('internal', 'an accept was sent through the rounds again');
+    }
+  }
+
+  #givenUp(): OperatingError {
+    const isRivals = this.#codes.every((code) => code === 'superseded' || code === 'not-promised');
+    return isRivals ? undecided() : unavailable('conditional write', this.#codes);
+  }
+
+  /** Twice as long with every attempt, and never in step with the rivals. */
+  #backOffMs(attempt: number): number {
+    const { env, limits } = this.#context;
+    const longest = Math.min(limits.roundBackOffMs, Math.max(1, this.#roundMs) * 2 ** attempt);
+    return env.random.float() * longest;
+  }
+}
+
+/** A record that keeps the body of what was there: who lacks it is told who has it. */
+async function bodyOf(
+  { answers, joined, place }: PromiseRound,
+  answer: PromiseAnswer,
+): Promise<SentBody> {
+  const length = joined.data?.kind === 'live' ? (joined.data.body?.length ?? 0) : 0;
+  if (length === 0 || !answer.replica.holdsBody || hasBodyOf(answer, joined)) return {};
+  const holders = answers.filter((other) => hasBodyOf(other, joined)).map(({ replica }) => replica);
+  const sources = holders.length > 0 ? holders : place.primaries;
+  return { sources: sources.map(({ device, node }) => ({ device, node })) };
+}
+
+function isSeen(joined: EntryState, state: EntryState): boolean {
+  return versionKey(join(joined, state)) === versionKey(joined);
+}
+
+function hasBodyOf({ hasBody, state }: PromiseAnswer, joined: EntryState): boolean {
+  return hasBody && sameBody(state, joined);
+}
+
+function undecided(): OperatingError {
+  return new OperatingError('undecided', 'others write the same object; the outcome is not known');
+}
