@@ -17,6 +17,7 @@ import type {
   Target,
   WriteArgs,
 } from './calls.ts';
+import type { HoldingDigestsArgs, HoldingStatesArgs } from './holdings.ts';
 
 export const MAX_TARGETS = 64;
 export const MAX_RANGES = 4096;
@@ -90,6 +91,26 @@ export function parseStates(args: unknown): StatesArgs {
     device: count(fields, 'device'),
     policy: count(fields, 'policy'),
     ringVersion: count(fields, 'ringVersion'),
+    from: hash(fields, 'from'),
+    to: absent(fields['to']) ? null : hash(fields, 'to'),
+    limit: Math.min(MAX_STATES, Math.max(1, count(fields, 'limit'))),
+  };
+}
+
+export function parseHoldingDigests(args: unknown): HoldingDigestsArgs {
+  const fields = record(args);
+  return {
+    device: count(fields, 'device'),
+    policy: count(fields, 'policy'),
+    ranges: list(fields['ranges'], MAX_RANGES).map(pair),
+  };
+}
+
+export function parseHoldingStates(args: unknown): HoldingStatesArgs {
+  const fields = record(args);
+  return {
+    device: count(fields, 'device'),
+    policy: count(fields, 'policy'),
     from: hash(fields, 'from'),
     to: absent(fields['to']) ? null : hash(fields, 'to'),
     limit: Math.min(MAX_STATES, Math.max(1, count(fields, 'limit'))),

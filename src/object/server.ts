@@ -12,10 +12,12 @@ import { Auditor, type AuditorOptions } from './auditor.ts';
 import { BodyPuller } from './body-puller.ts';
 import type { DeviceReport, DevicesReply, MovesReply } from './calls.ts';
 import { Compare, type CompareOptions } from './compare.ts';
+import { DurabilityMeter } from './durability-meter.ts';
 import { digestsCall, fenceCall, statesCall } from './exchange.ts';
 import { createExpirer, type ExpirerOptions } from './expirer.ts';
 import { type Devices, Guard } from './guard.ts';
 import { Handover } from './handover.ts';
+import { holdingDigests, holdingStates } from './holdings.ts';
 import { Lister } from './lister.ts';
 import { MarkKeeper } from './mark-keeper.ts';
 import { MoveReports } from './move-reports.ts';
@@ -45,6 +47,7 @@ export interface ObjectService {
   readonly jobs: readonly Job[];
   reports(): DeviceReport[];
   readonly auditor: Auditor;
+  readonly durability: DurabilityMeter;
   /** The body of an entry turned out damaged: a good one is fetched at once. */
   damaged(device: number, key: EntryKey): void;
   /** How far the devices are with a ring change. */
@@ -62,6 +65,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   const reads = new Reads(guard, puller);
   const rejoin = new Rejoin(env, wire, cluster, devices, puller, self);
   const auditor = new Auditor(env, devices, options.auditor);
+  const durability = new DurabilityMeter(env, wire, cluster);
   const reports = (): DeviceReport[] => deviceReports(devices, cluster, rejoin, auditor);
   const moves = new MoveReports(devices, cluster);
 
@@ -75,6 +79,8 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   wire.handle('object.digests', (args) => digestsCall(guard, args));
   wire.handle('object.states', (args) => statesCall(guard, args));
   wire.handle('object.fence', (args) => fenceCall(guard, args));
+  wire.handle('device.digests', (args) => holdingDigests(guard, args));
+  wire.handle('device.states', (args) => holdingStates(guard, args));
   wire.handle('device.status', () => ({ result: { devices: reports() } satisfies DevicesReply }));
   wire.handle('device.moves', () => ({
     result: { reports: moves.reports() } satisfies MovesReply,
@@ -92,6 +98,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
     ],
     reports,
     auditor,
+    durability,
     damaged: (device, key) => void puller.enqueue({ device, ...key }),
     moves: () => moves.reports(),
     close: async () => {
