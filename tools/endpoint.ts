@@ -65,13 +65,31 @@ export function adminUrls(options: EndpointOptions): { name: string; url: string
   ]);
 }
 
+/** Those of storage nodes; of the one named by `--endpoint` it is not known. */
+export function storageUrls(options: EndpointOptions): { name: string; url: string }[] {
+  if (options.endpoint !== undefined) return adminUrls(options);
+  return readNodes(options.data)
+    .filter(({ roles }) => roles.includes('storage'))
+    .map(({ name, ports }) => ({ name, url: `http://127.0.0.1:${ports.admin}` }));
+}
+
 export type Answer =
   | { readonly status: number; readonly value: unknown }
   | { readonly error: string };
 
-export async function getJson(url: string): Promise<Answer> {
+export function getJson(url: string, timeoutMs = TIMEOUT_MS): Promise<Answer> {
+  return askJson(url, {}, timeoutMs);
+}
+
+/** With a JSON body. */
+export function sendJson(method: 'POST' | 'DELETE', url: string, body: unknown): Promise<Answer> {
+  const headers = { 'content-type': 'application/json' };
+  return askJson(url, { method, headers, body: JSON.stringify(body) }, TIMEOUT_MS);
+}
+
+async function askJson(url: string, init: RequestInit, timeoutMs: number): Promise<Answer> {
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const response = await fetch(url, { ...init, signal: AbortSignal.timeout(timeoutMs) });
     return { status: response.status, value: await response.json() };
   } catch (error) {
     return { error: messageOf(error) };

@@ -18,6 +18,7 @@ const VERBS: Readonly<Record<string, () => Promise<{ register(program: Command):
   trace: () => import('./commands/trace.ts'),
   ring: () => import('./commands/ring.ts'),
   device: () => import('./commands/device.ts'),
+  audit: () => import('./commands/audit.ts'),
   project: () => import('./commands/project.ts'),
   user: () => import('./commands/user.ts'),
   grant: () => import('./commands/grant.ts'),

@@ -25,6 +25,8 @@ import { type ProxyRole, startProxy } from './proxy.ts';
 import { processReport, sendReport } from './report.ts';
 import { processStatus } from './status.ts';
 import { type StorageRole, startStorage } from './storage.ts';
+import { createStorageAdmin } from './storage-admin.ts';
+import { exposeStorage } from './storage-metrics.ts';
 
 const REQUEST_GRACE_MS = 5000;
 const WORKER_MAIN = fileURLToPath(new URL('./proxy-worker.ts', import.meta.url));
@@ -189,6 +191,10 @@ async function serveAdmin(
     status: () => processStatus(foundation, storage, proxy),
     trace: (txn) => proxy?.trace(txn),
   });
+  if (storage !== undefined) {
+    app.route('/', createStorageAdmin(storage));
+    exposeStorage(registry, storage);
+  }
   const listener = await serveHttp(
     { host: config.listen.adminHost ?? config.listen.host, port: config.listen.admin },
     { app },

@@ -1,8 +1,11 @@
 /** The storage role: this node's devices, the services on them, and their background jobs. */
 import { createAccountService } from '#account/server.ts';
 import { createContainerService } from '#container/server.ts';
+import type { Device } from '#device/contract.ts';
 import type { DeviceLimits } from '#device/limits.ts';
+import type { Auditor } from '#object/auditor.ts';
 import type { DeviceReport } from '#object/calls.ts';
+import type { DurabilityReport } from '#object/durability-report.ts';
 import { createObjectService } from '#object/server.ts';
 import type { MoveReport } from '#ring/move-progress.ts';
 import type { Job, JobStatus } from '#worker/job.ts';
@@ -11,6 +14,12 @@ import { NodeDevices } from './devices.ts';
 import type { Foundation } from './foundation.ts';
 
 export interface StorageRole {
+  readonly auditor: Auditor;
+  /** At most so old. */
+  durability(maxAgeMs: number): Promise<DurabilityReport>;
+  /** The last that was measured, without asking anybody. */
+  lastDurability(): DurabilityReport | undefined;
+  devices(): ReadonlyMap<number, Device>;
   reports(): DeviceReport[];
   /** How far this node's devices are with a ring change. */
   moves(): MoveReport[];
@@ -51,6 +60,10 @@ export async function startStorage(
     for (const runner of runners) runner.wake();
   });
   return {
+    auditor: objects.auditor,
+    durability: (maxAgeMs) => objects.durability.report(maxAgeMs),
+    lastDurability: () => objects.durability.last,
+    devices: () => devices,
     reports: () => objects.reports(),
     moves: () => objects.moves(),
     jobs: () => runners.map((runner) => runner.status()),

@@ -1,4 +1,7 @@
-/** `anello device`: for a person with a disk in hand. Offline; no cluster and no index are needed. */
+/**
+ * `anello device`: for a person with a disk in hand. Offline, no cluster and no index are needed; but for
+ * `quarantine`, which asks the nodes that run.
+ */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
@@ -14,6 +17,7 @@ import { openDevice } from '#device/open.ts';
 import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
 import { IdleRows } from '../device/idle-rows.ts';
 import { processesUsing } from '../device/in-use.ts';
+import { registerQuarantine } from '../device/quarantine.ts';
 
 interface Options {
   readonly json?: boolean;
@@ -27,7 +31,7 @@ interface DumpOptions extends Options {
 export function register(program: Command): void {
   const device = program
     .command('device')
-    .description('check, dump or rebuild the folder of a device that no process has open');
+    .description('check, dump or rebuild a device that no process has open; see its quarantine');
   const verb = (name: string, text: string): Command =>
     device
       .command(name)
@@ -39,6 +43,7 @@ export function register(program: Command): void {
     .option('--prefix <path>', 'only names that begin so, such as /AUTH_demo/photos/')
     .option('--kind <kind>', 'only records of this kind, such as tombstone')
     .action(dump);
+  registerQuarantine(device);
   verb('rebuild', 'make the index anew from the log and the blobs').action(rebuild);
 }
 

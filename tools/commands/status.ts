@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
+import { showDurability } from '../device/durability.ts';
 import { addEndpointOptions, adminUrls, type EndpointOptions, getJson } from '../endpoint.ts';
 
 const deviceSchema = z.object({
@@ -44,8 +45,13 @@ interface Found {
 export function register(program: Command): void {
   addEndpointOptions(program.command('status'))
     .description('sites, nodes, devices, fullness, ring versions and what is degraded')
-    .addHelpText('after', '\nExamples:\n  anello status\n  anello status --data ./data --json')
-    .action(async (options: EndpointOptions) => {
+    .option('--durability', 'how many objects have how many good copies, and when repair is done')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  anello status\n  anello status --data ./data --json\n  anello status --durability',
+    )
+    .action(async (options: EndpointOptions & { readonly durability?: boolean }) => {
+      if (options.durability) return showDurability(options);
       const found = await Promise.all(adminUrls(options).map(({ name, url }) => ask(name, url)));
       const degraded = found.flatMap(problemsOf).concat(versionProblems(found));
       if (options.json) console.log(JSON.stringify({ nodes: found, degraded }, null, 2));
@@ -89,7 +95,7 @@ function problemsOf(found: Found): string[] {
     const path = status.configured.find((slot) => slot.id === device.id)?.path ?? '';
     if (quarantined > 0) {
       problems.push(
-        `${where} holds ${quarantined} damaged records in quarantine, replaced as far as other replicas have them: ${path}/quarantine`,
+        `${where} holds ${quarantined} damaged records in quarantine, replaced as far as other replicas have them: ${path}/quarantine ("anello device quarantine list" and "clear")`,
       );
     }
   }

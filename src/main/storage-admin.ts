@@ -1,0 +1,86 @@
+/**
+ * What an operator asks of a storage node over its admin HTTP, beside /status:
+ *
+ *   GET    /durability?maxAgeMs=N     the durability meter, at most so old
+ *   POST   /audit/run    {device?}    reads everything again, now
+ *   POST   /audit/rate   {device?, bytesPerSecond: N|null}
+ *   GET    /quarantine?limit=N        what was found damaged and kept
+ *   DELETE /quarantine   {device?}    removes that
+ *
+ * What changes something takes JSON only, so that no web page can send it from a browser.
+ */
+import { type Context, Hono } from 'hono';
+import { z } from 'zod';
+import type { Device } from '#device/contract.ts';
+import type { Auditor } from '#object/auditor.ts';
+import type { DurabilityReport } from '#object/durability-report.ts';
+
+export interface StorageAdmin {
+  readonly auditor: Auditor;
+  durability(maxAgeMs: number): Promise<DurabilityReport>;
+  devices(): ReadonlyMap<number, Device>;
+}
+
+const deviceSchema = z.object({ device: z.number().int().nonnegative().optional() });
+const rateSchema = deviceSchema.extend({
+  bytesPerSecond: z.number().positive().max(1e11).nullable(),
+});
+const MAX_AGE_MS = 3_600_000;
+const MAX_ITEMS = 10_000;
+
+export function createStorageAdmin({ auditor, durability, devices }: StorageAdmin): Hono {
+  const app = new Hono();
+  const chosen = (id: number | undefined): Device[] =>
+    [...devices().values()].filter((device) => id === undefined || device.id === id);
+
+  app.get('/durability', async (context) => {
+    return context.json(await durability(numberOf(context, 'maxAgeMs', 0, MAX_AGE_MS)));
+  });
+  app.post('/audit/run', async (context) => {
+    const { device } = await bodyOf(context, deviceSchema);
+    await auditor.run(device);
+    return context.json({ devices: chosen(device).map(({ id }) => id) });
+  });
+  app.post('/audit/rate', async (context) => {
+    const { device, bytesPerSecond } = await bodyOf(context, rateSchema);
+    await auditor.setRate(device, bytesPerSecond ?? undefined);
+    return context.json({ devices: chosen(device).map(({ id }) => id) });
+  });
+  app.get('/quarantine', async (context) => {
+    const limit = numberOf(context, 'limit', 1000, MAX_ITEMS);
+    const found = chosen(undefined).map(async ({ id, name, path, quarantined }) => {
+      const items = await quarantined.list(limit);
+      return { device: id, name, path, count: quarantined.count, items };
+    });
+    return context.json({ devices: await Promise.all(found) });
+  });
+  app.delete('/quarantine', async (context) => {
+    const { device } = await bodyOf(context, deviceSchema);
+    const cleared = chosen(device).map(async ({ id, quarantined }) => {
+      return { device: id, cleared: await quarantined.clear() };
+    });
+    return context.json({ devices: await Promise.all(cleared) });
+  });
+  app.onError((error, context) =>
+    error instanceof WrongUse
+      ? context.json({ error: error.message }, 400)
+      : context.json({ error: error.message }, 500),
+  );
+  return app;
+}
+
+class WrongUse extends Error {}
+
+async function bodyOf<Value>(context: Context, schema: z.ZodType<Value>): Promise<Value> {
+  if (context.req.header('content-type') !== 'application/json') throw new WrongUse('not JSON');
+  const parsed = schema.safeParse(await context.req.json().catch(() => undefined));
+  if (!parsed.success) throw new WrongUse(z.prettifyError(parsed.error));
+  return parsed.data;
+}
+
+function numberOf(context: Context, name: string, otherwise: number, most: number): number {
+  const text = context.req.query(name);
+  if (text === undefined) return otherwise;
+  if (!/^\d{1,15}$/.test(text)) throw new WrongUse(`${name} is no number`);
+  return Math.min(most, Number(text));
+}
