@@ -48,7 +48,7 @@ function exposeDurability(registry: Registry, storage: MeasuredStorage): void {
   const measured = gauge('anello_durability_as_of_seconds', 'When the durability was measured');
   const verified = gauge(
     'anello_durability_verified_since_seconds',
-    'Everything was read by an auditor since then',
+    'Everything was read by an auditor since then; 0: not yet',
   );
   objects.reset();
 }
