@@ -89,6 +89,7 @@ describe('the durability meter', () => {
     expect(durability).toMatchObject({ counted: 1, reused: 1 });
     expect(Date.parse(second.asOf)).toBeGreaterThan(Date.parse(first.asOf));
     await put(cluster, 40);
+    await cluster.world.runFor(25_000);
     expect((await measure(cluster)).objects.total).toBe(31);
     expect(durability.counted).toBe(2);
   });
