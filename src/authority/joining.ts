@@ -110,21 +110,28 @@ export async function joinRequest(machine: MachineFile, disk: Disk, key: string)
   };
 }
 
+/** What the authority answers, as far as it matters here; all of it is kept. */
+interface Answered {
+  readonly certificate: string;
+  readonly caCertificate: string;
+  readonly secrets?: Readonly<Record<string, string>>;
+}
+
 export async function keepMembership(
   { data }: MachineFile,
   disk: Disk,
   key: string,
-  known: Membership,
+  { secrets = {}, ...known }: Answered,
 ): Promise<void> {
   await disk.mkdir(data);
   const write = (file: string, content: string): Promise<void> =>
     disk.replace(path.join(data, file), Buffer.from(content), SECRET_MODE);
   await write('node.pem', key + known.certificate);
   await write('ca.pem', known.caCertificate);
-  const { masterKey } = known.secrets;
+  const { masterKey } = secrets;
   if (masterKey !== undefined) await write('master.key', `anello-master-key-1 ${masterKey}\n`);
   // Last: with it the node has joined.
-  await write('membership.json', `${JSON.stringify({ ...known, secrets: {} }, null, 2)}\n`);
+  await write('membership.json', `${JSON.stringify(known, null, 2)}\n`);
 }
 
 /** Any authority will do; a refusal is final. */

@@ -34,10 +34,7 @@ export const joinSchema = z
     name,
     zone: name.default('z1'),
     wire: z.object({ host: z.string().min(1).max(253), port }).strict(),
-    ports: z
-      .record(z.enum([...ROLES, 'admin']), port)
-      .or(z.object({}).strict())
-      .default({}),
+    ports: z.partialRecord(z.enum([...ROLES, 'admin']), port).default({}),
     disks: z
       .array(z.object({ name, bytes: z.number().min(0) }).strict())
       .max(1024)

@@ -45,6 +45,17 @@ export class NodeDevices {
   /** Opens what can be opened; the process and its other devices go on without the rest. */
   async openAll(): Promise<void> {
     await Promise.all(this.#foundation.config.devices.map((slot) => this.#open(slot)));
+    this.#foundation.cluster.subscribe(() => this.#markNewRings());
+  }
+
+  /** A ring may be made after the devices. */
+  #markNewRings(): void {
+    for (const { device } of this.open.values()) {
+      markGenesis(this.#foundation, device).catch((error) => {
+        const facts = { device: device.id, reason: messageOf(error) };
+        this.#foundation.env.log.error('device.genesis-failed', facts);
+      });
+    }
   }
 
   /** Opens anew what went out of service and may come back. */
@@ -145,7 +156,7 @@ export class NodeDevices {
     });
     try {
       rows!.bind(device.rowLog);
-      if (device.genesis) await markGenesis(this.#foundation, device);
+      await markGenesis(this.#foundation, device);
       return { device, rows: rows! };
     } catch (error) {
       // Or the next step would open the same folder a second time beside it.

@@ -1,26 +1,53 @@
 /**
- * A device that was there when the cluster was made knows all that it ever acknowledged: nothing. So it
- * is complete for the partitions that the first rings give it, and only for those. Done once for an
- * incarnation, which a file of the node remembers: a device whose log was lost later has no marks
- * either, and must not be believed again.
+ * A device that was there before a ring was made knows all that it ever acknowledged under it: nothing.
+ * So it is complete for the partitions that the ring's first version gives it, and only for those.
+ *
+ * A file of the node remembers for each device its incarnation and the rings that were there by then. A
+ * device whose log was lost has another incarnation, and must not be believed again; a ring that is in
+ * the file was marked then, or was older than the device.
  */
 import path from 'node:path';
-import { BUCKET_BITS, type Device } from '#device/contract.ts';
+import { z } from 'zod';
+import { BUCKET_BITS } from '#device/contract.ts';
+import type { LogDevice } from '#device/log-device.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Foundation } from './foundation.ts';
 
-export async function markGenesis(
-  { env, config, cluster }: Foundation,
-  device: Device,
-): Promise<void> {
+type Parts = Pick<Foundation, 'env' | 'config' | 'cluster'>;
+
+const schema = z.object({
+  format: z.literal(1),
+  incarnation: z.string(),
+  policies: z.array(z.number()),
+});
+
+type Known = Pick<z.infer<typeof schema>, 'incarnation' | 'policies'>;
+
+/** Marks what follows from the rings in force; harmless to repeat. */
+export async function markGenesis(parts: Parts, device: LogDevice): Promise<void> {
+  const { env, config, cluster } = parts;
   const file = path.join(config.data, `genesis-${device.id}`);
-  if ((await env.disk.stat(file)) !== undefined) return;
-  for (const [policy, ring] of cluster.current().rings) {
+  const { rings } = cluster.current();
+  const known = await readKnown(parts, file);
+  const wasThere = known === undefined ? device.genesis : known.incarnation === device.incarnation;
+  const fresh = [...rings].filter(([policy]) => !known?.policies.includes(policy));
+  if (known !== undefined && fresh.length === 0) return;
+  for (const [policy, ring] of wasThere ? fresh : []) {
     if (ring.version !== 1) continue;
     const marks = [...bucketRanges(ring, device.id)];
     await Promise.all(marks.map(([from, to]) => device.completeness.mark(policy, from, to, true)));
   }
-  await env.disk.replace(file, Buffer.from(`${device.incarnation}\n`));
+  const incarnation = known?.incarnation ?? device.incarnation;
+  const next = { format: 1, incarnation, policies: [...rings.keys()] };
+  await env.disk.replace(file, Buffer.from(`${JSON.stringify(next)}\n`));
+}
+
+/** The first clusters wrote the incarnation alone, when all rings had been marked. */
+async function readKnown({ env, cluster }: Parts, file: string): Promise<Known | undefined> {
+  if ((await env.disk.stat(file)) === undefined) return undefined;
+  const text = (await env.disk.read(file)).toString().trim();
+  if (text.startsWith('{')) return schema.parse(JSON.parse(text));
+  return { incarnation: text, policies: [...cluster.current().rings.keys()] };
 }
 
 /** Ranges of hash buckets [from, to) whose partitions have this device as a primary. */
