@@ -22,6 +22,7 @@ export interface Access {
   >;
   readonly s3: {
     readonly endpoints: string[];
+    readonly region: string;
     readonly accessKey: string;
     readonly secretKey: string;
   };

@@ -29,6 +29,7 @@ interface UpOptions {
   readonly data: string;
   readonly port: string;
   readonly rtt?: string;
+  readonly s3Domain: readonly string[];
   readonly fresh?: boolean;
   readonly sites?: string;
   readonly workers: string;
@@ -42,6 +43,12 @@ export function register(program: Command): void {
     .option('--data <dir>', 'everything that the cluster keeps', './data')
     .option('--port <base>', `everything listens in BASE .. BASE+${PORT_SPAN - 1}`, '8080')
     .option('--rtt <time>', 'round trip between sites, e.g. 20ms')
+    .option(
+      '--s3-domain <name>',
+      'a host name whose sub-domains are buckets; may be repeated',
+      (name: string, names: readonly string[]) => [...names, name],
+      [],
+    )
     .option('--sites <file>', 'other sites, nodes and devices', undefined)
     .option('--workers <n>', 'proxy worker processes per site; 0: in the node process', '0')
     .option('--state <store>', 'sqlite, or etcd: three members, one per site', undefined)
@@ -59,6 +66,7 @@ async function up(options: UpOptions): Promise<void> {
   const folder = path.resolve(options.data);
   const settings = {
     rttMs: parseRtt(options.rtt),
+    s3Domains: options.s3Domain,
     workers: wholeNumber('--workers', options.workers, 0, MAX_WORKERS),
   };
   const basePort = parsePort(options.port);

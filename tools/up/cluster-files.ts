@@ -57,6 +57,8 @@ export interface UpSettings {
   /** Empty: state is the SQLite file. */
   readonly etcd: readonly EtcdMemberPlan[];
   readonly rttMs: number;
+  /** Host names whose sub-domains are buckets. */
+  readonly s3Domains: readonly string[];
   readonly workers: number;
 }
 
@@ -241,6 +243,7 @@ function writeNodeFile(
     devices: plan.devices,
     proxyWorkers: proxy === undefined ? 0 : settings.workers,
     rttMs: settings.rttMs,
+    s3Domains: settings.s3Domains,
   };
   mkdirSync(plan.folder, { recursive: true });
   writeFileSync(plan.configFile, stringify(config), { mode: SECRET_MODE });
