@@ -124,6 +124,7 @@ class TokenAuthenticator implements ProxyAuthenticator {
     this.#mirror?.close();
     await this.ready.catch(() => undefined); // closing while starting is no failure
     await this.#file.close();
+    this.#s3?.close();
     await this.#s3File.close();
   }
 

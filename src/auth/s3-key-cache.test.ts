@@ -3,7 +3,12 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OperatingError } from '#base/errors.ts';
+import { SimWorld } from '#env/sim/world.ts';
+import { bootstrap } from '#identity/bootstrap.ts';
+import { createIdentity, type Identity } from '#identity/identity.ts';
 import { type IdentityFixture, startIdentity } from '#identity/testing/fixture.ts';
+import { MASTER_KEY_BYTES } from '#identity/vault.ts';
+import { openSqliteState } from '#state/sqlite-state.ts';
 import { createAuthenticator, type ProxyAuthenticator } from './authenticator.ts';
 import { dayOf, type FetchS3Key } from './s3-key-cache.ts';
 
@@ -41,7 +46,6 @@ async function start(name: string): Promise<ProxyAuthenticator> {
 }
 
 const today = (): string => dayOf(fixture.env.clock.wallMicros() / 1000);
-const tomorrow = (): string => dayOf(fixture.env.clock.wallMicros() / 1000 + 24 * HOUR_MS);
 const request = (change: Partial<{ access: string; day: string; region: string }> = {}) => ({
   ...{ access: fixture.second.access, day: today(), region: 'us-east-1', service: 's3' },
   ...change,
@@ -150,19 +154,58 @@ describe('S3 keys at a proxy', () => {
       });
     }
   });
+});
 
-  it('for tomorrow are there before midnight, when they were used after noon', async () => {
-    const proxy = await start('ahead');
-    await proxy.findS3Key(request());
-    await proxy.findS3Key(request());
-    expect(asked).toEqual([today()]);
-    fixture.advance(5 * HOUR_MS);
-    await proxy.findS3Key(request());
-    await fixture.env.clock.sleep(50);
-    expect(asked).toEqual([today(), tomorrow()]);
-    fixture.advance(12 * HOUR_MS);
-    away = true;
-    expect(await proxy.findS3Key(request())).toBeDefined();
-    expect(asked).toHaveLength(2);
+describe('S3 keys for tomorrow', () => {
+  it('are there before midnight, whenever today they were used', async () => {
+    // Seven in the morning.
+    const world = new SimWorld({ seed: 1, startWallMs: Date.UTC(2026, 4, 1, 7) });
+    const machine = world.machine('m');
+    const { env } = machine;
+    await world.run(
+      (async () => {
+        await env.disk.mkdir('/data');
+        const state = openSqliteState(env, '/data/state.db');
+        const masterKey = Buffer.alloc(MASTER_KEY_BYTES, 5);
+        const identity = createIdentity({ env, state, masterKey });
+        await bootstrap(identity, []);
+        const owner = await makeOwner(identity);
+        const { access } = await identity.credentials.createKeyPair(owner);
+        const days: string[] = [];
+        const fetchKey: FetchS3Key = async (wanted) => {
+          days.push(wanted.day);
+          return identity.s3Keys.issue(wanted);
+        };
+        const proxy = createAuthenticator({ env, state, cacheDir: '/cache', fetchS3Key: fetchKey });
+        const find = (region: string) =>
+          proxy.findS3Key({
+            ...{ access, day: dayOf(env.clock.wallMicros() / 1000), region, service: 's3' },
+          });
+        for (let i = 0; i < 16; i++) expect(await find(`region-${i}`)).toBeDefined();
+        machine.jumpWallClock(5 * HOUR_MS - 150_000);
+        await env.clock.sleep(90_000);
+        expect(new Set(days)).toEqual(new Set(['20260501']));
+        await env.clock.sleep(3 * 60_000);
+        expect(days.slice(16)).toEqual(Array(16).fill('20260502'));
+        machine.jumpWallClock(12 * HOUR_MS);
+        for (let i = 0; i < 16; i++) expect(await find(`region-${i}`)).toBeDefined();
+        expect(days).toHaveLength(32);
+        await proxy.close();
+        await identity.close();
+        await state.close();
+      })(),
+    );
   });
 });
+
+async function makeOwner(identity: Identity): Promise<{ userId: string; projectId: string }> {
+  const project = await identity.projects.create({ name: 'p' });
+  const user = await identity.users.create({ name: 'u', defaultProjectId: project.id });
+  const role = await identity.roles.find('member');
+  await identity.grants.add({
+    actor: { kind: 'user', id: user.id },
+    target: { kind: 'project', id: project.id },
+    ...{ roleId: role!.id, inherited: false },
+  });
+  return { userId: user.id, projectId: project.id };
+}

@@ -4,11 +4,11 @@
  * key's user and project; it is verified like any other at every use, so roles, disabling and
  * revocation are as fresh as for tokens. A key that the directory no longer has is refused at once.
  *
- * From noon on, tomorrow's key of whatever is used is fetched in the background: midnight then needs
- * no identity.
+ * From noon on, tomorrow's key of whatever was used today is fetched in the background, a few at a time:
+ * midnight then needs no identity.
  */
 import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
-import type { Env } from '#env/env.ts';
+import type { Env, Timer } from '#env/env.ts';
 import type { Directory } from '#identity/directory.ts';
 import type { S3Key, S3KeyRequest } from '#identity/s3-keys.ts';
 import { MAX_TOKEN_LENGTH } from '#identity/token.ts';
@@ -24,8 +24,11 @@ export interface S3Identity {
 }
 
 const MAX_ENTRIES = 20_000;
-/** A signer can name any region: without a bound each name would be a call to identity. */
+/** A signer can name any region: without a bound each name would be a call to identity. Of one day. */
 const MAX_SCOPES_PER_KEY = 16;
+const AHEAD_EVERY_MS = 60_000;
+/** 20,000 keys are fetched within two hours, and identity notices little of it. */
+const MAX_AHEAD_AT_ONCE = 200;
 const MAX_UNKNOWN = 10_000;
 const UNKNOWN_MS = 2000;
 /** A key may be here before the directory's news of it. */
@@ -54,9 +57,16 @@ export class S3KeyCache {
   /** Labels of keys that identity does not know, until when this is believed. */
   readonly #unknown = new Map<string, number>();
 
+  #timer: Timer;
+
   constructor(options: S3KeyCacheOptions) {
     this.#options = options;
     for (const stored of options.file.load()) this.#keep({ ...stored, fetchedAtMs: -Infinity });
+    this.#timer = this.#aheadLater();
+  }
+
+  close(): void {
+    this.#timer.cancel();
   }
 
   /**
@@ -69,10 +79,9 @@ export class S3KeyCache {
     const usable = known && this.#verify(known);
     if (known !== undefined && usable !== undefined) {
       this.#touch(known);
-      this.#fetchAhead(request);
       return usable;
     }
-    if ((this.#unknown.get(labelOf(request)) ?? 0) > this.#now()) return undefined;
+    if (this.#isUnknown(request)) return undefined;
     const entry = await this.#fetch(request);
     return entry && this.#verify(entry);
   }
@@ -115,22 +124,37 @@ export class S3KeyCache {
   #boundScopes({ access, day, region, service }: S3KeyRequest): void {
     this.#dropPast(access);
     const scopes = this.#scopes.get(access);
-    const scope = `${day}/${region}/${service}`;
-    if (scopes === undefined || scopes.has(scope) || scopes.size < MAX_SCOPES_PER_KEY) return;
+    if (scopes === undefined || scopes.has(`${day}/${region}/${service}`)) return;
+    const ofDay = [...scopes].filter((scope) => scope.startsWith(`${day}/`));
+    if (ofDay.length < MAX_SCOPES_PER_KEY) return;
     throw new OperatingError('bad-request', 'too many regions for one access key');
   }
 
-  #fetchAhead(request: S3KeyRequest): void {
+  #aheadLater(): Timer {
+    return this.#options.env.clock.setTimer(AHEAD_EVERY_MS, () => {
+      this.#fetchAhead();
+      this.#timer = this.#aheadLater();
+    });
+  }
+
+  #fetchAhead(): void {
     const { clock, log } = this.#options.env;
     const nowMs = clock.wallMicros() / 1000;
-    if (nowMs % DAY_MS < DAY_MS / 2 || request.day !== dayOf(nowMs)) return;
-    if (request.sessionToken !== undefined) return;
-    const tomorrow = { ...request, day: dayOf(nowMs + DAY_MS) };
-    const label = labelOf(tomorrow);
-    if (this.#entries.has(label) || this.#fetching.has(label)) return;
-    this.#fetch(tomorrow).catch((error: unknown) => {
-      log.debug('s3.key-ahead-failed', { code: codeOf(error), error: messageOf(error) });
-    });
+    if (nowMs % DAY_MS < DAY_MS / 2) return;
+    const [today, tomorrow] = [dayOf(nowMs), dayOf(nowMs + DAY_MS)];
+    let started = 0;
+    // The most recently used ones first.
+    for (const entry of [...this.#entries.values()].reverse()) {
+      if (started >= MAX_AHEAD_AT_ONCE) return;
+      if (entry.day !== today || entry.sessionToken !== undefined) continue;
+      const { access, region, service } = entry;
+      const wanted = { access, day: tomorrow, region, service };
+      if (this.#entries.has(labelOf(wanted)) || this.#isUnknown(wanted)) continue;
+      started += 1;
+      this.#fetch(wanted).catch((error: unknown) => {
+        log.debug('s3.key-ahead-failed', { code: codeOf(error), error: messageOf(error) });
+      });
+    }
   }
 
   #keep(entry: Entry): void {
@@ -169,6 +193,10 @@ export class S3KeyCache {
         if (past && entry.service === service) this.#forget(entry);
       }
     }
+  }
+
+  #isUnknown(request: S3KeyRequest): boolean {
+    return (this.#unknown.get(labelOf(request)) ?? 0) > this.#now();
   }
 
   #now(): number {
