@@ -3,6 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { canonicalRequest, sign, stringToSign } from '#auth/sigv4.ts';
+import { basicTime } from '#auth/sigv4-claim.ts';
+import { deriveSigningKey } from '#identity/s3-keys.ts';
 import { hasEtcd } from '#state/testing/etcd-cluster.ts';
 import { Cluster, sleep } from './cluster.ts';
 import { anello, lines } from './command.ts';
@@ -37,6 +40,30 @@ describe.skipIf(!hasEtcd && !required)('a cluster with --state etcd', () => {
     });
     await answer.arrayBuffer();
     return answer;
+  }
+
+  /** The status of a request signed with the cluster's S3 keys. */
+  async function s3(method: string, target: string, body?: string): Promise<number> {
+    const { accessKey, secretKey } = cluster.access.s3;
+    const date = basicTime(Date.now());
+    const scope = { date, day: date.slice(0, 8), region: 'lngs', service: 's3' };
+    const headers = {
+      host: `127.0.0.1:${cluster.basePort}`,
+      'x-amz-content-sha256': 'UNSIGNED-PAYLOAD',
+      'x-amz-date': date,
+    };
+    const signedHeaders = Object.keys(headers);
+    const claim = { form: 'header', service: 's3', signedHeaders } as const;
+    const text = canonicalRequest({ method, target, headers }, claim, 'UNSIGNED-PAYLOAD');
+    const signature = sign(deriveSigningKey(secretKey, scope), stringToSign(scope, text));
+    const credential = `${accessKey}/${scope.day}/lngs/s3/aws4_request`;
+    const authorization = `AWS4-HMAC-SHA256 Credential=${credential},SignedHeaders=${signedHeaders.join(';')},Signature=${signature}`;
+    const answer = await fetch(`http://${headers.host}${target}`, {
+      ...{ method, body, headers: { ...headers, authorization } },
+      signal: AbortSignal.timeout(15_000),
+    });
+    await answer.arrayBuffer();
+    return answer.status;
   }
 
   async function until(holds: () => Promise<boolean>): Promise<void> {
@@ -93,6 +120,8 @@ describe.skipIf(!hasEtcd && !required)('a cluster with --state etcd', () => {
     timeout: 120_000,
   }, async () => {
     const { token, url } = await cluster.login();
+    expect(await s3('PUT', '/seen-bucket')).toBe(200);
+    expect(await s3('PUT', '/seen-bucket/one', 'body')).toBe(200);
     const pids = members().map(({ pid }) => pid!);
     for (const pid of pids) process.kill(pid, 'SIGSTOP');
     try {
@@ -106,6 +135,8 @@ describe.skipIf(!hasEtcd && !required)('a cluster with --state etcd', () => {
       expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '2']);
       const get = await fetch(`${url}/without-state`, { headers: { 'x-auth-token': token } });
       expect(get.status).toBe(204);
+      expect(await s3('GET', '/seen-bucket/one')).toBe(200);
+      expect(await s3('PUT', '/seen-bucket/two', 'body')).toBe(200);
     } finally {
       for (const pid of pids) process.kill(pid, 'SIGCONT');
     }
