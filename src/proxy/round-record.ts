@@ -15,6 +15,7 @@ import {
   newestTimestamp,
 } from '#base/entry.ts';
 import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import type { Previous } from '#object/calls.ts';
 
 /** Under which timestamps a write may have been stored somewhere, by a round or before. */
 export interface Sent {
@@ -32,6 +33,8 @@ export class OwnWrite {
   first: Timestamp | undefined;
   /** Whether something was there before the write. */
   wasLive = false;
+  /** What attempts that failed were told was there: a later one may find only what they left. */
+  previous: Previous | undefined;
 
   constructor(writeId: string) {
     this.writeId = writeId;

@@ -17,7 +17,7 @@ import type { Place, Replica } from './placement.ts';
 import type { OwnWrite } from './round-record.ts';
 import { writeByRounds } from './rounds.ts';
 import type { Trace } from './trace.ts';
-import type { Ack, RoundResult } from './write-round.ts';
+import { type Ack, newerPrevious, type RoundResult } from './write-round.ts';
 
 export interface ObjectWrite {
   readonly trace: Trace;
@@ -76,7 +76,8 @@ export async function writeObject(
     const result = await plainRound(context, write, state, afterRound);
     if (result.kind === 'acknowledged') {
       const { ack } = result;
-      return { kind: 'written', state, ack, previous: previous ?? result.previous };
+      const found = newerPrevious(own.previous, previous ?? result.previous);
+      return { kind: 'written', state, ack, previous: found };
     }
     if (result.kind !== 'use-rounds' || result.mayBeStored) {
       own.sent = [...own.sent, { timestamp, above: afterRound }];
@@ -87,6 +88,7 @@ export async function writeObject(
       own.wasLive = (previous ?? result.previous).live;
       return writeByRounds(context, write, condition);
     }
+    if (result.kind === 'failed') own.previous = newerPrevious(own.previous, result.previous);
     if (result.kind !== 'superseded') throw failure(result);
     // What the first round found is what was there before; the second may find the first's own.
     previous ??= result.previous;

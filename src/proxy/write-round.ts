@@ -66,7 +66,11 @@ export type RoundResult =
       readonly previous: Previous;
     }
   | { readonly kind: 'refused'; readonly refused: RowOutcome }
-  | { readonly kind: 'failed'; readonly codes: readonly string[] };
+  | {
+      readonly kind: 'failed';
+      readonly codes: readonly string[];
+      readonly previous: Previous;
+    };
 
 /** Undefined: a full write. */
 export type Ack = 'handoff' | 'unlisted' | 'local' | undefined;
@@ -78,6 +82,11 @@ export function runRound(options: RoundOptions): Promise<RoundResult> {
 }
 
 const NOTHING: Previous = { data: ZERO_TIMESTAMP, newest: ZERO_TIMESTAMP, live: false };
+
+/** What was there, of two that replicas told. */
+export function newerPrevious(a: Previous | undefined, b: Previous): Previous {
+  return a !== undefined && isAbove(a, b) ? a : b;
+}
 
 /** The newer data part decides what was there, then the newer metadata (a moved expiry). */
 function isAbove(a: Previous, b: Previous): boolean {
@@ -314,7 +323,7 @@ class WriteRound {
   }
 
   #fail(): void {
-    this.#end({ kind: 'failed', codes: this.#codes });
+    this.#end({ kind: 'failed', codes: this.#codes, previous: this.#previous });
   }
 
   #finish(ack: Ack): void {

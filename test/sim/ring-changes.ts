@@ -37,7 +37,7 @@ export class RingChanges {
 
   /** One change, or the way back from one; false: there is nothing that could be changed. */
   strike(): boolean {
-    if (this.#set.joint > 0) return this.#random.chance(0.3) && this.#undo();
+    if (this.#set.joint > 0) return this.#random.chance(0.15) && this.#undo();
     const before = this.#versions();
     try {
       this.#hours += PLENTY;
