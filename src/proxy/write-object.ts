@@ -3,7 +3,8 @@
  * Bodies, deletions and metadata differ only in the state they make and the body they send.
  *
  * A write with a condition goes through the conditional rounds (rounds.ts), and so does a plain one as
- * soon as a replica says that such a write came before.
+ * soon as a replica says that such a write came before; also one that some replicas took while others had
+ * something newer: sent again above that, it might take effect a second time.
  */
 import { dataTimestamp, type EntryState, join } from '#base/entry.ts';
 import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
@@ -71,6 +72,7 @@ export async function writeObject(
   let afterRound = write.above !== undefined;
   let previous: Previous | undefined;
   const { own } = write;
+  const isStrict = (write.mode ?? write.container.mode) === 'strict';
   for (let round = 0; round < limits.writeRounds; round++) {
     const state = write.stateAt(timestamp);
     const result = await plainRound(context, write, state, afterRound);
@@ -79,19 +81,23 @@ export async function writeObject(
       const found = newerPrevious(own.previous, previous ?? result.previous);
       return { kind: 'written', state, ack, previous: found };
     }
-    if (result.kind !== 'use-rounds' || result.mayBeStored) {
+    if (result.kind === 'refused') throw failure(result);
+    // Where it may be stored, later attempts must know it again, also by another ring.
+    if (result.kind === 'failed' || result.mayBeStored) {
       own.sent = [...own.sent, { timestamp, above: afterRound }];
     }
-    if (result.kind === 'use-rounds') {
-      // Metadata are of an object that is there; by now it may not be.
-      const condition = state.data === undefined ? IF_PRESENT : ALWAYS;
-      own.wasLive = (previous ?? result.previous).live;
-      return writeByRounds(context, write, condition);
+    if (result.kind === 'failed') {
+      own.previous = newerPrevious(own.previous, result.previous);
+      throw failure(result);
     }
-    if (result.kind === 'failed') own.previous = newerPrevious(own.previous, result.previous);
-    if (result.kind !== 'superseded') throw failure(result);
     // What the first round found is what was there before; the second may find the first's own.
     previous ??= result.previous;
+    if (result.kind === 'use-rounds' || (isStrict && result.mayBeStored)) {
+      own.wasLive = newerPrevious(own.previous, previous).live;
+      // Metadata are of an object that is there; by now it may not be.
+      const condition = state.data === undefined ? IF_PRESENT : ALWAYS;
+      return writeByRounds(context, write, condition);
+    }
     timestamp = clock.above(result.newest);
     afterRound = true;
     metrics.count('write-round');

@@ -58,12 +58,12 @@ export interface RoundOptions {
 
 export type RoundResult =
   | { readonly kind: 'acknowledged'; readonly ack: Ack; readonly previous: Previous }
-  | { readonly kind: 'superseded'; readonly newest: Timestamp; readonly previous: Previous }
-  /** A conditional write came before. `mayBeStored`: somewhere, by now or later. */
+  /** `use-rounds`: a conditional write came before. `mayBeStored`: somewhere, by now or later. */
   | {
-      readonly kind: 'use-rounds';
-      readonly mayBeStored: boolean;
+      readonly kind: 'superseded' | 'use-rounds';
+      readonly newest: Timestamp;
       readonly previous: Previous;
+      readonly mayBeStored: boolean;
     }
   | { readonly kind: 'refused'; readonly refused: RowOutcome }
   | {
@@ -237,8 +237,8 @@ class WriteRound {
     const lost = !place.quorum.canWrite(this.#lost) && !this.#superseded;
     if (majority && this.#hasRows()) this.#finish(undefined);
     else if (mode === 'local' && this.#localCopies() >= LOCAL_COPIES) this.#finish('local');
-    else if (this.#useRounds && !place.quorum.canWrite(this.#lost)) this.#toRounds();
-    else if (this.#mustGoAbove()) this.#supersede();
+    else if (this.#useRounds && !place.quorum.canWrite(this.#lost)) this.#endUnstored('use-rounds');
+    else if (this.#mustGoAbove()) this.#endUnstored('superseded');
     else if (majority) this.#wantRows();
     else if (this.#pending === 0) this.#exhausted();
     else if (mode === 'strict' && lost) this.#fail();
@@ -260,21 +260,20 @@ class WriteRound {
     return this.#stored.filter((replica) => replica.site === site && replica.holdsBody).length;
   }
 
-  /** W have told their newest, and with this timestamp no majority can be had (or not soon). */
+  /** W have told their newest; who has not answered yet may still have taken the write, or will. */
   #mustGoAbove(): boolean {
     const { place, afterRound } = this.#options;
     if (afterRound || !this.#superseded || !place.quorum.isWrite(this.#told)) return false;
-    return this.#hurry || this.#pending === 0 || !place.quorum.canWrite(this.#lost);
+    return this.#hurry || this.#pending === 0;
   }
 
-  /** Going above instead might undo what the conditional write has done since (an unlock, retried). */
-  #toRounds(): void {
+  /**
+   * `use-rounds`: going above instead might undo what the conditional write has done since (an unlock,
+   * retried).
+   */
+  #endUnstored(kind: 'superseded' | 'use-rounds'): void {
     const mayBeStored = this.#unknown || this.#pending > 0 || this.#stored.length > 0;
-    this.#end({ kind: 'use-rounds', mayBeStored, previous: this.#previous });
-  }
-
-  #supersede(): void {
-    this.#end({ kind: 'superseded', newest: this.#newest, previous: this.#previous });
+    this.#end({ kind, newest: this.#newest, previous: this.#previous, mayBeStored });
   }
 
   /** The object is safe; its row is not on a majority yet. */

@@ -16,6 +16,7 @@ import { NO_FORMER } from '#ring/fields.ts';
 import { Ring } from '#ring/ring.ts';
 import { RowStore } from '#rows/row-store.ts';
 import { Endpoint } from '#wire/endpoint.ts';
+import { IF_ABSENT } from '../condition.ts';
 import type { Operation } from '../contract.ts';
 import { createProxy, type ProxyStore } from '../proxy.ts';
 import { CONTAINER, collect, objectName, putRequest } from './test-cluster.ts';
@@ -132,6 +133,10 @@ const put = (i: number): Promise<unknown> =>
   proxy.putObject(operation(), objectName(`o${i}`), putRequest(body));
 await measure('PUT 4 KiB (warm-up)', put);
 await measure('PUT 4 KiB', put);
+const condition = IF_ABSENT;
+await measure('PUT 4 KiB, if absent', (i) =>
+  proxy.putObject(operation(), objectName(`c${i}`), putRequest(body, { condition })),
+);
 await measure(
   'GET 4 KiB',
   async (i) => (await proxy.openObject(operation(), objectName(`o${i}`)))!.inline,
