@@ -14,7 +14,7 @@ import {
   type UserReference,
   unauthorized,
 } from './log-in-request.ts';
-import type { User } from './records.ts';
+import type { Trust, User } from './records.ts';
 import type { Scopes } from './scopes.ts';
 import type { Method, Scope, TokenFields } from './token.ts';
 import type { TokenVerifier } from './token-verifier.ts';
@@ -186,8 +186,7 @@ export class Proofs {
       throw unauthorized();
     const scope: Scope =
       trust.projectId === undefined ? { kind: 'none' } : { kind: 'project', id: trust.projectId };
-    const stillHas = await this.#parts.scopes.effectiveRoles(trustor.id, scope);
-    if (!trust.roleIds.every((id) => stillHas.has(id))) throw unauthorized();
+    if (!(await this.#chainHolds(trust, scope))) throw unauthorized();
     await trusts.use(trustId);
     return {
       ...own,
@@ -196,6 +195,19 @@ export class Proofs {
       expiresMs: Math.min(own.expiresMs ?? Infinity, trust.expiresMs ?? Infinity),
       ...{ trustId, boundTo: scope, roleIds: trust.roleIds },
     };
+  }
+
+  /** Everybody in it is enabled, and whoever made the first one still has the roles. */
+  async #chainHolds(trust: Trust, scope: Scope): Promise<boolean> {
+    const chain = await this.#parts.trusts.chainOf(trust);
+    for (const { trustorId } of chain ?? []) {
+      const user = (await this.#context.store.users.get(trustorId))?.fields;
+      if (user === undefined || !(await this.#parts.scopes.isEnabled(user))) return false;
+    }
+    const root = chain?.at(-1);
+    if (root === undefined) return false;
+    const stillHas = await this.#parts.scopes.effectiveRoles(root.trustorId, scope);
+    return trust.roleIds.every((id) => stillHas.has(id));
   }
 
   async #findUser(reference: UserReference): Promise<User | undefined> {

@@ -6,6 +6,7 @@
 
 import type { Operation } from '#state/state.ts';
 import { type IdentityContext, longestTokenMs, nowMs } from './context.ts';
+import type { Trust } from './records.ts';
 
 export type RevocationSubject =
   /** One token. */
@@ -36,12 +37,24 @@ export async function revokeTrustsOf(
   context: IdentityContext,
   trustorId: string,
 ): Promise<Operation[]> {
-  const trusts = (await context.store.trusts.list()).filter(
-    ({ fields }) => fields.trustorId === trustorId,
-  );
-  return trusts
-    .slice(0, MAX_PURGE)
-    .map(({ fields }) => revoke(context, { kind: 'trust', id: fields.id }));
+  const all = (await context.store.trusts.list()).map(({ fields }) => fields);
+  const own = all.filter((trust) => trust.trustorId === trustorId).map(({ id }) => id);
+  const ended = new Set(own.flatMap((id) => [id, ...descendantsOf(id, all)]));
+  return [...ended].slice(0, MAX_PURGE).map((id) => revoke(context, { kind: 'trust', id }));
+}
+
+/** Ids of all trusts that were made from this one, or from those. */
+export function descendantsOf(id: string, all: readonly Trust[]): string[] {
+  const found = new Set([id]);
+  for (let before = 0; before < found.size; ) {
+    before = found.size;
+    for (const trust of all) {
+      const { redelegatedTrustId: parent } = trust;
+      if (parent !== undefined && found.has(parent)) found.add(trust.id);
+    }
+  }
+  found.delete(id);
+  return [...found];
 }
 
 function partsOf(subject: RevocationSubject): string[] {

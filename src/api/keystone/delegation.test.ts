@@ -97,14 +97,79 @@ describe('trusts', () => {
     expect((await use(id)).status).toBe(403);
   });
 
+  it('are handed on as far as they allow, never wider, and end together', async () => {
+    const { users, roles, grants } = fixture.identity;
+    const make = (token: string, fields: Json) =>
+      send('POST', '/v3/OS-TRUST/trusts', token, trust(fields));
+    const helper = await users.create({ name: 'helper', password: 'helpers-secret' });
+    const byHelper = (id: string) =>
+      logIn('helper', 'helpers-secret', { 'OS-TRUST:trust': { id } });
+    expect((await make(tester, { allow_redelegation: true, remaining_uses: 3 })).status).toBe(400);
+    expect((await make(tester, { allow_redelegation: true, redelegation_count: 9 })).status).toBe(
+      403,
+    );
+
+    const expires_at = new Date(fixture.env.clock.wallMicros() / 1000 + 3600_000).toISOString();
+    const first = await make(tester, {
+      ...{ allow_redelegation: true, redelegation_count: 1, impersonation: false, expires_at },
+      roles: [{ name: 'member' }, { name: 'swiftoperator' }],
+    });
+    expect(first.body['trust'].redelegation_count).toBe(1);
+    // The trustee's own token through it makes the next.
+    const { subject } = await use(first.body['trust'].id);
+    const onward = { trustor_user_id: fixture.admin.userId, trustee_user_id: helper.id };
+    for (const more of [
+      { impersonation: true },
+      { roles: [{ name: 'reader' }] },
+      { expires_at: '2099-01-01T00:00:00Z' },
+      { trustor_user_id: fixture.second.userId },
+      { project_id: fixture.admin.projectId },
+      { allow_redelegation: true, redelegation_count: 1 },
+    ]) {
+      const answer = await make(subject, { ...onward, impersonation: false, ...more });
+      expect([more, answer.status]).toEqual([more, 403]);
+    }
+    const second = await make(subject, { ...onward, impersonation: false });
+    expect(second.body['trust']).toMatchObject({
+      ...{ redelegated_trust_id: first.body['trust'].id, redelegation_count: 0 },
+      expires_at: first.body['trust'].expires_at,
+    });
+    const { id } = second.body['trust'];
+    const through = await byHelper(id);
+    expect(through.body['token']).toMatchObject({
+      ...{ user: { name: 'helper' }, project: { name: 'second' }, roles: [{ name: 'member' }] },
+    });
+    // It is the end of its chain.
+    const last = { trustor_user_id: helper.id, trustee_user_id: fixture.second.userId };
+    expect((await make(through.subject, { ...last, impersonation: false })).status).toBe(403);
+
+    // Whose roles they are decides, not whoever is in between.
+    const member = (await roles.find('member'))!.id;
+    const grant = {
+      actor: { kind: 'user', id: fixture.second.userId },
+      target: { kind: 'project', id: fixture.second.projectId },
+      ...{ roleId: member, inherited: false },
+    } as const;
+    await grants.remove(grant);
+    expect((await byHelper(id)).status).toBe(401);
+    await expect
+      .poll(() => send('GET', '/v3/auth/projects', through.subject))
+      .toMatchObject({ status: 401 });
+    await grants.add(grant);
+    tester = await tokenOf('tester', fixture.second.password, 'second');
+    expect((await byHelper(id)).status).toBe(201);
+    const path = `/v3/OS-TRUST/trusts/${first.body['trust'].id}`;
+    expect((await send('DELETE', path, tester)).status).toBe(204);
+    expect((await byHelper(id)).status).toBe(401);
+    expect((await send('GET', `/v3/OS-TRUST/trusts/${id}`, admin)).status).toBe(404);
+  });
+
   it('give no role that the trustor does not have, or has lost', async () => {
     const more = trust({ roles: [{ name: 'admin' }] });
     expect((await send('POST', '/v3/OS-TRUST/trusts', tester, more)).status).toBe(403);
     const foreign = trust({ project_id: fixture.admin.projectId });
     expect((await send('POST', '/v3/OS-TRUST/trusts', tester, foreign)).status).toBe(403);
     expect((await send('POST', '/v3/OS-TRUST/trusts', admin, trust())).status).toBe(403);
-    const redelegated = trust({ allow_redelegation: true });
-    expect((await send('POST', '/v3/OS-TRUST/trusts', tester, redelegated)).status).toBe(400);
 
     const fields = { impersonation: false, roles: [{ name: 'swiftoperator' }] };
     const made = await send('POST', '/v3/OS-TRUST/trusts', tester, trust(fields));

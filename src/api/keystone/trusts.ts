@@ -29,9 +29,8 @@ const newTrust = z.object({
     impersonation: z.boolean(),
     expires_at: nullable(z.string().max(64)).optional(),
     remaining_uses: nullable(z.number().int().positive()).optional(),
-    // Handing a trust on is not offered; what would ask for it is refused rather than ignored.
-    allow_redelegation: z.literal(false).nullish(),
-    redelegation_count: z.literal(0).nullish(),
+    allow_redelegation: nullable(z.boolean()).optional(),
+    redelegation_count: nullable(z.number().int().nonnegative()).optional(),
   }),
 });
 
@@ -46,7 +45,9 @@ export function trustRoutes(api: KeystoneApi): Hono {
     return {
       ...{ id: trust.id, trustor_user_id: trust.trustorId, trustee_user_id: trust.trusteeId },
       ...{ project_id: trust.projectId ?? null, impersonation: trust.impersonation },
-      ...{ remaining_uses: trust.remainingUses ?? null, deleted_at: null, redelegation_count: 0 },
+      ...{ remaining_uses: trust.remainingUses ?? null, deleted_at: null },
+      redelegation_count: trust.redelegationCount,
+      redelegated_trust_id: trust.redelegatedTrustId ?? null,
       expires_at: trust.expiresMs === undefined ? null : isoTime(trust.expiresMs),
       roles: all.map((role) => renderer.role(c, role)),
       roles_links: {
@@ -81,7 +82,10 @@ export function trustRoutes(api: KeystoneApi): Hono {
   app.post(base, async (c) => {
     const caller = api.caller(c);
     const { trust: wanted } = await readBody(c, newTrust);
-    if (caller.user.id !== wanted.trustor_user_id || isDelegated(caller)) throw notAuthorized();
+    const parentId = caller.fields.trustId;
+    const parent = parentId === undefined ? undefined : await trusts.get(parentId);
+    if (caller.user.id !== wanted.trustor_user_id) throw notAuthorized();
+    if (parent === undefined && isDelegated(caller)) throw notAuthorized();
     const projectId = wanted.project_id;
     if (projectId !== undefined && caller.project?.id !== projectId) throw notAuthorized();
     const roleIds = wanted.roles.map((role) => {
@@ -101,6 +105,9 @@ export function trustRoutes(api: KeystoneApi): Hono {
       },
       ...{ impersonation: wanted.impersonation, remainingUses: wanted.remaining_uses },
       expiresMs: parseTime(api, wanted.expires_at),
+      allowRedelegation: wanted.allow_redelegation,
+      redelegationCount: wanted.redelegation_count,
+      parent,
     });
     api.audit(caller, 'trust.create', { id: trust.id, trustee: trust.trusteeId });
     return c.json({ trust: await render(c, trust) }, 201);
