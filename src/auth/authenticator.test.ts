@@ -196,3 +196,48 @@ async function timed(count: number, act: (i: number) => Promise<unknown>): Promi
   for (let i = 0; i < count; i++) await act(i);
   return ((performance.now() - start) * 1000) / count;
 }
+
+describe('a service token', () => {
+  it('lets a service finish with a token that has ended, but not with one that was revoked', async () => {
+    const own = await startIdentity();
+    const { identity, env, folder, second, admin } = own;
+    const proxy = createAuthenticator({ env, state: own.state, cacheDir: join(folder, 'service') });
+    await proxy.ready;
+    const logInAs = async (account: typeof second) => {
+      const { userId, projectId, password } = account;
+      return identity.logIns.logIn({
+        password: { user: { id: userId }, password },
+        scope: { kind: 'project', id: projectId },
+        address: 'test',
+      });
+    };
+    const glance = await identity.users.create({ name: 'glance', password: 'glance-secret' });
+    await identity.grants.add({
+      actor: { kind: 'user', id: glance.id },
+      target: { kind: 'project', id: admin.projectId },
+      ...{ roleId: (await identity.roles.find('service'))!.id, inherited: false },
+    });
+    const user = await logInAs(second);
+    const asked = async (serviceToken?: string) => {
+      const headers = { 'x-auth-token': user.text, 'x-service-token': serviceToken };
+      const caller = await proxy.authenticate(headers);
+      return caller.kind === 'user' ? caller.userName : caller.rejected;
+    };
+    own.advance(13 * 3600_000);
+    const service = (await logInAs({ ...admin, userId: glance.id, password: 'glance-secret' }))
+      .text;
+    const none = (await logInAs(admin)).text;
+    expect([await asked(), await asked(none), await asked('at1_x')]).toEqual([
+      ...['expired', 'expired', 'malformed'],
+    ]);
+    expect(await asked(service)).toBe('tester');
+    await identity.revoke({ kind: 'audit', id: user.fields.auditId });
+    await expect.poll(() => asked(service)).toBe('revoked');
+    own.advance(48 * 3600_000);
+    expect(
+      await asked((await logInAs({ ...admin, userId: glance.id, password: 'glance-secret' })).text),
+    ).toBe('expired');
+    await proxy.close();
+    await own.close();
+  });
+});

@@ -8,7 +8,12 @@ import { Directory } from '#identity/directory.ts';
 import { DirectoryFile } from '#identity/directory-file.ts';
 import { PUBLIC } from '#identity/records.ts';
 import type { S3KeyRequest } from '#identity/s3-keys.ts';
-import { TokenVerifier, type VerifiedToken } from '#identity/token-verifier.ts';
+import {
+  ALLOW_EXPIRED_MS,
+  TokenVerifier,
+  type VerifiedToken,
+  type VerifyOptions,
+} from '#identity/token-verifier.ts';
 import { type Mirror, mirrorRange } from '#state/mirror.ts';
 import type { State } from '#state/state.ts';
 import { ANONYMOUS, type Caller, projectOf, type UserCaller } from './caller.ts';
@@ -22,6 +27,9 @@ export interface Authenticator {
   /**
    * Reads X-Auth-Token (or X-Storage-Token, or Authorization: Bearer). A bad token makes an
    * anonymous caller that says why, as in Swift: a public container is readable all the same.
+   *
+   * With X-Service-Token of a caller with role `service`, a token that has ended counts two days more: a
+   * service (Glance) finishes what its user began. A bad one spoils the request.
    */
   authenticate(headers: RequestHeaders): Promise<Caller>;
   /** The domain of an account's project: names in ACLs count only where it is the default one. */
@@ -60,6 +68,7 @@ export interface AuthenticatorOptions {
   readonly fetchS3Key?: FetchS3Key;
 }
 
+const SERVICE_ROLE = 'service';
 const S3_FILE = 's3-keys.bin';
 const DIRECTORY_FILE = 'identity-directory.bin';
 /** A token can be here before the news of the user it is for. */
@@ -99,12 +108,21 @@ class TokenAuthenticator implements ProxyAuthenticator {
     const text = tokenOf(headers);
     if (text === undefined) return ANONYMOUS;
     if (this.#tooSilent()) return { kind: 'anonymous', rejected: 'stale' };
-    const verification = this.#verifier.verify(text);
+    const serviceText = single(headers['x-service-token']);
+    if (serviceText === undefined) return this.#verify(text);
+    const service = await this.#verify(serviceText);
+    if (service.kind === 'anonymous') return service;
+    const isService = service.roles.includes(SERVICE_ROLE);
+    return this.#verify(text, isService ? { graceMs: ALLOW_EXPIRED_MS } : {});
+  }
+
+  async #verify(text: string, options: VerifyOptions = {}): Promise<Caller> {
+    const verification = this.#verifier.verify(text, options);
     if (verification.valid) return this.#callerOf(verification.token);
     if (verification.rejected !== 'stale') {
       return { kind: 'anonymous', rejected: verification.rejected };
     }
-    return this.#retry(text);
+    return this.#retry(text, options);
   }
 
   accountDomain(account: string): string | undefined {
@@ -164,7 +182,7 @@ class TokenAuthenticator implements ProxyAuthenticator {
   }
 
   /** The signature is right, but the directory does not know the user or role: it may just be new. */
-  async #retry(text: string): Promise<Caller> {
+  async #retry(text: string, options: VerifyOptions): Promise<Caller> {
     const { clock } = this.#options.env;
     const deadline = clock.monotonicMs() + CATCH_UP_MS;
     if (this.#catchingUp >= MAX_CATCHING_UP) return { kind: 'anonymous', rejected: 'stale' };
@@ -173,7 +191,7 @@ class TokenAuthenticator implements ProxyAuthenticator {
       for (;;) {
         const left = deadline - clock.monotonicMs();
         if (left > 0) await this.#directory.changed(clock, left);
-        const verification = this.#verifier.verify(text);
+        const verification = this.#verifier.verify(text, options);
         if (verification.valid) return this.#callerOf(verification.token);
         if (verification.rejected !== 'stale' || left <= 0) {
           return { kind: 'anonymous', rejected: verification.rejected };

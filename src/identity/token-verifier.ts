@@ -33,6 +33,8 @@ export interface VerifyOptions {
   readonly graceMs?: number;
 }
 
+/** As Keystone: how long a service may still use a user's token that has ended. */
+export const ALLOW_EXPIRED_MS = 48 * 3600 * 1000;
 const DEFAULT_CACHE_ENTRIES = 20_000;
 
 interface CacheEntry {

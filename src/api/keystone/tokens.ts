@@ -5,7 +5,7 @@ import { OperatingError } from '#base/errors.ts';
 import { domainIdSchema, idSchema, nameSchema } from '#identity/id.ts';
 import type { DomainReference, LogInRequest, ScopeRequest } from '#identity/log-in-request.ts';
 import type { IssuedToken } from '#identity/log-ins.ts';
-import type { VerifiedToken } from '#identity/token-verifier.ts';
+import { ALLOW_EXPIRED_MS, type VerifiedToken } from '#identity/token-verifier.ts';
 import {
   isAdmin,
   isoTime,
@@ -17,8 +17,6 @@ import {
 } from './api.ts';
 import { Renderer } from './render.ts';
 
-/** As Keystone: a service may have an expired token of a user validated for this long. */
-const ALLOW_EXPIRED_MS = 48 * 3600 * 1000;
 const MAX_PASSWORD_LENGTH = 4096;
 
 const domainSchema = z.union([
