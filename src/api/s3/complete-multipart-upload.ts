@@ -43,7 +43,7 @@ export async function completeMultipartUpload(request: S3Request): Promise<void>
     const result = await uploads.complete(request, upload, whole);
     if (result.kind === 'no-container') throw noSuchBucket(request.bucket);
     if (result.kind === 'precondition-failed') throw condition!.failure();
-    return { xml: resultXml(request, { etag, checksums }) };
+    return { xml: resultXml(request, { etag: result.etag, checksums }) };
   });
 }
 

@@ -75,7 +75,7 @@ function partsXml(request: S3Request, { parts }: Content): string {
   );
   return element(
     'ObjectParts',
-    leaf('TotalPartsCount', parts.length) +
+    leaf('PartsCount', parts.length) +
       leaf('PartNumberMarker', marker) +
       leaf('NextPartNumberMarker', next) +
       leaf('MaxParts', limit) +

@@ -1,7 +1,8 @@
 /**
  * Answers in XML. Written as text: a listing of 1,000 keys is one pass of string building. Values are
- * escaped as S3 does it: a character that XML 1.0 can't carry becomes a numeric reference all the
- * same (clients that must have such keys ask for encoding-type=url).
+ * escaped; a character that XML 1.0 can't carry becomes U+FFFD, because a numeric reference to it, as
+ * S3 itself writes, makes strict parsers refuse the whole answer (clients that must have such keys ask
+ * for encoding-type=url).
  */
 const SPECIAL = /[&<>"\r]/g;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it is about
@@ -17,9 +18,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
 };
 
 export function escaped(text: string): string {
-  return text
-    .replace(SPECIAL, (found) => ENTITIES[found]!)
-    .replace(CONTROL, (found) => `&#x${found.charCodeAt(0).toString(16)};`);
+  return text.replace(SPECIAL, (found) => ENTITIES[found]!).replace(CONTROL, '\ufffd');
 }
 
 /** `<name>text</name>`; nothing for undefined. */

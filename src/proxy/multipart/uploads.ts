@@ -11,7 +11,7 @@
  * what is to be done; parts are only deleted when a linearizable read says that no object is made of
  * them.
  */
-import { type EntryState, isLive } from '#base/entry.ts';
+import { type DataPart, type EntryState, isLive } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
 import type { ContainerName, ObjectName } from '#base/names.ts';
 import type { Env } from '#env/env.ts';
@@ -168,8 +168,9 @@ export class Uploads {
       finish: () => ({ checksums }),
       condition: single,
     });
-    if (result.kind === 'precondition-failed' && single.isDone()) {
-      return { kind: 'stored', etag, size, clientMicros: 0 };
+    const made = single.made();
+    if (result.kind === 'precondition-failed' && made !== undefined) {
+      return { kind: 'stored', etag: made.etag, size: made.size, clientMicros: made.clientMicros };
     }
     if (result.kind === 'stored') {
       await this.#forgetQuietly(operation, uploadName(bucket, record.key, uploadId));
@@ -185,14 +186,16 @@ export class Uploads {
   #single(
     { uploadId }: Upload,
     condition: Condition | undefined,
-  ): Condition & { readonly isDone: () => boolean } {
-    let done = false;
+  ): Condition & { readonly made: () => DataPart | undefined } {
+    let made: DataPart | undefined;
     return {
       holds: (current) => {
-        done = madeBy(current, uploadId, this.#env.clock.wallMicros() / 1e6);
-        return !done && (condition === undefined || condition.holds(current));
+        const isOurs = madeBy(current, uploadId, this.#env.clock.wallMicros() / 1e6);
+        made = isOurs ? current?.data : undefined;
+        return !isOurs && (condition === undefined || condition.holds(current));
       },
-      isDone: () => done,
+      /** The object, where it had been made already. */
+      made: () => made,
       ...(condition === undefined && { weakly: true }),
     };
   }
