@@ -8,6 +8,7 @@
  */
 import path from 'node:path';
 import { z } from 'zod';
+import { messageOf } from '#base/errors.ts';
 import { BUCKET_BITS } from '#device/contract.ts';
 import type { LogDevice } from '#device/log-device.ts';
 import type { Ring } from '#ring/ring.ts';
@@ -42,12 +43,21 @@ export async function markGenesis(parts: Parts, device: LogDevice): Promise<void
   await env.disk.replace(file, Buffer.from(`${JSON.stringify(next)}\n`));
 }
 
-/** The first clusters wrote the incarnation alone, when all rings had been marked. */
+/**
+ * The first clusters wrote the incarnation alone, when all rings had been marked. A file that can't be
+ * understood proves nothing of anybody: the device learns from its peers.
+ */
 async function readKnown({ env, cluster }: Parts, file: string): Promise<Known | undefined> {
   if ((await env.disk.stat(file)) === undefined) return undefined;
   const text = (await env.disk.read(file)).toString().trim();
-  if (text.startsWith('{')) return schema.parse(JSON.parse(text));
-  return { incarnation: text, policies: [...cluster.current().rings.keys()] };
+  const policies = [...cluster.current().rings.keys()];
+  if (!text.startsWith('{')) return { incarnation: text, policies };
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (error) {
+    env.log.warn('device.genesis-unreadable', { file, reason: messageOf(error) });
+    return { incarnation: '', policies };
+  }
 }
 
 /** Ranges of hash buckets [from, to) whose partitions have this device as a primary. */
