@@ -21,8 +21,8 @@ export interface StoredIdentity extends DeviceIdentity {
 }
 
 export const SUBFOLDERS = ['log', 'blobs', 'quarantine'] as const;
-/** What a new file system or a person may leave in a folder that still counts as blank. */
-const HARMLESS = new Set(['lost+found', '.keep', 'audit.json']);
+/** What a file system, a person or a process that was wiped under may leave: it still counts as blank. */
+const HARMLESS = new Set(['lost+found', '.keep', 'audit.json', 'index.rebuild']);
 
 export function identityPath(folder: string): string {
   return `${folder}/device.json`;
