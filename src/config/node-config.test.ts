@@ -34,6 +34,23 @@ describe('node file', () => {
     expect(() => parseNodeConfig(stringify({ ...valid, proxyWorkers: 2 }))).toThrow(/workerIds/);
   });
 
+  it('takes either store, and no TLS port without a certificate', () => {
+    const etcd = { driver: 'etcd', endpoints: ['http://127.0.0.1:2379', 'https://b:2379/'] };
+    expect(parseNodeConfig(stringify({ ...valid, state: etcd })).state).toEqual(etcd);
+    const wrong = [
+      { state: { driver: 'etcd', endpoints: [] } },
+      { state: { driver: 'etcd', endpoints: ['ftp://a'] } },
+      { state: { driver: 'etcd', endpoints: ['http://a/path'] } },
+      { state: { driver: 'other' } },
+      { listen: { identityTls: 5443 } },
+      { trustedProxies: ['not an address'] },
+      { trustedProxies: ['10.0.0.0/99'] },
+      { identity: { tokenHours: 0 } },
+    ];
+    for (const change of wrong)
+      expect(() => parseNodeConfig(stringify({ ...valid, ...change }))).toThrow(/wrong node file/);
+  });
+
   it('refuses what is not YAML', () => {
     expect(() => parseNodeConfig('{')).toThrow(/not YAML/);
   });

@@ -93,6 +93,22 @@ const schema = z
       })
       .strict()
       .optional(),
+    identity: z
+      .object({
+        /** How long a token lives. */
+        tokenHours: z.number().positive().max(48).optional(),
+        /** Passwords that users set end after that; absent: never. */
+        passwordDays: z.number().positive().max(3660).optional(),
+        /** Anybody may enrol, with these roles in a project of their own; absent: by invitation. */
+        openRegistration: z
+          .object({ roles: z.array(z.string()).min(1).max(16) })
+          .strict()
+          .optional(),
+        /** A proxy that was cut off from state for so long refuses tokens; absent: it never does. */
+        refuseTokensAfterMinutes: z.number().positive().optional(),
+      })
+      .strict()
+      .default({}),
     /** Balancers whose X-Forwarded-For is believed: addresses and networks (10.0.0.0/8). */
     trustedProxies: z.array(network).max(256).default([]),
     /** Where other people's clients reach the proxies: for catalogues. Site to URL. */

@@ -8,11 +8,16 @@ import type { Hono } from 'hono';
 import { parse } from 'yaml';
 import { createKeystoneApp } from '#api/keystone/app.ts';
 import type { CatalogueSite } from '#api/keystone/catalogue.ts';
+import type { ProjectUsage } from '#api/keystone/usage.ts';
+import { accountOf } from '#auth/caller.ts';
 import { OperatingError } from '#base/errors.ts';
+import type { NodeConfig } from '#config/node-config.ts';
+import type { IdentitySettings } from '#identity/context.ts';
 import { Grid } from '#identity/grid.ts';
 import { createIdentity, type Identity } from '#identity/identity.ts';
 import { loadMasterKey } from '#identity/vault.ts';
 import { WebLogIns } from '#identity/web-log-ins.ts';
+import type { Store } from '#proxy/contract.ts';
 import type { State } from '#state/state.ts';
 import { clientAddressBehind } from './client-address.ts';
 import type { Foundation } from './foundation.ts';
@@ -20,11 +25,15 @@ import { type HttpListener, serveHttp } from './http-server.ts';
 import { certificateAsking } from './identity-tls.ts';
 
 const FETCH_TIMEOUT_MS = 10_000;
+const USAGE_TIMEOUT_MS = 10_000;
+const HOUR_MS = 3600_000;
 const MAX_KEYS_BYTES = 1024 * 1024;
 
 export interface IdentityRole {
   readonly identity: Identity;
   readonly app: Hono;
+  /** The proxy of this process, when there is one, tells what projects hold. */
+  readonly objects: { store?: Pick<Store, 'accountInfo'> };
   close(): Promise<void>;
 }
 
@@ -33,7 +42,8 @@ export async function startIdentity(
   state: State,
 ): Promise<IdentityRole> {
   const masterKey = await loadMasterKey(env, config.masterKeyFile);
-  const identity = createIdentity({ env, state, masterKey });
+  const identity = createIdentity({ env, state, masterKey, settings: settingsOf(config) });
+  const objects: IdentityRole['objects'] = {};
   const [grid, web] = [await startGrid(env, config), await startWebLogIns(env, config)];
   const sites: CatalogueSite[] = Object.entries(config.publicUrls).map(([region, url]) => ({
     region,
@@ -46,6 +56,7 @@ export async function startIdentity(
     sites: () => sites,
     homeRegion: () => config.site,
     clientAddress: clientAddressBehind(config.trustedProxies),
+    usage: (projectId) => usageOf(objects, projectId),
     ...(grid && { grid }),
     ...(web && { web }),
   });
@@ -54,7 +65,7 @@ export async function startIdentity(
     web?.close();
     await identity.close();
   };
-  return { identity, app, close };
+  return { identity, app, objects, close };
 }
 
 /** Identity's own ports: plain, and the one that asks for certificates where it is configured. */
@@ -70,6 +81,22 @@ export async function serveIdentity(
     listeners.push(await serveHttp({ host, port: tlsPort }, { app }, certificateAsking(own)));
   }
   return listeners;
+}
+
+function settingsOf({ identity }: NodeConfig): Partial<IdentitySettings> {
+  const { tokenHours, passwordDays, openRegistration } = identity;
+  return {
+    ...(tokenHours !== undefined && { tokenLifetimeMs: tokenHours * HOUR_MS }),
+    ...(passwordDays !== undefined && { passwordLifetimeMs: passwordDays * 24 * HOUR_MS }),
+    ...(openRegistration !== undefined && { openRegistration }),
+  };
+}
+
+function usageOf({ store }: IdentityRole['objects'], projectId: string): Promise<ProjectUsage> {
+  if (store === undefined)
+    throw new OperatingError('not-found', 'There is no object store behind this address.');
+  const signal = AbortSignal.timeout(USAGE_TIMEOUT_MS);
+  return store.accountInfo({ txn: 'usage', signal, read: 'quorum' }, accountOf(projectId));
 }
 
 type Part = Pick<Foundation, 'env' | 'config'>;

@@ -27,14 +27,16 @@ export interface ProxyRole {
 export async function startProxy(
   foundation: Foundation,
   state: State,
-  { app, identity }: IdentityRole,
+  { app, identity, objects }: IdentityRole,
 ): Promise<ProxyRole> {
   const { env, config, clock, cluster, wire, registry, name } = foundation;
+  const { refuseTokensAfterMinutes: refuseAfterMinutes } = config.identity;
   const authenticator = createAuthenticator({
     env,
     state,
     cacheDir: path.join(config.data, 'cache', name.replace('/', '-')),
     fetchS3Key: (request) => identity.s3Keys.issue(request),
+    ...(refuseAfterMinutes !== undefined && { refuseAfterMs: refuseAfterMinutes * 60_000 }),
   });
   await authenticator.ready;
   const proxy = createProxy({
@@ -45,6 +47,7 @@ export async function startProxy(
     clock,
     registry,
   });
+  objects.store = proxy;
   const readiness = new Readiness({ env, wire, cluster });
   readiness.start();
   const names = new BucketNames(env, state);

@@ -155,6 +155,11 @@ describe('a virtual organisation', () => {
       expect(await get({ 'x-auth-token': tokens.stranger })).toBe(403);
       expect(await get({})).toBe(401);
     }
+    const usage = await fetch(`${cluster.proxies[0]}/v3/anello/usage`, { headers: owner });
+    expect([usage.status, await usage.json()]).toEqual([
+      200,
+      { usage: expect.objectContaining({ containers: expect.any(Number), bytes: 0 }) },
+    ]);
   });
 
   it('gets S3 credentials for its proxies, also over a connection that resumes another', async () => {

@@ -9,6 +9,7 @@ import type { Identity } from '#identity/identity.ts';
 import type { VerifiedToken } from '#identity/token-verifier.ts';
 import type { WebLogIns } from '#identity/web-log-ins.ts';
 import type { Catalogue } from './catalogue.ts';
+import type { ProjectUsage } from './usage.ts';
 
 export interface KeystoneDeps {
   readonly identity: Identity;
@@ -24,6 +25,7 @@ export interface KeystoneDeps {
   readonly grid?: Grid;
   /** Web identity tokens; absent: not offered. */
   readonly web?: WebLogIns;
+  readonly usage?: (projectId: string) => Promise<ProjectUsage>;
   /** The client's certificates on this connection, DER, leaf first. */
   readonly peerChain: (c: Context) => readonly Uint8Array[];
 }

@@ -28,6 +28,7 @@ import { serviceRoutes } from './services.ts';
 import { stsRoutes } from './sts.ts';
 import { tokenRoutes } from './tokens.ts';
 import { trustRoutes } from './trusts.ts';
+import { type ProjectUsage, usageRoutes } from './usage.ts';
 import { userRoutes } from './users.ts';
 import { v1AuthRoutes } from './v1-auth.ts';
 
@@ -49,6 +50,8 @@ export interface KeystoneAppOptions {
   readonly clientAddress?: (c: Context) => string;
   /** Log-in by TLS client certificate (method `external`), on ports whose server asks for one. */
   readonly grid?: Grid;
+  /** What a project holds; absent: there is no object store in this process. */
+  readonly usage?: (projectId: string) => Promise<ProjectUsage>;
   /** Web identity tokens, for POST /sts. */
   readonly web?: WebLogIns;
 }
@@ -66,6 +69,7 @@ export function createKeystoneApp(options: KeystoneAppOptions): Hono {
     grid: options.grid,
     peerChain: peerChainOf,
     web: options.web,
+    usage: options.usage,
   });
   const app = new Hono();
   const tooLarge = () => {
@@ -90,6 +94,7 @@ export function createKeystoneApp(options: KeystoneAppOptions): Hono {
     stsRoutes,
     trustRoutes,
     enrolmentRoutes,
+    usageRoutes,
   ]) {
     app.route('/', routes(api));
   }

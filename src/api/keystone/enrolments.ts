@@ -1,7 +1,8 @@
 /**
  * Self-service, beyond Keystone: `POST /v3/anello/users` enrols (no token: the invitation is the proof,
  * or registration is open), `/v3/anello/invitations` is for administrators. What an enrolled user then
- * manages by themselves is Keystone's own: password, S3 keys, application credentials.
+ * manages by themselves is Keystone's own: password, S3 keys, application credentials. What their project
+ * holds is told by usage.ts.
  */
 import { Hono } from 'hono';
 import { z } from 'zod';
