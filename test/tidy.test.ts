@@ -24,6 +24,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   account: 4,
   identity: 4,
   authority: 4,
+  repair: 5,
   proxy: 5,
   auth: 5,
   api: 6,

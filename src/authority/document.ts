@@ -27,7 +27,7 @@ const policy = z
   })
   .strict();
 
-/** Hours of the day, local to the authority: `22:00-06:00`. */
+/** Hours of the day, UTC (sites lie in several time zones): `22:00-06:00`. */
 const hours = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$/);
 
 const site = z

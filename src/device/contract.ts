@@ -228,6 +228,8 @@ export interface Digests {
    * For rows (CONTAINER_RING, ACCOUNT_RING) the row store answers the same interface.
    */
   summarise(policy: PolicyIndex, from: number, to: number, parts: number): DigestSummary[];
+  /** Another number whenever a sum may be another: what was computed under the same one still holds. */
+  readonly changes: number;
 }
 
 export interface DigestSummary {

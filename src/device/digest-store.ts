@@ -35,6 +35,7 @@ export class DigestStore implements Digests {
   #unsaved = 0;
   #cursor = 0;
   #cycleStart = 0;
+  #changes = 0;
 
   constructor(database: Database) {
     this.#database = database;
@@ -44,6 +45,10 @@ export class DigestStore implements Digests {
 
   summarise(policy: number, from: number, to: number, parts: number): DigestSummary[] {
     return this.#table(policy).summarise(from, to, parts);
+  }
+
+  get changes(): number {
+    return this.#changes;
   }
 
   policies(): number[] {
@@ -59,6 +64,7 @@ export class DigestStore implements Digests {
   change(before: StoredEntry | undefined, after: StoredEntry | undefined): void {
     const key = (before ?? after)?.key;
     if (key === undefined) return;
+    this.#changes++;
     const table = this.#table(key.policy);
     const bucket = bucketOf(key.hash);
     if (before !== undefined) table.change(bucket, before, -1);

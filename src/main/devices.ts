@@ -36,6 +36,7 @@ export class NodeDevices {
   #waitMs = LOOK_MS;
   /** Told of every body that turned out damaged. */
   onDamage: (device: number, key: EntryKey) => void = () => undefined;
+  #opened: () => void = () => undefined;
 
   constructor(foundation: Foundation, limits: Partial<DeviceLimits> | undefined) {
     this.#foundation = foundation;
@@ -68,10 +69,16 @@ export class NodeDevices {
         await this.#close(slot);
         reopened = (await this.#open(slot)) || reopened;
       }
+      if (reopened) this.#opened();
       this.#waitMs = reopened ? Math.min(this.#waitMs * 2, MAX_LOOK_MS) : LOOK_MS;
       return { kind: 'idle', waitMs: this.#waitMs };
     },
   };
+
+  /** Called whenever devices came (back) into service. */
+  onOpened(opened: () => void): void {
+    this.#opened = opened;
+  }
 
   async closeAll(): Promise<void> {
     await Promise.all(this.#foundation.config.devices.map((slot) => this.#close(slot)));

@@ -6,7 +6,10 @@ import type { DeviceLimits } from '#device/limits.ts';
 import type { Auditor } from '#object/auditor.ts';
 import type { DeviceReport } from '#object/calls.ts';
 import type { DurabilityReport } from '#object/durability-report.ts';
+import type { BodyPuller } from '#object/body-puller.ts';
+import type { PeerBoard } from '#object/peer-board.ts';
 import { createObjectService } from '#object/server.ts';
+import { createRepair } from '#repair/server.ts';
 import type { MoveReport } from '#ring/move-progress.ts';
 import type { Job, JobStatus } from '#worker/job.ts';
 import { JobRunner } from '#worker/runner.ts';
@@ -41,24 +44,31 @@ export async function startStorage(
   await local.openAll();
   const { open, devices } = local;
   const self = { node: config.name, site: config.site };
-  const objects = createObjectService({ env, wire, cluster, self, devices: () => devices });
-  const rowOptions = { env, wire, cluster, self, clock, devices: () => open };
+  const common = { env, wire, cluster, self };
+  const repair = createRepair({ ...common, devices: () => open });
+  const { board } = repair;
+  const objects = createObjectService({ ...common, board, devices: () => devices });
+  const { differs } = repair;
+  const rowOptions = { ...common, clock, differs, devices: () => open };
   const containers = createContainerService(rowOptions);
   const accounts = createAccountService(rowOptions);
   const jobs: Job[] = [
     ...objects.jobs,
     ...containers.jobs,
     ...accounts.jobs,
+    ...repair.jobs,
     local.keeper,
     compaction(local),
   ];
   local.onDamage = objects.damaged;
-  const runners = jobs.map((job) => new JobRunner(env, job));
+  const share = (): number => objects.budget.limits.share;
+  const runners = jobs.map((job) => new JobRunner(env, job, { share }));
   objects.auditor.wake = () => runners[jobs.indexOf(objects.auditor)]!.wake();
   // A new ring is work for most of them: a device that joins must not wait for their next round.
   const unsubscribe = cluster.subscribe(() => {
     for (const runner of runners) runner.wake();
   });
+  wakeOnEvents(runners, { board, puller: objects.puller, local });
   return {
     auditor: objects.auditor,
     durability: (maxAgeMs) => objects.durability.report(maxAgeMs),
@@ -74,6 +84,24 @@ export async function startStorage(
       await local.closeAll();
     },
   };
+}
+
+/** What a job would find at its next look anyway, it finds at once. */
+function wakeOnEvents(
+  runners: readonly JobRunner[],
+  sources: {
+    readonly board: PeerBoard;
+    readonly puller: BodyPuller;
+    readonly local: NodeDevices;
+  },
+): void {
+  const wake = (...names: readonly string[]): void => {
+    for (const runner of runners) if (names.includes(runner.name)) runner.wake();
+  };
+  const rejoins = ['object.rejoin', 'container.rejoin', 'account.rejoin'];
+  sources.board.onDifference(() => wake('object.compare', 'container.rejoin', 'account.rejoin'));
+  sources.puller.onLow(() => wake('object.bodies'));
+  sources.local.onOpened(() => wake('repair.exchange', ...rejoins));
 }
 
 const COMPACT_IDLE_MS = 10_000;

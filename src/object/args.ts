@@ -7,6 +7,7 @@ import { HASH_BYTES } from '#base/hash.ts';
 import { parseTimestamp } from '#base/timestamp.ts';
 import { CONSISTENCY_MODES } from '#ring/cluster.ts';
 import type {
+  BodiesArgs,
   DigestsArgs,
   EntryAddress,
   Listing,
@@ -22,6 +23,7 @@ import type { HoldingDigestsArgs, HoldingStatesArgs } from './holdings.ts';
 export const MAX_TARGETS = 64;
 export const MAX_RANGES = 4096;
 export const MAX_STATES = 4096;
+export const MAX_WISHES = 256;
 const MAX_PATH = 16 * 1024;
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -75,6 +77,19 @@ export function parseRead(args: unknown): ReadArgs {
   };
 }
 
+export function parseBodies(args: unknown): BodiesArgs {
+  const fields = record(args);
+  return {
+    device: count(fields, 'device'),
+    policy: count(fields, 'policy'),
+    ringVersion: count(fields, 'ringVersion'),
+    wishes: list(fields['wishes'], MAX_WISHES).map((item) => {
+      const wish = record(item);
+      return { hash: hash(wish, 'hash'), pin: parseTimestamp(wish['pin']) };
+    }),
+  };
+}
+
 export function parseDigests(args: unknown): DigestsArgs {
   const fields = record(args);
   return {
@@ -93,6 +108,7 @@ export function parseStates(args: unknown): StatesArgs {
     ringVersion: count(fields, 'ringVersion'),
     from: hash(fields, 'from'),
     to: absent(fields['to']) ? null : hash(fields, 'to'),
+    ranges: absent(fields['ranges']) ? undefined : list(fields['ranges'], MAX_RANGES).map(pair),
     limit: Math.min(MAX_STATES, Math.max(1, count(fields, 'limit'))),
   };
 }

@@ -1,11 +1,12 @@
 /**
  * Fetches bodies that this node's devices should have and don't: after read-repair of a large object,
- * after damage, after a rejoin. A simple pull from a replica that has exactly the version wanted.
+ * after damage, after a rejoin. Small ones come many in one message, large ones as a stream that goes
+ * on at the byte it had when its source breaks off (large-pull.ts).
  * Best effort: what is dropped here (full queue, nobody has it) the next scan finds again.
  */
 import { BoundedQueue } from '#base/bounded-queue.ts';
-import { bodyVersion, type DataPart } from '#base/entry.ts';
-import { codeOf, OperatingError } from '#base/errors.ts';
+import type { DataPart } from '#base/entry.ts';
+import { codeOf } from '#base/errors.ts';
 import {
   DEFAULT_INLINE_LIMIT,
   type Device,
@@ -15,9 +16,14 @@ import {
 } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import type { BodyReader, Caller } from '#wire/contract.ts';
-import type { ReadArgs, ReadReply, Target } from './calls.ts';
+import type { Caller } from '#wire/contract.ts';
+import { fetchBodies, MAX_BATCH_BODIES, MAX_BATCH_BYTES } from './body-batch.ts';
+import { bringBody } from './bring-body.ts';
+import type { RepairBudget } from './budget.ts';
+import type { Target } from './calls.ts';
 import type { Devices } from './guard.ts';
+import { LargePull } from './large-pull.ts';
+import type { PeerBoard } from './peer-board.ts';
 import { objectTargets } from './targets.ts';
 
 export interface PullRequest extends EntryKey {
@@ -26,182 +32,238 @@ export interface PullRequest extends EntryKey {
   readonly sources?: readonly Target[];
 }
 
-const MAX_WAITING = 10_000;
-const MAX_CONCURRENT = 4;
-const DEADLINE_MS = 30_000;
+/** A body that is wanted, and who is still to be asked for it. */
+export interface Pull {
+  readonly request: PullRequest;
+  readonly device: Device;
+  readonly entry: Entry;
+  readonly length: number;
+  readonly sources: readonly Target[];
+}
+
+/** Bodies that one source is asked for at once. */
+interface Batch {
+  readonly source: Target;
+  readonly pulls: readonly Pull[];
+}
+
+const MAX_WAITING = 20_000;
+/** Requests that are sorted by their sources at once. */
+const SORTED = 512;
+/** The whole queue is this far down: time to look for more. */
+const LOW = 1_000;
+
+export interface PullerParts {
+  readonly env: Env;
+  readonly caller: Caller;
+  readonly cluster: ClusterSource;
+  readonly devices: Devices;
+  readonly board: PeerBoard;
+  readonly budget: RepairBudget;
+}
 
 export class BodyPuller {
-  readonly #env: Env;
-  readonly #caller: Caller;
-  readonly #cluster: ClusterSource;
-  readonly #devices: Devices;
+  readonly #parts: PullerParts;
+  readonly #large: LargePull;
   readonly #waiting = new BoundedQueue<PullRequest>(MAX_WAITING);
+  /** Sorted, and next in turn. */
+  readonly #ready: Batch[] = [];
   /** Keys that are waiting or under way: many readers may report the same damage. */
   readonly #known = new Set<string>();
+  readonly #stopped = new AbortController();
   #active = 0;
   #pulled = 0;
-  #closed = false;
+  #pulledBytes = 0;
+  #resumed = 0;
+  #low: () => void = () => undefined;
 
-  constructor(env: Env, caller: Caller, cluster: ClusterSource, devices: Devices) {
-    this.#env = env;
-    this.#caller = caller;
-    this.#cluster = cluster;
-    this.#devices = devices;
+  constructor(parts: PullerParts) {
+    this.#parts = parts;
+    this.#large = new LargePull(parts, this.#stopped.signal, () => this.#resumed++);
   }
 
   /** False: already known, or the queue is full. */
   enqueue(request: PullRequest): boolean {
     const known = keyText(request);
-    if (this.#closed || this.#known.has(known) || !this.#waiting.push(request)) return false;
+    if (this.#stopped.signal.aborted || this.#known.has(known)) return false;
+    if (!this.#waiting.push(request)) return false;
     this.#known.add(known);
     this.#pump();
     return true;
   }
 
-  get waiting(): number {
-    return this.#waiting.length + this.#active;
-  }
-
-  get pulled(): number {
-    return this.#pulled;
-  }
-
-  close(): void {
-    this.#closed = true;
-    this.#waiting.clear();
-  }
-
-  #pump(): void {
-    while (this.#active < MAX_CONCURRENT) {
-      const request = this.#waiting.shift();
-      if (request === undefined) return;
-      this.#active++;
-      void this.#pull(request).finally(() => {
-        this.#active--;
-        this.#known.delete(keyText(request));
-        this.#pump();
-      });
-    }
-  }
-
-  async #pull(request: PullRequest): Promise<void> {
-    const device = this.#devices().get(request.device);
-    const entry = device?.stat(request);
-    if (device === undefined || entry === undefined || !wantsBody(entry)) return;
-    const sources = request.sources ?? objectTargets(this.#cluster.current(), request);
-    for (const source of sources) {
-      if (source.device === device.id || this.#closed) continue;
-      try {
-        if (!(await this.#pullFrom(source, device, entry))) continue;
-        this.#pulled++;
-        return;
-      } catch (error) {
-        const facts = { device: device.id, path: entry.path, from: source.node };
-        this.#env.log.debug('object.pull-failed', { ...facts, error: codeOf(error) });
-      }
-    }
-    this.#env.log.warn('object.body-missing', { device: device.id, path: entry.path });
-  }
-
-  async #pullFrom(source: Target, device: Device, entry: Entry): Promise<boolean> {
-    const { key, path, unlisted } = entry;
-    const { data } = entry.state;
-    if (data === undefined) return false;
-    const body = await this.#read(source, device, key, data);
-    if (body === undefined) return false;
-    const write = { key, path, state: { data, groups: {} }, body, unlisted };
-    await committed(body, () => device.write({ ...write, intent: 'join' }));
-    this.#env.log.info('object.body-pulled', { device: device.id, path });
-    return true;
-  }
-
-  /**
-   * The body of exactly this data part, from whichever of the sources has it; it belongs to the caller,
-   * who commits or abandons it. Undefined: none of them gave it.
-   */
-  async bring(
+  /** The body of exactly this data part, at once: see bring-body.ts. */
+  bring(
     device: Device,
     key: EntryKey,
     data: DataPart,
     sources: readonly Target[],
   ): Promise<Buffer | StagedBody | undefined> {
-    for (const source of sources) {
-      if (source.device === device.id) continue;
-      const body = await this.#read(source, device, key, data).catch((error: unknown) => {
-        const facts = { device: device.id, from: source.node, error: codeOf(error) };
-        this.#env.log.debug('object.pull-failed', facts);
-        return undefined;
-      });
-      if (body !== undefined) return body;
-    }
-    return undefined;
+    return bringBody(this.#parts, device, key, data, sources);
   }
 
-  async #read(
-    source: Target,
-    device: Device,
-    key: EntryKey,
-    data: DataPart,
-  ): Promise<Buffer | StagedBody | undefined> {
-    if (data.body === undefined) return undefined;
-    const { policy, hash } = key;
-    const args: ReadArgs = {
-      device: source.device,
-      policy,
-      hash,
-      ringVersion: this.#cluster.current().rings.get(policy)?.version ?? 0,
-      range: [0, data.body.length],
-      pin: bodyVersion(data),
+  get waiting(): number {
+    return this.#known.size;
+  }
+
+  facts(): Record<string, number> {
+    return {
+      waiting: this.waiting,
+      pulled: this.#pulled,
+      pulledBytes: this.#pulledBytes,
+      resumed: this.#resumed,
     };
-    const options = { txn: 'pull', deadlineMs: DEADLINE_MS, lane: 'bulk' as const };
-    const { result, body } = await this.#caller.call(source.node, 'object.read', args, options);
-    if ((result as ReadReply).hasBody !== true || body === undefined) return undefined;
-    return taken(device, key, data.body.length, body);
+  }
+
+  /** Called whenever few are left of what was many. */
+  onLow(low: () => void): void {
+    this.#low = low;
+  }
+
+  close(): void {
+    this.#stopped.abort();
+    this.#waiting.clear();
+    this.#ready.length = 0;
+  }
+
+  #pump(): void {
+    while (this.#active < this.#parts.budget.limits.concurrency) {
+      if (this.#ready.length === 0) this.#sort();
+      const batch = this.#ready.shift();
+      if (batch === undefined) return;
+      this.#active++;
+      void this.#run(batch).finally(() => {
+        this.#active--;
+        this.#pump();
+      });
+    }
+  }
+
+  /** The next requests, together by the first source of each. */
+  #sort(): void {
+    const pulls: Pull[] = [];
+    for (let n = 0; n < SORTED; n++) {
+      const request = this.#waiting.shift();
+      if (request === undefined) break;
+      const pull = this.#prepare(request);
+      if (pull === undefined) this.#done(request);
+      else pulls.push(pull);
+    }
+    this.#ready.push(...batches(pulls));
+  }
+
+  #prepare(request: PullRequest): Pull | undefined {
+    try {
+      const device = this.#parts.devices().get(request.device);
+      const entry = device?.stat(request);
+      if (device === undefined || entry === undefined || !wantsBody(entry)) return undefined;
+      const length = entry.state.data?.body?.length ?? 0;
+      return { request, device, entry, length, sources: this.#sources(request) };
+    } catch {
+      return undefined; // the device has just failed: whoever repairs it asks again
+    }
+  }
+
+  /** Those named first; then this node's own site, then the others, turned so that all share the work. */
+  #sources(request: PullRequest): Target[] {
+    const { cluster, board, budget } = this.#parts;
+    const named = request.sources ?? [];
+    const places = objectTargets(cluster.current(), request).filter(
+      ({ device }) => device !== request.device && !named.some((one) => one.device === device),
+    );
+    const turn = request.hash[request.hash.length - 1]! % Math.max(1, places.length);
+    const turned = [...places.slice(turn), ...places.slice(0, turn)];
+    const cost = ({ node, device }: Target): number => {
+      const status = board.device(device)?.status ?? 'ok';
+      return (status === 'ok' || status === 'full' ? 0 : 2) + (budget.isNear(node) ? 0 : 1);
+    };
+    return [...named, ...turned.sort((a, b) => cost(a) - cost(b))];
+  }
+
+  async #run({ source, pulls }: Batch): Promise<void> {
+    const { env } = this.#parts;
+    const rest = new Set(pulls);
+    const got = (pull: Pull): void => {
+      rest.delete(pull);
+      this.#pulled++;
+      this.#pulledBytes += pull.length;
+      this.#done(pull.request);
+    };
+    const startMs = env.clock.monotonicMs();
+    try {
+      if (pulls[0]!.length > DEFAULT_INLINE_LIMIT) {
+        if (await this.#large.pull(pulls[0]!)) got(pulls[0]!);
+      } else await fetchBodies(this.#parts, source, pulls, got, this.#stopped.signal);
+    } catch (error) {
+      const facts = { from: source.node, bodies: pulls.length, error: codeOf(error) };
+      env.log.debug('object.pull-failed', facts);
+    }
+    this.#retry([...rest]);
+    await this.#pause(env.clock.monotonicMs() - startMs);
+  }
+
+  /** Asks the next source; a large body has asked all of them already. */
+  #retry(rest: readonly Pull[]): void {
+    const next: Pull[] = [];
+    for (const pull of rest) {
+      const sources = pull.length > DEFAULT_INLINE_LIMIT ? [] : pull.sources.slice(1);
+      if (sources.length > 0 && !this.#stopped.signal.aborted) next.push({ ...pull, sources });
+      else this.#giveUp(pull);
+    }
+    this.#ready.unshift(...batches(next));
+  }
+
+  #giveUp({ request, device, entry }: Pull): void {
+    this.#done(request);
+    if (this.#stopped.signal.aborted) return;
+    this.#parts.env.log.warn('object.body-missing', { device: device.id, path: entry.path });
+  }
+
+  #done(request: PullRequest): void {
+    this.#known.delete(keyText(request));
+    if (this.#known.size === LOW || this.#known.size === 0) this.#low();
+  }
+
+  /** Leaves the rest of the time to others, as the share says; paused: only what readers wait for. */
+  async #pause(tookMs: number): Promise<void> {
+    const { env, budget } = this.#parts;
+    const waitMs = Math.min(1_000, tookMs * (1 / budget.limits.share - 1));
+    if (waitMs < 1) return;
+    // Ends early only because the puller was closed.
+    await env.clock.sleep(waitMs, this.#stopped.signal).catch(() => undefined);
   }
 }
 
-async function taken(
-  device: Device,
-  key: EntryKey,
-  length: number,
-  source: BodyReader,
-): Promise<Buffer | StagedBody> {
-  if (length <= DEFAULT_INLINE_LIMIT) {
-    const chunks: Buffer[] = [];
-    for await (const chunk of source) chunks.push(chunk);
-    const body = Buffer.concat(chunks);
-    if (body.length !== length) throw shortBody();
-    return body;
+function batches(pulls: readonly Pull[]): Batch[] {
+  const open = new Map<string, { source: Target; pulls: Pull[]; bytes: number }>();
+  const done: Batch[] = [];
+  for (const pull of pulls) {
+    const source = pull.sources[0] ?? NOBODY;
+    if (pull.length > DEFAULT_INLINE_LIMIT) {
+      done.push({ source, pulls: [pull] });
+      continue;
+    }
+    const key = `${pull.device.id}/${pull.request.policy}/${source.device}`;
+    let batch = open.get(key);
+    const isFull =
+      batch !== undefined &&
+      (batch.pulls.length >= MAX_BATCH_BODIES || batch.bytes + pull.length > MAX_BATCH_BYTES);
+    if (batch === undefined || isFull) {
+      if (batch !== undefined) done.push(batch);
+      open.set(key, (batch = { source, pulls: [], bytes: 0 }));
+    }
+    batch.pulls.push(pull);
+    batch.bytes += pull.length;
   }
-  const body = await device.stage(key);
-  return committed(body, async () => {
-    for await (const chunk of source) await body.write(chunk);
-    await body.finish();
-    if (body.length !== length) throw shortBody();
-    return body;
-  });
+  return [...done, ...open.values()];
 }
 
-/** What fails leaves no stage behind. */
-export async function committed<Result>(
-  body: Buffer | StagedBody,
-  work: () => Promise<Result>,
-): Promise<Result> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!Buffer.isBuffer(body)) await body.abandon();
-    throw error;
-  }
-}
+/** Nobody has it: asking fails, and it is reported as missing. */
+const NOBODY: Target = { device: -1, node: '' };
 
 export function wantsBody(entry: Entry): boolean {
   const { data } = entry.state;
   return !entry.hasBody && data?.kind === 'live' && (data.body?.length ?? 0) > 0;
-}
-
-function shortBody(): OperatingError {
-  return new OperatingError('length-mismatch', 'the pulled body has another length');
 }
 
 function keyText({ device, policy, hash }: PullRequest): string {

@@ -143,6 +143,25 @@ export interface ReadReply extends StatReply {
   readonly inline?: Buffer;
 }
 
+/** object.bodies: small bodies, many at once; the reply's body is those that are here, one after the other. */
+export interface BodiesArgs {
+  readonly device: number;
+  readonly policy: PolicyIndex;
+  readonly ringVersion: number;
+  readonly wishes: readonly BodyWish[];
+}
+
+/** Exactly this body of a name: bodyVersion() of its data part. */
+export interface BodyWish {
+  readonly hash: Buffer;
+  readonly pin: Timestamp;
+}
+
+export interface BodiesReply {
+  /** In the order of the wishes: bytes of the body; -1: it is not here; -2: left for the next call. */
+  readonly lengths: readonly number[];
+}
+
 /** object.digests: what this device holds in each range of hash buckets, to compare before exchanging. */
 export interface DigestsArgs {
   readonly device: number;
@@ -175,6 +194,8 @@ export interface StatesArgs {
   readonly from: Buffer;
   /** Exclusive; null: to the end. */
   readonly to: Buffer | null;
+  /** Only hashes in these ranges of buckets, which ascend: many small partitions in one page. */
+  readonly ranges?: readonly (readonly [from: number, to: number])[];
   readonly limit: number;
 }
 

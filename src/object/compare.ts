@@ -1,10 +1,13 @@
 /**
- * Compare: replicas that were away, or dropped a write, catch up without being read. Each device compares
- * digests of its partitions with the other primaries, one ring of one device a step, and pulls the
- * states of what differs; where bodies are missing it looks for the entries and fetches them.
+ * Compare: replicas that were away, or dropped a write, catch up without being read. Where the sums of
+ * two devices differ (peer-board.ts), the digests of the partitions that they share are compared, and
+ * the states of what differs are pulled; one pair of devices after the other, a bounded number of
+ * partitions a step, the most degraded first.
  *
  * Only a difference that was there before, in the same form, is opened: one that changes is writes in
- * flight, and opening it would be work for nothing. Pulling is enough, for every replica pulls.
+ * flight, and opening it would be work for nothing. One that goes on and on is opened all the same: a
+ * partition that is written all the time may lack something old as well. Pulling is enough, for every
+ * replica pulls.
  */
 import { codeOf } from '#base/errors.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
@@ -15,41 +18,46 @@ import { type OwnPartition, OwnPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import type { Job, StepResult } from '#worker/job.ts';
-import { type BodyPuller, wantsBody } from './body-puller.ts';
+import type { BodyPuller } from './body-puller.ts';
 import type { Target } from './calls.ts';
-import { bucketHash } from './exchange.ts';
 import type { Devices } from './guard.ts';
+import type { PeerBoard } from './peer-board.ts';
 import { byPeer, type Comparison, PeerStates } from './peer-states.ts';
 import { cutTail } from './tail.ts';
 
-export interface CompareOptions {
-  /** A full round over all devices and rings takes about this long when nothing differs. */
-  readonly roundMs?: number;
-}
-
-const DEFAULT_ROUND_MS = 30_000;
-const MIN_WAIT_MS = 500;
+/** A pair of devices that differs is looked at again after so long; the board wakes the job for a new one. */
+const AGAIN_MS = 5_000;
+const IDLE_MS = 30_000;
 const RANGES_PER_CALL = 512;
 /** Differing partitions opened in one step. */
 const MAX_OPENED = 32;
-/** Entries looked at in one step for missing bodies. */
-const MAX_SCANNED = 2_000;
+/** Looks after which a difference that never stays the same is opened. */
+const MAX_LOOKS = 6;
 const MAX_DIFFERENCES = 100_000;
+
+/** Two devices that share partitions of a ring and do not agree. */
+interface Suspect {
+  readonly device: Device;
+  readonly ring: Ring;
+  readonly peer: Target;
+  readonly shared: readonly OwnPartition[];
+}
+
+interface Difference {
+  readonly form: string;
+  readonly looks: number;
+}
 
 export class Compare implements Job {
   readonly name = 'object.compare';
   readonly #env: Env;
   readonly #cluster: ClusterSource;
   readonly #devices: Devices;
-  readonly #puller: BodyPuller;
+  readonly #board: PeerBoard;
   readonly #states: PeerStates;
-  readonly #roundMs: number;
   readonly #own = new OwnPartitions();
   /** Differences as they were seen last: by device, peer, ring and partition. */
-  readonly #seen = new Map<string, string>();
-  /** Where the search for missing bodies goes on, by device and ring. */
-  readonly #scanned = new Map<string, Buffer>();
-  #turn = 0;
+  readonly #seen = new Map<string, Difference>();
   #differing = 0;
   #fetched = 0;
 
@@ -59,70 +67,66 @@ export class Compare implements Job {
     cluster: ClusterSource,
     devices: Devices,
     puller: BodyPuller,
-    { roundMs = DEFAULT_ROUND_MS }: CompareOptions = {},
+    board: PeerBoard,
   ) {
     this.#env = env;
     this.#cluster = cluster;
     this.#devices = devices;
-    this.#puller = puller;
+    this.#board = board;
     this.#states = new PeerStates(caller, puller, 'compare');
-    this.#roundMs = roundMs;
   }
 
   facts(): Record<string, number> {
-    return {
-      differing: this.#differing,
-      fetched: this.#fetched,
-      bodiesWaiting: this.#puller.waiting,
-    };
+    return { differing: this.#differing, fetched: this.#fetched };
   }
 
   async step(signal: AbortSignal): Promise<StepResult> {
-    const turns = this.#turns();
-    const turn = turns[this.#turn++ % Math.max(1, turns.length)];
-    if (turn === undefined) return { kind: 'idle', waitMs: this.#roundMs };
-    const { device, ring } = turn;
-    const partitions = this.#own.of(ring, device.id);
+    const suspects = this.#suspects();
     let opened = 0;
     this.#differing = 0;
-    for (const [peer, shared] of byPeer(partitions)) {
-      for (let i = 0; i < shared.length && !signal.aborted; i += RANGES_PER_CALL) {
-        const batch = shared.slice(i, i + RANGES_PER_CALL);
-        opened += await this.#compare(peer, device, ring, batch, MAX_OPENED - opened);
-      }
+    for (const suspect of suspects) {
+      if (signal.aborted) break;
+      opened += await this.#compare(suspect, MAX_OPENED - opened);
     }
-    this.#findBodies(device, ring, partitions);
-    const waitMs = Math.max(MIN_WAIT_MS, this.#roundMs / turns.length);
-    return opened > 0 ? { kind: 'more' } : { kind: 'idle', waitMs };
+    if (opened > 0) return { kind: 'more' };
+    return { kind: 'idle', waitMs: suspects.length > 0 ? AGAIN_MS : IDLE_MS };
   }
 
-  #turns(): { device: Device; ring: Ring }[] {
-    const turns: { device: Device; ring: Ring }[] = [];
+  #suspects(): Suspect[] {
+    const suspects: Suspect[] = [];
     for (const device of this.#devices().values()) {
       if (device.status !== 'ok' || cutTail(device) !== undefined) continue;
       for (const ring of this.#cluster.current().rings.values()) {
-        const isObjects = ring.policy !== CONTAINER_RING && ring.policy !== ACCOUNT_RING;
-        if (isObjects && this.#own.of(ring, device.id).length > 0) turns.push({ device, ring });
+        if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
+        for (const [peer, shared] of byPeer(this.#own.of(ring, device.id))) {
+          const isHeard = this.#board.device(peer.device) !== undefined;
+          if (isHeard && this.#board.differs(ring.policy, device.id, peer.device))
+            suspects.push({ device, ring, peer, shared });
+        }
       }
     }
-    return turns;
+    return suspects;
   }
 
   /** How many partitions were opened. */
-  async #compare(
-    peer: Target,
-    device: Device,
-    ring: Ring,
-    partitions: readonly OwnPartition[],
-    atMost: number,
-  ): Promise<number> {
+  async #compare(suspect: Suspect, atMost: number): Promise<number> {
+    const { device, ring, peer } = suspect;
+    const startMs = this.#env.clock.monotonicMs();
     let opened = 0;
+    let left = 0;
     try {
-      for (const comparison of await this.#states.compare(peer, device, ring, partitions)) {
-        if (!this.#isDebt(peer, device, ring, comparison) || opened >= atMost) continue;
-        this.#fetched += await this.#states.fetch(peer, device, ring, comparison);
-        opened++;
+      const shared = this.#board.mostDegradedFirst(ring.policy, suspect.shared);
+      for (let i = 0; i < shared.length; i += RANGES_PER_CALL) {
+        const batch = shared.slice(i, i + RANGES_PER_CALL);
+        for (const comparison of await this.#states.compare(peer, device, ring, batch)) {
+          const isOpen = this.#isDebt(suspect, comparison);
+          if (isOpen && opened < atMost) {
+            this.#fetched += await this.#states.fetch(peer, device, ring, comparison);
+            opened++;
+          } else if (!comparison.equal) left++;
+        }
       }
+      if (left === 0) this.#board.tookIn(ring.policy, device.id, peer.device, startMs);
     } catch (error) {
       const facts = { device: device.id, peer: peer.node, error: codeOf(error) };
       this.#env.log.debug('object.compare-peer', facts);
@@ -131,46 +135,20 @@ export class Compare implements Job {
   }
 
   /** It differs, and differed in the same way when it was compared last. */
-  #isDebt(peer: Target, device: Device, ring: Ring, comparison: Comparison): boolean {
+  #isDebt({ device, peer, ring }: Suspect, comparison: Comparison): boolean {
     const { partition, own, theirs, equal } = comparison;
     const key = `${device.id}/${peer.device}/${ring.policy}/${partition.partition}`;
+    const known = this.#seen.get(key);
     if (equal || theirs.total === 0) {
       this.#seen.delete(key);
       return false;
     }
     this.#differing++;
-    const difference = `${own.sum.toString('hex')}${Buffer.from(theirs.sum).toString('hex')}`;
-    const known = this.#seen.get(key) === difference;
+    const form = `${own.sum.toString('hex')}${Buffer.from(theirs.sum).toString('hex')}`;
+    const looks = (known?.looks ?? 0) + 1;
+    const isOpen = known?.form === form || looks > MAX_LOOKS;
     if (this.#seen.size >= MAX_DIFFERENCES) this.#seen.clear();
-    this.#seen.set(key, difference);
-    return known;
-  }
-
-  /**
-   * Entries whose body should be here and is not, where the digests say that there are some: so many
-   * entries a step, going on where the last one stopped.
-   */
-  #findBodies(device: Device, ring: Ring, partitions: readonly OwnPartition[]): void {
-    if (this.#puller.waiting > 0) return;
-    const key = `${device.id}/${ring.policy}`;
-    const start = this.#scanned.get(key);
-    let left = MAX_SCANNED;
-    for (const { buckets, holdsBodies } of partitions) {
-      const to = bucketHash(buckets.to) ?? undefined;
-      if (!holdsBodies || (start && to && Buffer.compare(to, start) <= 0)) continue;
-      const [summary] = device.digests.summarise(ring.policy, buckets.from, buckets.to, 1);
-      if ((summary?.bodiless ?? 0) === 0) continue;
-      const first = bucketHash(buckets.from)!;
-      const from = start && Buffer.compare(start, first) > 0 ? start : first;
-      const entries = device.entries(ring.policy, from, to, left);
-      for (const entry of entries) {
-        if (wantsBody(entry)) this.#puller.enqueue({ device: device.id, ...entry.key });
-      }
-      left -= entries.length;
-      if (left > 0) continue;
-      this.#scanned.set(key, entries.at(-1)!.key.hash);
-      return;
-    }
-    this.#scanned.delete(key);
+    this.#seen.set(key, { form, looks: isOpen ? 0 : looks });
+    return isOpen;
   }
 }

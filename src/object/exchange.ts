@@ -7,10 +7,11 @@ import { OperatingError } from '#base/errors.ts';
 import { HASH_BYTES } from '#base/hash.ts';
 import type { PolicyIndex } from '#base/names.ts';
 import { BUCKET_BITS, type Device, type Entry } from '#device/contract.ts';
+import { Coverage } from '#ring/coverage.ts';
 import { parseFences, raiseFences } from '#ring/fence.ts';
 import type { Reply } from '#wire/contract.ts';
 import { parseDigests, parseStates } from './args.ts';
-import type { DigestsReply, RangeDigest, StateItem, StatesReply } from './calls.ts';
+import type { DigestsReply, RangeDigest, StateItem, StatesArgs, StatesReply } from './calls.ts';
 import type { Guard } from './guard.ts';
 
 export const BUCKETS = 2 ** BUCKET_BITS;
@@ -20,9 +21,10 @@ const MAX_PAGE_BYTES = 2 * 1024 * 1024;
 export function digestsCall(guard: Guard, args: unknown): Reply {
   const { ranges, ...request } = parseDigests(args);
   const device = guard.device(request);
+  const complete = new Coverage(device.completeness.ranges(request.policy));
   const result: DigestsReply = {
     incarnation: device.incarnation,
-    ranges: ranges.map(([from, to]) => rangeDigest(device, request.policy, from, to)),
+    ranges: ranges.map(([from, to]) => rangeDigest(device, request.policy, from, to, complete)),
   };
   return { result };
 }
@@ -32,41 +34,25 @@ export function rangeDigest(
   policy: PolicyIndex,
   from: number,
   to: number,
+  complete: Coverage,
 ): RangeDigest {
   if (to > BUCKETS || from >= to) throw new OperatingError('malformed', 'range of buckets');
   const [summary] = device.digests.summarise(policy, from, to, 1);
-  const complete = isCovered(device.completeness.ranges(policy), from, to);
   return {
     sum: Buffer.from(summary!.sum),
     total: summary!.total,
     live: summary!.live,
-    complete,
+    complete: complete.has(from, to),
   };
-}
-
-/** Whether the ranges, taken together, hold all of [from, to). */
-export function isCovered(
-  ranges: readonly { readonly from: number; readonly to: number }[],
-  from: number,
-  to: number,
-): boolean {
-  let reached = from;
-  for (const range of [...ranges].sort((a, b) => a.from - b.from)) {
-    if (range.from > reached) break;
-    reached = Math.max(reached, range.to);
-  }
-  return reached >= to;
 }
 
 export function statesCall(guard: Guard, args: unknown): Reply {
   const request = parseStates(args);
   const device = guard.device(request);
-  const { policy, from, to, limit } = request;
-  const found = device.entries(policy, from, to ?? undefined, limit + 1);
   const entries: StateItem[] = [];
   let bytes = 0;
-  for (const entry of found) {
-    if (entries.length === limit || bytes > MAX_PAGE_BYTES) {
+  for (const entry of inRanges(device, request)) {
+    if (entries.length === request.limit || bytes > MAX_PAGE_BYTES) {
       return { result: { entries, next: entry.key.hash } satisfies StatesReply };
     }
     const item = stateItem(entry);
@@ -81,6 +67,32 @@ export async function fenceCall(guard: Guard, args: unknown): Promise<Reply> {
   const request = parseFences(args, BUCKETS);
   const device = guard.deviceById(request.device);
   return { result: await raiseFences(device, guard.ring(request.policy), request) };
+}
+
+/** Entries of what was asked for in hash order; one more than the limit says that there is more. */
+function* inRanges(device: Device, request: StatesArgs): Generator<Entry> {
+  const { policy, ranges, limit } = request;
+  const all = ranges ?? [[0, BUCKETS] as const];
+  let left = limit + 1;
+  for (const [first, end] of all) {
+    const to = earlier(bucketHash(end), request.to);
+    if (to !== null && Buffer.compare(to, request.from) <= 0) continue;
+    const from = later(bucketHash(first) ?? request.from, request.from);
+    const found = device.entries(policy, from, to ?? undefined, left);
+    yield* found;
+    left -= found.length;
+    if (left <= 0) return;
+  }
+}
+
+function later(a: Buffer, b: Buffer): Buffer {
+  return Buffer.compare(a, b) > 0 ? a : b;
+}
+
+/** Null: the end of the hash space. */
+function earlier(a: Buffer | null, b: Buffer | null): Buffer | null {
+  if (a === null || b === null) return a ?? b;
+  return Buffer.compare(a, b) < 0 ? a : b;
 }
 
 function stateItem({ key, path, state, hasBody, unlisted }: Entry): StateItem {

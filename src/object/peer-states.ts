@@ -4,8 +4,8 @@
  */
 import type { EntryState } from '#base/entry.ts';
 import { decodeState, encodeState } from '#base/entry-codec.ts';
-import type { PolicyIndex } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
+import { Coverage } from '#ring/coverage.ts';
 import type { BucketRange, OwnPartition } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
@@ -37,7 +37,7 @@ export interface Comparison extends RangeComparison {
 const SMALL_RANGE = 64;
 const PARTS = 64;
 const PAGE = 1_000;
-const MAX_JOINS_AT_ONCE = 64;
+const MAX_JOINS_AT_ONCE = 128;
 const DEADLINE_MS = 10_000;
 
 export class PeerStates {
@@ -75,12 +75,15 @@ export class PeerStates {
     partitions: readonly OwnPartition[],
   ): Promise<OwnPartition[]> {
     if (partitions.length === 0) return [];
-    const done: OwnPartition[] = [];
-    for (const comparison of await this.compare(peer, device, ring, partitions)) {
-      if (!comparison.equal) await this.fetch(peer, device, ring, comparison);
-      if (comparison.theirs.complete) done.push(comparison.partition);
+    const comparisons = await this.compare(peer, device, ring, partitions);
+    const differing = comparisons.filter(({ equal }) => !equal);
+    const whole = differing.filter(isOpened);
+    const ranges = whole.map(({ range }) => range).sort((one, other) => one.from - other.from);
+    if (ranges.length > 0) await this.#fetchRanges(peer, device, ring, ranges);
+    for (const comparison of differing) {
+      if (!whole.includes(comparison)) await this.fetch(peer, device, ring, comparison);
     }
-    return done;
+    return comparisons.filter(({ theirs }) => theirs.complete).map(({ partition }) => partition);
   }
 
   /**
@@ -100,7 +103,7 @@ export class PeerStates {
       const { range } = next;
       if (next.theirs.total === 0) continue;
       if (isOpened(next)) {
-        sent += await this.#fetchRange(peer, device, ring, range, partition);
+        sent += await this.#fetchRanges(peer, device, ring, [range]);
         continue;
       }
       const parts = split(range);
@@ -121,31 +124,33 @@ export class PeerStates {
     const pairs = ranges.map(({ from, to }) => [from, to] as const);
     const args: DigestsArgs = { device: peer.device, policy, ringVersion, ranges: pairs };
     const reply = (await this.#call(peer, 'object.digests', args)) as DigestsReply;
+    const complete = new Coverage(device.completeness.ranges(policy));
     return ranges.map((range, i) => {
       const theirs = reply.ranges[i]!;
-      const own = rangeDigest(device, policy, range.from, range.to);
+      const own = rangeDigest(device, policy, range.from, range.to, complete);
       const equal = Buffer.from(theirs.sum).equals(own.sum) && theirs.total === own.total;
       return { range, own, theirs, equal };
     });
   }
 
-  async #fetchRange(
+  /** Ranges that ascend. Gives how many states were sent. */
+  async #fetchRanges(
     peer: Target,
     device: Device,
     ring: Ring,
-    range: BucketRange,
-    partition: OwnPartition,
+    ranges: readonly BucketRange[],
   ): Promise<number> {
     const { policy, version: ringVersion } = ring;
-    const to = bucketHash(range.to);
-    let from = bucketHash(range.from);
+    const common = { device: peer.device, policy, ringVersion, to: null, limit: PAGE };
+    const pairs = ranges.map(({ from, to }) => [from, to] as const);
+    let from = bucketHash(ranges[0]!.from);
     let sent = 0;
     while (from !== null) {
-      const args: StatesArgs = { device: peer.device, policy, ringVersion, from, to, limit: PAGE };
+      const args: StatesArgs = { ...common, from, ranges: pairs };
       const page = (await this.#call(peer, 'object.states', args)) as StatesReply;
       for (let i = 0; i < page.entries.length; i += MAX_JOINS_AT_ONCE) {
         const items = page.entries.slice(i, i + MAX_JOINS_AT_ONCE);
-        await Promise.all(items.map((item) => this.#joinOne(device, policy, partition, item)));
+        await Promise.all(items.map((item) => this.#joinOne(device, ring, item)));
       }
       sent += page.entries.length;
       from = page.next === null ? null : Buffer.from(page.next);
@@ -153,19 +158,15 @@ export class PeerStates {
     return sent;
   }
 
-  async #joinOne(
-    device: Device,
-    policy: PolicyIndex,
-    partition: OwnPartition,
-    item: StateItem,
-  ): Promise<void> {
+  async #joinOne(device: Device, ring: Ring, item: StateItem): Promise<void> {
+    const { policy } = ring;
     const key = { policy, hash: Buffer.from(item.hash) };
     const { path, unlisted } = item;
     if (!isKnown(device.stat(key)?.state, item.state)) {
       await device.write({ key, path, state: decodeState(item.state), unlisted, intent: 'join' });
     }
     const entry = device.stat(key);
-    if (entry !== undefined && partition.holdsBodies && wantsBody(entry)) {
+    if (entry !== undefined && keepsBody(ring, device, key.hash) && wantsBody(entry)) {
       this.#puller.enqueue({ device: device.id, ...key });
     }
   }
@@ -174,6 +175,13 @@ export class PeerStates {
     const options = { txn: this.#txn, deadlineMs: DEADLINE_MS, lane: 'bulk' as const };
     return (await this.#caller.call(peer.node, method, args, options)).result;
   }
+}
+
+/** Whether the device is one of those that keep bodies of this name, not only states. */
+function keepsBody(ring: Ring, device: Device, hash: Buffer): boolean {
+  const { primaries, former = [] } = ring.placement(ring.partitionOf(hash));
+  const keepers = [...primaries.slice(0, ring.copies), ...former.slice(0, ring.copies)];
+  return keepers.some(({ id }) => id === device.id);
 }
 
 /** What is small, can't be split, or is mostly missing here anyway (a refill), is sent as a whole. */

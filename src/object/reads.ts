@@ -8,6 +8,7 @@ import { OperatingError } from '#base/errors.ts';
 import type { ByteRange, Device, Entry } from '#device/contract.ts';
 import type { Reply } from '#wire/contract.ts';
 import { parseRead, parseStat } from './args.ts';
+import { bodiesCall } from './body-batch.ts';
 import type { BodyPuller } from './body-puller.ts';
 import type { ReadArgs, ReadReply, StatReply } from './calls.ts';
 import type { Guard } from './guard.ts';
@@ -47,6 +48,9 @@ export class Reads {
     if (inline === 'damaged') return { result: { ...reply, hasBody: false } };
     return { result: inline === undefined ? reply : ({ ...reply, inline } satisfies ReadReply) };
   };
+
+  readonly bodies = (args: unknown): Promise<Reply> =>
+    bodiesCall(this.#guard, args, (device, entry) => this.#damaged(device, entry));
 
   #stream(device: Device, entry: Entry, request: ReadArgs, reply: StatReply): Reply {
     const [start, end] = request.range!;

@@ -28,10 +28,11 @@ import type { Job, StepResult } from '#worker/job.ts';
 import type { BodyPuller } from './body-puller.ts';
 import type { Target } from './calls.ts';
 import type { Devices } from './guard.ts';
+import type { PeerBoard } from './peer-board.ts';
 import { byPeer, PeerStates } from './peer-states.ts';
 import { cutTail, TailCheck } from './tail.ts';
 
-const BATCH = 64;
+const BATCH = 128;
 const IDLE_MS = 10_000;
 const RETRY_MS = 2_000;
 const FENCE_GRACE_MS = 3_000;
@@ -45,6 +46,7 @@ export class Rejoin implements Job {
   readonly #caller: Caller;
   readonly #states: PeerStates;
   readonly #seenAtMs = new WeakMap<Ring, number>();
+  readonly #board: PeerBoard;
   readonly #own = new OwnPartitions();
   readonly #tail: TailCheck;
   #joined = 0;
@@ -56,12 +58,14 @@ export class Rejoin implements Job {
     cluster: ClusterSource,
     devices: Devices,
     puller: BodyPuller,
+    board: PeerBoard,
     self: { readonly node: string },
   ) {
     this.#env = env;
     this.#cluster = cluster;
     this.#devices = devices;
     this.#caller = caller;
+    this.#board = board;
     this.#states = new PeerStates(caller, puller, 'rejoin');
     this.#tail = new TailCheck({
       env,
@@ -99,7 +103,8 @@ export class Rejoin implements Job {
         missing += incomplete.length;
         const due = incomplete.filter((partition) => !this.#isTooEarly(ring, partition));
         if (due.length > 0 && !signal.aborted) {
-          progress += await this.#rejoin(device, ring, due.slice(0, BATCH));
+          const urgent = this.#board.mostDegradedFirst(ring.policy, due);
+          progress += await this.#rejoin(device, ring, urgent.slice(0, BATCH));
         }
       }
     }

@@ -10,8 +10,10 @@ import type { Caller, Handler } from '#wire/contract.ts';
 import type { Job } from '#worker/job.ts';
 import { Auditor, type AuditorOptions } from './auditor.ts';
 import { BodyPuller } from './body-puller.ts';
+import { BodyScan } from './body-scan.ts';
+import { RepairBudget } from './budget.ts';
 import type { DeviceReport, DevicesReply, MovesReply } from './calls.ts';
-import { Compare, type CompareOptions } from './compare.ts';
+import { Compare } from './compare.ts';
 import { DurabilityMeter } from './durability-meter.ts';
 import { digestsCall, fenceCall, statesCall } from './exchange.ts';
 import { createExpirer, type ExpirerOptions } from './expirer.ts';
@@ -21,6 +23,7 @@ import { holdingDigests, holdingStates } from './holdings.ts';
 import { Lister } from './lister.ts';
 import { MarkKeeper } from './mark-keeper.ts';
 import { MoveReports } from './move-reports.ts';
+import type { PeerBoard } from './peer-board.ts';
 import { Reads } from './reads.ts';
 import { Rejoin } from './rejoin.ts';
 import { Relister } from './relister.ts';
@@ -38,13 +41,16 @@ export interface ObjectServiceOptions {
   readonly devices: Devices;
   readonly updater?: UpdaterOptions;
   readonly expirer?: ExpirerOptions;
-  readonly compare?: CompareOptions;
   readonly auditor?: AuditorOptions;
+  /** What is known of the peers' devices; whoever asks the peers keeps it (src/repair). */
+  readonly board: PeerBoard;
 }
 
 export interface ObjectService {
   /** Run each with a JobRunner. */
   readonly jobs: readonly Job[];
+  readonly budget: RepairBudget;
+  readonly puller: BodyPuller;
   reports(): DeviceReport[];
   readonly auditor: Auditor;
   readonly durability: DurabilityMeter;
@@ -56,14 +62,15 @@ export interface ObjectService {
 }
 
 export function createObjectService(options: ObjectServiceOptions): ObjectService {
-  const { env, wire, cluster, self, devices } = options;
+  const { env, wire, cluster, self, devices, board } = options;
   const guard = new Guard(devices, cluster);
   const sender = new RowSender(env, wire);
   const relister = new Relister(sender, cluster);
-  const puller = new BodyPuller(env, wire, cluster, devices);
+  const budget = new RepairBudget(env, cluster, self);
+  const puller = new BodyPuller({ env, caller: wire, cluster, devices, board, budget });
   const writes = new Writes(env, guard, new Lister(sender, cluster, self.site), puller);
   const reads = new Reads(guard, puller);
-  const rejoin = new Rejoin(env, wire, cluster, devices, puller, self);
+  const rejoin = new Rejoin(env, wire, cluster, devices, puller, board, self);
   const auditor = new Auditor(env, devices, options.auditor);
   const durability = new DurabilityMeter(env, wire, cluster);
   const reports = (): DeviceReport[] => deviceReports(devices, cluster, rejoin, auditor);
@@ -76,6 +83,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   wire.handle('object.abandon', writes.abandon);
   wire.handle('object.stat', reads.stat);
   wire.handle('object.read', reads.read);
+  wire.handle('object.bodies', reads.bodies);
   wire.handle('object.digests', (args) => digestsCall(guard, args));
   wire.handle('object.states', (args) => statesCall(guard, args));
   wire.handle('object.fence', (args) => fenceCall(guard, args));
@@ -91,11 +99,14 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
       createUpdater(devices, relister, options.updater),
       createExpirer(env, devices, relister, options.expirer),
       rejoin,
-      new Compare(env, wire, cluster, devices, puller, options.compare),
+      new Compare(env, wire, cluster, devices, puller, board),
+      new BodyScan(cluster, devices, puller, board),
       new Handover(env, wire, cluster, devices, self),
       new MarkKeeper(cluster, devices),
       auditor,
     ],
+    budget,
+    puller,
     reports,
     auditor,
     durability,

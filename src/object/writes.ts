@@ -23,7 +23,8 @@ import {
 import type { Env } from '#env/env.ts';
 import type { CallContext, Reply } from '#wire/contract.ts';
 import { parseAbandon, parsePromise, parseStage, parseWrite } from './args.ts';
-import { type BodyPuller, committed } from './body-puller.ts';
+import type { BodyPuller } from './body-puller.ts';
+import { committed } from './bring-body.ts';
 import type {
   EntryAddress,
   Previous,

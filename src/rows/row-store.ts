@@ -279,6 +279,11 @@ export class RowStore implements RowSink {
     });
   }
 
+  /** Another number whenever a sum may be another. */
+  get summaryChanges(): number {
+    return this.#summaries.changes;
+  }
+
   get rowCount(): number {
     if (this.#damage !== undefined) return 0;
     const total = (ring: PolicyIndex): number =>

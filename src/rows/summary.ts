@@ -51,6 +51,7 @@ export class Summaries {
   readonly #lines: ContainerTable;
   /** By width of the ranges (a power of two, the groups' at least), then by ring and place. */
   readonly #sums = new Map<number, Map<number, Part>>([[GROUP_WIDTH, new Map()]]);
+  #changes = 0;
 
   constructor(lines: ContainerTable) {
     this.#lines = lines;
@@ -66,8 +67,14 @@ export class Summaries {
     });
   }
 
+  /** Another number whenever a sum may be another. */
+  get changes(): number {
+    return this.#changes;
+  }
+
   /** A line changed from one state to another, durably. */
   changed(before: ContainerLine, after: ContainerLine): void {
+    this.#changes++;
     for (const [width, sums] of this.#sums) {
       const sum = sums.get(placeOf(after.ring, bucketOf(after.hash), width));
       if (sum === undefined) continue;

@@ -8,8 +8,8 @@ import type { Env } from '#env/env.ts';
 import type { Job, JobStatus, StepResult } from './job.ts';
 
 export interface RunnerOptions {
-  /** Largest share of the time that the job may work, 0 < share <= 1. */
-  readonly share?: number;
+  /** Largest share of the time that the job may work, 0 < share <= 1; asked after each step. */
+  readonly share?: number | (() => number);
   /** Wait before the first step, so that jobs of one process don't start together. */
   readonly startMs?: number;
 }
@@ -21,7 +21,7 @@ const MAX_FAILURE_WAIT_MS = 60_000;
 export class JobRunner {
   readonly #env: Env;
   readonly #job: Job;
-  readonly #share: number;
+  readonly #share: () => number;
   readonly #stopped = new AbortController();
   #wake = new AbortController();
   #state: JobStatus['state'] = 'waiting';
@@ -35,8 +35,14 @@ export class JobRunner {
   constructor(env: Env, job: Job, options: RunnerOptions = {}) {
     this.#env = env;
     this.#job = job;
-    this.#share = Math.min(1, Math.max(0.01, options.share ?? DEFAULT_SHARE));
+    const { share = DEFAULT_SHARE } = options;
+    const asked = typeof share === 'number' ? () => share : share;
+    this.#share = () => Math.min(1, Math.max(0.01, asked()));
     this.#finished = this.#run(options.startMs ?? 0);
+  }
+
+  get name(): string {
+    return this.#job.name;
   }
 
   status(): JobStatus {
@@ -86,7 +92,7 @@ export class JobRunner {
     this.#busyMs += tookMs;
     this.#state = result === undefined ? 'failing' : 'waiting';
     if (result === undefined) return this.#failureWaitMs();
-    return result.kind === 'idle' ? result.waitMs : tookMs * (1 / this.#share - 1);
+    return result.kind === 'idle' ? result.waitMs : tookMs * (1 / this.#share() - 1);
   }
 
   #failed(error: unknown): void {

@@ -10,6 +10,7 @@ import { createContainerService } from '#container/server.ts';
 import { BUCKET_BITS, type Device } from '#device/contract.ts';
 import { formatDevice, openDevice } from '#device/open.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
+import { PeerBoard } from '#object/peer-board.ts';
 import { createObjectService } from '#object/server.ts';
 import type { ClusterView } from '#ring/cluster.ts';
 import { NO_FORMER } from '#ring/fields.ts';
@@ -98,7 +99,8 @@ async function startNode(name: string, deviceId: number): Promise<ProxyStore> {
   }
   const cluster = { current: () => view, subscribe: () => () => undefined };
   const common = { env, wire, cluster, self, clock };
-  createObjectService({ ...common, devices: () => new Map([[deviceId, device]]) });
+  const board = new PeerBoard(() => env.clock.monotonicMs());
+  createObjectService({ ...common, board, devices: () => new Map([[deviceId, device]]) });
   const open = new Map([[deviceId, { device, rows: rows! }]]);
   createContainerService({ ...common, devices: () => open });
   createAccountService({ ...common, devices: () => open });

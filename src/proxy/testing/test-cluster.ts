@@ -13,6 +13,7 @@ import type { Env } from '#env/env.ts';
 import type { Machine } from '#env/sim/machine.ts';
 import { SimWorld } from '#env/sim/world.ts';
 import { createObjectService, type ObjectService } from '#object/server.ts';
+import { createRepair } from '#repair/server.ts';
 import type { ClusterSource, ClusterView, ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
 import { NO_FORMER } from '#ring/fields.ts';
 import { Ring } from '#ring/ring.ts';
@@ -209,14 +210,19 @@ export class TestCluster {
     this.#sources.set(name, cluster);
     const self = { node: name, site };
     const common = { env, wire: endpoint, cluster, self };
+    const repair = createRepair({
+      ...common,
+      devices: () => new Map([[deviceId, { device, rows: rows! }]]),
+      cycleMs: 1_000,
+    });
     service = createObjectService({
       ...common,
       devices: () => devices,
       expirer: { graceSeconds: EXPIRY_GRACE_SECONDS },
       updater: { olderThanMs: 2_000, idleMs: 1_000 },
-      compare: { roundMs: 3_000 },
+      board: repair.board,
     });
-    const jobs: Job[] = [...service.jobs];
+    const jobs: Job[] = [...service.jobs, ...repair.jobs];
     if (this.#options.realRows === true) {
       const open = new Map([[deviceId, { device, rows: rows! }]]);
       const options = { ...common, clock, devices: () => open };
@@ -226,7 +232,12 @@ export class TestCluster {
     }
     const proxy = createProxy({ ...common, clock: proxyClock, limits: this.#options.limits });
     await endpoint.listen({ host: name, port: PORT });
-    if (this.#options.runJobs === true) for (const job of jobs) new JobRunner(env, job);
+    if (this.#options.runJobs === true) {
+      const runners = jobs.map((job) => new JobRunner(env, job));
+      repair.board.onDifference(() => {
+        for (const runner of runners) if (runner.name === 'object.compare') runner.wake();
+      });
+    }
     const open = { devices, proxy, jobs };
     const node = { name, site, device: deviceId, machine, env, clock, endpoint, service, ...open };
     this.nodes.set(name, node);

@@ -55,6 +55,8 @@ export interface RowServiceOptions {
   readonly self: { readonly node: string; readonly site: string };
   readonly devices: () => ReadonlyMap<number, RowDevice>;
   readonly clock: HybridClock;
+  /** Whether two devices are not known to agree on what they share of a ring. Absent: not known of any. */
+  readonly differs?: (ring: PolicyIndex, own: number, peer: number) => boolean;
 }
 
 /** N of one key, in one or two sets (OLD and NEW while a ring change is under way). */

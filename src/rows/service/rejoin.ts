@@ -5,9 +5,9 @@
  * A step takes some partitions that are not complete, compares digests with the other primaries, and
  * pulls the containers that differ. The ranges are marked when enough complete peers were joined.
  *
- * A device that is complete compares a few partitions per step with the other primaries, so that
- * replicas converge without being listed. It pulls only what differs twice in the same way: a
- * difference that changes is writes in flight, and pulling it would be work for nothing.
+ * A device that is complete compares partitions with those other primaries with which it is known not
+ * to agree, so that replicas converge without being listed. It pulls only what differs twice in the
+ * same way: a difference that changes is writes in flight, and pulling it would be work for nothing.
  */
 import { codeOf } from '#base/errors.ts';
 import { Coverage } from '#ring/coverage.ts';
@@ -101,6 +101,7 @@ export class RowRejoin implements Job {
 
   /** Compares the next partitions with all peers; true when all have had their turn. */
   async #compareNext(target: RowDevice, ring: Ring, parts: readonly Part[]): Promise<boolean> {
+    if (!byPeer(parts).some(([peer]) => this.#differs(target, peer))) return true;
     const start = this.#compared.get(target.device.id) ?? 0;
     const batch = parts.slice(start, start + PARTITIONS_PER_STEP);
     if (batch.length > 0) await this.#joinPeers(target, ring, batch, false);
@@ -121,6 +122,7 @@ export class RowRejoin implements Job {
   ): Promise<Map<Part, number>> {
     const counts = new Map<Part, number>();
     for (const [peer, theirs] of byPeer(parts)) {
+      if (!rejoining && !this.#differs(target, peer)) continue;
       const wanted = theirs.filter((part) => !rejoining || (counts.get(part) ?? 0) < part.needed);
       try {
         for (const part of await this.#joinFrom(target, peer, ring, wanted, rejoining)) {
@@ -132,6 +134,12 @@ export class RowRejoin implements Job {
       }
     }
     return counts;
+  }
+
+  /** Whether anything says that the two do not agree: where nobody compares them, they are compared here. */
+  #differs(target: RowDevice, peer: RowTarget): boolean {
+    const { ring, options } = this.#context;
+    return options.differs?.(ring, target.device.id, peer.device) ?? true;
   }
 
   /** The partitions that the peer is complete for. */

@@ -1,0 +1,123 @@
+/**
+ * Looks for bodies that should be here and are not, where the digests say that there are some, and
+ * gives them to the puller: the most degraded partitions first, so many entries a step. What nobody
+ * could deliver is found again by a later round.
+ */
+import { ACCOUNT_RING, CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
+import type { Device } from '#device/contract.ts';
+import type { ClusterSource } from '#ring/cluster.ts';
+import { type BucketRange, type OwnPartition, OwnPartitions } from '#ring/own-partitions.ts';
+import type { Ring } from '#ring/ring.ts';
+import type { Job, StepResult } from '#worker/job.ts';
+import { type BodyPuller, wantsBody } from './body-puller.ts';
+import { bucketHash } from './exchange.ts';
+import type { Devices } from './guard.ts';
+import type { PeerBoard } from './peer-board.ts';
+
+const IDLE_MS = 30_000;
+/** While bodies are being pulled; the puller wakes the job when it runs low. */
+const BUSY_MS = 5_000;
+/** No more are looked for while so many wait. */
+const ENOUGH = 5_000;
+/** Entries looked at in one step. */
+const MAX_SCANNED = 5_000;
+const PAGE = 1_000;
+
+export class BodyScan implements Job {
+  readonly name = 'object.bodies';
+  readonly #cluster: ClusterSource;
+  readonly #devices: Devices;
+  readonly #puller: BodyPuller;
+  readonly #board: PeerBoard;
+  readonly #own = new OwnPartitions();
+  /** By device and ring: the state of the digests in which nothing was missing. */
+  readonly #whole = new Map<string, { device: Device; ring: Ring; changes: number }>();
+  #missing = 0;
+
+  constructor(cluster: ClusterSource, devices: Devices, puller: BodyPuller, board: PeerBoard) {
+    this.#cluster = cluster;
+    this.#devices = devices;
+    this.#puller = puller;
+    this.#board = board;
+  }
+
+  facts(): Record<string, number> {
+    return { missing: this.#missing, ...this.#puller.facts() };
+  }
+
+  async step(signal: AbortSignal): Promise<StepResult> {
+    let found = 0;
+    this.#missing = 0;
+    for (const device of this.#devices().values()) {
+      if (device.status !== 'ok') continue;
+      for (const ring of this.#cluster.current().rings.values()) {
+        if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
+        if (!signal.aborted) found += this.#scanDevice(device, ring, MAX_SCANNED - found);
+      }
+    }
+    const waitMs = this.#puller.waiting > 0 || found > 0 ? BUSY_MS : IDLE_MS;
+    return { kind: 'idle', waitMs };
+  }
+
+  /** How many were given to the puller. */
+  #scanDevice(device: Device, ring: Ring, atMost: number): number {
+    const key = `${device.id}/${ring.policy}`;
+    const { changes } = device.digests;
+    const whole = this.#whole.get(key);
+    if (whole?.device === device && whole.ring === ring && whole.changes === changes) return 0;
+    const lacking = this.#lacking(device, ring);
+    if (lacking.length === 0) {
+      this.#whole.set(key, { device, ring, changes });
+      return 0;
+    }
+    let found = 0;
+    for (const partition of this.#board.mostDegradedFirst(ring.policy, lacking)) {
+      if (found >= atMost || this.#puller.waiting >= ENOUGH) break;
+      found += this.#scanPartition(device, ring, partition);
+    }
+    return found;
+  }
+
+  /** Own partitions in which bodies are missing. */
+  #lacking(device: Device, ring: Ring): OwnPartition[] {
+    return this.#own.of(ring, device.id).filter(({ buckets, holdsBodies }) => {
+      if (!holdsBodies) return false;
+      const [summary] = device.digests.summarise(ring.policy, buckets.from, buckets.to, 1);
+      const bodiless = summary?.bodiless ?? 0;
+      this.#missing += bodiless;
+      return bodiless > 0;
+    });
+  }
+
+  #scanPartition(device: Device, ring: Ring, { buckets }: OwnPartition): number {
+    let found = 0;
+    for (const { from, to } of lackingRanges(device, ring.policy, buckets)) {
+      const last = bucketHash(to) ?? undefined;
+      for (const entry of device.entries(ring.policy, bucketHash(from)!, last, PAGE)) {
+        if (wantsBody(entry) && this.#puller.enqueue({ device: device.id, ...entry.key })) found++;
+      }
+      if (this.#puller.waiting >= ENOUGH) break;
+    }
+    return found;
+  }
+}
+
+/**
+ * The parts of a range that lack bodies, each of at most a page of entries or one bucket: one missing
+ * body among a million entries must not cost reading them all.
+ */
+function* lackingRanges(
+  device: Device,
+  policy: PolicyIndex,
+  { from, to }: BucketRange,
+): Generator<BucketRange> {
+  const [summary] = device.digests.summarise(policy, from, to, 1);
+  if ((summary?.bodiless ?? 0) === 0) return;
+  if (summary!.total <= PAGE || to - from === 1) {
+    yield { from, to };
+    return;
+  }
+  const middle = from + Math.floor((to - from) / 2);
+  yield* lackingRanges(device, policy, { from, to: middle });
+  yield* lackingRanges(device, policy, { from: middle, to });
+}

@@ -1,0 +1,129 @@
+/**
+ * repair.compare: one message from node to node for everything that the two share. The asker says its
+ * sum for each ring; where the sums differ, the reply has those of the pairs of devices, so that the
+ * asker knows which to compare partition by partition. Both tell of their devices.
+ *
+ * In sync, with three rings and two devices each, that is about 400 bytes either way.
+ */
+import { OperatingError } from '#base/errors.ts';
+import type { PolicyIndex } from '#base/names.ts';
+import { SUM_BYTES } from './pair-sums.ts';
+
+export interface CompareArgs {
+  readonly rings: readonly RingSum[];
+  readonly devices: readonly DeviceState[];
+}
+
+export interface RingSum {
+  readonly policy: PolicyIndex;
+  /** Sums of different versions of a ring are of different partitions. */
+  readonly version: number;
+  /** Null: one of the asker's devices is not to be had. */
+  readonly sum: Buffer | null;
+}
+
+export interface CompareReply {
+  /** In the order of the rings asked about. */
+  readonly rings: readonly RingAnswer[];
+  readonly devices: readonly DeviceState[];
+}
+
+/** `pairs` in the order of both sides' PairSums.pairs; null: other ring versions, or too many. */
+export interface RingAnswer {
+  readonly equal: boolean;
+  readonly pairs: readonly (Buffer | null)[] | null;
+}
+
+export interface DeviceState {
+  readonly id: number;
+  readonly incarnation: string;
+  readonly status: string;
+  /** [ring, from, to, from, to ...]; a ring with too many ranges is left out. */
+  readonly complete: readonly (readonly number[])[];
+  /** Rounds of comparing everything that it holds: how many were begun and finished, since `run`. */
+  readonly run: string;
+  readonly roundsBegun: number;
+  readonly roundsDone: number;
+}
+
+export const MAX_RINGS = 300;
+export const MAX_DEVICES = 256;
+export const MAX_PAIRS = 4_096;
+const MAX_BOUNDS = 2 * 4_096 + 1;
+const MAX_TEXT = 64;
+
+type Fields = Readonly<Record<string, unknown>>;
+
+export function parseCompareArgs(value: unknown): CompareArgs {
+  const fields = record(value);
+  const rings = list(fields['rings'], MAX_RINGS).map((item): RingSum => {
+    const ring = record(item);
+    return {
+      policy: count(ring['policy']),
+      version: count(ring['version']),
+      sum: sumOf(ring['sum']),
+    };
+  });
+  return { rings, devices: parseDevices(fields['devices']) };
+}
+
+export function parseCompareReply(value: unknown): CompareReply {
+  const fields = record(value);
+  const rings = list(fields['rings'], MAX_RINGS).map((item): RingAnswer => {
+    const ring = record(item);
+    const pairs = ring['pairs'];
+    return {
+      equal: ring['equal'] === true,
+      pairs: pairs === null || pairs === undefined ? null : list(pairs, MAX_PAIRS).map(sumOf),
+    };
+  });
+  return { rings, devices: parseDevices(fields['devices']) };
+}
+
+function parseDevices(value: unknown): DeviceState[] {
+  return list(value, MAX_DEVICES).map((item) => {
+    const device = record(item);
+    return {
+      id: count(device['id']),
+      incarnation: text(device['incarnation']),
+      status: text(device['status']),
+      complete: list(device['complete'], MAX_RINGS).map((ring) =>
+        list(ring, MAX_BOUNDS).map(count),
+      ),
+      run: text(device['run']),
+      roundsBegun: count(device['roundsBegun']),
+      roundsDone: count(device['roundsDone']),
+    };
+  });
+}
+
+function record(value: unknown): Fields {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed('map');
+  return value as Fields;
+}
+
+function list(value: unknown, limit: number): unknown[] {
+  if (!Array.isArray(value) || value.length > limit) throw malformed('list');
+  return value as unknown[];
+}
+
+function count(value: unknown): number {
+  if (!Number.isSafeInteger(value) || (value as number) < 0) throw malformed('number');
+  return value as number;
+}
+
+function text(value: unknown): string {
+  if (typeof value !== 'string' || value.length > MAX_TEXT) throw malformed('text');
+  return value;
+}
+
+/** A copy: what arrived is a view into a larger chunk. */
+function sumOf(value: unknown): Buffer | null {
+  if (value === null || value === undefined) return null;
+  if (!(value instanceof Uint8Array) || value.length !== SUM_BYTES) throw malformed('sum');
+  return Buffer.from(value);
+}
+
+function malformed(what: string): OperatingError {
+  return new OperatingError('malformed', `malformed message of repair: ${what}`, { what });
+}

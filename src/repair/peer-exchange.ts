@@ -1,0 +1,190 @@
+/**
+ * Asks every other node, once per cycle and with one message, whether what the two share is the same,
+ * and keeps the answers on the board. Nothing else of repair talks to a peer that is in sync.
+ *
+ * Both sides of a pair ask: what only one of them can reach is still found, and each learns from its own
+ * question when the other's rounds began (reclaim rests on that: rounds.ts).
+ */
+import { codeOf } from '#base/errors.ts';
+import type { PolicyIndex } from '#base/names.ts';
+import { Semaphore } from '#base/semaphore.ts';
+import type { Device } from '#device/contract.ts';
+import type { Env } from '#env/env.ts';
+import type { PeerBoard } from '#object/peer-board.ts';
+import type { ClusterSource, ClusterView } from '#ring/cluster.ts';
+import { Coverage } from '#ring/coverage.ts';
+import type { Ring } from '#ring/ring.ts';
+import type { Caller, Handler } from '#wire/contract.ts';
+import type { Job, StepResult } from '#worker/job.ts';
+import {
+  type CompareArgs,
+  type CompareReply,
+  type DeviceState,
+  MAX_DEVICES,
+  MAX_PAIRS,
+  parseCompareArgs,
+  parseCompareReply,
+  type RingAnswer,
+  type RingSum,
+} from './messages.ts';
+import type { PairSums } from './pair-sums.ts';
+
+export interface PeerExchangeOptions {
+  readonly env: Env;
+  readonly wire: Caller & { handle(method: string, handler: Handler): void };
+  readonly cluster: ClusterSource;
+  readonly self: { readonly node: string };
+  readonly devices: () => ReadonlyMap<number, Device>;
+  readonly board: PeerBoard;
+  readonly sums: PairSums;
+  /** What one device tells of its rounds. */
+  readonly rounds: (device: Device) => Pick<DeviceState, 'run' | 'roundsBegun' | 'roundsDone'>;
+  /** What a peer told of its devices; it was asked at `askedAtMs` (undefined: it asked us). */
+  readonly heard: (node: string, devices: readonly DeviceState[], askedAtMs?: number) => void;
+  readonly cycleMs?: number;
+}
+
+const DEFAULT_CYCLE_MS = 10_000;
+/** Large clusters take longer for a cycle, rather than ask more often. */
+const MIN_PER_PEER_MS = 200;
+const AT_ONCE = 16;
+const DEADLINE_MS = 5_000;
+/** Ranges of completeness that are told; a device with more is in so many pieces that it is not good. */
+const MAX_TOLD_BOUNDS = 512;
+
+export class PeerExchange implements Job {
+  readonly name = 'repair.exchange';
+  readonly #options: PeerExchangeOptions;
+  #cycles = 0;
+  #silent = 0;
+  #differing = 0;
+
+  constructor(options: PeerExchangeOptions) {
+    this.#options = options;
+    options.wire.handle('repair.compare', (args, { peer }) => ({
+      result: this.#answer(args, peer),
+    }));
+  }
+
+  facts(): Record<string, number> {
+    return { cycles: this.#cycles, silentPeers: this.#silent, differingPairs: this.#differing };
+  }
+
+  async step(signal: AbortSignal): Promise<StepResult> {
+    const { cluster, env, cycleMs = DEFAULT_CYCLE_MS } = this.#options;
+    const view = cluster.current();
+    const peers = peersOf(view);
+    const gate = new Semaphore(AT_ONCE);
+    this.#differing = 0;
+    const answers = await Promise.all(
+      peers.map((peer) => gate.use(() => (signal.aborted ? false : this.#ask(view, peer)))),
+    );
+    this.#cycles++;
+    this.#silent = answers.filter((answered) => !answered).length;
+    const waitMs = Math.max(cycleMs, MIN_PER_PEER_MS * peers.length);
+    return { kind: 'idle', waitMs: waitMs * (0.9 + 0.2 * env.random.float()) };
+  }
+
+  async #ask(view: ClusterView, peer: string): Promise<boolean> {
+    const { env, wire, self, sums } = this.#options;
+    const rings = [...view.rings.values()];
+    const askedAtMs = env.clock.monotonicMs();
+    const asked = rings.map((ring): RingSum => {
+      const pairs = sums.pairs(ring, self.node, peer);
+      const sum = sums.ofNodes(ring, pairs, 'asker') ?? null;
+      return { policy: ring.policy, version: ring.version, sum };
+    });
+    try {
+      const args: CompareArgs = { rings: asked, devices: this.#ownDevices() };
+      const options = { txn: 'repair', deadlineMs: DEADLINE_MS };
+      const { result } = await wire.call(peer, 'repair.compare', args, options);
+      const reply = parseCompareReply(result);
+      this.#hear(peer, reply.devices, askedAtMs);
+      for (const [i, ring] of rings.entries()) this.#note(ring, peer, reply.rings[i], askedAtMs);
+      return true;
+    } catch (error) {
+      env.log.debug('repair.peer-silent', { peer, error: codeOf(error) });
+      return false;
+    }
+  }
+
+  #note(ring: Ring, peer: string, answer: RingAnswer | undefined, askedAtMs: number): void {
+    const { self, sums, board } = this.#options;
+    const pairs = sums.pairs(ring, self.node, peer);
+    for (const [i, pair] of pairs.entries()) {
+      const theirs = answer?.pairs?.[i];
+      const equal =
+        answer?.equal === true ||
+        (theirs !== undefined &&
+          theirs !== null &&
+          sums.ofPair(ring, pair, pair.asker)?.equals(theirs) === true);
+      if (!equal) this.#differing++;
+      board.compared(ring.policy, pair.asker, pair.asked, equal, askedAtMs);
+    }
+  }
+
+  #answer(args: unknown, peer: string): CompareReply {
+    const { cluster, self, sums } = this.#options;
+    const { rings, devices } = parseCompareArgs(args);
+    this.#hear(peer, devices);
+    const view = cluster.current();
+    return {
+      rings: rings.map(({ policy, version, sum }): RingAnswer => {
+        const ring = view.rings.get(policy);
+        if (ring?.version !== version) return { equal: false, pairs: null };
+        const pairs = sums.pairs(ring, peer, self.node);
+        const own = sums.ofNodes(ring, pairs, 'asked');
+        if (sum !== null && own?.equals(sum) === true) return { equal: true, pairs: null };
+        if (pairs.length > MAX_PAIRS) return { equal: false, pairs: null };
+        const each = pairs.map((pair) => sums.ofPair(ring, pair, pair.asked) ?? null);
+        return { equal: false, pairs: each };
+      }),
+      devices: this.#ownDevices(),
+    };
+  }
+
+  #hear(node: string, devices: readonly DeviceState[], askedAtMs?: number): void {
+    const { board, env, heard } = this.#options;
+    const heardAtMs = env.clock.monotonicMs();
+    for (const { id, incarnation, status, complete } of devices) {
+      const byRing = new Map<PolicyIndex, Coverage>();
+      for (const [policy, ...bounds] of complete) byRing.set(policy!, coverageOf(bounds));
+      board.heard({ id, node, incarnation, status, complete: byRing, heardAtMs });
+    }
+    heard(node, devices, askedAtMs);
+  }
+
+  #ownDevices(): DeviceState[] {
+    const { devices, cluster, rounds } = this.#options;
+    const policies = [...cluster.current().rings.keys()];
+    return [...devices().values()].slice(0, MAX_DEVICES).map((device) => ({
+      id: device.id,
+      incarnation: device.incarnation,
+      status: device.status,
+      complete: policies
+        .map((policy) => [
+          policy,
+          ...device.completeness.ranges(policy).flatMap(({ from, to }) => [from, to]),
+        ])
+        .filter((bounds) => bounds.length <= MAX_TOLD_BOUNDS),
+      ...rounds(device),
+    }));
+  }
+}
+
+/** Every node that has a device in a ring, this one too: two devices of one node may share partitions. */
+export function peersOf(view: ClusterView): string[] {
+  const nodes = new Set<string>();
+  for (const ring of view.rings.values()) {
+    for (const device of ring.devices) if (device !== undefined) nodes.add(device.node);
+  }
+  return [...nodes];
+}
+
+function coverageOf(bounds: readonly number[]): Coverage {
+  const ranges: { from: number; to: number }[] = [];
+  for (let i = 0; i + 1 < bounds.length; i += 2) {
+    ranges.push({ from: bounds[i]!, to: bounds[i + 1]! });
+  }
+  return new Coverage(ranges);
+}

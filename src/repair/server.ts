@@ -1,0 +1,75 @@
+/**
+ * Repair between nodes: who differs from whom (peer-exchange.ts), known to the jobs of the services by
+ * the board. What mends the differences are the services' own jobs.
+ */
+import type { PolicyIndex } from '#base/names.ts';
+import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
+import type { Device } from '#device/contract.ts';
+import type { Env } from '#env/env.ts';
+import { PeerBoard } from '#object/peer-board.ts';
+import type { ClusterSource } from '#ring/cluster.ts';
+import type { RowStore } from '#rows/row-store.ts';
+import type { Caller, Handler } from '#wire/contract.ts';
+import type { Job } from '#worker/job.ts';
+import { PairSums, type SumSource } from './pair-sums.ts';
+import { PeerExchange } from './peer-exchange.ts';
+
+export interface RepairOptions {
+  readonly env: Env;
+  readonly wire: Caller & { handle(method: string, handler: Handler): void };
+  readonly cluster: ClusterSource;
+  readonly self: { readonly node: string; readonly site: string };
+  readonly devices: () => ReadonlyMap<number, { readonly device: Device; readonly rows: RowStore }>;
+  /** How long a cycle of asking all peers takes. */
+  readonly cycleMs?: number;
+}
+
+export interface Repair {
+  readonly board: PeerBoard;
+  /** For the row services: see RowServiceOptions. */
+  readonly differs: (ring: PolicyIndex, own: number, peer: number) => boolean;
+  readonly jobs: readonly Job[];
+}
+
+export function createRepair(options: RepairOptions): Repair {
+  const { env, devices } = options;
+  const board = new PeerBoard(() => env.clock.monotonicMs());
+  const sums = new PairSums((id, policy) => sumSource(devices().get(id), policy));
+  const exchange = new PeerExchange({
+    ...options,
+    devices: () => new Map([...devices()].map(([id, { device }]) => [id, device])),
+    board,
+    sums,
+    rounds: () => ({ run: '', roundsBegun: 0, roundsDone: 0 }),
+    heard: () => undefined,
+  });
+  return {
+    board,
+    differs: (ring, own, peer) => board.differs(ring, own, peer),
+    jobs: [exchange],
+  };
+}
+
+/** Undefined: out of service, so that nothing can be said of what it holds. */
+function sumSource(
+  open: { readonly device: Device; readonly rows: RowStore } | undefined,
+  policy: PolicyIndex,
+): SumSource | undefined {
+  if (open === undefined || (open.device.status !== 'ok' && open.device.status !== 'full')) {
+    return undefined;
+  }
+  const { device, rows } = open;
+  if (policy === CONTAINER_RING || policy === ACCOUNT_RING) {
+    if (rows.damage !== undefined) return undefined;
+    return {
+      of: rows,
+      changes: rows.summaryChanges,
+      summarise: (from, to) => rows.summarise(policy, from, to, 1)[0]!,
+    };
+  }
+  return {
+    of: device,
+    changes: device.digests.changes,
+    summarise: (from, to) => device.digests.summarise(policy, from, to, 1)[0]!,
+  };
+}

@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest';
+import { SimWorld } from '#env/sim/world.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+function setUp(rate: number) {
+  const world = new SimWorld({ seed: 1 });
+  const { clock } = world.machine('node').env;
+  const limit = { rate };
+  const startMs = clock.monotonicMs();
+  const passedMs = (): number => clock.monotonicMs() - startMs;
+  return { world, clock, limit, passedMs, bucket: new TokenBucket(clock, () => limit.rate) };
+}
+
+async function takeFor(bucket: TokenBucket, amount: number, count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await bucket.take(amount);
+}
+
+describe('a token bucket', () => {
+  it('lets several users together have no more than the rate', async () => {
+    const { world, passedMs, bucket } = setUp(1000);
+    const users = [takeFor(bucket, 100, 50), takeFor(bucket, 250, 20)];
+    await world.run(Promise.all(users));
+    // 10,000 at 1,000 a second; the last piece is owed when it is given.
+    expect(passedMs()).toBeGreaterThan(9_600);
+    expect(passedMs()).toBeLessThan(10_100);
+  });
+
+  it('passes a piece that is larger than a second allows, and makes the next wait for it', async () => {
+    const { world, passedMs, bucket } = setUp(1000);
+    await world.run(bucket.take(5_000));
+    expect(passedMs()).toBeLessThan(10);
+    await world.run(bucket.take(1));
+    expect(passedMs()).toBeGreaterThanOrEqual(4_900);
+  });
+
+  it('saves up no more than a tenth of a second', async () => {
+    const { world, clock, bucket } = setUp(1000);
+    await world.runFor(60_000);
+    const start = clock.monotonicMs();
+    await world.run(takeFor(bucket, 100, 21));
+    expect(clock.monotonicMs() - start).toBeGreaterThan(1_800);
+  });
+
+  it('follows a changed rate while somebody waits', async () => {
+    const { world, passedMs, limit, bucket } = setUp(10);
+    await world.run(bucket.take(1_000));
+    const waiting = bucket.take(1);
+    await world.runFor(1_000);
+    limit.rate = Number.POSITIVE_INFINITY;
+    await world.run(waiting);
+    expect(passedMs()).toBeLessThan(1_600);
+  });
+
+  it('goes on after one who waited has given up', async () => {
+    const { world, bucket } = setUp(10);
+    await world.run(bucket.take(50));
+    const abort = new AbortController();
+    const given = bucket.take(1, abort.signal).catch((error: Error) => error.message);
+    const next = bucket.take(1);
+    await world.runFor(100);
+    abort.abort(new Error('no longer wanted'));
+    expect(await world.run(given)).toBe('no longer wanted');
+    await world.run(next);
+  });
+});
