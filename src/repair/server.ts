@@ -45,7 +45,9 @@ export function createRepair(options: RepairOptions): Repair {
   });
   return {
     board,
-    differs: (ring, own, peer) => board.differs(ring, own, peer),
+    // A peer that never answered can't be asked for rows either.
+    differs: (ring, own, peer) =>
+      board.device(peer) !== undefined && board.differs(ring, own, peer),
     jobs: [exchange],
   };
 }
