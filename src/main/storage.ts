@@ -9,7 +9,7 @@ import type { DurabilityReport } from '#object/durability-report.ts';
 import type { BodyPuller } from '#object/body-puller.ts';
 import type { PeerBoard } from '#object/peer-board.ts';
 import { createObjectService } from '#object/server.ts';
-import { createRepair } from '#repair/server.ts';
+import { createRepair, EXCHANGE_START_MS } from '#repair/server.ts';
 import type { MoveReport } from '#ring/move-progress.ts';
 import type { Job, JobStatus } from '#worker/job.ts';
 import { JobRunner } from '#worker/runner.ts';
@@ -56,13 +56,16 @@ export async function startStorage(
     ...objects.jobs,
     ...containers.jobs,
     ...accounts.jobs,
-    ...repair.jobs,
+    repair.exchange,
     local.keeper,
     compaction(local),
   ];
   local.onDamage = objects.damaged;
   const share = (): number => objects.budget.limits.share;
-  const runners = jobs.map((job) => new JobRunner(env, job, { share }));
+  const runners = jobs.map((job) => {
+    const startMs = job === repair.exchange ? EXCHANGE_START_MS : 0;
+    return new JobRunner(env, job, { share, startMs });
+  });
   objects.auditor.wake = () => runners[jobs.indexOf(objects.auditor)]!.wake();
   // A new ring is work for most of them: a device that joins must not wait for their next round.
   const unsubscribe = cluster.subscribe(() => {

@@ -14,6 +14,12 @@ import type { Job } from '#worker/job.ts';
 import { PairSums, type SumSource } from './pair-sums.ts';
 import { PeerExchange } from './peer-exchange.ts';
 
+/**
+ * Wait before the first exchange: nodes of a cluster start together, and a call to one that does not
+ * listen yet makes the wire hold back the next, which may be a client's write.
+ */
+export const EXCHANGE_START_MS = 2_000;
+
 export interface RepairOptions {
   readonly env: Env;
   readonly wire: Caller & { handle(method: string, handler: Handler): void };
@@ -28,7 +34,7 @@ export interface Repair {
   readonly board: PeerBoard;
   /** For the row services: see RowServiceOptions. */
   readonly differs: (ring: PolicyIndex, own: number, peer: number) => boolean;
-  readonly jobs: readonly Job[];
+  readonly exchange: Job;
 }
 
 export function createRepair(options: RepairOptions): Repair {
@@ -48,7 +54,7 @@ export function createRepair(options: RepairOptions): Repair {
     // A peer that never answered can't be asked for rows either.
     differs: (ring, own, peer) =>
       board.device(peer) !== undefined && board.differs(ring, own, peer),
-    jobs: [exchange],
+    exchange,
   };
 }
 

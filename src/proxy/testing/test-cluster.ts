@@ -13,7 +13,7 @@ import type { Env } from '#env/env.ts';
 import type { Machine } from '#env/sim/machine.ts';
 import { SimWorld } from '#env/sim/world.ts';
 import { createObjectService, type ObjectService } from '#object/server.ts';
-import { createRepair } from '#repair/server.ts';
+import { createRepair, EXCHANGE_START_MS } from '#repair/server.ts';
 import type { ClusterSource, ClusterView, ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
 import { NO_FORMER } from '#ring/fields.ts';
 import { Ring } from '#ring/ring.ts';
@@ -222,7 +222,7 @@ export class TestCluster {
       updater: { olderThanMs: 2_000, idleMs: 1_000 },
       board: repair.board,
     });
-    const jobs: Job[] = [...service.jobs, ...repair.jobs];
+    const jobs: Job[] = [...service.jobs, repair.exchange];
     if (this.#options.realRows === true) {
       const open = new Map([[deviceId, { device, rows: rows! }]]);
       const options = { ...common, clock, devices: () => open };
@@ -233,7 +233,8 @@ export class TestCluster {
     const proxy = createProxy({ ...common, clock: proxyClock, limits: this.#options.limits });
     await endpoint.listen({ host: name, port: PORT });
     if (this.#options.runJobs === true) {
-      const runners = jobs.map((job) => new JobRunner(env, job));
+      const startMs = (job: Job): number => (job === repair.exchange ? EXCHANGE_START_MS : 0);
+      const runners = jobs.map((job) => new JobRunner(env, job, { startMs: startMs(job) }));
       repair.board.onDifference(() => {
         for (const runner of runners) if (runner.name === 'object.compare') runner.wake();
       });
