@@ -108,7 +108,7 @@ describe('the durability meter', () => {
       const { auditor } = cluster.node(node).service;
       await cluster.run(auditor.run(undefined));
       for (let i = 0; i < 20; i++) await cluster.run(auditor.step(new AbortController().signal));
-      await cluster.runJob(node, 'object.compare');
+      await cluster.runJob(node, 'object.bodies');
     }
     await cluster.world.runFor(30_000);
     expect((await measure(cluster)).objects).toEqual({ ...COUNTS, total: 30, full: 30 });
