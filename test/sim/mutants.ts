@@ -222,13 +222,6 @@ export const MUTANTS: readonly Mutant[] = [
     faults: MOVES,
   },
   {
-    name: 'settle-before-states-are-there',
-    file: 'ring/move-progress.ts',
-    find: 'if (!hasStates) complete = false;',
-    replace: '',
-    faults: MOVES,
-  },
-  {
     name: 'an-earlier-membership-is-believed',
     file: 'ring/knowledge.ts',
     find: 'return learnsAt === undefined || versions.learntOf(policy, from, to) >= learnsAt;',
@@ -236,10 +229,10 @@ export const MUTANTS: readonly Mutant[] = [
     faults: MOVES,
   },
   {
-    name: 'a-former-primary-drops-at-once',
-    file: 'object/handover.ts',
-    find: 'if (forgetful.forget === undefined || !given.every(({ isSafe }) => isSafe)) return false;',
-    replace: 'if (forgetful.forget !== undefined) return await forgetful.forget(entry);',
+    name: 'a-former-primary-answers-404',
+    file: 'ring/ring-check.ts',
+    find: 'if (ringVersion < own && hasMoved(device, ring!, policy, hash)) {',
+    replace: 'if (ringVersion < 0 && hasMoved(device, ring!, policy, hash)) {',
     faults: MOVES,
   },
 ];

@@ -120,7 +120,8 @@ async function runSeeds(): Promise<number> {
 }
 
 interface Caught {
-  readonly seed: number;
+  /** Or `scenario`: an interleaving placed by hand. */
+  readonly seed: number | 'scenario';
   readonly promise: string;
 }
 
@@ -144,6 +145,12 @@ function runTool(args: readonly string[]): Promise<string> {
  * mutant, so each find is held against the product, and the search goes on behind it.
  */
 async function tryMutant({ name, faults }: Mutant, seeds: number): Promise<Caught | undefined> {
+  // Not imported above: that would load the product before a mutant's file is broken.
+  const { scenariosAgainst, tryScenario } = await import('../../test/sim/scenario-runner.ts');
+  for (const scenario of scenariosAgainst(name)) {
+    const promise = await tryScenario(scenario, name);
+    if (promise !== undefined) return { seed: 'scenario', promise: `${promise}: ${scenario}` };
+  }
   for (let first = 1; first <= seeds; ) {
     const range = ['--first-seed', String(first), '--seeds', String(seeds - first + 1)];
     const output = await runTool(['--mutant', name, ...range]);
