@@ -18,6 +18,10 @@ export function bundleDocument(
     nodes: active.map(({ name, site, zone, wire, roles }) => ({ name, site, zone, wire, roles })),
     settings: {
       name: document.name,
+      sites: document.sites.map(({ name, publicUrl }) => ({
+        name,
+        ...(publicUrl !== undefined && { publicUrl }),
+      })),
       links: document.links,
       limits: document.limits,
       features: document.features,

@@ -41,6 +41,7 @@ export interface ClusterDocument {
 
 const settingsSchema = z.object({
   name: z.string(),
+  sites: z.array(z.object({ name: z.string(), publicUrl: z.string().optional() })).default([]),
   links: z.array(
     z.object({
       between: z.tuple([z.string(), z.string()]),

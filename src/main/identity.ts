@@ -18,6 +18,7 @@ import { createIdentity, type Identity } from '#identity/identity.ts';
 import { loadMasterKey } from '#identity/vault.ts';
 import { WebLogIns } from '#identity/web-log-ins.ts';
 import type { Store } from '#proxy/contract.ts';
+import type { ClusterSource } from '#ring/cluster.ts';
 import type { State } from '#state/state.ts';
 import { clientAddressBehind } from './client-address.ts';
 import type { Foundation } from './foundation.ts';
@@ -38,22 +39,17 @@ export interface IdentityRole {
 }
 
 export async function startIdentity(
-  { env, config }: Foundation,
+  { env, config, cluster }: Foundation,
   state: State,
 ): Promise<IdentityRole> {
   const masterKey = await loadMasterKey(env, config.masterKeyFile);
   const identity = createIdentity({ env, state, masterKey, settings: settingsOf(config) });
   const objects: IdentityRole['objects'] = {};
   const [grid, web] = [await startGrid(env, config), await startWebLogIns(env, config)];
-  const sites: CatalogueSite[] = Object.entries(config.publicUrls).map(([region, url]) => ({
-    region,
-    objectStore: url,
-    identity: url,
-  }));
   const app = createKeystoneApp({
     identity,
     log: env.log,
-    sites: () => sites,
+    sites: () => catalogueSites(config, cluster),
     homeRegion: () => config.site,
     clientAddress: clientAddressBehind(config.trustedProxies),
     usage: (projectId) => usageOf(objects, projectId),
@@ -66,6 +62,21 @@ export async function startIdentity(
     await identity.close();
   };
   return { identity, app, objects, close };
+}
+
+/** As the cluster document says; else as the node's file does, with which a cluster on one machine is made. */
+function catalogueSites(
+  { publicUrls }: Pick<NodeConfig, 'publicUrls'>,
+  cluster: ClusterSource,
+): CatalogueSite[] {
+  const told = cluster.current().settings?.sites ?? [];
+  const known = told.flatMap(({ name, publicUrl }) => (publicUrl ? [[name, publicUrl]] : []));
+  const urls = known.length > 0 ? Object.fromEntries(known) : publicUrls;
+  return Object.entries(urls as Record<string, string>).map(([region, url]) => ({
+    region,
+    objectStore: url,
+    identity: url,
+  }));
 }
 
 /** Identity's own ports: plain, and the one that asks for certificates where it is configured. */

@@ -32,6 +32,7 @@ export interface NodeInfo {
 /** What an operator sets for the whole cluster besides rings (authority/document.ts). */
 export interface ClusterSettings {
   readonly name: string;
+  readonly sites: readonly SiteInfo[];
   readonly links: readonly SiteLink[];
   readonly limits: Readonly<Record<string, number>>;
   readonly features: Readonly<Record<string, boolean>>;
@@ -39,6 +40,12 @@ export interface ClusterSettings {
   readonly authorities: readonly string[];
   /** Nodes and serial numbers of certificates that nobody talks to any more. */
   readonly revoked: { readonly nodes: readonly string[]; readonly serials: readonly string[] };
+}
+
+export interface SiteInfo {
+  readonly name: string;
+  /** One name for Swift, S3 and Keystone at this site, as clients see it. */
+  readonly publicUrl?: string | undefined;
 }
 
 export interface SiteLink {

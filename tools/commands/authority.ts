@@ -1,5 +1,5 @@
 /** `anello authority`: the first node of a new cluster; copies of what the authority keeps. */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { createAuthority } from '#authority/authority.ts';
@@ -9,11 +9,20 @@ import { joinRequest, keepMembership } from '#authority/joining.ts';
 import { OperatingError } from '#base/errors.ts';
 import { type MachineFile, parseMachineFile } from '#config/machine-file.ts';
 import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
+import { type BootstrapAccount, bootstrap } from '#identity/bootstrap.ts';
+import { createIdentity } from '#identity/identity.ts';
 import { createVault, loadMasterKey } from '#identity/vault.ts';
 import { type ClusterDescription, parseDescriptionText } from '#ring/description.ts';
 import { openState } from '#state/open-state.ts';
 import type { State } from '#state/state.ts';
 import { writeOperatorFile } from '../authority/operator-file.ts';
+
+const SECRET_MODE = 0o600;
+const ADMINISTRATOR: BootstrapAccount = {
+  project: 'admin',
+  user: 'admin',
+  roles: ['admin', 'member'],
+};
 
 interface InitOptions {
   readonly config: string;
@@ -90,6 +99,37 @@ async function initialise(
   const authorities = [...known.authorities];
   mkdirSync(path.dirname(operator), { recursive: true });
   writeOperatorFile(operator, { authorities, token, ca: known.caCertificate });
+  const admin = path.join(path.dirname(operator), 'admin.openrc');
+  await firstAdministrator(env, state, masterKey, machine, admin);
   console.log(`cluster ${known.clusterId} is made; ${known.name} is its first node`);
+  console.log(`the first administrator of identity: . ${admin}`);
   console.log(`operators use ${operator}: keep a copy of it, and of ${machine.data}/master.key`);
+}
+
+/** Without one nobody could log in to make others. */
+async function firstAdministrator(
+  env: NodeEnv,
+  state: State,
+  masterKey: Buffer,
+  { address, listen, tls }: MachineFile,
+  file: string,
+): Promise<void> {
+  const identity = createIdentity({ env, state, masterKey });
+  try {
+    const [admin] = await bootstrap(identity, [ADMINISTRATOR]);
+    const url = `${tls === undefined ? 'http' : 'https'}://${address}:${listen.proxy}/v3`;
+    const variables = {
+      OS_AUTH_URL: url,
+      OS_IDENTITY_API_VERSION: '3',
+      OS_USERNAME: admin!.userName,
+      OS_PASSWORD: admin!.password,
+      OS_PROJECT_NAME: admin!.projectName,
+      OS_USER_DOMAIN_NAME: admin!.domainName,
+      OS_PROJECT_DOMAIN_NAME: admin!.domainName,
+    };
+    const lines = Object.entries(variables).map(([name, value]) => `export ${name}='${value}'\n`);
+    writeFileSync(file, lines.join(''), { mode: SECRET_MODE });
+  } finally {
+    await identity.close();
+  }
 }
