@@ -2,6 +2,7 @@
 import { codeOf } from '#base/errors.ts';
 import type { Projects } from './domains.ts';
 import type { Groups } from './groups.ts';
+import { unauthorized } from './log-in-request.ts';
 import type { Mapped } from './mapping.ts';
 import type { Project, User } from './records.ts';
 import type { Roles } from './roles.ts';
@@ -28,10 +29,15 @@ export class MappedUsers {
     return this.#parts.projects.find(project, domainId);
   }
 
-  async find({ user: name, domainId }: Mapped): Promise<User> {
+  /** @throws OperatingError `unauthorized`: a certificate's name is that of another kind of user */
+  async find(mapped: Mapped): Promise<User> {
+    const { user: name, domainId } = mapped;
     const { users } = this.#parts;
     const known = await users.find(name, domainId);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      if (mapped.filledIn && (await users.hasPassword(known.id))) throw unauthorized();
+      return known;
+    }
     try {
       return await users.create({ name, domainId, description: 'made from a certificate' });
     } catch (error) {

@@ -16,7 +16,8 @@
  *
  * The first rule whose every condition holds decides; a condition holds when any of its patterns fits
  * (`*` any run, `?` one character). Without a rule nobody gets in. A virtual organisation is thus a
- * project: `atlas:*` in an ACL names its members.
+ * project: `atlas:*` in an ACL names its members. A name that is filled in never leads to a user with a
+ * password: else a certificate for CN=admin would be the administrator's.
  */
 import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
@@ -62,6 +63,8 @@ export interface ProvenAttributes {
 export interface Mapped {
   readonly rule: string;
   readonly user: string;
+  /** The name comes from the certificate, not from the rule alone. */
+  readonly filledIn: boolean;
   readonly domainId: string;
   readonly project: string;
   readonly roles: readonly string[];
@@ -87,7 +90,8 @@ export function applyMapping(
   const rule = rules.find((candidate) => holds(candidate, proven));
   if (rule === undefined) return undefined;
   const { name, domain: domainId, project, roles, groups } = rule;
-  return { rule: name, user: fillIn(rule.user, proven), domainId, project, roles, groups };
+  const user = fillIn(rule.user, proven);
+  return { rule: name, user, filledIn: user !== rule.user, domainId, project, roles, groups };
 }
 
 function holds({ when }: MappingRule, proven: ProvenAttributes): boolean {

@@ -90,6 +90,10 @@ export class Users {
     return user;
   }
 
+  async hasPassword(id: string): Promise<boolean> {
+    return (await this.#context.store.passwords.get(id)) !== undefined;
+  }
+
   /** When the password stops to log in; undefined: never. */
   async passwordExpiresMs(id: string): Promise<number | undefined> {
     return (await this.#context.store.passwords.get(id))?.fields.expiresMs;

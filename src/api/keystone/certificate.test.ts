@@ -31,6 +31,7 @@ let grid: Grid;
 let authenticator: ProxyAuthenticator;
 let port: number;
 let anna: Issued;
+let ca: Issued;
 const ANNA = '/DC=org/CN=Anna';
 const from = Date.now() - HOUR_MS;
 const until = Date.now() + 12 * HOUR_MS;
@@ -44,7 +45,7 @@ beforeAll(async () => {
   const { env, identity, folder, state } = fixture;
   await identity.projects.create({ name: 'atlas' });
   const caKeys = authority('/DC=org/CN=CA');
-  const ca = issue({
+  ca = issue({
     ...dates,
     subject: '/DC=org/CN=CA',
     keys: caKeys,
@@ -153,6 +154,22 @@ describe('log-in by certificate', () => {
     const second = await logIn([anna], { project: { name: 'atlas', domain: { id: 'default' } } });
     expect([first.status, second.status]).toEqual([201, 201]);
     expect(second.body.token.user.id).toBe(first.body.token.user.id);
+  });
+
+  it('is not the log-in of a user with a password who has that name', async () => {
+    const { admin, identity } = fixture;
+    const atlas = (await identity.projects.find('atlas', 'default'))!;
+    const roleId = (await identity.roles.find('admin'))!.id;
+    await identity.grants.add({
+      actor: { kind: 'user', id: admin.userId },
+      target: { kind: 'project', id: atlas.id },
+      ...{ roleId, inherited: false },
+    });
+    const thief = issue({
+      ...{ ...dates, subject: '/DC=org/CN=admin', issuer: ca },
+      extensions: [basicConstraints(false), keyUsage(0x80)],
+    });
+    expect((await logIn([thief])).status).toBe(401);
   });
 
   it('refuses who has none, a foreign one, or asks for another project', async () => {
