@@ -34,7 +34,8 @@ const UNKNOWN_MS = 2000;
 /** A key may be here before the directory's news of it. */
 const NEWS_MS = 5000;
 const DAY_MS = 24 * 3600 * 1000;
-const SKEW_MS = 15 * 60 * 1000;
+/** A presigned URL's longest life, and the skew that SigV4 allows. */
+const MAX_AGE_MS = 7 * DAY_MS + 15 * 60 * 1000;
 
 export interface S3KeyCacheOptions {
   readonly env: Pick<Env, 'clock' | 'log'>;
@@ -181,9 +182,9 @@ export class S3KeyCache {
     if (scopes?.size === 0) this.#scopes.delete(request.access);
   }
 
-  /** Yesterday's keys, once the skew that SigV4 allows has passed. */
+  /** Keys of days for which no presigned URL can be valid any more. */
   #dropPast(access: string): void {
-    const oldest = dayOf(this.#options.env.clock.wallMicros() / 1000 - SKEW_MS);
+    const oldest = dayOf(this.#options.env.clock.wallMicros() / 1000 - MAX_AGE_MS);
     for (const scope of this.#scopes.get(access) ?? []) {
       const [day = '', region = '', service = ''] = scope.split('/');
       if (day >= oldest) continue;

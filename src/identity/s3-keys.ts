@@ -32,6 +32,8 @@ const DAY_MS = 24 * 3600 * 1000;
 const SKEW_MS = 15 * 60 * 1000;
 /** Tomorrow's key may be fetched from noon on; nobody needs one for a later day. */
 const MAX_AHEAD_MS = DAY_MS;
+/** A presigned URL lives for a week at most, so keys of past days are asked for that long. */
+const MAX_PAST_MS = 7 * DAY_MS;
 const SCOPE_PART = /^[A-Za-z0-9_.-]{1,64}$/;
 const V4_ALGORITHM = 'AWS4-HMAC-SHA256';
 
@@ -108,11 +110,13 @@ export class S3Keys {
       ? Date.UTC(Number(form[1]), Number(form[2]) - 1, Number(form[3]))
       : Number.NaN;
     const now = nowMs(this.#context);
-    const current = startMs < now + MAX_AHEAD_MS && startMs + DAY_MS + SKEW_MS > now;
+    const endMs = startMs + DAY_MS + SKEW_MS;
+    const current = startMs < now + MAX_AHEAD_MS && endMs + MAX_PAST_MS > now;
     if (!current || !SCOPE_PART.test(region) || !SCOPE_PART.test(service)) {
-      throw badRequest('Not a credential scope of today or tomorrow.');
+      throw badRequest('Not a credential scope of this week.');
     }
-    return startMs + DAY_MS + SKEW_MS;
+    // The token of a past day's key lives as long as one made today.
+    return endMs > now + SKEW_MS ? endMs : now + DAY_MS;
   }
 }
 

@@ -61,7 +61,7 @@ async function putBucketTagging(request: S3Request): Promise<void> {
   const body = await readDocument(request, request.service.limits.maxDocumentBytes);
   const tags = tagsOfXml(readXml(body, 'Tagging'), MAX_BUCKET_TAGS);
   await keep(request, bucket, { [TAGS_HEADER]: JSON.stringify(Object.entries(tags)) });
-  replyEmpty(request, 204);
+  replyEmpty(request, 200);
 }
 
 async function deleteBucketTagging(request: S3Request): Promise<void> {
