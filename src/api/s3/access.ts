@@ -1,14 +1,23 @@
 /**
- * May this caller do this? Asked in this order: the owners of the bucket's account may everything; whom
- * a Swift ACL of the container names may what it says, the same objects being behind both APIs; S3's
- * ACLs of bucket and object grant the rest. Only a caller whom nothing else allowed costs a look at
- * the object.
+ * May this caller do this? Asked in this order:
+ *
+ * 1. The bucket's policy: what it denies nobody may (its owners may still change the policy), what it
+ *    allows is allowed.
+ * 2. The owners of the bucket's account may everything; whom a Swift ACL of the container names may what
+ *    that says, the same objects being behind both APIs.
+ * 3. S3's ACLs of bucket and object, unless the bucket's ownership or access block switch them off.
+ *
+ * Only a caller whom nothing else allowed, or a policy about tags, costs a look at the object.
  */
 import { type AclOperation, decide } from '#auth/acl.ts';
+import { evaluate } from '#auth/policy/policy.ts';
+import type { EntryState } from '#base/entry.ts';
 import type { ObjectName } from '#base/names.ts';
-import { decodeGrants, granteesFor, isGranted, type Permission } from './acl.ts';
-import { type Bucket, findBucket } from './bucket.ts';
+import { decodeGrants, granteesFor, isGranted, isPublicGrantee, type Permission } from './acl.ts';
+import { type Bucket, findBucket, ownAccount } from './bucket.ts';
+import { acceptsAcls, isBlocked, type ParsedPolicy, resourceOf } from './bucket-rules.ts';
 import { refuse } from './errors.ts';
+import { EXISTING_TAG, factsOf, principalsOf } from './policy-facts.ts';
 import type { S3Request } from './request.ts';
 
 /** As in policies: `s3:GetObject`. */
@@ -42,36 +51,103 @@ export async function checkAccess(
   action: Action,
   key: string,
 ): Promise<void> {
-  if (mayDo(request, bucket, action)) return;
-  const permission = OBJECT_PERMISSIONS[action];
-  if (permission !== undefined && key !== '') {
-    const name = objectName(bucket, key);
-    const state = await request.service.store.statObject(request, name);
-    const grants = decodeGrants(state?.groups['acl']?.values['grants']);
-    if (isGranted(grants, granteesFor(request), permission)) return;
-  }
-  throw refuse('AccessDenied');
+  if (!(await isAllowed(request, bucket, action, key))) throw refuse('AccessDenied');
 }
 
-/** What the bucket alone says. */
-export function mayDo(request: S3Request, bucket: Bucket, action: Action): boolean {
+/** `key`: '' for the bucket itself. */
+export async function isAllowed(
+  request: S3Request,
+  bucket: Bucket,
+  action: Action,
+  key: string,
+): Promise<boolean> {
+  let looked: Promise<EntryState | undefined> | undefined;
+  const object = (): Promise<EntryState | undefined> => {
+    looked ??= request.service.store.statObject(request, objectName(bucket, key));
+    return looked;
+  };
+  const parsed = request.service.policies.of(bucket);
+  if (parsed !== undefined) {
+    const tags =
+      asksTags(parsed) && key !== '' ? (await object())?.groups['tags']?.values : undefined;
+    const verdict = byPolicy(request, bucket, parsed, { action, key, tags });
+    if (verdict !== 'none') return verdict === 'allow';
+  }
+  if (bySwift(request, bucket, action) || byBucketAcl(request, bucket, action)) return true;
+  const permission = OBJECT_PERMISSIONS[action];
+  if (permission === undefined || key === '') return false;
+  return isGrantedBy(
+    request,
+    bucket,
+    (await object())?.groups['acl']?.values['grants'],
+    permission,
+  );
+}
+
+function byPolicy(
+  request: S3Request,
+  bucket: Bucket,
+  { policy, isPublic }: ParsedPolicy,
+  { action, key, tags }: { action: Action; key: string; tags?: Readonly<Record<string, string>> },
+): 'allow' | 'deny' | 'none' {
+  const verdict = evaluate(policy, {
+    principals: principalsOf(request),
+    action,
+    resource: resourceOf(bucket.container, key),
+    facts: factsOf(request, tags),
+  });
+  const isOwner = ownsAccount(request, bucket.account);
+  // Nobody locks himself out of his own bucket for good.
+  if (verdict === 'deny' && isOwner && OWNERS_ALWAYS.has(action)) return 'allow';
+  const restricted = isPublic && isBlocked(bucket, 'RestrictPublicBuckets');
+  const own = ownAccount(request) === bucket.account;
+  return verdict === 'allow' && restricted && !own ? 'none' : verdict;
+}
+
+const OWNERS_ALWAYS = new Set<Action>([
+  's3:GetBucketPolicy',
+  's3:PutBucketPolicy',
+  's3:DeleteBucketPolicy',
+]);
+
+function asksTags({ policy }: ParsedPolicy): boolean {
+  return policy.statements.some(({ conditions }) =>
+    conditions.some(({ key }) => key.startsWith(EXISTING_TAG)),
+  );
+}
+
+function bySwift(request: S3Request, { account, info }: Bucket, action: Action): boolean {
   const { service, caller } = request;
-  const { account, info } = bucket;
-  const bySwift = decide({
+  return decide({
     caller,
     account,
-    operation: aclOperation(action),
+    operation: SWIFT_OPERATIONS[action] ?? 'admin',
     readAcl: info.headers['x-container-read'],
     writeAcl: info.headers['x-container-write'],
     referrer: request.header('referer'),
     accountDomainId: service.signers.accountDomain(account),
     roles: service.roles,
-  });
-  if (bySwift.allowed) return true;
+  }).allowed;
+}
+
+function byBucketAcl(request: S3Request, bucket: Bucket, action: Action): boolean {
   const permission = BUCKET_PERMISSIONS[action];
-  const acl = info.headers[ACL_HEADER];
-  if (permission === undefined || acl === undefined) return false;
-  return isGranted(decodeGrants(acl), granteesFor(request), permission);
+  if (permission === undefined) return false;
+  return isGrantedBy(request, bucket, bucket.info.headers[ACL_HEADER], permission);
+}
+
+function isGrantedBy(
+  request: S3Request,
+  bucket: Bucket,
+  acl: string | undefined,
+  permission: Permission,
+): boolean {
+  if (acl === undefined || !acceptsAcls(bucket)) return false;
+  const grants = decodeGrants(acl);
+  const counted = isBlocked(bucket, 'IgnorePublicAcls')
+    ? grants.filter(({ grantee }) => !isPublicGrantee(grantee))
+    : grants;
+  return isGranted(counted, granteesFor(request), permission);
 }
 
 /** Whether the caller owns this account: sees and sets everything in it. */
@@ -103,6 +179,7 @@ const BUCKET_PERMISSIONS: Readonly<Record<string, Permission>> = {
   's3:PutBucketAcl': 'WRITE_ACP',
 };
 
+/** What the action is where Swift's ACLs are asked; all else is the owners'. */
 const SWIFT_OPERATIONS: Readonly<Record<string, AclOperation>> = {
   's3:GetObject': 'read',
   's3:GetObjectAttributes': 'read',
@@ -118,8 +195,3 @@ const SWIFT_OPERATIONS: Readonly<Record<string, AclOperation>> = {
   's3:PutObjectTagging': 'write',
   's3:DeleteObjectTagging': 'write',
 };
-
-/** What the action is where only Swift's ACLs are asked; all else is the owners'. */
-function aclOperation(action: Action): AclOperation {
-  return SWIFT_OPERATIONS[action] ?? 'admin';
-}

@@ -174,6 +174,10 @@ function parseJson(text: string): unknown {
   }
 }
 
+export function isPublicGrantee(grantee: Grantee): boolean {
+  return grantee === ALL_USERS || grantee === AUTHENTICATED_USERS;
+}
+
 /** As whom a caller is granted things. */
 export function granteesFor(request: S3Request): Set<Grantee> {
   const { caller } = request;

@@ -3,11 +3,26 @@
  * Those that nothing here acts on yet are answered as not configured, and setting them is refused:
  * a rule that is accepted and not kept is worse than none.
  */
-import type { HeaderChanges } from '#proxy/contract.ts';
 import { type Action, authorize } from './access.ts';
-import { type Bucket, noSuchBucket } from './bucket.ts';
+import {
+  deleteBucketPolicy,
+  getBucketPolicy,
+  getBucketPolicyStatus,
+  putBucketPolicy,
+} from './bucket-policy.ts';
+import { configure } from './configure.ts';
 import { refuse } from './errors.ts';
+import {
+  deleteOwnershipControls,
+  getOwnershipControls,
+  putOwnershipControls,
+} from './ownership-controls.ts';
 import { readDocument } from './payload.ts';
+import {
+  deletePublicAccessBlock,
+  getPublicAccessBlock,
+  putPublicAccessBlock,
+} from './public-access-block.ts';
 import { replyEmpty, replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
 import type { Route } from './router.ts';
@@ -60,19 +75,14 @@ async function putBucketTagging(request: S3Request): Promise<void> {
   const bucket = await authorize(request, 's3:PutBucketTagging');
   const body = await readDocument(request, request.service.limits.maxDocumentBytes);
   const tags = tagsOfXml(readXml(body, 'Tagging'), MAX_BUCKET_TAGS);
-  await keep(request, bucket, { [TAGS_HEADER]: JSON.stringify(Object.entries(tags)) });
+  await configure(request, bucket, { [TAGS_HEADER]: JSON.stringify(Object.entries(tags)) });
   replyEmpty(request, 200);
 }
 
 async function deleteBucketTagging(request: S3Request): Promise<void> {
   const bucket = await authorize(request, 's3:PutBucketTagging');
-  await keep(request, bucket, { [TAGS_HEADER]: null });
+  await configure(request, bucket, { [TAGS_HEADER]: null });
   replyEmpty(request, 204);
-}
-
-async function keep(request: S3Request, bucket: Bucket, changes: HeaderChanges): Promise<void> {
-  const outcome = await request.service.store.updateContainer(request, bucket, changes);
-  if (outcome === 'no-container') throw noSuchBucket(request.bucket);
 }
 
 /** Suspended is what every bucket is; enabling needs versions, which this store does not keep yet. */
@@ -139,20 +149,23 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
     ),
   ),
   'PUT requestPayment': route('PutBucketRequestPayment', putRequestPayment),
-  'GET policyStatus': route(
-    'GetBucketPolicyStatus',
-    empty('s3:GetBucketPolicyStatus', 'PolicyStatus', leaf('IsPublic', 'FALSE')),
-  ),
+  'GET policy': route('GetBucketPolicy', getBucketPolicy),
+  'PUT policy': route('PutBucketPolicy', putBucketPolicy),
+  'DELETE policy': route('DeleteBucketPolicy', deleteBucketPolicy),
+  'GET policyStatus': route('GetBucketPolicyStatus', getBucketPolicyStatus),
+  'GET publicAccessBlock': route('GetPublicAccessBlock', getPublicAccessBlock),
+  'PUT publicAccessBlock': route('PutPublicAccessBlock', putPublicAccessBlock),
+  'DELETE publicAccessBlock': route('DeletePublicAccessBlock', deletePublicAccessBlock),
+  'GET ownershipControls': route('GetBucketOwnershipControls', getOwnershipControls),
+  'PUT ownershipControls': route('PutBucketOwnershipControls', putOwnershipControls),
+  'DELETE ownershipControls': route('DeleteBucketOwnershipControls', deleteOwnershipControls),
   ...emptyUnset('accelerate', 'AccelerateConfiguration', 'AccelerateConfiguration'),
   ...emptyUnset('logging', 'Logging', 'BucketLoggingStatus'),
   ...emptyUnset('notification', 'NotificationConfiguration', 'NotificationConfiguration'),
-  ...unset('policy', 'Policy', 'NoSuchBucketPolicy'),
   ...unset('cors', 'CORS', 'NoSuchCORSConfiguration'),
   ...unset('lifecycle', 'LifecycleConfiguration', 'NoSuchLifecycleConfiguration'),
   ...unset('website', 'Website', 'NoSuchWebsiteConfiguration'),
   ...unset('encryption', 'Encryption', 'ServerSideEncryptionConfigurationNotFoundError'),
-  ...unset('publicAccessBlock', 'PublicAccessBlock', 'NoSuchPublicAccessBlockConfiguration'),
-  ...unset('ownershipControls', 'OwnershipControls', 'OwnershipControlsNotFoundError'),
   ...unset('object-lock', 'ObjectLockConfiguration', 'ObjectLockConfigurationNotFoundError'),
   ...unset('replication', 'Replication', 'ReplicationConfigurationNotFoundError'),
   ...unset('analytics', 'AnalyticsConfiguration', 'NoSuchConfiguration'),

@@ -8,7 +8,7 @@ import type { ObjectName } from '#base/names.ts';
 import type { ObjectReader } from '#proxy/contract.ts';
 import { type ManifestPart, manifestKind, openManifest } from '#proxy/manifest.ts';
 import { isPartsAccount } from '#proxy/multipart/names.ts';
-import { mayDo } from './access.ts';
+import { isAllowed } from './access.ts';
 import { type Bucket, findBucketAt } from './bucket.ts';
 import { refuse } from './errors.ts';
 import { dataOf, modifiedSeconds } from './object-headers.ts';
@@ -84,7 +84,7 @@ function partsReader(
 
 async function mayReadIn(request: S3Request, account: string, container: string): Promise<boolean> {
   const bucket = await findBucketAt(request, account, container);
-  return bucket !== undefined && mayDo(request, bucket, 's3:GetObject');
+  return bucket !== undefined && (await isAllowed(request, bucket, 's3:GetObject', ''));
 }
 
 async function asConflict<Value>(work: Promise<Value>): Promise<Value> {

@@ -25,7 +25,7 @@ export async function getObjectAttributes(request: S3Request): Promise<void> {
   const wanted = wantedAttributes(request);
   const name = objectName(bucket, request.key);
   const reader = await request.service.store.openObject(request, name);
-  if (reader === undefined) throw mayBeTold(request, bucket, noSuchKey(request.key));
+  if (reader === undefined) throw await mayBeTold(request, bucket, noSuchKey(request.key));
   const content = await contentOf(request, bucket, name, reader);
   if (answeredByCondition(request, content)) return;
   const parts = wanted.has('ObjectParts') ? partsXml(request, content) : '';

@@ -14,7 +14,7 @@ export async function getObject(request: S3Request): Promise<void> {
   versionId(request);
   const name = objectName(bucket, request.key);
   const reader = await request.service.store.openObject(request, name);
-  if (reader === undefined) throw mayBeTold(request, bucket, noSuchKey(request.key));
+  if (reader === undefined) throw await mayBeTold(request, bucket, noSuchKey(request.key));
   const content = await contentOf(request, bucket, name, reader);
   const part = wantedPart(request, content);
   if (answeredByCondition(request, content)) return;

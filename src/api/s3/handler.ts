@@ -8,6 +8,7 @@ import { codeOf, messageOf } from '#base/errors.ts';
 import { drain } from '../http/drain.ts';
 import { TransactionIds } from '../http/transaction-id.ts';
 import { authenticate } from './authentication.ts';
+import { PolicyCache } from './bucket-rules.ts';
 import { Checksums } from './checksums.ts';
 import { refuse } from './errors.ts';
 import { isS3 } from './is-s3.ts';
@@ -39,6 +40,7 @@ export async function createS3Handler(given: S3Options): Promise<S3Handler> {
     finished: () => {},
     ...given,
     checksums: await Checksums.create(),
+    policies: new PolicyCache(),
     limits: { ...DEFAULT_S3_LIMITS, ...given.limits },
     requestIds: new TransactionIds(given.env),
   };

@@ -37,11 +37,11 @@ async function shownContent(request: S3Request, bucket: Bucket): Promise<Content
   const name = objectName(bucket, request.key);
   if (request.query.has('partNumber')) {
     const reader = await store.openObject(request, name);
-    if (reader === undefined) throw mayBeTold(request, bucket, noSuchKey(request.key));
+    if (reader === undefined) throw await mayBeTold(request, bucket, noSuchKey(request.key));
     return await contentOf(request, bucket, name, reader);
   }
   const state = await store.statObject(request, name);
-  if (state === undefined) throw mayBeTold(request, bucket, noSuchKey(request.key));
+  if (state === undefined) throw await mayBeTold(request, bucket, noSuchKey(request.key));
   if (manifestKind(state) === 'dynamic') {
     const reader = await store.openObject(request, name);
     if (reader !== undefined) return await contentOf(request, bucket, name, reader);

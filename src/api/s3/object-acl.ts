@@ -1,6 +1,7 @@
 /** GetObjectAcl, PutObjectAcl. */
 import { authorize, objectName } from './access.ts';
 import { aclXml, decodeGrants, encodeGrants, ownerIdOf } from './acl.ts';
+import { checkGrants } from './acl-rules.ts';
 import { noSuchKey } from './bucket.ts';
 import { replyEmpty, replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
@@ -22,7 +23,7 @@ export async function putObjectAcl(request: S3Request): Promise<void> {
   const bucket = await authorize(request, 's3:PutObjectAcl');
   versionId(request);
   const grants = await grantsOfRequest(request, ownerIdOf(bucket.account));
-  const groups = { acl: { grants: encodeGrants(grants) } };
+  const groups = { acl: { grants: encodeGrants(checkGrants(request, bucket, grants)) } };
   const name = objectName(bucket, request.key);
   const outcome = await request.service.store.updateGroups(request, name, groups);
   if (outcome === 'not-found') throw noSuchKey(request.key);

@@ -53,6 +53,7 @@ export class S3Request implements Operation, Exchange {
   readonly extraHeaders: string[] = [];
   readonly read = 'quorum';
   #located: Target = { bucket: undefined, key: undefined };
+  #signed: SigV4Request | undefined;
   #abort: AbortController | undefined;
 
   constructor(service: S3Service, incoming: IncomingMessage, response: ServerResponse) {
@@ -76,8 +77,9 @@ export class S3Request implements Operation, Exchange {
 
   /** What is signed. */
   get signed(): SigV4Request {
-    const { headersDistinct } = this.incoming;
-    return { method: this.method, target: this.target, headers: headersDistinct };
+    const { method, target, incoming } = this;
+    this.#signed ??= { method, target, headers: incoming.headersDistinct };
+    return this.#signed;
   }
 
   get hasBucket(): boolean {

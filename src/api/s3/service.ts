@@ -8,6 +8,7 @@ import type { BucketNames } from '#proxy/bucket-names.ts';
 import type { Store } from '#proxy/contract.ts';
 import type { FinishedRequest } from '../http/finished-request.ts';
 import type { TransactionIds } from '../http/transaction-id.ts';
+import type { PolicyCache } from './bucket-rules.ts';
 import type { Checksums } from './checksums.ts';
 import type { S3Limits } from './limits.ts';
 
@@ -28,6 +29,7 @@ export interface S3Service {
   readonly signers: S3Signers;
   readonly names: BucketNames;
   readonly checksums: Checksums;
+  readonly policies: PolicyCache;
   readonly roles: RoleLists | undefined;
   readonly env: Pick<Env, 'clock' | 'random' | 'log'>;
   readonly limits: S3Limits;

@@ -1,0 +1,135 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { startServer, type TestServer } from './testing/harness.ts';
+
+let server: TestServer;
+let buckets = 0;
+let B = '';
+
+beforeAll(async () => {
+  server = await startServer();
+});
+afterAll(() => server.close());
+beforeEach(async () => {
+  buckets += 1;
+  B = `/policy-${buckets}`;
+  await server.ask('PUT', B);
+  await server.ask('PUT', `${B}/k`, { body: 'x', headers: { 'x-amz-tagging': 'level=low' } });
+});
+
+function put(...statements: object[]) {
+  const name = B.slice(1);
+  const Statement = statements.map((each) => ({
+    ...{ Effect: 'Allow', Principal: '*', Action: 's3:GetObject' },
+    ...{ Resource: [`arn:aws:s3:::${name}`, `arn:aws:s3:::${name}/*`] },
+    ...each,
+  }));
+  const body = JSON.stringify({ Version: '2012-10-17', Statement });
+  return server.ask('PUT', `${B}?policy`, { body });
+}
+
+const status = async (method: string, target: string, as: string, headers = {}) =>
+  (await server.ask(method, target, { as, headers })).status;
+
+describe('a bucket policy', () => {
+  it('opens a bucket to everybody or to one project, and is told as it was set', async () => {
+    expect((await put({})).status).toBe(204);
+    expect(await status('GET', `${B}/k`, '')).toBe(200);
+    expect(await status('GET', B, '')).toBe(403);
+    expect(JSON.parse((await server.ask('GET', `${B}?policy`)).text)).toMatchObject({
+      Version: '2012-10-17',
+    });
+    expect((await server.ask('GET', `${B}?policyStatus`)).text).toContain('<IsPublic>true<');
+    await put({
+      Principal: { AWS: 'arn:aws:iam::p2:root' },
+      Action: ['s3:ListBucket', 's3:PutObject'],
+    });
+    expect(await status('GET', `${B}/k`, '')).toBe(403);
+    expect(await status('GET', B, 'stranger')).toBe(200);
+    expect(await status('GET', `${B}/k`, 'stranger')).toBe(403);
+    expect((await server.ask('PUT', `${B}/theirs`, { as: 'stranger', body: 'y' })).status).toBe(
+      200,
+    );
+    expect((await server.ask('GET', `${B}?policyStatus`)).text).toContain('<IsPublic>false<');
+    expect(await status('DELETE', `${B}?policy`, 'owner')).toBe(204);
+    expect(await status('GET', B, 'stranger')).toBe(403);
+  });
+
+  it('denies its owners, too, but never locks them out', async () => {
+    await put({ Effect: 'Deny', Action: 's3:*' });
+    expect(await status('GET', `${B}/k`, 'owner')).toBe(403);
+    expect(await status('GET', `${B}?policy`, 'owner')).toBe(200);
+    expect(await status('DELETE', `${B}?policy`, 'owner')).toBe(204);
+    expect(await status('GET', `${B}/k`, 'owner')).toBe(200);
+  });
+
+  it('asks for parameters, headers, addresses and tags', async () => {
+    const condition = (Condition: object, more = {}) => put({ Condition, ...more });
+    await condition({ StringLike: { 's3:prefix': 'open/*' } }, { Action: 's3:ListBucket' });
+    expect(await status('GET', `${B}?prefix=open/x`, '')).toBe(200);
+    expect(await status('GET', `${B}?prefix=closed`, '')).toBe(403);
+    await condition({ IpAddress: { 'aws:SourceIp': '127.0.0.0/8' } });
+    expect(await status('GET', `${B}/k`, '')).toBe(200);
+    await condition({ IpAddress: { 'aws:SourceIp': '10.0.0.0/8' } });
+    expect(await status('GET', `${B}/k`, '')).toBe(403);
+    await condition({ StringEquals: { 's3:ExistingObjectTag/level': 'low' } });
+    expect(await status('GET', `${B}/k`, '')).toBe(200);
+    await condition({ StringEquals: { 's3:ExistingObjectTag/level': 'high' } });
+    expect(await status('GET', `${B}/k`, '')).toBe(403);
+    await condition({ StringEquals: { 's3:x-amz-acl': 'private' } }, { Action: 's3:PutObject' });
+    const acl = { 'x-amz-acl': 'private' };
+    expect(await status('PUT', `${B}/new`, 'stranger', { ...acl, 'content-length': '0' })).toBe(
+      200,
+    );
+    expect(await status('PUT', `${B}/new`, 'stranger', { 'content-length': '0' })).toBe(403);
+  });
+
+  it('that can not be kept is refused', async () => {
+    const text = (await put({ Resource: 'arn:aws:s3:::another/*' })).code;
+    expect(text).toBe('MalformedPolicy');
+    expect((await server.ask('PUT', `${B}?policy`, { body: 'nonsense' })).code).toBe(
+      'MalformedPolicy',
+    );
+    expect(await server.ask('GET', `${B}?policy`)).toMatchObject({ code: 'NoSuchBucketPolicy' });
+  });
+});
+
+describe('a public access block', () => {
+  const block = (...names: string[]) => {
+    const body = names.map((name) => `<${name}>true</${name}>`).join('');
+    const root = 'PublicAccessBlockConfiguration';
+    return server.ask('PUT', `${B}?publicAccessBlock`, { body: `<${root}>${body}</${root}>` });
+  };
+
+  it('refuses public policies and ACLs, ignores those that are there', async () => {
+    await put({});
+    await server.ask('PUT', `${B}/k?acl`, { headers: { 'x-amz-acl': 'public-read' } });
+    expect((await block('BlockPublicPolicy', 'BlockPublicAcls')).status).toBe(200);
+    expect((await put({})).code).toBe('AccessDenied');
+    const acl = { headers: { 'x-amz-acl': 'public-read' } };
+    expect((await server.ask('PUT', `${B}/k?acl`, acl)).code).toBe('AccessDenied');
+    expect(await status('GET', `${B}/k`, '')).toBe(200);
+    await block('RestrictPublicBuckets', 'IgnorePublicAcls');
+    expect(await status('GET', `${B}/k`, '')).toBe(403);
+    const { text } = await server.ask('GET', `${B}?publicAccessBlock`);
+    expect(text).toContain('<BlockPublicAcls>false</BlockPublicAcls><IgnorePublicAcls>true<');
+    expect((await server.ask('DELETE', `${B}?publicAccessBlock`)).status).toBe(204);
+    expect(await status('GET', `${B}/k`, '')).toBe(200);
+  });
+});
+
+describe('ownership controls', () => {
+  it('of BucketOwnerEnforced switch ACLs off', async () => {
+    await server.ask('PUT', `${B}/k?acl`, { headers: { 'x-amz-acl': 'public-read' } });
+    const body =
+      '<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>';
+    expect((await server.ask('PUT', `${B}?ownershipControls`, { body })).status).toBe(200);
+    expect(await status('GET', `${B}/k`, '')).toBe(403);
+    const acl = { headers: { 'x-amz-acl': 'public-read' } };
+    expect((await server.ask('PUT', `${B}/k?acl`, acl)).code).toBe('AccessControlListNotSupported');
+    expect((await server.ask('GET', `${B}?ownershipControls`)).text).toContain(
+      'BucketOwnerEnforced',
+    );
+    await server.ask('DELETE', `${B}?ownershipControls`);
+    expect(await status('GET', `${B}/k`, '')).toBe(200);
+  });
+});

@@ -1,0 +1,96 @@
+/** What a policy may ask about a request: who, from where, and with which parameters. */
+import { isIPv4 } from 'node:net';
+import { accountOf } from '#auth/caller.ts';
+import type { Facts } from '#auth/policy/conditions.ts';
+import { canonicalIdOf } from '#identity/credentials.ts';
+import type { S3Request } from './request.ts';
+
+/**
+ * Principals that mean this caller. A project is an account: by its id, its name, as `AUTH_ID`, or by its
+ * canonical id; a user by id or name.
+ */
+export function principalsOf({ caller }: S3Request): Set<string> {
+  const names = new Set(['*']);
+  if (caller.kind !== 'user' || caller.projectId === undefined) return names;
+  const { projectId, projectName, userId, userName } = caller;
+  names.add(canonicalIdOf(projectId));
+  const accounts = [
+    projectId,
+    accountOf(projectId),
+    ...(projectName === undefined ? [] : [projectName]),
+  ];
+  for (const account of accounts) {
+    names.add(account).add(`arn:aws:iam::${account}:root`);
+    for (const user of [userId, userName]) names.add(`arn:aws:iam::${account}:user/${user}`);
+  }
+  return names;
+}
+
+/** `tags`: of the object that is there, when the policy asks for them. */
+export function factsOf(
+  request: S3Request,
+  tags: Readonly<Record<string, string>> | undefined,
+): Facts {
+  return (key) => {
+    const value = factOf(request, key, tags);
+    return typeof value === 'string' ? [value] : value;
+  };
+}
+
+type Fact = string | readonly string[] | undefined;
+
+const SIMPLE: Readonly<Record<string, (request: S3Request) => Fact>> = {
+  'aws:sourceip': ({ incoming }) => clientAddress(incoming.socket.remoteAddress),
+  'aws:securetransport': ({ incoming }) => String('encrypted' in incoming.socket),
+  'aws:referer': (request) => request.header('referer'),
+  'aws:useragent': (request) => request.header('user-agent'),
+  'aws:currenttime': ({ nowMicros }) => new Date(nowMicros / 1000).toISOString(),
+  'aws:epochtime': ({ nowMicros }) => String(Math.floor(nowMicros / 1e6)),
+  'aws:username': ({ caller }) => (caller.kind === 'user' ? caller.userName : undefined),
+  'aws:userid': ({ caller }) => (caller.kind === 'user' ? caller.userId : undefined),
+  'aws:principalaccount': ({ caller }) => (caller.kind === 'user' ? caller.projectId : undefined),
+  'aws:principaltype': ({ caller }) => (caller.kind === 'user' ? 'User' : 'Anonymous'),
+  's3:prefix': ({ query }) => query.get('prefix'),
+  's3:delimiter': ({ query }) => query.get('delimiter'),
+  's3:max-keys': ({ query }) => query.get('max-keys'),
+  's3:versionid': ({ query }) => query.get('versionId'),
+  's3:signatureversion': ({ signature }) =>
+    signature && (signature.version === 4 ? 'AWS4-HMAC-SHA256' : 'AWS'),
+  's3:authtype': ({ signature }) => signature && AUTH_TYPES[signature.form],
+};
+
+const AUTH_TYPES = { header: 'REST-HEADER', query: 'REST-QUERY-STRING', post: 'POST' } as const;
+
+function factOf(
+  request: S3Request,
+  key: string,
+  tags: Readonly<Record<string, string>> | undefined,
+): Fact {
+  const simple = Object.hasOwn(SIMPLE, key) ? SIMPLE[key] : undefined;
+  if (simple !== undefined) return simple(request);
+  if (key.startsWith('s3:x-amz-')) return request.text(key.slice('s3:'.length));
+  if (key.startsWith(EXISTING_TAG)) return tagValue(tags, key.slice(EXISTING_TAG.length));
+  if (key.startsWith('s3:requestobjecttag')) return requestTag(request, key);
+  return undefined;
+}
+
+export const EXISTING_TAG = 's3:existingobjecttag/';
+
+function tagValue(tags: Readonly<Record<string, string>> | undefined, name: string): Fact {
+  const found = Object.entries(tags ?? {}).find(([own]) => own.toLowerCase() === name);
+  return found?.[1];
+}
+
+function requestTag(request: S3Request, key: string): Fact {
+  const pairs = [...new URLSearchParams(request.header('x-amz-tagging') ?? '')];
+  if (key === 's3:requestobjecttagkeys') {
+    return pairs.length === 0 ? undefined : pairs.map(([name]) => name);
+  }
+  return tagValue(Object.fromEntries(pairs), key.slice('s3:requestobjecttag/'.length));
+}
+
+/** An IPv4 address that came in through an IPv6 socket is an IPv4 address. */
+function clientAddress(address: string | undefined): string | undefined {
+  const bare = address?.replace(/^::ffff:/, '');
+  return bare !== undefined && isIPv4(bare) ? bare : address;
+}
