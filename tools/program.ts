@@ -23,6 +23,7 @@ const VERBS: Readonly<Record<string, () => Promise<{ register(program: Command):
   config: () => import('./commands/config.ts'),
   device: () => import('./commands/device.ts'),
   audit: () => import('./commands/audit.ts'),
+  repair: () => import('./commands/repair.ts'),
   project: () => import('./commands/project.ts'),
   user: () => import('./commands/user.ts'),
   grant: () => import('./commands/grant.ts'),

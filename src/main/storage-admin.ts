@@ -4,6 +4,8 @@
  *   GET    /durability?maxAgeMs=N     the durability meter, at most so old
  *   POST   /audit/run    {device?}    reads everything again, now
  *   POST   /audit/rate   {device?, bytesPerSecond: N|null}
+ *   GET    /repair                   limits in force, progress, debt
+ *   POST   /repair       {concurrency: 8, paused: null, ...}   changes limits (ring/repair-limits.ts)
  *   GET    /quarantine?limit=N        what was found damaged and kept
  *   DELETE /quarantine   {device?}    removes that
  *
@@ -14,11 +16,15 @@ import { z } from 'zod';
 import type { Device } from '#device/contract.ts';
 import type { Auditor } from '#object/auditor.ts';
 import type { DurabilityReport } from '#object/durability-report.ts';
+import { repairChangesSchema } from '#ring/repair-limits.ts';
+import type { RepairSettings } from './repair-settings.ts';
 
 export interface StorageAdmin {
   readonly auditor: Auditor;
   durability(maxAgeMs: number): Promise<DurabilityReport>;
   devices(): ReadonlyMap<number, Device>;
+  readonly repair: RepairSettings;
+  repairStatus(): unknown;
 }
 
 const deviceSchema = z.object({ device: z.number().int().nonnegative().optional() });
@@ -28,7 +34,8 @@ const rateSchema = deviceSchema.extend({
 const MAX_AGE_MS = 3_600_000;
 const MAX_ITEMS = 10_000;
 
-export function createStorageAdmin({ auditor, durability, devices }: StorageAdmin): Hono {
+export function createStorageAdmin(storage: StorageAdmin): Hono {
+  const { auditor, durability, devices } = storage;
   const app = new Hono();
   const chosen = (id: number | undefined): Device[] =>
     [...devices().values()].filter((device) => id === undefined || device.id === id);
@@ -60,6 +67,11 @@ export function createStorageAdmin({ auditor, durability, devices }: StorageAdmi
       return { device: id, cleared: await quarantined.clear() };
     });
     return context.json({ devices: await Promise.all(cleared) });
+  });
+  app.get('/repair', (context) => context.json(storage.repairStatus()));
+  app.post('/repair', async (context) => {
+    const changes = await bodyOf(context, repairChangesSchema);
+    return context.json({ limits: await storage.repair.change(changes) });
   });
   app.onError((error, context) =>
     error instanceof WrongUse

@@ -4,11 +4,13 @@
  */
 import { Gauge, type Registry } from 'prom-client';
 import type { DeviceReport } from '#object/calls.ts';
+import type { Debt, DebtBySite } from '#object/debt.ts';
 import type { DurabilityReport } from '#object/durability-report.ts';
 
 export interface MeasuredStorage {
   reports(): DeviceReport[];
   durability(maxAgeMs: number): Promise<DurabilityReport>;
+  debt(): DebtBySite;
   /** Without asking anybody. */
   lastDurability(): DurabilityReport | undefined;
 }
@@ -18,6 +20,24 @@ const REFRESH_MS = 60_000;
 export function exposeStorage(registry: Registry, storage: MeasuredStorage): void {
   exposeDurability(registry, storage);
   exposeAudit(registry, storage);
+  exposeDebt(registry, storage);
+}
+
+function exposeDebt(registry: Registry, storage: MeasuredStorage): void {
+  const gauge = (name: string, help: string, read: (debt: Debt) => number): void => {
+    new Gauge({
+      name,
+      help,
+      labelNames: ['site'],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const [site, debt] of storage.debt()) this.set({ site }, read(debt));
+      },
+    });
+  };
+  gauge('anello_debt_entries', 'Copies on stand-ins that wait for a site', (debt) => debt.entries);
+  gauge('anello_debt_bytes', 'Bytes on stand-ins that wait for a site', (debt) => debt.bytes);
 }
 
 function exposeDurability(registry: Registry, storage: MeasuredStorage): void {

@@ -6,6 +6,7 @@ import type { DeviceLimits } from '#device/limits.ts';
 import type { Auditor } from '#object/auditor.ts';
 import type { BodyPuller } from '#object/body-puller.ts';
 import type { DeviceReport } from '#object/calls.ts';
+import type { DebtBySite } from '#object/debt.ts';
 import type { DurabilityReport } from '#object/durability-report.ts';
 import type { PeerBoard } from '#object/peer-board.ts';
 import { createObjectService } from '#object/server.ts';
@@ -15,9 +16,15 @@ import type { Job, JobStatus } from '#worker/job.ts';
 import { JobRunner } from '#worker/runner.ts';
 import { NodeDevices } from './devices.ts';
 import type { Foundation } from './foundation.ts';
+import { RepairSettings } from './repair-settings.ts';
 
 export interface StorageRole {
   readonly auditor: Auditor;
+  readonly repair: RepairSettings;
+  /** What `anello repair show` prints. */
+  repairStatus(): unknown;
+  /** Copies on stand-ins that wait for a site, as all nodes told. */
+  debt(): DebtBySite;
   /** At most so old. */
   durability(maxAgeMs: number): Promise<DurabilityReport>;
   /** The last that was measured, without asking anybody. */
@@ -45,7 +52,11 @@ export async function startStorage(
   const { open, devices } = local;
   const self = { node: config.name, site: config.site };
   const common = { env, wire, cluster, self };
-  const repair = createRepair({ ...common, devices: () => open });
+  const repair = createRepair({
+    ...common,
+    devices: () => open,
+    debt: () => objects.debt(),
+  });
   const { board } = repair;
   const objects = createObjectService({ ...common, board, devices: () => devices });
   const { differs } = repair;
@@ -61,11 +72,15 @@ export async function startStorage(
     compaction(local),
   ];
   local.onDamage = objects.damaged;
+  const settings = new RepairSettings(env, config.data, objects.budget);
+  await settings.load();
   const share = (): number => objects.budget.limits.share;
   const runners = jobs.map((job) => {
     const startMs = job === repair.exchange ? EXCHANGE_START_MS : 0;
-    return new JobRunner(env, job, { share, startMs });
+    const isPaused = (): boolean => PAUSED_JOBS.has(job.name) && settings.limits.paused;
+    return new JobRunner(env, pausable(job, isPaused), { share, startMs });
   });
+  const statuses = (): JobStatus[] => runners.map((runner) => runner.status());
   objects.auditor.wake = () => runners[jobs.indexOf(objects.auditor)]!.wake();
   // A new ring is work for most of them: a device that joins must not wait for their next round.
   const unsubscribe = cluster.subscribe(() => {
@@ -74,18 +89,51 @@ export async function startStorage(
   wakeOnEvents(runners, { board, puller: objects.puller, local });
   return {
     auditor: objects.auditor,
+    repair: settings,
+    debt: () => board.debt(),
+    repairStatus: () => ({
+      limits: settings.limits,
+      changes: settings.changes,
+      jobs: statuses().filter(({ name }) => REPAIR_JOBS.has(name)),
+      received: objects.budget.received(),
+      debt: [...board.debt()].map(([site, debt]) => ({ site, ...debt })),
+      tooMuch: objects.brake.tooMuch(),
+      slowedWrites: objects.brake.slowed,
+    }),
     durability: (maxAgeMs) => objects.durability.report(maxAgeMs),
     lastDurability: () => objects.durability.last,
     devices: () => devices,
     reports: () => objects.reports(),
     moves: () => objects.moves(),
-    jobs: () => runners.map((runner) => runner.status()),
+    jobs: statuses,
     close: async () => {
       unsubscribe();
       await Promise.all(runners.map((runner) => runner.stop()));
       await objects.close();
       await local.closeAll();
     },
+  };
+}
+
+/** What `paused` stops: copying that can wait. Exchange, updater, expirer and the auditor go on. */
+const PAUSED_JOBS: ReadonlySet<string> = new Set([
+  'object.rejoin',
+  'object.compare',
+  'object.bodies',
+  'object.handover',
+  'container.rejoin',
+  'account.rejoin',
+  'device.compaction',
+]);
+const REPAIR_JOBS: ReadonlySet<string> = new Set([...PAUSED_JOBS, 'repair.exchange']);
+const PAUSE_MS = 2_000;
+
+function pausable(job: Job, isPaused: () => boolean): Job {
+  return {
+    name: job.name,
+    facts: () => ({ ...job.facts?.(), ...(isPaused() && { paused: true }) }),
+    step: async (signal) =>
+      isPaused() ? { kind: 'idle', waitMs: PAUSE_MS } : await job.step(signal),
   };
 }
 

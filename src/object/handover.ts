@@ -18,6 +18,7 @@ import type { Ring, RingDevice } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import type { EntryAddress, StatArgs, StatReply, Target, WriteArgs } from './calls.ts';
+import { type Debt, DebtCount } from './debt.ts';
 import { BUCKETS, bucketHash } from './exchange.ts';
 import type { Devices } from './guard.ts';
 import { versionKey } from './version.ts';
@@ -56,6 +57,7 @@ export class Handover implements Job {
   readonly #own = new OwnPartitions();
   /** Where to go on, by device and ring. */
   readonly #cursors = new Map<string, Buffer>();
+  readonly #debt = new DebtCount();
   #held = 0;
   #dropped = 0;
 
@@ -75,6 +77,11 @@ export class Handover implements Job {
 
   facts(): Record<string, number> {
     return { held: this.#held, dropped: this.#dropped };
+  }
+
+  /** What this node's stand-ins hold for other sites. */
+  debt(): Map<string, Debt> {
+    return this.#debt.bySite();
   }
 
   async step(signal: AbortSignal): Promise<StepResult> {
@@ -101,9 +108,10 @@ export class Handover implements Job {
 
   /** The next page of entries outside the device's own partitions; after the last, the first again. */
   #foreign(device: Device, ring: Ring): Entry[] {
-    const cursor = `${device.id}/${ring.policy}`;
+    const cursor = passOf(device, ring);
     const start = this.#cursors.get(cursor);
     const page = this.#page(device, ring, start ?? FIRST_HASH);
+    if (page.length === 0) this.#debt.ended(cursor);
     const entries =
       page.length === 0 && start !== undefined ? this.#page(device, ring, FIRST_HASH) : page;
     const last = entries.at(-1);
@@ -113,23 +121,26 @@ export class Handover implements Job {
   }
 
   #page(device: Device, ring: Ring, start: Buffer): Entry[] {
-    for (const [from, to] of this.#gaps(device, ring)) {
+    for (const [first, end] of this.#gaps(device, ring)) {
+      const [from, to] = [bucketHash(first)!, bucketHash(end) ?? undefined];
       if (to !== undefined && Buffer.compare(to, start) <= 0) continue;
-      const first = Buffer.compare(from, start) > 0 ? from : start;
-      const entries = device.entries(ring.policy, first, to, PAGE);
+      const begin = Buffer.compare(from, start) > 0 ? from : start;
+      const entries = device.entries(ring.policy, begin, to, PAGE);
       if (entries.length > 0) return entries;
     }
     return [];
   }
 
-  /** The ranges of hashes between the device's own partitions, in order. */
-  *#gaps(device: Device, ring: Ring): Generator<readonly [Buffer, Buffer | undefined]> {
+  /** The ranges of buckets between the device's own partitions in which there is something, in order. */
+  *#gaps(device: Device, ring: Ring): Generator<readonly [number, number]> {
     let reached = 0;
+    const isFilled = (from: number, to: number): boolean =>
+      from < to && device.digests.summarise(ring.policy, from, to, 1)[0]!.total > 0;
     for (const { buckets } of this.#own.of(ring, device.id)) {
-      if (buckets.from > reached) yield [bucketHash(reached)!, bucketHash(buckets.from)!];
+      if (isFilled(reached, buckets.from)) yield [reached, buckets.from];
       reached = Math.max(reached, buckets.to);
     }
-    if (reached < BUCKETS) yield [bucketHash(reached)!, undefined];
+    if (isFilled(reached, BUCKETS)) yield [reached, BUCKETS];
   }
 
   /** True: every primary has it, and it was dropped here. */
@@ -138,11 +149,18 @@ export class Handover implements Job {
     const { primaries, former = [] } = ring.placement(ring.partitionOf(entry.key.hash));
     try {
       // While joint, of both sets: either may be the one that counts in the end.
-      const given = await Promise.all(
+      const answers = await Promise.allSettled(
         [primaries, former].flatMap((set) =>
           set.map((primary, i) => this.#give(device, ring, entry, primary, i < ring.copies)),
         ),
       );
+      const sites = [...primaries, ...former].flatMap(({ site }, i) => {
+        const answer = answers[i]!;
+        return answer.status === 'fulfilled' && answer.value.isSafe ? [] : [site];
+      });
+      const bytes = entry.state.data?.body?.length ?? 0;
+      for (const site of new Set(sites)) this.#debt.add(passOf(device, ring), site, bytes);
+      const given = answers.map(settled);
       const own = versionKey(entry.state);
       const forgetful = device as Device & Partial<Forgetful>;
       if (forgetful.forget === undefined || !given.every(({ isSafe }) => isSafe)) return false;
@@ -228,6 +246,15 @@ export class Handover implements Job {
     const options = { txn: 'handover', deadlineMs: DEADLINE_MS, lane: 'bulk' as const };
     return (await this.#caller.call(primary.node, method, args, options)).result;
   }
+}
+
+function passOf({ id }: Device, { policy }: Ring): string {
+  return `${id}/${policy}`;
+}
+
+function settled(answer: PromiseSettledResult<Given>): Given {
+  if (answer.status === 'rejected') throw answer.reason;
+  return answer.value;
 }
 
 function addressOf(ring: Ring, { id }: RingDevice, { policy, hash }: EntryKey): EntryAddress {

@@ -9,6 +9,7 @@
 import type { PolicyIndex } from '#base/names.ts';
 import type { Coverage } from '#ring/coverage.ts';
 import type { OwnPartition } from '#ring/own-partitions.ts';
+import { addDebt, type Debt, type DebtBySite } from './debt.ts';
 
 export interface PeerDevice {
   readonly id: number;
@@ -28,12 +29,15 @@ interface PairState {
 
 /** A device that was not heard from for so long counts as away. */
 const SILENT_MS = 60_000;
+const SERVING: ReadonlySet<string> = new Set(['ok', 'full']);
 
 export class PeerBoard {
   readonly #nowMs: () => number;
   readonly #devices = new Map<number, PeerDevice>();
   readonly #pairs = new Map<string, PairState>();
   readonly #listeners = new Set<() => void>();
+  readonly #debts = new Map<string, DebtBySite>();
+  #debt: DebtBySite = new Map();
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
@@ -45,6 +49,28 @@ export class PeerBoard {
 
   device(id: number): PeerDevice | undefined {
     return this.#devices.get(id);
+  }
+
+  /** It answered once, and does not now, or is out of service. */
+  isAway(id: number): boolean {
+    const peer = this.#devices.get(id);
+    if (peer === undefined) return false;
+    return peer.heardAtMs < this.#nowMs() - SILENT_MS || !SERVING.has(peer.status);
+  }
+
+  /** What a node's stand-ins hold for other sites. */
+  owes(node: string, debt: DebtBySite): void {
+    if (debt.size === 0) this.#debts.delete(node);
+    else this.#debts.set(node, debt);
+    const sum = new Map<string, Debt>();
+    for (const bySite of this.#debts.values())
+      for (const [site, one] of bySite) addDebt(sum, site, one);
+    this.#debt = sum;
+  }
+
+  /** What all nodes together hold for each site, as far as they told. */
+  debt(): DebtBySite {
+    return this.#debt;
   }
 
   differs(policy: PolicyIndex, own: number, peer: number): boolean {

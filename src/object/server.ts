@@ -14,6 +14,7 @@ import { BodyScan } from './body-scan.ts';
 import { RepairBudget } from './budget.ts';
 import type { DeviceReport, DevicesReply, MovesReply } from './calls.ts';
 import { Compare } from './compare.ts';
+import { DebtBrake, type DebtBySite } from './debt.ts';
 import { DurabilityMeter } from './durability-meter.ts';
 import { digestsCall, fenceCall, statesCall } from './exchange.ts';
 import { createExpirer, type ExpirerOptions } from './expirer.ts';
@@ -51,6 +52,9 @@ export interface ObjectService {
   readonly jobs: readonly Job[];
   readonly budget: RepairBudget;
   readonly puller: BodyPuller;
+  readonly brake: DebtBrake;
+  /** What this node's stand-ins hold for other sites. */
+  debt(): DebtBySite;
   reports(): DeviceReport[];
   readonly auditor: Auditor;
   readonly durability: DurabilityMeter;
@@ -68,9 +72,11 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   const relister = new Relister(sender, cluster);
   const budget = new RepairBudget(env, cluster, self);
   const puller = new BodyPuller({ env, caller: wire, cluster, devices, board, budget });
-  const writes = new Writes(env, guard, new Lister(sender, cluster, self.site), puller);
+  const brake = new DebtBrake(env, cluster, board, budget);
+  const writes = new Writes(env, guard, new Lister(sender, cluster, self.site), puller, brake);
   const reads = new Reads(guard, puller);
   const rejoin = new Rejoin(env, wire, cluster, devices, puller, board, self);
+  const handover = new Handover(env, wire, cluster, devices, self);
   const auditor = new Auditor(env, devices, options.auditor);
   const durability = new DurabilityMeter(env, wire, cluster);
   const reports = (): DeviceReport[] => deviceReports(devices, cluster, rejoin, auditor);
@@ -101,12 +107,14 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
       rejoin,
       new Compare(env, wire, cluster, devices, puller, board),
       new BodyScan(cluster, devices, puller, board),
-      new Handover(env, wire, cluster, devices, self),
+      handover,
       new MarkKeeper(cluster, devices),
       auditor,
     ],
     budget,
     puller,
+    brake,
+    debt: () => handover.debt(),
     reports,
     auditor,
     durability,

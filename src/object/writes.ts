@@ -34,6 +34,7 @@ import type {
   WriteArgs,
   WriteReply,
 } from './calls.ts';
+import type { DebtBrake } from './debt.ts';
 import type { Guard } from './guard.ts';
 import type { Listed, Lister } from './lister.ts';
 import { type Stage, Stages } from './stages.ts';
@@ -45,9 +46,11 @@ export class Writes {
   readonly #guard: Guard;
   readonly #lister: Lister;
   readonly #puller: BodyPuller;
+  readonly #brake: DebtBrake;
   readonly #stages: Stages;
 
-  constructor(env: Env, guard: Guard, lister: Lister, puller: BodyPuller) {
+  constructor(env: Env, guard: Guard, lister: Lister, puller: BodyPuller, brake: DebtBrake) {
+    this.#brake = brake;
     this.#env = env;
     this.#guard = guard;
     this.#lister = lister;
@@ -62,7 +65,9 @@ export class Writes {
   readonly write = async (args: unknown, context: CallContext): Promise<Reply> => {
     const request = parseWrite(args);
     if (request.intent === 'accept') throw new OperatingError('malformed', 'that is object.accept');
-    return this.#write(this.#guard.device(request), request, context);
+    const reply = await this.#write(this.#guard.device(request), request, context);
+    if (request.intent === 'write') await this.#brake.hold(request, context.deadline.signal);
+    return reply;
   };
 
   readonly accept = async (args: unknown, context: CallContext): Promise<Reply> => {

@@ -7,11 +7,18 @@
  */
 import { OperatingError } from '#base/errors.ts';
 import type { PolicyIndex } from '#base/names.ts';
+import type { Debt } from '#object/debt.ts';
 import { SUM_BYTES } from './pair-sums.ts';
 
 export interface CompareArgs {
   readonly rings: readonly RingSum[];
   readonly devices: readonly DeviceState[];
+  readonly debts: readonly SiteDebt[];
+}
+
+/** What the teller's stand-ins hold for a site. */
+export interface SiteDebt extends Debt {
+  readonly site: string;
 }
 
 export interface RingSum {
@@ -26,6 +33,7 @@ export interface CompareReply {
   /** In the order of the rings asked about. */
   readonly rings: readonly RingAnswer[];
   readonly devices: readonly DeviceState[];
+  readonly debts: readonly SiteDebt[];
 }
 
 /** `pairs` in the order of both sides' PairSums.pairs; null: other ring versions, or too many. */
@@ -48,6 +56,7 @@ export interface DeviceState {
 
 export const MAX_RINGS = 300;
 export const MAX_DEVICES = 256;
+const MAX_SITES = 1_024;
 export const MAX_PAIRS = 4_096;
 const MAX_BOUNDS = 2 * 4_096 + 1;
 const MAX_TEXT = 64;
@@ -64,7 +73,7 @@ export function parseCompareArgs(value: unknown): CompareArgs {
       sum: sumOf(ring['sum']),
     };
   });
-  return { rings, devices: parseDevices(fields['devices']) };
+  return { rings, devices: parseDevices(fields['devices']), debts: parseDebts(fields['debts']) };
 }
 
 export function parseCompareReply(value: unknown): CompareReply {
@@ -77,7 +86,14 @@ export function parseCompareReply(value: unknown): CompareReply {
       pairs: pairs === null || pairs === undefined ? null : list(pairs, MAX_PAIRS).map(sumOf),
     };
   });
-  return { rings, devices: parseDevices(fields['devices']) };
+  return { rings, devices: parseDevices(fields['devices']), debts: parseDebts(fields['debts']) };
+}
+
+function parseDebts(value: unknown): SiteDebt[] {
+  return list(value, MAX_SITES).map((item) => {
+    const { site, entries, bytes } = record(item);
+    return { site: text(site), entries: count(entries), bytes: count(bytes) };
+  });
 }
 
 function parseDevices(value: unknown): DeviceState[] {

@@ -10,6 +10,7 @@ import type { PolicyIndex } from '#base/names.ts';
 import { Semaphore } from '#base/semaphore.ts';
 import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
+import type { DebtBySite } from '#object/debt.ts';
 import type { PeerBoard } from '#object/peer-board.ts';
 import type { ClusterSource, ClusterView } from '#ring/cluster.ts';
 import { Coverage } from '#ring/coverage.ts';
@@ -41,8 +42,13 @@ export interface PeerExchangeOptions {
   readonly rounds: (device: Device) => Pick<DeviceState, 'run' | 'roundsBegun' | 'roundsDone'>;
   /** What a peer told of its devices; it was asked at `askedAtMs` (undefined: it asked us). */
   readonly heard: (node: string, devices: readonly DeviceState[], askedAtMs?: number) => void;
+  /** What this node's stand-ins hold for other sites. */
+  readonly debt: () => DebtBySite;
   readonly cycleMs?: number;
 }
+
+/** What both sides tell of themselves. */
+type Told = Pick<CompareArgs, 'devices' | 'debts'>;
 
 const DEFAULT_CYCLE_MS = 10_000;
 /** Large clusters take longer for a cycle, rather than ask more often. */
@@ -95,11 +101,11 @@ export class PeerExchange implements Job {
       return { policy: ring.policy, version: ring.version, sum };
     });
     try {
-      const args: CompareArgs = { rings: asked, devices: this.#ownDevices() };
+      const args: CompareArgs = { rings: asked, ...this.#own() };
       const options = { txn: 'repair', deadlineMs: DEADLINE_MS };
       const { result } = await wire.call(peer, 'repair.compare', args, options);
       const reply = parseCompareReply(result);
-      this.#hear(peer, reply.devices, askedAtMs);
+      this.#hear(peer, reply, askedAtMs);
       for (const [i, ring] of rings.entries()) this.#note(ring, peer, reply.rings[i], askedAtMs);
       return true;
     } catch (error) {
@@ -125,8 +131,9 @@ export class PeerExchange implements Job {
 
   #answer(args: unknown, peer: string): CompareReply {
     const { cluster, self, sums } = this.#options;
-    const { rings, devices } = parseCompareArgs(args);
-    this.#hear(peer, devices);
+    const told = parseCompareArgs(args);
+    const { rings } = told;
+    this.#hear(peer, told);
     const view = cluster.current();
     return {
       rings: rings.map(({ policy, version, sum }): RingAnswer => {
@@ -139,12 +146,13 @@ export class PeerExchange implements Job {
         const each = pairs.map((pair) => sums.ofPair(ring, pair, pair.asked) ?? null);
         return { equal: false, pairs: each };
       }),
-      devices: this.#ownDevices(),
+      ...this.#own(),
     };
   }
 
-  #hear(node: string, devices: readonly DeviceState[], askedAtMs?: number): void {
+  #hear(node: string, { devices, debts }: Told, askedAtMs?: number): void {
     const { board, env, heard } = this.#options;
+    board.owes(node, new Map(debts.map((debt) => [debt.site, debt])));
     const heardAtMs = env.clock.monotonicMs();
     for (const { id, incarnation, status, complete } of devices) {
       const byRing = new Map<PolicyIndex, Coverage>();
@@ -152,6 +160,11 @@ export class PeerExchange implements Job {
       board.heard({ id, node, incarnation, status, complete: byRing, heardAtMs });
     }
     heard(node, devices, askedAtMs);
+  }
+
+  #own(): Told {
+    const debts = [...this.#options.debt()].map(([site, debt]) => ({ site, ...debt }));
+    return { devices: this.#ownDevices(), debts };
   }
 
   #ownDevices(): DeviceState[] {

@@ -6,6 +6,7 @@ import type { PolicyIndex } from '#base/names.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
+import type { DebtBySite } from '#object/debt.ts';
 import { PeerBoard } from '#object/peer-board.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { RowStore } from '#rows/row-store.ts';
@@ -26,6 +27,8 @@ export interface RepairOptions {
   readonly cluster: ClusterSource;
   readonly self: { readonly node: string; readonly site: string };
   readonly devices: () => ReadonlyMap<number, { readonly device: Device; readonly rows: RowStore }>;
+  /** What this node's stand-ins hold for other sites. */
+  readonly debt?: () => DebtBySite;
   /** How long a cycle of asking all peers takes. */
   readonly cycleMs?: number;
 }
@@ -48,6 +51,7 @@ export function createRepair(options: RepairOptions): Repair {
     sums,
     rounds: () => ({ run: '', roundsBegun: 0, roundsDone: 0 }),
     heard: () => undefined,
+    debt: options.debt ?? (() => new Map()),
   });
   return {
     board,
