@@ -35,7 +35,14 @@ const wishSchema = z
   .strict();
 
 const who = z.string().max(128).default('operator');
-const applySchema = z.object({ plan: planSchema, force: z.boolean().default(false), who }).strict();
+const applySchema = z
+  .object({
+    plan: planSchema,
+    force: z.boolean().default(false),
+    acceptLoss: z.boolean().default(false),
+    who,
+  })
+  .strict();
 const byWhom = z.object({ who }).strict();
 
 export function operatorRoutes(app: AuthorityHono, authority: Authority): void {
@@ -52,8 +59,8 @@ function ringRoutes(app: AuthorityHono, { rings, store }: Authority): void {
     return context.json(await rings.plan(wishOf(wish), { seed, bytesUsed }));
   });
   app.post('/v1/rings/apply', async (context) => {
-    const { plan, force, who: name } = await input(context, applySchema);
-    return context.json({ version: await rings.apply(plan, { force, who: name }) });
+    const { plan, who: name, ...accepted } = await input(context, applySchema);
+    return context.json({ version: await rings.apply(plan, { ...accepted, who: name }) });
   });
   app.post('/v1/rings/undo', async (context) => {
     const { who: name } = await input(context, byWhom);

@@ -12,6 +12,7 @@ import { type ChangeRequest, readRequest } from '#ring/builder/change-request.ts
 import { type PlanContent, planContent, remakePlan } from '#ring/builder/plan-format.ts';
 import { type LinkRate, type PlanView, viewPlan } from '#ring/builder/plan-view.ts';
 import type { RingSet, SetChange, SetPlan } from '#ring/builder/ring-set.ts';
+import type { Acceptance } from '#ring/builder/risk.ts';
 import type { ClusterDescription } from '#ring/description.ts';
 import type { Document } from './document.ts';
 import type { HeadRecord } from './records.ts';
@@ -29,8 +30,7 @@ export interface PlanOptions {
   readonly bytesUsed?: number | undefined;
 }
 
-export interface ApplyOptions {
-  readonly force?: boolean | undefined;
+export interface ApplyOptions extends Acceptance {
   readonly who: string;
 }
 
@@ -62,11 +62,12 @@ export class AuthorityRings {
   }
 
   /** @throws OperatingError `stale-plan`, `ring-at-risk`, `change-under-way` */
-  async apply(content: PlanContent, { force = false, who }: ApplyOptions): Promise<number> {
+  async apply(content: PlanContent, { who, ...accepted }: ApplyOptions): Promise<number> {
+    const force = accepted.force === true || accepted.acceptLoss === true;
     if (!force) await this.#refuseUnlessQuiet();
     const { version } = await this.#store.change({ what: describe(content), who }, (now) => {
       if (!force && now.set.joint > 0) throw underWay(`${now.set.joint} partitions are joint`);
-      now.set.apply(remakePlan(now.set, content), { force });
+      now.set.apply(remakePlan(now.set, content), accepted);
       return { set: now.set, ...policiesOf(now, content), result: undefined };
     });
     return version;

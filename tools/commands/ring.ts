@@ -40,6 +40,7 @@ function both(ring: Command): void {
     )
       .option('--seed <number>', 'another seed gives another of the equally good rings')
       .option('--force', 'also what puts more than one replica of a partition at risk')
+      .option('--accept-loss', 'also where removed devices take the knowing majority with them')
       .option(
         '--bytes-used <size|file>',
         'bytes in all, or a JSON file {"site/node/device": bytes}',

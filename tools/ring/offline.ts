@@ -7,6 +7,7 @@ import { type ChangeRequest, numberOf, wrongUse } from '#ring/builder/change-req
 import { type PlanView, viewPlan } from '#ring/builder/plan-view.ts';
 import { slotsByDevice } from '#ring/builder/quality.ts';
 import type { RingSet, SetPlan } from '#ring/builder/ring-set.ts';
+import { refusal } from '#ring/builder/risk.ts';
 import type { RingDevice } from '#ring/fields.ts';
 import type { Ring } from '#ring/ring.ts';
 import { readChange } from './change-options.ts';
@@ -27,6 +28,7 @@ export interface FolderOptions {
 export interface PlanningOptions extends FolderOptions, ChangeRequest {
   readonly seed?: string;
   readonly force?: boolean;
+  readonly acceptLoss?: boolean;
   readonly bytesUsed?: string;
   readonly bandwidth?: string;
 }
@@ -57,7 +59,7 @@ export function plan(file: string | undefined, options: PlanningOptions): void {
     const view = shownPlan(set, made, options);
     if (options.json) console.log(JSON.stringify(view, null, 2));
     else printPlan(view);
-    refuseRisks(made, options.force);
+    refuseRisks(made, options);
     writePlan(options.builder, set, made);
     if (!options.json) console.log(`do it with: anello ring apply --builder ${options.builder}`);
   });
@@ -67,13 +69,9 @@ function shownPlan(set: RingSet, made: SetPlan, options: PlanningOptions): PlanV
   return viewPlan(made, knownBytes(set, options.bytesUsed), linkRate(options.bandwidth));
 }
 
-function refuseRisks(made: SetPlan, force = false): void {
-  const risky = made.rings.filter((ring) => ring.risks.length > 0);
-  if (risky.length === 0 || force) return;
-  const why = risky.map(
-    ({ name, risks }) => `${name}: ${risks.map((risk) => risk.message).join(', ')}`,
-  );
-  throw new OperatingError('ring-at-risk', `refused without --force: ${why.join('; ')}`);
+function refuseRisks(made: SetPlan, options: PlanningOptions): void {
+  const why = refusal(made.rings, options);
+  if (why !== undefined) throw new OperatingError('ring-at-risk', why);
 }
 
 export function apply(file: string | undefined, options: PlanningOptions): void {
@@ -81,8 +79,8 @@ export function apply(file: string | undefined, options: PlanningOptions): void 
     const set = loadSet(options.builder, { mustExist: false });
     const named = file !== undefined || readChange(set, file, options) !== undefined;
     const made = named ? makePlan(set, file, options) : readPlan(options.builder, set);
-    refuseRisks(made, options.force);
-    set.apply(made, { force: true });
+    refuseRisks(made, options);
+    set.apply(made, options);
     saveSet(options.builder, set);
     dropPlan(options.builder);
     const view = shownPlan(set, made, options);

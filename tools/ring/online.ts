@@ -20,6 +20,7 @@ const POLL_MS = 1000;
 export interface PlanOptions extends AuthorityOptions, ChangeRequest {
   readonly seed?: string;
   readonly force?: boolean;
+  readonly acceptLoss?: boolean;
   readonly bytesUsed?: string;
 }
 
@@ -90,7 +91,7 @@ export async function plan(file: string | undefined, options: PlanOptions): Prom
   const made = await makePlan(client, file, options);
   if (options.json) console.log(JSON.stringify(made, null, 2));
   else printPlan(made.view);
-  refuseRisks(made.view, options.force);
+  refuseRisks(made.view, options);
   keepPlan(client, made.plan);
   if (!options.json) console.log('do it with: anello ring apply');
 }
@@ -100,10 +101,11 @@ export async function apply(file: string | undefined, options: ApplyOptions): Pr
   if (options.gradual !== undefined) return applyGradually(client, file, options);
   const named = file !== undefined || asksForChange(options);
   const made = named ? await makePlan(client, file, options) : undefined;
-  if (made !== undefined) refuseRisks(made.view, options.force);
+  if (made !== undefined) refuseRisks(made.view, options);
   const body = {
     plan: made?.plan ?? keptPlan(client),
     force: options.force === true,
+    acceptLoss: options.acceptLoss === true,
     who: whoAmI(),
   };
   const { version } = await client.post<{ version: number }>('/v1/rings/apply', body);
@@ -127,7 +129,7 @@ async function applyGradually(
   const others = [add, remove, create, Object.keys(settings ?? {})];
   if (others.some((list) => (list?.length ?? 0) > 0) || update.length === 0)
     throw wrongUse('--gradual: only weights change in steps (--set-weight, --drain)');
-  refuseRisks(view, options.force);
+  refuseRisks(view, options);
   const weights = Object.fromEntries(update.map(({ id, weight }) => [id, weight]));
   const stepPercent = numberOf(options.gradual!, '--gradual');
   const body = { weights, stepPercent, who: whoAmI() };
@@ -289,9 +291,10 @@ async function makePlan(client: AuthorityClient, file: string | undefined, optio
   });
 }
 
-function refuseRisks({ rings }: PlanView, force = false): void {
+/** The authority knows which of them --force is enough for. */
+function refuseRisks({ rings }: PlanView, { force, acceptLoss }: PlanOptions): void {
   const risky = rings.filter((ring) => ring.risks.length > 0);
-  if (risky.length === 0 || force) return;
+  if (risky.length === 0 || force || acceptLoss) return;
   const why = risky.map(({ ring, risks }) => `${ring}: ${risks.join(', ')}`).join('; ');
   throw new OperatingError('ring-at-risk', `refused without --force: ${why}`);
 }

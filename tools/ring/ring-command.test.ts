@@ -91,7 +91,7 @@ describe('anello ring', () => {
     expect(ring('check')).toContain('as they should be');
   });
 
-  it('refuses what puts partitions at risk, and does it when forced', () => {
+  it('refuses what puts partitions at risk, and does it when the loss is accepted', () => {
     ring('apply', LOCAL, '--now', '100');
     expect(code(() => ring('plan', '--remove', 'lngs', '--remove', 'bari', '--now', '110'))).toBe(
       'ring-at-risk',
@@ -102,7 +102,9 @@ describe('anello ring', () => {
     );
     expect(code(() => ring('apply'))).toBe('no-plan');
     expect(json('show', 'account').rings[0].version).toBe(1);
-    ring('apply', '--remove', 'lngs', '--remove', 'bari', '--now', '110', '--force');
+    const both = ['apply', '--remove', 'lngs', '--remove', 'bari', '--now', '110'];
+    expect(code(() => ring(...both, '--force'))).toBe('ring-at-risk');
+    ring(...both, '--accept-loss');
     expect(
       json('show', 'account').rings[0].devices.every((d: { site: string }) => d.site === 'padova'),
     ).toBe(true);

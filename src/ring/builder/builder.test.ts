@@ -48,10 +48,10 @@ describe('a plan', () => {
     expect(code(() => builder.apply(other))).toBe('stale-plan');
   });
 
-  it('refuses to take several replicas of a partition away, unless forced', () => {
+  it('refuses to take several replicas of a partition away, unless that is accepted', () => {
     const builder = fresh();
     const plan = builder.plan({ remove: [0, 1, 3] }, { seed: 2, nowHours: 110 });
-    expect(plan.risks.map((risk) => risk.kind)).toEqual(['several-replicas']);
+    expect(plan.risks.map((risk) => risk.kind)).toEqual(['majority-lost', 'several-replicas']);
     const { columns } = builder.state;
     const lost = Array.from(
       { length: 64 },
@@ -60,7 +60,7 @@ describe('a plan', () => {
     expect(plan.risks[0]!.partitions).toBe(lost.filter((count) => count > 1).length);
     expect(code(() => builder.apply(plan))).toBe('ring-at-risk');
     expect(builder.state.version).toBe(1);
-    builder.apply(plan, { force: true });
+    builder.apply(plan, { acceptLoss: true });
     expect(builder.state.version).toBe(2);
   });
 
@@ -179,6 +179,26 @@ describe('undo', () => {
     expect(RingBuilder.decode(again.encode()).state.former).toEqual(again.state.former);
   });
 
+  it('asks for more than force where removed devices take the knowing majority with them', () => {
+    const builder = fresh();
+    const before = builder.state;
+    const gone = [0, 3, 6]; // all of one site, and of a site each partition has one: no majority yet
+    const others = [0, 1, 3, 4, 6, 7];
+    const bearable = builder.plan({ remove: gone }, { seed: 2, nowHours: 110 });
+    expect(bearable.risks.map(({ kind }) => kind)).not.toContain('majority-lost');
+    const plan = builder.plan({ remove: others }, { seed: 2, nowHours: 110 });
+    expect(plan.risks.map(({ kind }) => kind)).toContain('majority-lost');
+    expect(code(() => builder.apply(plan))).toBe('ring-at-risk');
+    expect(code(() => builder.apply(plan, { force: true }))).toBe('ring-at-risk');
+    builder.apply(plan, { acceptLoss: true });
+    // Whoever is left counts as the old set: the new ones learn from it, and nothing waits for ever.
+    for (const [partition, { ids, since }] of builder.state.former) {
+      const left = idsOf(before.columns, partition).filter((id) => !others.includes(id));
+      expect({ ids, since }).toEqual({ ids: left, since: 3 - 1 });
+    }
+    expect(builder.state.former.size).toBeGreaterThan(0);
+  });
+
   it('goes back change by change, as far as history reaches, and no id is used twice', () => {
     const builder = fresh();
     const states = [];
@@ -216,7 +236,7 @@ describe('the builder file', () => {
         const first = rebalanced(stateOf(cluster), { seed: 1, nowHours: 100 });
         const builder = new RingBuilder(first);
         builder.apply(builder.plan({ add: [extra], remove: [0] }, { seed: 2, nowHours: 110 }), {
-          force: true,
+          acceptLoss: true,
         });
         const again = RingBuilder.decode(builder.encode());
         expect(again.state).toEqual(builder.state);

@@ -12,7 +12,7 @@ import { formerTable } from './former.ts';
 import { type Quality, qualityOf } from './quality.ts';
 import { rebalanced, sameRow } from './rebalance.ts';
 import { settingsOf } from './ring-names.ts';
-import { type Risk, risksOf } from './risk.ts';
+import { type Acceptance, type Risk, refusal, risksOf } from './risk.ts';
 import { type BuilderState, emptyState, idsOf, type RingSettings, withRetired } from './state.ts';
 
 /** How many changes can be undone. */
@@ -96,15 +96,13 @@ export class RingBuilder {
     };
   }
 
-  /** @throws OperatingError `stale-plan`, and `ring-at-risk` unless `force` */
-  apply(plan: Plan, { force = false } = {}): void {
+  /** @throws OperatingError `stale-plan`, and `ring-at-risk` unless accepted */
+  apply(plan: Plan, accepted: Acceptance = {}): void {
     if (plan.before !== this.#state) {
       throw new OperatingError('stale-plan', 'the ring has changed since the plan was made');
     }
-    if (plan.risks.length > 0 && !force) {
-      const why = plan.risks.map((risk) => risk.message).join('; ');
-      throw new OperatingError('ring-at-risk', `refused: ${why}`, { risks: plan.risks });
-    }
+    const why = refusal([plan], accepted);
+    if (why !== undefined) throw new OperatingError('ring-at-risk', why, { risks: plan.risks });
     this.#remember(plan.after);
   }
 

@@ -7,7 +7,7 @@ import { fillEmptySlots } from './fill.ts';
 import { EMPTY, Placer } from './placer.ts';
 import { SeededRandom } from './random.ts';
 import { Settlement } from './settle.ts';
-import { type BuilderState, columnLengths, idsOf, liveDevices } from './state.ts';
+import { type BuilderState, columnLengths, knowing, liveDevices } from './state.ts';
 import { computeQuotas, computeTargets } from './targets.ts';
 import { buildTree, sumUp, type TierTree } from './tree.ts';
 
@@ -136,11 +136,13 @@ function nextState(state: BuilderState, placer: Placer, nowHours: number): Build
   const former = new Map(state.former);
   const version = state.version + 1;
   for (let partition = 0; !first && partition < partitions; partition++) {
-    if (sameRow(state.columns, columns, partition)) continue;
-    movedAt[partition] = nowHours;
+    const { ids, isLost } = knowing(state, state.devices, partition);
+    const isSame = sameRow(state.columns, columns, partition);
+    if (isSame && !isLost) continue;
+    if (!isSame) movedAt[partition] = nowHours;
     // A joint partition that changes again keeps its former set: that one's majority knows everything.
-    const ids = former.get(partition)?.ids ?? idsOf(state.columns, partition);
-    former.set(partition, { ids, since: version });
+    if (ids.length > 0) former.set(partition, { ids, since: version });
+    else former.delete(partition);
   }
   return { ...state, version, columns, movedAt, former };
 }

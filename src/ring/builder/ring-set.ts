@@ -10,6 +10,7 @@ import type { Ring } from '../ring.ts';
 import { type Plan, type PlanOptions, RingBuilder } from './builder.ts';
 import type { Change, DeviceUpdate, NewDevice } from './change.ts';
 import { type RingSpecification, ringsOf } from './ring-names.ts';
+import { type Acceptance, refusal } from './risk.ts';
 import type { RingSettings } from './state.ts';
 
 /** A change of the devices, for every ring, and of settings, ring by ring. */
@@ -108,20 +109,15 @@ export class RingSet {
     return { change, options, rings };
   }
 
-  /** All or nothing. @throws OperatingError `ring-at-risk` (unless `force`), `stale-plan` */
-  apply(plan: SetPlan, { force = false } = {}): void {
-    const risky = plan.rings.filter((ring) => ring.risks.length > 0);
-    if (risky.length > 0 && !force) {
-      const why = risky.map(
-        ({ name, risks }) => `${name}: ${risks.map((r) => r.message).join(', ')}`,
-      );
-      throw new OperatingError('ring-at-risk', `refused: ${why.join('; ')}`);
-    }
+  /** All or nothing. @throws OperatingError `ring-at-risk` (unless accepted), `stale-plan` */
+  apply(plan: SetPlan, accepted: Acceptance = {}): void {
+    const why = refusal(plan.rings, accepted);
+    if (why !== undefined) throw new OperatingError('ring-at-risk', why);
     if (plan.rings.some((ring) => ring.before !== ring.builder.state)) {
       throw new OperatingError('stale-plan', 'the rings have changed since the plan was made');
     }
     for (const ring of plan.rings) {
-      ring.builder.apply(ring, { force: true });
+      ring.builder.apply(ring, { acceptLoss: true });
       this.builders.set(ring.name, ring.builder);
     }
   }

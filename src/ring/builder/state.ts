@@ -4,6 +4,7 @@
  */
 import { OperatingError } from '#base/errors.ts';
 import { MAX_COLUMNS, MAX_PART_POWER, type RingDevice } from '../fields.ts';
+import { majority } from '../joint.ts';
 
 export interface RingSettings {
   readonly policy: number;
@@ -101,6 +102,21 @@ export function idsOf(columns: readonly Uint16Array[], partition: number): numbe
   const ids: number[] = [];
   for (const column of columns) if (partition < column.length) ids.push(column[partition]!);
   return ids;
+}
+
+/**
+ * The set whose majority knows everything of a partition: the former one while it is joint. Where so
+ * many of it were removed that no majority is left (an operator accepts that), those that remain.
+ */
+export function knowing(
+  { former, columns }: Pick<BuilderState, 'former' | 'columns'>,
+  devices: BuilderState['devices'],
+  partition: number,
+): { readonly ids: readonly number[]; readonly isLost: boolean } {
+  const ids = former.get(partition)?.ids ?? idsOf(columns, partition);
+  const left = ids.filter((id) => devices[id] !== undefined);
+  const isLost = left.length < majority(ids.length);
+  return { ids: isLost ? left : ids, isLost };
 }
 
 /** Keeps of the devices that were known those which left but are still named by a former set. */
