@@ -124,9 +124,14 @@ export class DatabaseStore {
   }
 
   get sizeBytes(): number {
-    if (this.#live === undefined) return this.#base?.length ?? 0;
-    const pages = this.#live.pragma('page_count', { simple: true }) as number;
-    return pages * (this.#live.pragma('page_size', { simple: true }) as number);
+    const file = this.#base?.length ?? 0;
+    if (this.#live === undefined) return file;
+    try {
+      const pages = this.#live.pragma('page_count', { simple: true }) as number;
+      return pages * (this.#live.pragma('page_size', { simple: true }) as number);
+    } catch {
+      return file; // a damaged schema: SQLite answers nothing about it
+    }
   }
 
   crash(unsynced: Unsynced, random: Prng): void {

@@ -1,0 +1,99 @@
+/** The command line of `npm run sim`, checked. */
+import { parseArgs } from 'node:util';
+import { FAULTS, type Fault } from '../../../test/sim/plan.ts';
+
+export interface Options {
+  /** Undefined: as many as is usual for what is run. */
+  readonly seeds: number | undefined;
+  readonly firstSeed: number;
+  readonly faults: readonly Fault[] | undefined;
+  readonly intensity: number | undefined;
+  readonly jobs: number;
+  readonly mutants: boolean;
+  readonly mutant: string | undefined;
+  readonly keepGoing: boolean;
+  readonly verbose: boolean;
+}
+
+export const USAGE = `npm run sim -- [options]
+  --seeds N         how many seeds to run (100; 500 for each mutant)
+  --first-seed N    any integer from 0 to 2^53-1000 (1)
+  --faults A,B      only these kinds, all of them on: ${FAULTS.join(' ')}
+  --intensity X     times as many faults as usual (1)
+  --jobs N          processes to run in (1)
+  --keep-going      go on after a broken promise
+  --verbose         trace hash of each seed; of a failure the key's history, the log, the last events
+  --mutants         run the broken variants: each must be caught
+  --mutant NAME     only this one`;
+
+const MAX_SEED = Number.MAX_SAFE_INTEGER;
+const MAX_FIRST_SEED = MAX_SEED - 999;
+const MAX_JOBS = 64;
+
+/** Ends the process with 2 and says why where the command line makes no sense. */
+export function parseOptions(args: readonly string[]): Options {
+  const { values } = parsed(args);
+  if (values.help) {
+    console.log(USAGE);
+    process.exit(0);
+  }
+  const firstSeed = integer(values['first-seed'], 'first-seed', 0, MAX_FIRST_SEED);
+  const most = MAX_SEED - firstSeed + 1;
+  return {
+    seeds: values.seeds === undefined ? undefined : integer(values.seeds, 'seeds', 1, most),
+    firstSeed,
+    faults: values.faults === undefined ? undefined : faultsOf(values.faults),
+    intensity: values.intensity === undefined ? undefined : intensityOf(values.intensity),
+    jobs: integer(values.jobs, 'jobs', 1, MAX_JOBS),
+    mutants: values.mutants,
+    mutant: values.mutant,
+    keepGoing: values['keep-going'],
+    verbose: values.verbose,
+  };
+}
+
+function parsed(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        seeds: { type: 'string' },
+        'first-seed': { type: 'string', default: '1' },
+        faults: { type: 'string' },
+        intensity: { type: 'string' },
+        jobs: { type: 'string', default: '1' },
+        mutants: { type: 'boolean', default: false },
+        mutant: { type: 'string' },
+        'keep-going': { type: 'boolean', default: false },
+        verbose: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    });
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function integer(text: string, name: string, min: number, max: number): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+  return refuse(`--${name} is an integer from ${min} to ${max}`);
+}
+
+function intensityOf(text: string): number {
+  const value = Number(text);
+  if (value > 0 && value <= 100) return value;
+  return refuse('--intensity is a number above 0, at most 100');
+}
+
+function faultsOf(text: string): Fault[] {
+  const wanted = text.split(',');
+  const unknown = wanted.filter((name) => !FAULTS.some((fault) => fault === name));
+  if (unknown.length === 0) return FAULTS.filter((fault) => wanted.includes(fault));
+  return refuse(`no such fault: ${unknown.join(' ')}; known: ${FAULTS.join(' ')}`);
+}
+
+function refuse(why: string): never {
+  console.error(`${why}\n\n${USAGE}`);
+  process.exit(2);
+}

@@ -1,0 +1,85 @@
+/**
+ * Runs seeds in order, in this process or in several: each worker is this program again, is given one
+ * seed at a time, and gives back its result.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { RunOptions, RunResult } from '../../../test/sim/run.ts';
+
+export interface SeedRange {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** Says whether to go on. */
+export type OnResult = (result: RunResult) => boolean;
+
+/** A mutant's file must not have been loaded before it was broken, so the simulator is imported late. */
+async function simulator() {
+  return (await import('../../../test/sim/run.ts')).runSeed;
+}
+
+export async function runHere(
+  { first, count }: SeedRange,
+  options: RunOptions,
+  onResult: OnResult,
+): Promise<void> {
+  const runSeed = await simulator();
+  for (let i = 0; i < count; i++) {
+    if (!onResult(await runSeed(first + i, options))) return;
+  }
+}
+
+export async function runInProcesses(
+  jobs: number,
+  { first, count }: SeedRange,
+  options: RunOptions,
+  onResult: OnResult,
+): Promise<void> {
+  let next = 0;
+  let isOver = false;
+  const take = (): number | undefined => (isOver || next >= count ? undefined : first + next++);
+  const worker = async (): Promise<void> => {
+    const child = startWorker();
+    try {
+      for (let seed = take(); seed !== undefined; seed = take()) {
+        if (!onResult(await ask(child, { seed, options }))) isOver = true;
+      }
+    } finally {
+      child.disconnect();
+    }
+  };
+  await Promise.all(Array.from({ length: jobs }, worker));
+}
+
+/** A large young generation: nearly all that a seed allocates dies with it. */
+function startWorker(): ChildProcess {
+  const file = fileURLToPath(import.meta.url);
+  return fork(file, ['worker'], { execArgv: ['--max-semi-space-size=32'] });
+}
+
+interface Order {
+  readonly seed: number;
+  readonly options: RunOptions;
+}
+
+function ask(child: ChildProcess, order: Order): Promise<RunResult> {
+  return new Promise((resolve, reject) => {
+    const ended = (code: number | null): void =>
+      reject(new Error(`the worker of seed ${order.seed} ended with ${code}`));
+    child.once('exit', ended);
+    child.once('message', (result) => {
+      child.off('exit', ended);
+      resolve(result as RunResult);
+    });
+    child.send(order);
+  });
+}
+
+if (process.argv[2] === 'worker' && process.send !== undefined) {
+  const runSeed = await simulator();
+  process.on('message', (message) => {
+    const { seed, options } = message as Order;
+    void runSeed(seed, options).then((result) => process.send!(result));
+  });
+}
