@@ -15,6 +15,7 @@ import { type StorageRole, startStorage } from '#main/storage.ts';
 import { createProxy, type ProxyStore } from '#proxy/proxy.ts';
 import type { ClusterSource, ClusterView } from '#ring/cluster.ts';
 import { Endpoint } from '#wire/endpoint.ts';
+import type { Expiry } from './model.ts';
 import { CLUSTER_ID, type NodeShape, type Shape, WIRE_PORT } from './shape.ts';
 import type { Tap } from './tap.ts';
 
@@ -33,6 +34,8 @@ export const DEVICE_LIMITS = {
 };
 const SHARED_KEY = Buffer.alloc(32, 7);
 const REBOOT_MS = 2_000;
+/** Longer than any operation that reads. */
+const OPERATION_MS = 120_000;
 const DATA = '/data';
 
 /** How a node learns of rings; the simulator publishes new ones node by node. */
@@ -208,9 +211,13 @@ export class SimCluster {
   readonly tap: Tap;
   readonly nodes: readonly SimNode[];
   readonly bootFailures: string[] = [];
+  /** How far any clock may be from the true time. */
+  readonly clockErrorMs: number;
+  #passedMs = 0;
 
-  constructor(world: SimWorld, shape: Shape, tap: Tap) {
+  constructor(world: SimWorld, shape: Shape, tap: Tap, clockErrorMs: number) {
     this.world = world;
+    this.clockErrorMs = clockErrorMs;
     this.shape = shape;
     this.view = shape.view;
     this.tap = tap;
@@ -223,6 +230,29 @@ export class SimCluster {
 
   async create(): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.create()));
+  }
+
+  /** Unix milliseconds, as a clock shows them that is right. */
+  get trueMs(): number {
+    return this.world.startWallMs + this.world.nowMs + this.#passedMs;
+  }
+
+  /** Days go by on all clocks at once, also on those of machines that are off; nothing else happens. */
+  passTime(ms: number): void {
+    this.#passedMs += ms;
+    for (const machine of this.world.machines()) machine.skewMs += ms;
+  }
+
+  /** Sets a clock wrong by so much. */
+  setClock({ machine }: SimNode, errorMs: number): void {
+    machine.skewMs = this.#passedMs + errorMs;
+  }
+
+  expiry(deleteAt: number): Expiry {
+    const sinceMs = this.trueMs - deleteAt * 1000;
+    if (sinceMs < -this.clockErrorMs) return 'before';
+    // An operation takes its time from when it began.
+    return sinceMs > this.clockErrorMs + OPERATION_MS ? 'passed' : 'perhaps';
   }
 
   locate(peer: string) {

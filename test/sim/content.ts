@@ -1,6 +1,8 @@
 /** Bodies: a function of the write's number, so that any byte of any version can be checked alone. */
 import { createHash } from 'node:crypto';
 
+export const TAG = 'x-object-meta-tag';
+
 export interface Content {
   readonly write: number;
   readonly size: number;

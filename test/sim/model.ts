@@ -10,8 +10,13 @@ import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts
 import type { Content } from './content.ts';
 
 export type WriteKind = 'put' | 'delete' | 'post';
-/** `none`: the client was told that nothing was stored. */
-export type Outcome = 'pending' | 'full' | 'undecided' | 'none';
+/**
+ * `none`: the client was told that nothing was stored. `partial`: acknowledged with the header
+ * X-Anello-Ack, or in a container where an answer may mean that (promise 9).
+ */
+export type Outcome = 'pending' | 'full' | 'partial' | 'undecided' | 'none';
+/** Whether a delete-at has passed, on clocks of which some are off. */
+export type Expiry = 'before' | 'perhaps' | 'passed';
 
 export interface WriteRecord {
   readonly id: number;
@@ -27,6 +32,8 @@ export interface WriteRecord {
   /** Of a deletion: how its tombstone is known again. */
   writeId?: string;
   readonly content: Content | undefined;
+  /** Unix seconds; of puts, and of posts, which without it take it away. */
+  readonly deleteAt: number | undefined;
   readonly via: string;
 }
 
@@ -70,12 +77,19 @@ export class Violation extends Error {
 
 export class KeyModel {
   readonly key: string;
+  /** Of the object in its container. */
+  readonly name: string;
   readonly writes: WriteRecord[] = [];
+  /** For what may show an older version. */
+  readonly noFloor = NO_FLOOR;
   floor: Floor = NO_FLOOR;
   readonly #byId = new Map<number, WriteRecord>();
+  readonly #expiry: (deleteAt: number) => Expiry;
 
-  constructor(key: string) {
+  constructor(key: string, name: string, expiry: (deleteAt: number) => Expiry) {
     this.key = key;
+    this.name = name;
+    this.#expiry = expiry;
   }
 
   begin(record: WriteRecord): void {
@@ -98,17 +112,25 @@ export class KeyModel {
     if (outcome !== 'full') return;
     const timestamp = record.timestamps.at(-1);
     if (timestamp === undefined) {
-      throw this.#broken('acknowledge', `write ${record.id} was acknowledged and never sent`);
+      throw this.broken('acknowledge', `write ${record.id} was acknowledged and never sent`);
     }
     const above = maxTimestamp(floor.data, floor.post);
     if (timestamp <= above) {
       const earlier = floor.data > floor.post ? floor.dataWrite : floor.postWrite;
-      throw this.#broken(
+      throw this.broken(
         'order',
         `${record.kind} ${record.id} at ${timestamp} is below ${earlier?.kind} ${earlier?.id} at ${above}, acknowledged before it began`,
       );
     }
     this.#raise(record, timestamp);
+  }
+
+  /** When all is at rest, what was acknowledged in part must be there too (promise 9, first half). */
+  raisePartial(): void {
+    for (const record of this.writes) {
+      const timestamp = record.timestamps.at(-1);
+      if (record.outcome === 'partial' && timestamp !== undefined) this.#raise(record, timestamp);
+    }
   }
 
   #raise(record: WriteRecord, timestamp: Timestamp): void {
@@ -124,23 +146,44 @@ export class KeyModel {
   sawLive(seen: Seen, floor: Floor, by: string): void {
     const record = this.#byId.get(seen.write);
     if (record === undefined || record.content === undefined) {
-      throw this.#broken('one version', `${by} saw write ${seen.write}, which was never made`);
+      throw this.broken('one version', `${by} saw write ${seen.write}, which was never made`);
     }
     const { content, outcome } = record;
     if (outcome === 'none') {
-      throw this.#broken('undecided', `${by} saw write ${record.id}, which was refused`);
+      throw this.broken('undecided', `${by} saw write ${record.id}, which was refused`);
     }
     if (seen.etag !== content.etag || seen.size !== content.size) {
-      throw this.#broken('one version', `${by} saw write ${record.id} with another etag or size`);
+      throw this.broken('one version', `${by} saw write ${record.id} with another etag or size`);
     }
     if (!wasAt(record, seen.timestamp)) {
-      throw this.#broken(
+      throw this.broken(
         'one version',
         `${by} saw write ${record.id} at ${seen.timestamp}, where it never was`,
       );
     }
     if (seen.timestamp < floor.data) throw this.#wentBack(by, record, seen.timestamp, floor);
     this.#checkTag(seen, floor, by);
+    this.#checkExpiry(seen, by);
+  }
+
+  /** Long after its delete-at, on any clock, it is not shown any more. */
+  #checkExpiry(seen: Seen, by: string): void {
+    const source = this.#byId.get(seen.tag === undefined ? seen.write : Number(seen.tag));
+    const { deleteAt } = source ?? {};
+    if (deleteAt === undefined || this.#expiry(deleteAt) !== 'passed') return;
+    throw this.broken('expiry', `${by} saw put ${seen.write}, which expired at ${deleteAt}`);
+  }
+
+  /** Whether what this floor names, or something newer, may have expired. */
+  #mayBeExpired(floor: Floor): boolean {
+    const top = maxTimestamp(floor.data, floor.post);
+    return this.writes.some(
+      (write) =>
+        write.deleteAt !== undefined &&
+        write.outcome !== 'none' &&
+        this.#expiry(write.deleteAt) !== 'before' &&
+        highest(write) >= top,
+    );
   }
 
   #checkTag(seen: Seen, floor: Floor, by: string): void {
@@ -148,14 +191,14 @@ export class KeyModel {
       return;
     const at = seen.tagTimestamp ?? ZERO_TIMESTAMP;
     if (floor.post > seen.timestamp && at < floor.post) {
-      throw this.#broken(
+      throw this.broken(
         'read after write',
         `${by} saw metadata at ${at}, post ${floor.postWrite?.id} was acknowledged at ${floor.post}`,
       );
     }
     const writer = seen.tag === undefined ? undefined : this.#byId.get(Number(seen.tag));
     if (seen.tag !== undefined && (writer === undefined || !wasAt(writer, at))) {
-      throw this.#broken('one version', `${by} saw metadata ${seen.tag} at ${at}: never written`);
+      throw this.broken('one version', `${by} saw metadata ${seen.tag} at ${at}: never written`);
     }
   }
 
@@ -166,7 +209,10 @@ export class KeyModel {
     if (record !== undefined && record.content !== undefined && timestamp < floor.data) {
       throw this.#wentBack(by, record, timestamp, floor);
     }
-    this.sawLive({ ...seen, timestamp }, { ...floor, post: ZERO_TIMESTAMP }, by);
+    // A row does not tell which post was the last, so only one without any is judged by its expiry.
+    const isPosted = this.writes.some(({ kind }) => kind === 'post');
+    const tag = isPosted ? {} : { tag: String(seen.write), tagTimestamp: timestamp };
+    this.sawLive({ ...seen, timestamp, ...tag }, { ...floor, post: ZERO_TIMESTAMP }, by);
   }
 
   /** "Not there", answered to something that began with this floor. `except`: the deletion that says so itself. */
@@ -180,8 +226,8 @@ export class KeyModel {
         write.outcome !== 'none' &&
         highest(write) > floor.data,
     );
-    if (deletion !== undefined) return;
-    throw this.#broken(
+    if (deletion !== undefined || this.#mayBeExpired(floor)) return;
+    throw this.broken(
       'honest 404',
       `${by} says not found; put ${dataWrite.id} was acknowledged at ${floor.data} and nothing deleted it`,
     );
@@ -194,7 +240,7 @@ export class KeyModel {
       (write) => write.kind === 'put' && write.outcome !== 'none' && highest(write) > floor.data,
     );
     if (put !== undefined) return;
-    throw this.#broken('deleted stays deleted', `${by} says it is there, and nothing lives`);
+    throw this.broken('deleted stays deleted', `${by} says it is there, and nothing lives`);
   }
 
   /** A deletion that nobody was told of, above this. */
@@ -202,7 +248,8 @@ export class KeyModel {
     return this.writes.some(
       (write) =>
         write.kind === 'delete' &&
-        (write.outcome === 'undecided' || write.outcome === 'pending') &&
+        write.outcome !== 'none' &&
+        write.outcome !== 'full' &&
         highest(write) > timestamp,
     );
   }
@@ -210,13 +257,13 @@ export class KeyModel {
   #wentBack(by: string, record: WriteRecord, timestamp: Timestamp, floor: Floor): Violation {
     const { dataWrite } = floor;
     const promise = dataWrite?.kind === 'delete' ? 'deleted stays deleted' : 'read after write';
-    return this.#broken(
+    return this.broken(
       promise,
       `${by} saw put ${record.id} at ${timestamp}; ${dataWrite?.kind} ${dataWrite?.id} was acknowledged at ${floor.data} before it began`,
     );
   }
 
-  #broken(promise: string, message: string): Violation {
+  broken(promise: string, message: string): Violation {
     return new Violation(promise, `${this.key}: ${message}`, this.key);
   }
 
@@ -224,7 +271,7 @@ export class KeyModel {
   history(): string[] {
     return this.writes.map((write) => {
       const end = write.endMs === undefined ? '' : write.endMs.toFixed(1);
-      return `${write.startMs.toFixed(1)}-${end} ${write.kind} ${write.id} via ${write.via}: ${write.outcome} ${write.timestamps.join(' ')}${write.content === undefined ? '' : ` (${write.content.size} bytes)`}`;
+      return `${write.startMs.toFixed(1)}-${end} ${write.kind} ${write.id} via ${write.via}: ${write.outcome} ${write.timestamps.join(' ')}${describe(write)}`;
     });
   }
 }
@@ -235,4 +282,9 @@ function wasAt({ timestamps, renewed }: WriteRecord, timestamp: Timestamp): bool
 
 function highest({ timestamps, renewed }: WriteRecord): Timestamp {
   return [...timestamps, ...renewed].reduce(maxTimestamp, ZERO_TIMESTAMP);
+}
+
+function describe({ content, deleteAt }: WriteRecord): string {
+  const size = content === undefined ? '' : ` (${content.size} bytes)`;
+  return deleteAt === undefined ? size : `${size} until ${deleteAt}`;
 }

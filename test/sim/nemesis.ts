@@ -4,10 +4,11 @@
  */
 import type { Prng } from '#env/sim/prng.ts';
 import type { SimCluster, SimNode } from './cluster.ts';
-import type { Fault, Plan } from './plan.ts';
+import { type Fault, MAX_CLOCK_ERROR_MS, type Plan } from './plan.ts';
 import { RingChanges } from './ring-changes.ts';
 
 const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 const MINUTE_MS = 60_000;
 const DISK_BYTES = 100 * 2 ** 30;
 
@@ -87,6 +88,8 @@ export class Nemesis {
         return this.#down((node) => node.crash(this.#unsynced()), 500, 20_000);
       case 'away':
         return this.#down((node) => node.kill(), 5 * MINUTE_MS, 2 * HOUR_MS);
+      case 'away-days':
+        return this.#awayForDays();
       case 'blackout':
         return this.#blackout();
       case 'restart':
@@ -105,8 +108,9 @@ export class Nemesis {
       case 'flip-read':
         return this.#disturbDisk(fault);
       case 'clock-jump':
-        return this.#withNode(({ machine }) => {
-          machine.skewMs = Math.round((2 * this.#random.float() - 1) * HOUR_MS);
+        return this.#withNode((node) => {
+          const errorMs = Math.round((2 * this.#random.float() - 1) * MAX_CLOCK_ERROR_MS);
+          this.#cluster.setClock(node, errorMs);
         });
       default:
         return this.#damage(fault);
@@ -142,6 +146,15 @@ export class Nemesis {
         if (!node.machine.isUp) node.start();
       });
     });
+  }
+
+  /** One node misses what the others do before and after some days. */
+  #awayForDays(): boolean {
+    const days = this.#random.chance(0.3) ? 1 : 1 + this.#random.integer(20);
+    this.#later(this.#random.delay(5_000), 'days pass', () =>
+      this.#cluster.passTime(days * DAY_MS),
+    );
+    return this.#down((node) => node.kill(), 5_000, 30_000);
   }
 
   #blackout(): boolean {

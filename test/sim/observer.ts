@@ -9,8 +9,9 @@ import { ACCOUNT_RING, accountPath, CONTAINER_RING, containerPath } from '#base/
 import type { DevicesReply, StatReply } from '#object/calls.ts';
 import { Endpoint } from '#wire/endpoint.ts';
 import type { SimCluster } from './cluster.ts';
+import { ACCOUNT } from './session.ts';
 import { CLUSTER_ID } from './shape.ts';
-import { ACCOUNT, type Workload } from './workload.ts';
+import type { Workload } from './workload.ts';
 
 const DEADLINE_MS = 10_000;
 const OBSERVER_ID = 60_000;
@@ -65,6 +66,26 @@ export class Observer {
       found.push(...(await this.#rows(CONTAINER_RING, 'container', path)));
     }
     found.push(...(await this.#rows(ACCOUNT_RING, 'account', accountPath(ACCOUNT))));
+    if (found.length === 0) {
+      for (const { keys, policy } of workload.boxes)
+        for (const { key } of keys) found.push(...(await this.#handoffs(policy, key)));
+    }
+    return found;
+  }
+
+  /** Nobody but the primaries knows anything of it any more. */
+  async #handoffs(policy: number, path: string): Promise<string[]> {
+    const { hash, ringVersion, primaries } = this.#place(policy, path);
+    const isPrimary = new Set(primaries.map(({ id }) => id));
+    const found: string[] = [];
+    for (const { name, shape } of this.#cluster.nodes) {
+      for (const device of shape.devices) {
+        if (isPrimary.has(device)) continue;
+        const args = { device, policy, hash, ringVersion, brief: true };
+        const { version } = (await this.#call(name, 'object.stat', args)) as StatReply;
+        if (version !== '') found.push(`${path} is still on device ${device}: ${version}`);
+      }
+    }
     return found;
   }
 

@@ -9,6 +9,7 @@ export const FAULTS = [
   'restart',
   'stall',
   'away',
+  'away-days',
   // network
   'partition-pair',
   'partition-site',
@@ -39,6 +40,11 @@ export const FAULTS = [
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
+export type Mode = 'strict' | 'available' | 'local';
+/** Clocks that nothing has set wrong differ by the network's delays and by whole seconds. */
+const MIN_CLOCK_ERROR_MS = 2_000;
+export const MAX_CLOCK_ERROR_MS = 3_600_000;
+
 export interface Plan {
   readonly chaosMs: number;
   readonly clients: number;
@@ -47,11 +53,21 @@ export interface Plan {
   readonly keysPerBox: number;
   readonly largeBytes: number;
   readonly churns: boolean;
+  readonly expires: boolean;
+  /** Of the boxes in turn. */
+  readonly modes: readonly Mode[];
+  /** How far clocks may be off. */
+  readonly clockErrorMs: number;
   /** Per minute of virtual time. */
   readonly rates: ReadonlyMap<Fault, number>;
 }
 
-export function drawPlan(random: Prng, only?: readonly Fault[], intensity = 1): Plan {
+export function drawPlan(
+  random: Prng,
+  hasSkew: boolean,
+  only?: readonly Fault[],
+  intensity = 1,
+): Plan {
   const rates = new Map<Fault, number>();
   const eagerness = intensity * (0.5 + 3 * random.float());
   for (const fault of FAULTS) {
@@ -67,6 +83,20 @@ export function drawPlan(random: Prng, only?: readonly Fault[], intensity = 1): 
     keysPerBox: 2 + random.integer(5),
     largeBytes: random.chance(0.2) ? 100_000 : 20_000,
     churns: random.chance(0.4),
+    expires: random.chance(0.4),
+    modes: drawModes(random),
+    clockErrorMs:
+      hasSkew || rates.has('clock-jump')
+        ? MAX_CLOCK_ERROR_MS + MIN_CLOCK_ERROR_MS
+        : MIN_CLOCK_ERROR_MS,
     rates,
   };
+}
+
+/** Most boxes keep every promise. */
+function drawModes(random: Prng): Mode[] {
+  return Array.from({ length: 3 }, () => {
+    if (random.chance(0.8)) return 'strict';
+    return random.chance(0.6) ? 'available' : 'local';
+  });
 }

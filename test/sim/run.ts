@@ -2,14 +2,17 @@
 import { codeOf } from '#base/errors.ts';
 import { SimWorld } from '#env/sim/world.ts';
 import { Autopsy } from './autopsy.ts';
+import { Bounds } from './bounds.ts';
 import { SimCluster } from './cluster.ts';
+import { FinalChecks } from './final-checks.ts';
 import { Violation } from './model.ts';
 import { Nemesis } from './nemesis.ts';
 import { Observer } from './observer.ts';
 import { drawPlan, type Fault } from './plan.ts';
+import type { Tally } from './session.ts';
 import { drawShape } from './shape.ts';
 import { Tap } from './tap.ts';
-import { type Tally, Workload } from './workload.ts';
+import { Workload } from './workload.ts';
 
 export interface RunOptions {
   /** Only these kinds of faults, all of them on. */
@@ -42,6 +45,10 @@ const CONVERGENCE_LIMIT_MS = 15 * 60_000;
 const FIRST_SWEEP_MS = 5_000;
 const MAX_SWEEP_MS = 120_000;
 const RETRIES = 30;
+const BOUNDS_MS = 1_000;
+const REST_MS = 5_000;
+/** More than the grace after a delete-at, and all that clocks may differ. */
+const EXPIRY_MS = 12 * 3_600_000;
 const MAX_EVENTS = 3_000_000;
 
 export async function runSeed(seed: number, options: RunOptions = {}): Promise<RunResult> {
@@ -56,9 +63,11 @@ class Run {
   readonly #workload: Workload;
   readonly #nemesis: Nemesis;
   readonly #observer: Observer;
+  readonly #bounds: Bounds;
   readonly #chaosMs: number;
   readonly #clients: number;
   readonly #thinkMs: number;
+  readonly #expires: boolean;
   #rejection: unknown;
   readonly #orphans = new Set<string>();
   #sweeps = 0;
@@ -67,8 +76,13 @@ class Run {
     this.#seed = seed;
     this.#world = new SimWorld({ seed, maxEvents: MAX_EVENTS });
     const shape = drawShape(this.#world.random('shape'));
-    const plan = drawPlan(this.#world.random('plan'), options.faults, options.intensity);
-    this.#cluster = new SimCluster(this.#world, shape, new Tap());
+    const plan = drawPlan(
+      this.#world.random('plan'),
+      shape.hasSkew,
+      options.faults,
+      options.intensity,
+    );
+    this.#cluster = new SimCluster(this.#world, shape, new Tap(), plan.clockErrorMs);
     this.#workload = new Workload({
       ...plan,
       cluster: this.#cluster,
@@ -76,9 +90,11 @@ class Run {
     });
     this.#nemesis = new Nemesis(this.#cluster, this.#world.random('nemesis'), plan);
     this.#observer = new Observer(this.#cluster);
+    this.#bounds = new Bounds(this.#cluster);
     this.#chaosMs = plan.chaosMs;
     this.#clients = plan.clients;
     this.#thinkMs = plan.thinkMs;
+    this.#expires = plan.expires;
   }
 
   async result(): Promise<RunResult> {
@@ -102,7 +118,7 @@ class Run {
       traceHash: this.#world.traceHash(),
       virtualMs: this.#world.nowMs,
       events: this.#world.eventCount,
-      operations: this.#workload.tally,
+      operations: this.#workload.session.tally,
       faults: this.#nemesis.done,
       orphans: this.#orphans.size,
       failure,
@@ -115,24 +131,37 @@ class Run {
     await this.#chaos();
     await this.#converge();
     await this.#checkAll();
+    await this.#workload.session.sleep(REST_MS);
+    this.#bounds.check(true);
   }
 
   async #chaos(): Promise<void> {
     const endMs = this.#world.nowMs + this.#chaosMs;
     const isOver = (): boolean => this.#world.nowMs >= endMs || this.#rejection !== undefined;
     this.#nemesis.start();
-    await Promise.all(
-      Array.from({ length: this.#clients }, () => this.#workload.client(isOver, this.#thinkMs)),
-    );
+    await Promise.all([
+      this.#watchBounds(isOver),
+      ...Array.from({ length: this.#clients }, () => this.#workload.client(isOver, this.#thinkMs)),
+    ]);
     this.#checkRejection();
     this.#nemesis.stop();
+    for (const { keys } of this.#workload.boxes) for (const model of keys) model.raisePartial();
+    // What expires has expired then, on every clock, and its grace is over.
+    if (this.#expires) this.#cluster.passTime(EXPIRY_MS);
+  }
+
+  async #watchBounds(isOver: () => boolean): Promise<void> {
+    while (!isOver()) {
+      this.#bounds.check(false);
+      await this.#workload.session.sleep(BOUNDS_MS);
+    }
   }
 
   /** Reads everything again and again, so that what reads find stale is repaired, until all is equal. */
   async #converge(): Promise<void> {
     const limitMs = this.#world.nowMs + CONVERGENCE_LIMIT_MS;
     for (let waitMs = FIRST_SWEEP_MS; ; waitMs = Math.min(2 * waitMs, MAX_SWEEP_MS)) {
-      await this.#workload.sleep(waitMs);
+      await this.#workload.session.sleep(waitMs);
       this.#nemesis.mend();
       const differences = [
         ...this.#nemesis.rings.differences(),
@@ -154,36 +183,39 @@ class Run {
     for (const box of this.#workload.boxes) {
       // Objects of a container that is gone are not read, so not repaired by reads either.
       if (box.churn !== undefined) await this.#workload.ensure(node, box);
-      for (const model of box.keys) await this.#workload.get(node, box, model, 'newest');
+      for (const model of box.keys) await this.#workload.reads.get(node, box, model, 'newest');
     }
   }
 
   /** Everything is there, for everybody. */
   async #checkAll(): Promise<void> {
+    const { boxes, reads, listings, session } = this.#workload;
+    const checks = new FinalChecks(session);
     for (const node of this.#cluster.nodes) {
-      for (const box of this.#workload.boxes) {
+      for (const box of boxes) {
         for (const model of box.keys) {
           if (this.#orphans.has(model.key)) continue;
-          await this.#succeeds(`get ${model.key} via ${node.name}`, () =>
-            this.#workload.get(node, box, model),
-          );
+          await this.#kept(`get ${model.key} via ${node.name}`, () => reads.get(node, box, model));
         }
-        await this.#succeeds(`list ${box.name} via ${node.name}`, () =>
-          this.#workload.list(node, box, true),
-        );
-        await this.#succeeds(`list what is there of ${box.name}`, () =>
-          this.#workload.listsWhatIsThere(node, box, this.#orphans),
-        );
+        await this.#kept(`list ${box.name} via ${node.name}`, () => listings.list(node, box, true));
+        await this.#becomes(() => checks.listingShowsObjects(node, box, this.#orphans));
       }
+      await this.#becomes(() => checks.totalsAddUp(node, boxes));
     }
   }
 
-  async #succeeds(what: string, attempt: () => Promise<boolean>): Promise<void> {
-    for (let i = 0; i < RETRIES; i++) {
-      if (await attempt()) return;
-      await this.#workload.sleep(1_000);
+  async #kept(what: string, attempt: () => Promise<boolean>): Promise<void> {
+    await this.#becomes(async () => ((await attempt()) ? undefined : `${what} fails`), 'kept');
+  }
+
+  /** `check` says what is wrong, for a while. */
+  async #becomes(check: () => Promise<string | undefined>, promise = 'converges'): Promise<void> {
+    for (let i = 0; ; i++) {
+      const wrong = await check();
+      if (wrong === undefined) return;
+      if (i >= RETRIES) throw new Violation(promise, `long after the faults ended: ${wrong}`);
+      await this.#workload.session.sleep(1_000);
     }
-    throw new Violation('kept', `long after the faults ended: ${what} fails`);
   }
 
   #checkRejection(): void {

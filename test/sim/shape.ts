@@ -24,6 +24,7 @@ export interface Shape {
   readonly sites: readonly string[];
   readonly nodes: readonly NodeShape[];
   readonly wanMs: number;
+  readonly hasSkew: boolean;
   readonly view: ClusterView;
   /** Where the view's rings come from, and what they become. */
   readonly rings: RingSet;
@@ -48,7 +49,7 @@ export function drawShape(random: Prng): Shape {
   const wanMs = random.chance(0.5) ? 1 + random.integer(40) : 0.2;
   const policies = policiesFor(nodes);
   const rings = makeRings(nodes, policies, random);
-  return { sites, nodes, wanMs, rings, view: makeView(nodes, policies, rings) };
+  return { sites, nodes, wanMs, hasSkew, rings, view: makeView(nodes, policies, rings) };
 }
 
 function policiesFor(nodes: readonly NodeShape[]): StoragePolicy[] {

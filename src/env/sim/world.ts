@@ -86,6 +86,11 @@ export class SimWorld {
     return this.trace.hash();
   }
 
+  /** How many events are waiting, cancelled ones too. */
+  get eventsAhead(): number {
+    return this.#queue.length;
+  }
+
   schedule(delayMs: number, label: string, task: () => void): SimEvent {
     const event = {
       timeMs: this.#nowMs + Math.max(0, delayMs),
