@@ -220,6 +220,29 @@ describe('handover', () => {
   });
 });
 
+describe('handover of what was overwritten meanwhile', () => {
+  it('drops it once every primary has the newer version (simulator, seed 4)', async () => {
+    const cluster = await started({ sites: ['lngs', 'bari', 'padova', 'padova-2'] });
+    cluster.kill('padova');
+    await put(cluster, 'x', Buffer.from('older'));
+    await cluster.restart('padova');
+    await cluster.world.runFor(20_000);
+    await put(cluster, 'x', Buffer.from('newer'));
+    await cluster.world.runFor(20_000);
+    const versionAt = (node: string) => entryAt(cluster, node, 'x')?.state.data?.timestamp;
+    expect(versionAt('padova-2')).toBeDefined();
+    expect(versionAt('padova-2')).not.toBe(versionAt('padova'));
+    for (let round = 0; round < 3; round++) {
+      await cluster.runJob('padova-2', 'object.updater');
+      await cluster.runJob('padova-2', 'object.handover');
+      await cluster.world.runFor(3_000);
+    }
+    expect(entryAt(cluster, 'padova-2', 'x')).toBeUndefined();
+    for (const node of ['lngs', 'bari', 'padova'])
+      expect(entryAt(cluster, node, 'x')?.hasBody).toBe(true);
+  });
+});
+
 describe('a device that cut its tail', () => {
   it('counts again after an exchange of objects and rows with another primary', async () => {
     const cluster = await started({ realRows: true });
