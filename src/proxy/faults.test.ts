@@ -238,6 +238,16 @@ describe('available and local containers', () => {
     expect(await codeOf(get(cluster, 'missing'))).toBe('unavailable');
   });
 
+  it('available: a deletion that stand-ins took does not say "not found" (simulator, seed 1)', async () => {
+    const cluster = await started({ sites: FIVE, mode: 'available' });
+    const remove = () =>
+      cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName('x')));
+    expect(await remove()).toBe('not-found');
+    cluster.kill('padova');
+    cluster.kill('bari');
+    expect(await remove()).toBe('deleted');
+  });
+
   it('available: says when the row is still on its way', async () => {
     const cluster = await started({ mode: 'available' });
     cluster.rows.broken.add(1).add(2);

@@ -83,7 +83,9 @@ export class Objects {
       const deletion = { trace: call.trace, ...found, own, ...conditionIn(found, call.condition) };
       const written = await deleteObject(this.#context, deletion);
       if (written.kind === 'refused') return 'precondition-failed';
-      return written.previous.live ? 'deleted' : 'not-found';
+      // Stand-ins don't know what the primaries had, and "not found" is for a majority to say.
+      const isKnown = written.ack === undefined || written.ack === 'unlisted';
+      return written.previous.live || !isKnown ? 'deleted' : 'not-found';
     });
   }
 
