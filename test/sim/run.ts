@@ -130,6 +130,7 @@ class Run {
     await this.#workload.create();
     await this.#chaos();
     await this.#converge();
+    for (const { keys } of this.#workload.boxes) for (const model of keys) model.raisePartial();
     await this.#checkAll();
     await this.#workload.session.sleep(REST_MS);
     this.#bounds.check(true);
@@ -145,7 +146,6 @@ class Run {
     ]);
     this.#checkRejection();
     this.#nemesis.stop();
-    for (const { keys } of this.#workload.boxes) for (const model of keys) model.raisePartial();
     // What expires has expired then, on every clock, and its grace is over.
     if (this.#expires) this.#cluster.passTime(EXPIRY_MS);
   }

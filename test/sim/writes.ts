@@ -128,8 +128,9 @@ export class Writes {
       model.sawNothing(write.floor, `${by} (no container)`, write.record);
       return session.end(write, 'none', settled);
     }
-    if (settled.result === 'deleted') model.sawSomething(write.floor, by);
-    else model.sawNothing(write.floor, by, write.record);
+    // Where stand-ins may have taken it, nobody may know what was there.
+    if (settled.result === 'deleted' && box.mode === 'strict') model.sawSomething(write.floor, by);
+    if (settled.result === 'not-found') model.sawNothing(write.floor, by, write.record);
     return session.end(write, acknowledged(box), settled);
   }
 
