@@ -462,6 +462,16 @@ describe('a folder that is taken away', () => {
       await device.close();
     }));
 
+  it('wiped when it notes that its index is damaged: still a blank folder (simulator, seed 52)', () =>
+    withDevice(async (fixture, device) => {
+      const { disk } = fixture.machine;
+      disk.wipe(FOLDER);
+      await device.close();
+      for (const note of ['index.rebuild', 'rows.db.damaged'])
+        disk.plant(`${FOLDER}/${note}`, Buffer.from('damaged'));
+      expect(await code(fixture.open())).toBe('device-blank');
+    }));
+
   it('a mount point that is not mounted is no blank device', async () => {
     const fixture = new DeviceFixture();
     const scenario = async (): Promise<void> => {

@@ -21,8 +21,11 @@ export interface StoredIdentity extends DeviceIdentity {
 }
 
 export const SUBFOLDERS = ['log', 'blobs', 'quarantine'] as const;
-/** What a file system, a person or a process that was wiped under may leave: it still counts as blank. */
-const HARMLESS = new Set(['lost+found', '.keep', 'audit.json', 'index.rebuild']);
+/**
+ * What may be in a folder that still counts as blank: what a new file system or a person leaves there,
+ * and the notes of a process that was wiped under.
+ */
+const HARMLESS = new Set(['lost+found', '.keep', 'audit.json', 'index.rebuild', 'rows.db.damaged']);
 
 export function identityPath(folder: string): string {
   return `${folder}/device.json`;

@@ -168,7 +168,8 @@ export class KeyModel {
 
   /** Long after its delete-at, on any clock, it is not shown any more. */
   #checkExpiry(seen: Seen, by: string): void {
-    const source = this.#byId.get(seen.tag === undefined ? seen.write : Number(seen.tag));
+    if (seen.tag === undefined) return;
+    const source = this.#byId.get(Number(seen.tag));
     const { deleteAt } = source ?? {};
     if (deleteAt === undefined || this.#expiry(deleteAt) !== 'passed') return;
     throw this.broken('expiry', `${by} saw put ${seen.write}, which expired at ${deleteAt}`);

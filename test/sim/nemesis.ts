@@ -341,6 +341,12 @@ export class Nemesis {
     return isDone;
   }
 
+  /** For a failure's report. */
+  victimsFiles(): string[] {
+    const node = this.#cluster.nodeOf(this.victim);
+    return filesBelow(node.machine.disk, node.devicePath(this.victim));
+  }
+
   // --- helpers
 
   /** Happens later, or when the chaos is over. */

@@ -45,6 +45,7 @@ const CONVERGENCE_LIMIT_MS = 15 * 60_000;
 const FIRST_SWEEP_MS = 5_000;
 const MAX_SWEEP_MS = 120_000;
 const RETRIES = 30;
+const MAX_RETRY_MS = 20_000;
 const BOUNDS_MS = 1_000;
 const REST_MS = 5_000;
 /** More than the grace after a delete-at, and all that clocks may differ. */
@@ -214,7 +215,7 @@ class Run {
       const wrong = await check();
       if (wrong === undefined) return;
       if (i >= RETRIES) throw new Violation(promise, `long after the faults ended: ${wrong}`);
-      await this.#workload.session.sleep(1_000);
+      await this.#workload.session.sleep(Math.min(1_000 * (i + 1), MAX_RETRY_MS));
     }
   }
 
@@ -237,6 +238,7 @@ class Run {
     const { nodes, wanMs } = this.#cluster.shape;
     const report = [
       `nodes: ${nodes.map(({ name, devices }) => `${name}(${devices.join(',')})`).join(' ')}, wan ${wanMs} ms, victim ${this.#nemesis.victim}`,
+      `the victim's files: ${this.#nemesis.victimsFiles().join(' ')}`,
       ...this.#cluster.bootFailures.slice(-5).map((text) => `boot failed: ${text}`),
       ...history,
       ...this.#workload.boxes.flatMap(({ name, churn }) =>
