@@ -42,7 +42,7 @@ export type Fault = (typeof FAULTS)[number];
 
 export type Mode = 'strict' | 'available' | 'local';
 /** Clocks that nothing has set wrong differ by the network's delays and by whole seconds. */
-const MIN_CLOCK_ERROR_MS = 2_000;
+export const MIN_CLOCK_ERROR_MS = 2_000;
 export const MAX_CLOCK_ERROR_MS = 3_600_000;
 
 export interface Plan {

@@ -19,6 +19,7 @@ import { NO_FORMER, type RingDevice } from '#ring/fields.ts';
 import { progressOf } from '#ring/move-progress.ts';
 import { Ring } from '#ring/ring.ts';
 import { SimCluster, type SimNode } from './cluster.ts';
+import { MIN_CLOCK_ERROR_MS } from './plan.ts';
 import { CLUSTER_ID, type Shape, WIRE_PORT } from './shape.ts';
 import { Tap } from './tap.ts';
 
@@ -57,10 +58,11 @@ export class Stage {
       sites: NAMES,
       nodes: NAMES.map((name, id) => ({ name, site: name, devices: [id], skewMs: 0 })),
       wanMs: 1,
+      hasSkew: false,
       rings: new RingSet(),
       view: this.#view(),
     };
-    this.cluster = new SimCluster(this.world, shape, new Tap());
+    this.cluster = new SimCluster(this.world, shape, new Tap(), MIN_CLOCK_ERROR_MS);
   }
 
   get #policy(): number {
