@@ -1,10 +1,12 @@
 /** The proxy role: the object APIs and, on the same port, identity's. */
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { Counter, Histogram, type Registry } from 'prom-client';
 import type { FinishedRequest } from '#api/http/finished-request.ts';
 import { createS3Handler, type S3Signers } from '#api/s3/handler.ts';
 import { createSwiftHandler } from '#api/swift/handler.ts';
 import { createAuthenticator, type ProxyAuthenticator } from '#auth/authenticator.ts';
+import type { NodeConfig } from '#config/node-config.ts';
 import type { Env } from '#env/env.ts';
 import type { Identity } from '#identity/identity.ts';
 import { BucketNames } from '#proxy/bucket-names.ts';
@@ -58,7 +60,7 @@ export async function startProxy(
     env,
     clusterName: config.site,
     version: VERSION,
-    healthy: () => readiness.isReady,
+    healthy: () => readiness.isReady && !isDrained(config),
     names,
     finished,
   });
@@ -120,6 +122,14 @@ function s3Signers(identity: Identity, authenticator: ProxyAuthenticator): S3Sig
       return undefined;
     },
   };
+}
+
+/**
+ * A file named `drain` in the node's folder takes the proxy out of its balancer: /healthcheck says 503,
+ * everything else is served as before. `anello drain` makes and removes it.
+ */
+function isDrained({ data }: Pick<NodeConfig, 'data'>): boolean {
+  return existsSync(path.join(data, 'drain'));
 }
 
 /** Seconds; from a cached GET to an upload of hours. */
