@@ -86,6 +86,11 @@ export function grantsOfHeaders(request: S3Request, ownerId: string): Grant[] | 
   if (given) {
     throw refuse('InvalidRequest', 'Specifying both Canned ACLs and Header Grants is not allowed');
   }
+  return grantsOfCanned(canned, ownerId);
+}
+
+/** @throws S3Error InvalidArgument */
+export function grantsOfCanned(canned: string, ownerId: string): Grant[] {
   const found = Object.hasOwn(CANNED, canned) ? CANNED[canned] : undefined;
   if (found === undefined) {
     throw refuse('InvalidArgument', undefined, {

@@ -11,6 +11,7 @@ import {
   putBucketPolicy,
 } from './bucket-policy.ts';
 import { configure } from './configure.ts';
+import { deleteBucketCors, getBucketCors, putBucketCors } from './cors.ts';
 import { refuse } from './errors.ts';
 import {
   deleteOwnershipControls,
@@ -149,6 +150,9 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
     ),
   ),
   'PUT requestPayment': route('PutBucketRequestPayment', putRequestPayment),
+  'GET cors': route('GetBucketCors', getBucketCors),
+  'PUT cors': route('PutBucketCors', putBucketCors),
+  'DELETE cors': route('DeleteBucketCors', deleteBucketCors),
   'GET policy': route('GetBucketPolicy', getBucketPolicy),
   'PUT policy': route('PutBucketPolicy', putBucketPolicy),
   'DELETE policy': route('DeleteBucketPolicy', deleteBucketPolicy),
@@ -162,7 +166,6 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   ...emptyUnset('accelerate', 'AccelerateConfiguration', 'AccelerateConfiguration'),
   ...emptyUnset('logging', 'Logging', 'BucketLoggingStatus'),
   ...emptyUnset('notification', 'NotificationConfiguration', 'NotificationConfiguration'),
-  ...unset('cors', 'CORS', 'NoSuchCORSConfiguration'),
   ...unset('lifecycle', 'LifecycleConfiguration', 'NoSuchLifecycleConfiguration'),
   ...unset('website', 'Website', 'NoSuchWebsiteConfiguration'),
   ...unset('encryption', 'Encryption', 'ServerSideEncryptionConfigurationNotFoundError'),

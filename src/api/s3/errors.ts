@@ -12,6 +12,7 @@ interface Answer {
 const ANSWERS: Readonly<Record<string, Answer>> = {
   AccessControlListNotSupported: answer(400, 'The bucket does not allow ACLs'),
   AccessDenied: answer(403, 'Access Denied'),
+  AccessForbidden: answer(403, 'CORSResponse: This CORS request is not allowed.'),
   AuthorizationHeaderMalformed: answer(
     400,
     'The authorization header that you provided is not valid.',
@@ -110,6 +111,10 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
     'The XML you provided was not well-formed or did not validate against our published schema',
   ),
   MaxMessageLengthExceeded: answer(400, 'Your request was too big.'),
+  MaxPostPreDataLengthExceeded: answer(
+    400,
+    'Your POST request fields preceding the upload file were too large.',
+  ),
   MetadataTooLarge: answer(400, 'Your metadata headers exceed the maximum allowed metadata size'),
   MethodNotAllowed: answer(405, 'The specified method is not allowed against this resource.'),
   MissingContentLength: answer(411, 'You must provide the Content-Length HTTP header.'),

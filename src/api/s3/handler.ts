@@ -10,6 +10,7 @@ import { TransactionIds } from '../http/transaction-id.ts';
 import { authenticate } from './authentication.ts';
 import { PolicyCache } from './bucket-rules.ts';
 import { Checksums } from './checksums.ts';
+import { addCorsHeaders } from './cors.ts';
 import { refuse } from './errors.ts';
 import { isS3 } from './is-s3.ts';
 import { DEFAULT_S3_LIMITS, type S3Limits } from './limits.ts';
@@ -83,6 +84,7 @@ async function serve(request: S3Request): Promise<void> {
   const route = findRoute(request);
   request.label = `s3.${route.name}`;
   await authenticate(request);
+  await addCorsHeaders(request);
   await route.run(request);
 }
 

@@ -75,6 +75,11 @@ export class S3Request implements Operation, Exchange {
     return this.#located;
   }
 
+  /** A form names its key in a field. */
+  nameKey(key: string): void {
+    this.#located = { ...this.#located, key };
+  }
+
   /** What is signed. */
   get signed(): SigV4Request {
     const { method, target, incoming } = this;

@@ -4,6 +4,7 @@ import { getBucketAcl, putBucketAcl } from './bucket-acl.ts';
 import { completeMultipartUpload } from './complete-multipart-upload.ts';
 import { CONFIGURATIONS } from './configurations.ts';
 import { copyObject } from './copy-object.ts';
+import { preflight } from './cors.ts';
 import { createBucket } from './create-bucket.ts';
 import { createMultipartUpload } from './create-multipart-upload.ts';
 import { deleteBucket } from './delete-bucket.ts';
@@ -29,6 +30,7 @@ import {
   putObjectRetention,
 } from './object-lock.ts';
 import { deleteObjectTagging, getObjectTagging, putObjectTagging } from './object-tagging.ts';
+import { postObject } from './post-object.ts';
 import { putObject } from './put-object.ts';
 import type { S3Request } from './request.ts';
 import { restoreObject } from './restore-object.ts';
@@ -62,6 +64,7 @@ const BUCKET: Table = {
   'PUT ': route('CreateBucket', createBucket),
   'HEAD ': route('HeadBucket', headBucket),
   'DELETE ': route('DeleteBucket', deleteBucket),
+  'POST ': route('PostObject', postObject),
 };
 
 const OBJECT: Table = {
@@ -111,6 +114,7 @@ export function findRoute(request: S3Request): Route {
     if (method === 'GET') return route('ListBuckets', listBuckets);
     throw methodNotAllowed(request);
   }
+  if (method === 'OPTIONS') return route('Preflight', preflight);
   const isObject = request.key !== '';
   const subresource = SUBRESOURCES.find((name) => query.has(name)) ?? '';
   const found = (isObject ? OBJECT : BUCKET)[`${method} ${subresource}`];
