@@ -17,11 +17,95 @@ export interface Mutant {
   readonly replace: string;
   /** Faults that bring it out; all kinds when left out. */
   readonly faults?: readonly Fault[];
+  /** Brought out by the run of conditional writes (rounds-run.ts). */
+  readonly rounds?: boolean;
 }
 
 const CRASHES: readonly Fault[] = ['crash', 'blackout', 'kill'];
 const MOVES: readonly Fault[] = ['ring-change', 'ring-lag', 'kill', 'partition-pair', 'one-way'];
 const ABSENCES: readonly Fault[] = ['kill', 'partition-pair', 'one-way', 'drop-connections'];
+
+const DISTURBED: readonly Fault[] = [
+  'partition-pair',
+  'one-way',
+  'slow-link',
+  'drop-connections',
+  'kill',
+];
+
+/** Of the conditional rounds. */
+const ROUNDS: readonly Mutant[] = [
+  {
+    name: 'promise-not-synced',
+    file: 'device/operations.ts',
+    find: "batch.add({\n      kind: 'promise',",
+    replace: "void ({\n      kind: 'promise',",
+    faults: ['crash', 'blackout', 'slow-link', 'one-way'],
+  },
+  {
+    name: 'refuse-without-re-assertion',
+    file: 'proxy/rounds.ts',
+    find: "if (isSettled(round)) return { kind: 'refused', state: round.joined };",
+    replace: "return { kind: 'refused', state: round.joined };",
+    faults: DISTURBED,
+  },
+  {
+    name: 're-assert-without-re-stamping',
+    file: 'proxy/round-record.ts',
+    find: 'timestamp: ballot,\n      base: data.base',
+    replace: 'base: data.base',
+    faults: DISTURBED,
+  },
+  {
+    name: 're-assert-without-stamping-the-groups',
+    file: 'proxy/round-record.ts',
+    find: 'groups[name] = { timestamp: ballot, values: state.groups[name]!.values };',
+    replace: 'groups[name] = state.groups[name]!;',
+    faults: DISTURBED,
+  },
+  {
+    name: 'retry-after-an-accept-as-new',
+    file: 'proxy/rounds.ts',
+    find: 'const effect = effectOf(own, round.joined, condition !== undefined);',
+    replace: "const effect: string = 'none';",
+    faults: DISTURBED,
+  },
+  {
+    name: 'acknowledge-already-have',
+    file: 'device/entry-change.ts',
+    find: 'const stands = ballot === asked && newest <= asked;',
+    replace: 'const stands = newest === asked || (ballot === asked && newest <= asked);',
+    faults: DISTURBED,
+  },
+  {
+    name: 'accept-across-ring-versions',
+    file: 'object/guard.ts',
+    find: 'checkRound(device: Device, call: PlacedCall): void {',
+    replace: 'checkRound(device: Device, call: PlacedCall): void {\n    if (device) return;',
+    faults: MOVES,
+  },
+  {
+    name: 'promises-make-nothing-uncertain',
+    file: 'device/entry-change.ts',
+    find: 'if (standing !== undefined && standing.ballot > newest && standing.seen !== newest) return false;',
+    replace: '',
+    faults: DISTURBED,
+  },
+  {
+    name: 'newest-reads-settle-nothing',
+    file: 'proxy/read-object.ts',
+    find: 'if (!counted.every((answer) => answer.certain && answer.version === version)) return undefined;',
+    replace: '',
+    faults: DISTURBED,
+  },
+  {
+    name: 'late-promises-vote-unseen',
+    file: 'proxy/rounds.ts',
+    find: 'answer?.promised === true && isSeen(round.joined, answer.state)',
+    replace: 'answer?.promised === true',
+    faults: DISTURBED,
+  },
+];
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -235,6 +319,7 @@ export const MUTANTS: readonly Mutant[] = [
     replace: 'if (ringVersion < 0 && hasMoved(device, ring!, policy, hash)) {',
     faults: MOVES,
   },
+  ...ROUNDS.map((mutant) => ({ ...mutant, rounds: true })),
 ];
 
 /** From now on the file of this mutant is loaded broken. Must come before the product is imported. */

@@ -19,6 +19,8 @@ export interface RunOptions {
   readonly faults?: readonly Fault[];
   /** How many times more of them than usual. */
   readonly intensity?: number;
+  /** Conditional writes (rounds-run.ts) instead of everything. */
+  readonly rounds?: boolean;
 }
 
 export interface RunResult {

@@ -2,6 +2,7 @@
  * The cluster simulator (test/sim) over many seeds, or over its mutants:
  *
  *   npm run sim -- --seeds 1000 --first-seed 1 [--faults kill,crash] [--jobs 2] [--keep-going]
+ *   npm run sim -- --rounds [...]
  *   npm run sim -- --mutants [--seeds 500]
  *
  * Exit code 1 when a promise was broken or a mutant survived, 2 for a wrong command line; the last line
@@ -27,7 +28,8 @@ async function runSeeds({ firstSeed, seeds, jobs, keepGoing, ...more }: Options)
   const mutant = more.mutant === undefined ? undefined : breakProduct(more.mutant);
   const faults = more.faults ?? mutant?.faults;
   const intensity = more.intensity ?? (mutant?.faults === undefined ? 1 : MUTANT_INTENSITY);
-  const run: RunOptions = { ...(faults && { faults }), intensity };
+  const rounds = more.rounds || mutant?.rounds === true;
+  const run: RunOptions = { ...(faults && { faults }), intensity, rounds };
   const count = seeds ?? (mutant === undefined ? DEFAULT_SEEDS : MUTANT_SEEDS);
   const totals = new Totals();
   const onResult = (result: RunResult): boolean => {
@@ -54,9 +56,10 @@ function report({ seed, traceHash, events, failure }: RunResult): void {
 }
 
 function replay(seed: number): string {
-  const { faults, mutant, intensity } = options;
+  const { faults, mutant, intensity, rounds } = options;
   const only = faults === undefined ? '' : ` --faults ${faults.join(',')}`;
   const broken = mutant === undefined ? '' : ` --mutant ${mutant}`;
   const more = intensity === undefined ? '' : ` --intensity ${intensity}`;
-  return `npm run sim -- --first-seed ${seed} --seeds 1 --verbose${only}${more}${broken}`;
+  const kind = rounds ? ' --rounds' : '';
+  return `npm run sim -- --first-seed ${seed} --seeds 1 --verbose${kind}${only}${more}${broken}`;
 }

@@ -40,7 +40,7 @@ export async function runMutants(firstSeed: number, seeds: number, jobs: number)
  * mutant, so each find is held against the product, and the search goes on behind it.
  */
 async function tryMutant(
-  { name, faults }: Mutant,
+  { name, faults, rounds }: Mutant,
   firstSeed: number,
   seeds: number,
 ): Promise<Caught | undefined> {
@@ -60,7 +60,7 @@ async function tryMutant(
     }
     if (found === null) return undefined;
     const seed = Number(found[1]);
-    const same = ['--first-seed', String(seed), '--seeds', '1'];
+    const same = ['--first-seed', String(seed), '--seeds', '1', ...(rounds ? ['--rounds'] : [])];
     const more = ['--intensity', String(MUTANT_INTENSITY)];
     const only = faults === undefined ? [] : ['--faults', faults.join(','), ...more];
     const product = await runTool([...same, ...only]);

@@ -9,6 +9,7 @@ export interface Options {
   readonly faults: readonly Fault[] | undefined;
   readonly intensity: number | undefined;
   readonly jobs: number;
+  readonly rounds: boolean;
   readonly mutants: boolean;
   readonly mutant: string | undefined;
   readonly keepGoing: boolean;
@@ -21,6 +22,7 @@ export const USAGE = `npm run sim -- [options]
   --faults A,B      only these kinds, all of them on: ${FAULTS.join(' ')}
   --intensity X     times as many faults as usual (1)
   --jobs N          processes to run in (1)
+  --rounds          conditional writes: histories must be linearizable
   --keep-going      go on after a broken promise
   --verbose         trace hash of each seed; of a failure the key's history, the log, the last events
   --mutants         run the broken variants: each must be caught
@@ -45,6 +47,7 @@ export function parseOptions(args: readonly string[]): Options {
     faults: values.faults === undefined ? undefined : faultsOf(values.faults),
     intensity: values.intensity === undefined ? undefined : intensityOf(values.intensity),
     jobs: integer(values.jobs, 'jobs', 1, MAX_JOBS),
+    rounds: values.rounds,
     mutants: values.mutants,
     mutant: values.mutant,
     keepGoing: values['keep-going'],
@@ -62,6 +65,7 @@ function parsed(args: readonly string[]) {
         faults: { type: 'string' },
         intensity: { type: 'string' },
         jobs: { type: 'string', default: '1' },
+        rounds: { type: 'boolean', default: false },
         mutants: { type: 'boolean', default: false },
         mutant: { type: 'string' },
         'keep-going': { type: 'boolean', default: false },

@@ -16,7 +16,10 @@ export type OnResult = (result: RunResult) => boolean;
 
 /** A mutant's file must not have been loaded before it was broken, so the simulator is imported late. */
 async function simulator() {
-  return (await import('../../../test/sim/run.ts')).runSeed;
+  const { runSeed } = await import('../../../test/sim/run.ts');
+  const { runRoundsSeed } = await import('../../../test/sim/rounds-run.ts');
+  return (seed: number, options: RunOptions): Promise<RunResult> =>
+    options.rounds === true ? runRoundsSeed(seed, options) : runSeed(seed, options);
 }
 
 export async function runHere(

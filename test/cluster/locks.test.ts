@@ -1,0 +1,117 @@
+/**
+ * A lock that many take at once through all proxies, as Terraform's backends do: a PUT of one name with
+ * If-None-Match: *, released by its holder's DELETE. Real processes, also while one of them is gone.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Client, until } from './client.ts';
+import { Cluster, sleep } from './cluster.ts';
+
+const WRITERS = 50;
+const LOCK = '/locks/terraform.tfstate.tflock';
+
+let cluster: Cluster;
+let client: Client;
+
+beforeAll(async () => {
+  cluster = await Cluster.start();
+  client = await Client.logIn(cluster);
+  await client.put(0, '/locks', '');
+}, 60_000);
+
+afterAll(() => cluster?.stopAndRemove());
+
+interface Attempt {
+  readonly writer: string;
+  readonly status: number;
+}
+
+async function take(writer: string, proxy: number): Promise<Attempt> {
+  const headers = { 'if-none-match': '*' };
+  const { status } = await client.request(proxy, 'PUT', LOCK, { body: writer, headers });
+  return { writer, status };
+}
+
+/** Who holds the lock, by every one of these proxies. */
+async function holders(proxies: readonly number[]): Promise<Set<string>> {
+  const found = new Set<string>();
+  for (const proxy of proxies) {
+    const headers = { 'x-newest': 'true' };
+    const reply = await until(
+      `the lock by proxy ${proxy}`,
+      () => client.request(proxy, 'GET', LOCK, { headers }),
+      ({ status }) => status < 500,
+    );
+    found.add(reply.status === 404 ? 'nobody' : reply.body.toString());
+  }
+  return found;
+}
+
+async function release(proxy: number): Promise<void> {
+  await until(
+    'the release of the lock',
+    async () => (await client.request(proxy, 'DELETE', LOCK)).status,
+    (status) => status === 204 || status === 404,
+  );
+}
+
+/** One race; `meanwhile` goes wrong while it is run. Gives how many were told that it is undecided. */
+async function race(turn: number, proxies: readonly number[], meanwhile?: () => void) {
+  const attempts = Array.from({ length: WRITERS }, async (_, i) => {
+    await sleep(i % 5);
+    return take(`turn ${turn}, writer ${i}`, proxies[i % proxies.length]!);
+  });
+  meanwhile?.();
+  const results = await Promise.all(attempts);
+  const winners = results.filter(({ status }) => status === 201);
+  const undecided = results.filter(({ status }) => status === 503);
+  const others = results.filter(({ status }) => ![201, 412, 503].includes(status));
+  expect(others).toEqual([]);
+  const held = await holders(proxies);
+  expect(held.size).toBe(1);
+  const [holder] = [...held];
+  // Who was told 503 may hold it, and nobody else then; who was told 201 does.
+  const possible = winners.length > 0 ? winners : [...undecided, { writer: 'nobody' }];
+  expect(winners.length).toBeLessThanOrEqual(1);
+  expect(possible.map(({ writer }) => writer)).toContain(holder);
+  await release(proxies[turn % proxies.length]!);
+  return undecided.length;
+}
+
+describe('a lock that fifty writers at three sites want at once', () => {
+  it('is taken by exactly one, each time', { timeout: 60_000 }, async () => {
+    for (let turn = 0; turn < 10; turn++) expect(await race(turn, [0, 1, 2])).toBe(0);
+  });
+
+  it('also while a node is killed', { timeout: 120_000 }, async () => {
+    const nodes = ['padova-2', 'bari-1', 'lngs-1'].filter((name) =>
+      cluster.nodes.some((node) => node.name === name),
+    );
+    for (const [turn, name] of nodes.entries()) {
+      const stays = [0, 1, 2].filter(
+        (proxy) => cluster.proxies[proxy] !== `http://127.0.0.1:${cluster.node(name).ports.proxy}`,
+      );
+      let back: Promise<void> | undefined;
+      await race(100 + turn, stays, () => {
+        back = cluster.kill(name);
+      });
+      await back;
+    }
+  });
+
+  it('also while a site is cut off', { timeout: 120_000 }, async () => {
+    const cut = cluster.nodes.find(({ site }) => site === 'bari')!;
+    const stays = [0, 2];
+    process.kill(cut.pid, 'SIGSTOP');
+    try {
+      for (let turn = 0; turn < 3; turn++) await race(200 + turn, stays);
+    } finally {
+      process.kill(cut.pid, 'SIGCONT');
+    }
+    await until(
+      'the site is back',
+      async () => (await holders([0, 1, 2])).size,
+      (size) => size === 1,
+    );
+    expect(await race(300, [0, 1, 2])).toBeGreaterThanOrEqual(0);
+  });
+});
