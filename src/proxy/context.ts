@@ -10,6 +10,7 @@ import type { ProxyMetrics } from './metrics.ts';
 import type { Peers } from './peers.ts';
 import type { ReplicaCalls } from './replica-calls.ts';
 import type { Trace, Tracer } from './trace.ts';
+import type { Turns } from './turns.ts';
 
 export interface ProxyContext {
   readonly env: Env;
@@ -23,6 +24,7 @@ export interface ProxyContext {
   readonly metrics: ProxyMetrics;
   readonly objectRows: RowSender;
   readonly containerRows: RowSender;
+  readonly turns: Turns;
 }
 
 const WRITE_ID_BYTES = 8;

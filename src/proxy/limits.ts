@@ -36,6 +36,8 @@ export interface ProxyLimits {
   readonly roundsMs: number;
   /** Longest wait between two of them. */
   readonly roundBackOffMs: number;
+  /** How long one waits at most for another of this process that writes the same object. */
+  readonly turnMs: number;
   readonly traceOperations: number;
 }
 
@@ -64,5 +66,6 @@ export const DEFAULT_PROXY_LIMITS: ProxyLimits = {
   rounds: 40,
   roundsMs: 15_000,
   roundBackOffMs: 1_000,
+  turnMs: 1_000,
   traceOperations: 2_000,
 };

@@ -23,6 +23,7 @@ import { type PeerStatus, Peers } from './peers.ts';
 import { Puts } from './put-object.ts';
 import { ReplicaCalls } from './replica-calls.ts';
 import { Tracer } from './trace.ts';
+import { Turns } from './turns.ts';
 
 export interface ProxyOptions {
   readonly env: Env;
@@ -58,6 +59,7 @@ export function createProxy(options: ProxyOptions): ProxyStore {
     metrics: new ProxyMetrics(registry, peers),
     objectRows: new RowSender(env, wire, 'container.rows'),
     containerRows: new RowSender(env, wire, 'account.rows'),
+    turns: new Turns(env),
   };
   return { ...accountOperations(context), tracer: context.tracer, peers: () => peers.statuses() };
 }

@@ -39,7 +39,10 @@ export function writeByRounds(
   write: ObjectWrite,
   condition: Condition,
 ): Promise<Written | Refused> {
-  return new Rounds(context, write, condition).run();
+  const { turns, limits } = context;
+  return turns.take(write.place.path, limits.turnMs, () =>
+    new Rounds(context, write, condition).run(),
+  );
 }
 
 /** What the key is, after whatever was undecided has been settled: for `newest` reads. */
