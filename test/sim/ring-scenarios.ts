@@ -31,6 +31,8 @@ const OLD: readonly Name[] = ['a', 'b', 'c'];
 const NEW: readonly Name[] = ['a', 'b', 'd'];
 const STANDING: readonly Name[] = ['e', 'f', 'g'];
 const LIMIT_MS = 120_000;
+const ATTEMPTS = 6;
+const PAUSE_MS = 1_500;
 
 /** Which of the rings changes; the others stay as they are. */
 type Moved = 'objects' | 'rows';
@@ -106,6 +108,15 @@ export class Stage {
     return progressOf(this.#ring, reports).settleable.length > 0;
   }
 
+  /** Connections take a while to come back after a restart. */
+  async connected(from: Name, to: Name): Promise<void> {
+    const options = { txn: 'scenario', deadlineMs: 1_000 };
+    await this.until(`${from} reaches ${to}`, async () => {
+      await this.node(from).process!.wire.call(to, 'device.status', {}, options);
+      return true;
+    });
+  }
+
   /** True: acknowledged. */
   async put(via: Name, key: string, content: string): Promise<boolean> {
     const body = Buffer.from(content);
@@ -130,7 +141,19 @@ export class Stage {
     );
   }
 
+  /** Undefined: it is not there. Whoever can't tell is asked again. */
   async get(via: Name, key: string): Promise<string | undefined> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#getOnce(via, key);
+      } catch (error) {
+        if (codeOf(error) !== 'unavailable' || attempt === ATTEMPTS) throw error;
+        await this.sleep(PAUSE_MS);
+      }
+    }
+  }
+
+  async #getOnce(via: Name, key: string): Promise<string | undefined> {
     const { proxy } = this.node(via).process!;
     const reader = await proxy.openObject(this.#operation(), { ...BOX, object: key });
     if (reader === undefined) return undefined;
@@ -258,6 +281,7 @@ export const RING_SCENARIOS: readonly RingScenario[] = [
       stage.node('a').crash('lost');
       stage.node('a').start();
       await stage.until('a is back', () => stage.node('a').process !== undefined);
+      await stage.connected('c', 'a');
       stage.cut('c', 'b');
       const acknowledged = await stage.put('c', 'x', 'new');
       stage.publish(['a', 'b', 'd'], NEW);
