@@ -24,6 +24,7 @@ import { clientAddressBehind } from './client-address.ts';
 import type { Foundation } from './foundation.ts';
 import { type HttpListener, serveHttp } from './http-server.ts';
 import { certificateAsking } from './identity-tls.ts';
+import { keepPublicTls, publicTls } from './public-tls.ts';
 
 const FETCH_TIMEOUT_MS = 10_000;
 const USAGE_TIMEOUT_MS = 10_000;
@@ -81,15 +82,25 @@ function catalogueSites(
 
 /** Identity's own ports: plain, and the one that asks for certificates where it is configured. */
 export async function serveIdentity(
-  { config }: Pick<Foundation, 'config'>,
+  { config, env }: Pick<Foundation, 'config' | 'env'>,
   { app }: IdentityRole,
 ): Promise<HttpListener[]> {
   const { host, identity: port, identityTls: tlsPort } = config.listen;
-  const listeners = [await serveHttp({ host, port }, { app })];
+  const own = await serveHttp({ host, port }, { app }, publicTls(config));
+  const forgetTls = keepPublicTls(env, config, own.server);
+  const listeners = [
+    {
+      ...own,
+      close: async (graceMs: number) => {
+        forgetTls();
+        await own.close(graceMs);
+      },
+    },
+  ];
   if (tlsPort !== undefined && config.identityTls !== undefined) {
     const { keyFile, certificateFile } = config.identityTls;
-    const own = { key: readFileSync(keyFile), cert: readFileSync(certificateFile) };
-    listeners.push(await serveHttp({ host, port: tlsPort }, { app }, certificateAsking(own)));
+    const pair = { key: readFileSync(keyFile), cert: readFileSync(certificateFile) };
+    listeners.push(await serveHttp({ host, port: tlsPort }, { app }, certificateAsking(pair)));
   }
   return listeners;
 }

@@ -17,6 +17,7 @@ import { JobRunner } from '#worker/runner.ts';
 import type { Foundation } from './foundation.ts';
 import { type HttpListener, serveHttp } from './http-server.ts';
 import type { IdentityRole } from './identity.ts';
+import { keepPublicTls, publicTls } from './public-tls.ts';
 import { Readiness } from './readiness.ts';
 
 export interface ProxyRole {
@@ -91,13 +92,16 @@ export async function startProxy(
       ],
       app,
     },
+    publicTls(config),
   );
+  const forgetTls = keepPublicTls(env, config, listener.server);
   return {
     listener,
     trace: (txn) => proxy.tracer.find(txn),
     status: () => proxy.peers(),
     close: async (graceMs) => {
       readiness.stop();
+      forgetTls();
       await listener.close(graceMs);
       await sweeper.stop();
       names.close();

@@ -31,6 +31,7 @@ interface UpOptions {
   readonly rtt?: string;
   readonly s3Domain: readonly string[];
   readonly fresh?: boolean;
+  readonly tls?: boolean;
   readonly sites?: string;
   readonly workers: string;
   readonly state?: string;
@@ -52,6 +53,10 @@ export function register(program: Command): void {
     .option('--sites <file>', 'other sites, nodes and devices', undefined)
     .option('--workers <n>', 'proxy worker processes per site; 0: in the node process', '0')
     .option('--state <store>', 'sqlite, or etcd: three members, one per site', undefined)
+    .option(
+      '--tls',
+      "HTTPS, with a demo authority's certificate (DIR/grid/certificates/demo-ca.pem)",
+    )
     .option('--fresh', 'forget what is in the data folder')
     .addHelpText(
       'after',
@@ -65,6 +70,7 @@ async function up(options: UpOptions): Promise<void> {
   if (options.data === '') throw new OperatingError('wrong-use', '--data: a folder is needed');
   const folder = path.resolve(options.data);
   const settings = {
+    tls: options.tls === true,
     rttMs: parseRtt(options.rtt),
     s3Domains: options.s3Domain,
     workers: wholeNumber('--workers', options.workers, 0, MAX_WORKERS),
@@ -287,12 +293,14 @@ function wholeNumber(option: string, text: string, least: number, most: number):
 
 function banner(folder: string, plans: readonly NodePlan[], access: Access): string {
   const { swift, keystone } = access;
+  const scheme = new URL(swift.auth).protocol;
+  const trust = scheme === 'https:' ? ` --os-cacert ${access.grid.authority}` : '';
   const proxies = plans.flatMap((plan) =>
     plan.ports.proxy === undefined
       ? []
-      : [`  ${plan.site.padEnd(10)} http://127.0.0.1:${plan.ports.proxy}`],
+      : [`  ${plan.site.padEnd(10)} ${scheme}//127.0.0.1:${plan.ports.proxy}`],
   );
-  const v1 = `swift -A ${swift.auth} -U ${swift.user} -K ${swift.key}`;
+  const v1 = `swift${trust} -A ${swift.auth} -U ${swift.user} -K ${swift.key}`;
   return `
 Anello is ready: ${plans.length} node processes at ${new Set(plans.map((plan) => plan.site)).size} sites, data in ${folder}
 

@@ -48,11 +48,12 @@ export function accessOf(
   plans: readonly NodePlan[],
   accounts: readonly ReadyAccount[],
   { authority, userCertificate: certificate, userKey: key }: GridFiles,
+  scheme: 'http' | 'https',
 ): Access {
   const proxies = plans.flatMap((plan) =>
     plan.ports.proxy === undefined
       ? []
-      : [{ site: plan.site, url: `http://127.0.0.1:${plan.ports.proxy}` }],
+      : [{ site: plan.site, url: `${scheme}://127.0.0.1:${plan.ports.proxy}` }],
   );
   const [first, second] = accounts.map((account) => accountAccess(proxies, account));
   const urls = plans.flatMap(({ ports }) =>

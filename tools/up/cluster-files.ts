@@ -56,6 +56,8 @@ export type StateDriver = ClusterFile['state'];
 export interface UpSettings {
   /** Empty: state is the SQLite file. */
   readonly etcd: readonly EtcdMemberPlan[];
+  /** HTTPS on proxies and identity, with the demo authority's certificate. */
+  readonly tls: boolean;
   readonly rttMs: number;
   /** Host names whose sub-domains are buckets. */
   readonly s3Domains: readonly string[];
@@ -151,7 +153,7 @@ export async function prepareRun(
     await prepareAuthority({ env, folder, state, cluster, description, plans });
     const accounts = await ensureAccounts(env, folder, state);
     const grid = ensureGrid(env, folder);
-    const access = accessOf(plans, accounts, grid);
+    const access = accessOf(plans, accounts, grid, schemeOf(settings));
     writeFileSync(path.join(folder, 'access.json'), `${JSON.stringify(access, null, 2)}\n`, {
       mode: SECRET_MODE,
     });
@@ -187,6 +189,10 @@ async function ensureAccounts(env: Env, folder: string, state: State): Promise<R
   }
 }
 
+export function schemeOf({ tls }: Pick<UpSettings, 'tls'>): 'http' | 'https' {
+  return tls ? 'https' : 'http';
+}
+
 function authorityUrls(plans: readonly NodePlan[]): string[] {
   return plans.flatMap(({ ports }) =>
     ports.authority === undefined ? [] : [`http://127.0.0.1:${ports.authority}`],
@@ -203,7 +209,9 @@ function writeNodeFile(
   const { wire, admin, proxy, authority, identity, identityTls, workerAdmin } = plan.ports;
   const grid = gridFiles(folder);
   const proxies = plans.flatMap((other) =>
-    other.ports.proxy === undefined ? [] : [[other.site, `http://127.0.0.1:${other.ports.proxy}`]],
+    other.ports.proxy === undefined
+      ? []
+      : [[other.site, `${schemeOf(settings)}://127.0.0.1:${other.ports.proxy}`]],
   );
   const config = {
     format: 1,
@@ -229,6 +237,9 @@ function writeNodeFile(
       settings.etcd.length === 0
         ? { driver: 'sqlite', path: statePath(folder, 'state.db') }
         : { driver: 'etcd', endpoints: endpointsFor(plan.site, settings.etcd) },
+    ...(settings.tls && {
+      tls: { keyFile: grid.hostKey, certificateFile: grid.hostCertificate },
+    }),
     ...(identityTls !== undefined && {
       identityTls: { keyFile: grid.hostKey, certificateFile: grid.hostCertificate },
     }),
