@@ -22,9 +22,9 @@ import {
   type Version,
 } from './rounds-history.ts';
 import type { RunOptions, RunResult } from './run.ts';
+import { ACCOUNT } from './session.ts';
 import { drawShape } from './shape.ts';
 import { Tap } from './tap.ts';
-import { ACCOUNT } from './workload.ts';
 
 const MAX_EVENTS = 3_000_000;
 const TAG = 'x-object-meta-tag';
@@ -65,7 +65,7 @@ class RoundsRun {
     }
     const faults = options.faults ?? FAULTS.filter((fault) => !USELESS.has(fault));
     const drawn = faults.filter(() => options.faults !== undefined || this.#random.chance(0.4));
-    const plan = drawPlan(this.#world.random('plan'), drawn, options.intensity);
+    const plan = drawPlan(this.#world.random('plan'), shape.hasSkew, drawn, options.intensity);
     this.#cluster = new SimCluster(this.#world, shape, new Tap());
     this.#nemesis = new Nemesis(this.#cluster, this.#world.random('nemesis'), plan);
     this.#chaosMs = 5_000 + this.#random.integer(15_000);
