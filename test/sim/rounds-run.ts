@@ -66,7 +66,7 @@ class RoundsRun {
     const faults = options.faults ?? FAULTS.filter((fault) => !USELESS.has(fault));
     const drawn = faults.filter(() => options.faults !== undefined || this.#random.chance(0.4));
     const plan = drawPlan(this.#world.random('plan'), shape.hasSkew, drawn, options.intensity);
-    this.#cluster = new SimCluster(this.#world, shape, new Tap());
+    this.#cluster = new SimCluster(this.#world, shape, new Tap(), plan.clockErrorMs);
     this.#nemesis = new Nemesis(this.#cluster, this.#world.random('nemesis'), plan);
     this.#chaosMs = 5_000 + this.#random.integer(15_000);
     this.#keys = Array.from({ length: 1 + this.#random.integer(3) }, (_, i) => {
