@@ -23,6 +23,7 @@ import { withFreshRing } from './fresh-ring.ts';
 import { bodiesNeeded } from './object-round.ts';
 import { conditionIn, expectWeak, type Objects } from './objects.ts';
 import { type Place, placeOf, type Replica } from './placement.ts';
+import { checkQuota } from './quota.ts';
 import { checkReady, probe } from './readiness.ts';
 import { OwnWrite } from './round-record.ts';
 import { StageUpload } from './stage-upload.ts';
@@ -69,6 +70,7 @@ export class Puts {
   ): Promise<PutResult> {
     const container = await this.#containers.info(operation, trace, name);
     if (container === undefined) return { kind: 'no-container', ...NOT_STORED };
+    checkQuota(container, request);
     const { env } = this.#context;
     const place = this.#placeOf(container, name);
     const put = {

@@ -159,6 +159,7 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   ),
   OwnershipControlsNotFoundError: answer(404, 'The bucket ownership controls were not found'),
   PreconditionFailed: answer(412, 'At least one of the pre-conditions you specified did not hold'),
+  QuotaExceeded: answer(403, 'The upload exceeds the quota of the bucket.'),
   ReplicationConfigurationNotFoundError: answer(404, 'The replication configuration was not found'),
   RequestTimeTooSkewed: answer(
     403,
@@ -201,6 +202,7 @@ const STANDS_FOR: Readonly<Record<string, string>> = {
   conflict: 'ConditionalRequestConflict',
   undecided: 'ConditionalRequestConflict',
   'not-strict': 'NotImplemented',
+  'quota-exceeded': 'QuotaExceeded',
   'no-container': 'NoSuchBucket',
   'container-mismatch': 'ServiceUnavailable',
   unavailable: 'ServiceUnavailable',

@@ -30,7 +30,7 @@ export async function putObject(request: S3Request): Promise<void> {
     maxLength: limits.maxPutBytes,
     groups,
     finish: () => ({ checksums: { [payload.algorithm]: payload.checksum() } }),
-    onReady: () => request.sendContinue(),
+    ...(request.expectsContinue && { onReady: () => request.sendContinue() }),
     ...(expectedMd5 !== undefined && { expectedEtag: expectedMd5 }),
     ...(condition !== undefined && { condition }),
   });

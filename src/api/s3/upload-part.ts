@@ -27,7 +27,7 @@ export async function uploadPart(request: S3Request): Promise<void> {
       body,
       length,
       maxLength: maxPartBytes,
-      onReady: () => request.sendContinue(),
+      ...(request.expectsContinue && { onReady: () => request.sendContinue() }),
       ...(expectedMd5 !== undefined && { expectedEtag: expectedMd5 }),
     },
     () => ({ [algorithm]: payload.checksum() }),

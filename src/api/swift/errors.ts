@@ -27,6 +27,7 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   'bad-name': { status: 412, text: 'Invalid UTF8 or contains NULL' },
   'precondition-failed': { status: 412 },
   'body-too-large': { status: 413, text: 'Your request is too large.' },
+  'quota-exceeded': { status: 413, text: 'Upload exceeds quota.' },
   'range-not-satisfiable': { status: 416 },
   'etag-mismatch': { status: 422 },
   unprocessable: { status: 422 },
