@@ -14,6 +14,7 @@ const WRONG_USE = 2;
 const VERBS: Readonly<Record<string, () => Promise<{ register(program: Command): void }>>> = {
   up: () => import('./commands/up.ts'),
   run: () => import('./commands/run.ts'),
+  restart: () => import('./commands/restart.ts'),
   status: () => import('./commands/status.ts'),
   trace: () => import('./commands/trace.ts'),
   ring: () => import('./commands/ring.ts'),

@@ -7,6 +7,7 @@ import {
   createServer as createTlsServer,
   type ServerOptions as TlsServerOptions,
 } from 'node:https';
+import { Server as NetServer } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import { codeOf, OperatingError } from '#base/errors.ts';
@@ -17,12 +18,16 @@ export type RawHandler = (request: IncomingMessage, response: ServerResponse) =>
 const MAX_HEADER_BYTES = 64 * 1024;
 const HEADERS_TIMEOUT_MS = 60_000;
 const KEEP_ALIVE_MS = 75_000;
+const BACKLOG = 1024;
 const SWEEP_MS = 20;
 
 export interface HttpListener {
   readonly server: Server;
-  /** Stops accepting, lets requests under way end for at most `graceMs`. */
-  close(graceMs: number): Promise<void>;
+  /**
+   * Stops accepting, lets requests under way end for at most `graceMs`; a next request on a connection
+   * that is there already is answered for `lingerMs`.
+   */
+  close(graceMs: number, lingerMs?: number): Promise<void>;
 }
 
 export interface Routes {
@@ -34,8 +39,15 @@ export interface Routes {
   readonly app: { readonly fetch: Hono['fetch'] };
 }
 
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+  /** A socket that is bound to it already and stays when this process goes. */
+  readonly fd?: number | undefined;
+}
+
 export async function serveHttp(
-  address: { host: string; port: number },
+  address: Address,
   routes: Routes,
   tls?: TlsServerOptions,
 ): Promise<HttpListener> {
@@ -58,10 +70,10 @@ export async function serveHttp(
   server.requestTimeout = 0;
   server.on('checkContinue', handle);
   await listen(server, address);
-  return { server, close: (graceMs) => closeServer(server, graceMs) };
+  return { server, close: (graceMs, lingerMs = 0) => closeServer(server, graceMs, lingerMs) };
 }
 
-function listen(server: Server, address: { host: string; port: number }): Promise<void> {
+function listen(server: Server, { fd, ...address }: Address): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause) => {
       const code = codeOf(cause) === 'EADDRINUSE' ? 'port-taken' : 'listen-failed';
@@ -74,16 +86,24 @@ function listen(server: Server, address: { host: string; port: number }): Promis
         ),
       );
     });
-    server.listen({ ...address, backlog: 1024 }, () => resolve());
+    server.listen({ ...(fd === undefined ? address : { fd }), backlog: BACKLOG }, () => resolve());
   });
 }
 
-/** Connections are kept for a next request; a client that always has one would stay to the end. */
-function closeServer(server: Server, graceMs: number): Promise<void> {
+/**
+ * Connections are kept for a next request; a client that always has one would stay to the end. So each
+ * is told `Connection: close` with its next answer, and closed when nothing came for `lingerMs`:
+ * closing an idle one at once would meet the request that its client is sending.
+ */
+function closeServer(server: Server, graceMs: number, lingerMs: number): Promise<void> {
   return new Promise((resolve) => {
-    const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS);
+    let sweep: NodeJS.Timeout | undefined;
+    const linger = setTimeout(() => {
+      sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS);
+    }, lingerMs);
     const cut = setTimeout(() => server.closeAllConnections(), graceMs);
-    server.close(() => {
+    closeListener(server, () => {
+      clearTimeout(linger);
       clearInterval(sweep);
       clearTimeout(cut);
       resolve();
@@ -93,4 +113,9 @@ function closeServer(server: Server, graceMs: number): Promise<void> {
     };
     server.prependListener('request', last).prependListener('checkContinue', last);
   });
+}
+
+/** As `http.Server.close` without what it does first: it closes idle connections at once. */
+function closeListener(server: Server, closed: () => void): void {
+  NetServer.prototype.close.call(server, closed);
 }

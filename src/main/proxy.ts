@@ -20,6 +20,9 @@ import type { IdentityRole } from './identity.ts';
 import { keepPublicTls, publicTls } from './public-tls.ts';
 import { Readiness } from './readiness.ts';
 
+/** Clients that keep connections find theirs answered once more before it is closed. */
+const LINGER_MS = 1_500;
+
 export interface ProxyRole {
   readonly listener: HttpListener;
   readonly trace: (txn: string) => unknown;
@@ -78,7 +81,7 @@ export async function startProxy(
     startMs: SWEEPER_START_MS,
   });
   const listener = await serveHttp(
-    { host: config.listen.host, port: config.listen.proxy },
+    { host: config.listen.host, port: config.listen.proxy, fd: inheritedSocket() },
     {
       raw: [
         {
@@ -102,12 +105,18 @@ export async function startProxy(
     close: async (graceMs) => {
       readiness.stop();
       forgetTls();
-      await listener.close(graceMs);
+      await listener.close(graceMs, LINGER_MS);
       await sweeper.stop();
       names.close();
       await authenticator.close();
     },
   };
+}
+
+/** `anello up` holds the proxy's port, so that a restart refuses no client; workers inherit the variable. */
+function inheritedSocket(): number | undefined {
+  const text = process.env['ANELLO_PROXY_FD'];
+  return text === undefined || !/^\d{1,4}$/.test(text) ? undefined : Number(text);
 }
 
 /** SigV2 is checked where the secrets are. */

@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import { CLI } from './cluster.ts';
 
 const run = promisify(execFile);
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 300_000;
 const MAX_OUTPUT = 64 * 1024 * 1024;
 
 export interface CommandOutcome {

@@ -11,6 +11,8 @@ import { closeSync, openSync } from 'node:fs';
 /** Killed by hand again and again is no crash loop: what lived this long is started again at once. */
 const STABLE_MS = 1_000;
 const ASK_MS = 50;
+/** Behind standard input, output, error and the IPC channel. */
+export const INHERITED_FD = 4;
 const BACKOFF_MS = [0, 200, 1000, 3000, 10_000];
 
 export interface ManagedProcessOptions {
@@ -21,6 +23,8 @@ export interface ManagedProcessOptions {
   /** Asked until it says yes. Without it the process says by itself, over its IPC channel, that it serves. */
   readonly isServing?: () => Promise<boolean>;
   readonly logFile: string;
+  /** Sockets that it inherits, as descriptors from INHERITED_FD on; with the variables that tell it so. */
+  readonly inherit?: { readonly fds: readonly number[]; readonly env: NodeJS.ProcessEnv };
   /** Tells a person; one line. */
   readonly report: (line: string) => void;
   /** The process has a (new) pid, or none. */
@@ -50,10 +54,17 @@ export class ManagedProcess {
 
   /** Resolves when the process says that it serves; rejects when it ends before. */
   start(): Promise<void> {
-    const { command, args, logFile, isServing } = this.#options;
+    const { command, args, logFile, isServing, inherit } = this.#options;
     const log = openSync(logFile, 'a');
     const child = spawn(command, args, {
-      stdio: ['ignore', log, log, ...(isServing === undefined ? (['ipc'] as const) : [])],
+      stdio: [
+        'ignore',
+        log,
+        log,
+        ...(isServing === undefined ? (['ipc'] as const) : []),
+        ...(inherit?.fds ?? []),
+      ],
+      ...(inherit !== undefined && { env: { ...process.env, ...inherit.env } }),
       // Its own group: Ctrl-C reaches the supervisor only, which then stops all in order.
       detached: true,
     });

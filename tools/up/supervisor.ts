@@ -7,26 +7,34 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { NODE_FLAGS } from '../node-flags.ts';
 import type { NodePlan } from './cluster-plan.ts';
-import { ManagedProcess } from './managed-process.ts';
+import { type HeldPort, holdPort } from './held-port.ts';
+import { INHERITED_FD, ManagedProcess } from './managed-process.ts';
 
 const NODE_MAIN = fileURLToPath(new URL('../../src/main/node.ts', import.meta.url));
+const HOST = '127.0.0.1';
 const STOP_GRACE_MS = 10_000;
 
 export class Supervisor {
   readonly #folder: string;
   readonly #plans: readonly NodePlan[];
   readonly #processes: readonly ManagedProcess[];
+  /** Of the proxies: a restart refuses no client. */
+  readonly #ports: readonly (HeldPort | undefined)[];
 
   constructor(folder: string, plans: readonly NodePlan[], report: (line: string) => void) {
     this.#folder = folder;
     this.#plans = plans;
+    this.#ports = plans.map(({ ports }) =>
+      ports.proxy === undefined ? undefined : holdPort(HOST, ports.proxy),
+    );
     this.#processes = plans.map(
-      (plan) =>
+      (plan, n) =>
         new ManagedProcess({
           name: `node ${plan.name}`,
           command: process.execPath,
           args: [...NODE_FLAGS, NODE_MAIN, '--config', plan.configFile],
           logFile: path.join(plan.folder, 'node.log'),
+          ...inheriting(this.#ports[n]),
           report,
           onChange: () => this.#writeNodes(),
         }),
@@ -45,6 +53,7 @@ export class Supervisor {
 
   async stop(): Promise<void> {
     await Promise.all(this.#processes.map((node) => node.stop(STOP_GRACE_MS)));
+    for (const port of this.#ports) port?.close();
   }
 
   /** The file that scripts read; written whole, so that no reader sees half of it. */
@@ -61,4 +70,9 @@ export class Supervisor {
     writeFileSync(`${file}.tmp`, `${JSON.stringify(nodes, null, 2)}\n`);
     renameSync(`${file}.tmp`, file);
   }
+}
+
+function inheriting(port: HeldPort | undefined) {
+  if (port === undefined) return {};
+  return { inherit: { fds: [port.fd], env: { ANELLO_PROXY_FD: String(INHERITED_FD) } } };
 }
