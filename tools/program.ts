@@ -22,6 +22,7 @@ const VERBS: Readonly<Record<string, () => Promise<{ register(program: Command):
   join: () => import('./commands/join.ts'),
   authority: () => import('./commands/authority.ts'),
   config: () => import('./commands/config.ts'),
+  recon: () => import('./commands/recon.ts'),
   drain: () => import('./commands/drain.ts'),
   deploy: () => import('./commands/deploy.ts'),
   device: () => import('./commands/device.ts'),
