@@ -98,13 +98,6 @@ const ROUNDS: readonly Mutant[] = [
     replace: '',
     faults: DISTURBED,
   },
-  {
-    name: 'late-promises-vote-unseen',
-    file: 'proxy/rounds.ts',
-    find: 'answer?.promised === true && isSeen(round.joined, answer.state)',
-    replace: 'answer?.promised === true',
-    faults: DISTURBED,
-  },
 ];
 
 export const MUTANTS: readonly Mutant[] = [

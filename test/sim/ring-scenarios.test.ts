@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { RING_SCENARIOS, ROW_SCENARIOS, runScenario } from './ring-scenarios.ts';
+import { RING_SCENARIOS, ROW_SCENARIOS } from './ring-scenarios.ts';
 import { tryScenario } from './scenario-runner.ts';
+import { runScenario } from './scenarios.ts';
 
 const ALL = [...RING_SCENARIOS, ...ROW_SCENARIOS];
 

@@ -25,10 +25,10 @@ import { Tap } from './tap.ts';
 
 const ALL = ['a', 'b', 'c', 'd'] as const;
 const NAMES = [...ALL, 'e', 'f', 'g'] as const;
-type Name = (typeof NAMES)[number];
+export type Name = (typeof NAMES)[number];
 const BOX = { account: 'AUTH_sim', container: 'box' };
-const OLD: readonly Name[] = ['a', 'b', 'c'];
-const NEW: readonly Name[] = ['a', 'b', 'd'];
+export const OLD: readonly Name[] = ['a', 'b', 'c'];
+export const NEW: readonly Name[] = ['a', 'b', 'd'];
 const STANDING: readonly Name[] = ['e', 'f', 'g'];
 const LIMIT_MS = 120_000;
 const ATTEMPTS = 6;
@@ -142,10 +142,14 @@ export class Stage {
   }
 
   /** Undefined: it is not there. Whoever can't tell is asked again. */
-  async get(via: Name, key: string): Promise<string | undefined> {
+  async get(
+    via: Name,
+    key: string,
+    read: Operation['read'] = 'quorum',
+  ): Promise<string | undefined> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#getOnce(via, key);
+        return await this.#getOnce(via, key, read);
       } catch (error) {
         if (codeOf(error) !== 'unavailable' || attempt === ATTEMPTS) throw error;
         await this.sleep(PAUSE_MS);
@@ -153,9 +157,9 @@ export class Stage {
     }
   }
 
-  async #getOnce(via: Name, key: string): Promise<string | undefined> {
+  async #getOnce(via: Name, key: string, read: Operation['read']): Promise<string | undefined> {
     const { proxy } = this.node(via).process!;
-    const reader = await proxy.openObject(this.#operation(), { ...BOX, object: key });
+    const reader = await proxy.openObject({ ...this.#operation(), read }, { ...BOX, object: key });
     if (reader === undefined) return undefined;
     const chunks: Buffer[] = [];
     for await (const chunk of reader.read(0, reader.length)) chunks.push(chunk);
@@ -170,12 +174,24 @@ export class Stage {
 
   /** What one device says of a key to whoever places it by this ring version. */
   async stat(device: Name, key: string, ringVersion: number): Promise<StatReply> {
+    return (await this.call(device, 'object.stat', key, ringVersion)) as StatReply;
+  }
+
+  /** One call to a device about a key, as a proxy would make it by this ring version. */
+  async call(
+    device: Name,
+    method: string,
+    key: string,
+    ringVersion: number,
+    more: object = {},
+  ): Promise<unknown> {
     const { hashPrefix, hashSuffix } = this.cluster.shape.view;
-    const hash = hashPath(hashPrefix, objectPath({ ...BOX, object: key }), hashSuffix);
-    const args = { device: NAMES.indexOf(device), policy: 0, hash, ringVersion };
+    const path = objectPath({ ...BOX, object: key });
+    const hash = hashPath(hashPrefix, path, hashSuffix);
+    const args = { device: NAMES.indexOf(device), policy: 0, hash, ringVersion, path, ...more };
     const { wire } = this.node(device).process!;
     const options = { txn: 'scenario', deadlineMs: 5_000 };
-    return (await wire.call(device, 'object.stat', args, options)).result as StatReply;
+    return (await wire.call(device, method, args, options)).result;
   }
 
   async until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
@@ -462,16 +478,3 @@ export const ROW_SCENARIOS: readonly RingScenario[] = [
     },
   },
 ];
-
-export async function runScenario(name: string): Promise<void> {
-  const rows = ROW_SCENARIOS.find((one) => one.name === name);
-  const scenario = rows ?? RING_SCENARIOS.find((one) => one.name === name);
-  if (scenario === undefined) throw new Error(`no scenario: ${name}`);
-  const stage = new Stage(rows === undefined ? 'objects' : 'rows');
-  await stage.world.run(
-    (async () => {
-      await stage.create();
-      await scenario.run(stage);
-    })(),
-  );
-}

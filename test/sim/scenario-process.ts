@@ -5,7 +5,7 @@ import { breakProduct } from './mutants.ts';
 const [scenario = '', mutant = ''] = process.argv.slice(2);
 breakProduct(mutant);
 // Imported now: the mutant's file must not have been loaded before it was broken.
-const { runScenario } = await import('./ring-scenarios.ts');
+const { runScenario } = await import('./scenarios.ts');
 try {
   await runScenario(scenario);
   process.exit(0);

@@ -1,14 +1,13 @@
 /** Runs a scenario on a broken product, in a process of its own. */
 import { execFile } from 'node:child_process';
 import path from 'node:path';
-import { RING_SCENARIOS, ROW_SCENARIOS } from './ring-scenarios.ts';
+import { SCENARIOS } from './scenarios.ts';
 
 const PROCESS = path.join(import.meta.dirname, 'scenario-process.ts');
 
 /** The scenarios that must catch this mutant: seeds would meet their interleavings too seldom. */
 export function scenariosAgainst(mutant: string): string[] {
-  const all = [...RING_SCENARIOS, ...ROW_SCENARIOS];
-  return all.filter(({ mutants }) => mutants.includes(mutant)).map(({ name }) => name);
+  return SCENARIOS.filter(({ mutants }) => mutants.includes(mutant)).map(({ name }) => name);
 }
 
 /** What went wrong, in words; undefined: nothing did, the mutant survives it. */
