@@ -42,6 +42,7 @@ const FIELD = {
   replicas: 14,
   checksums: 15,
   owner: 16,
+  unconditional: 17,
 } as const;
 
 const MAX_GROUPS = 4096;
@@ -49,10 +50,14 @@ const MAX_GROUPS = 4096;
 /** @throws OperatingError `too-many-groups`: what could not be read back is not written */
 export function encodeState(state: EntryState): Buffer {
   return pack([
-    state.data?.body?.written === undefined ? FIRST_VERSION : ENTRY_VERSION,
+    isOfFirstVersion(state.data) ? FIRST_VERSION : ENTRY_VERSION,
     state.data === undefined ? null : dataFields(state.data),
     groupList(state),
   ]);
+}
+
+function isOfFirstVersion(data: DataPart | undefined): boolean {
+  return data?.body?.written === undefined && data?.unconditional === undefined;
 }
 
 function dataFields(data: DataPart): Map<number, unknown> {
@@ -77,6 +82,7 @@ function dataFields(data: DataPart): Map<number, unknown> {
   set(FIELD.replicas, data.replicas);
   set(FIELD.checksums, data.checksums && flatSorted(data.checksums));
   set(FIELD.owner, data.owner);
+  set(FIELD.unconditional, data.unconditional);
   return fields;
 }
 
@@ -148,6 +154,7 @@ function decodeData(value: unknown): DataPart {
   if (has(FIELD.replicas)) data.replicas = asNumber(fields[FIELD.replicas]);
   if (has(FIELD.checksums)) data.checksums = unflatten(fields[FIELD.checksums]);
   if (has(FIELD.owner)) data.owner = asString(fields[FIELD.owner]);
+  if (has(FIELD.unconditional)) data.unconditional = true;
   return data;
 }
 

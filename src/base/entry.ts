@@ -38,6 +38,11 @@ export interface DataPart {
   readonly writeId: string;
   /** Conditional rounds only: the newest timestamp of the state that this one was built on. */
   readonly base?: Timestamp;
+  /**
+   * Rounds only: written whatever was there before, as by a plain write. Who was overtaken by it need
+   * not ask what it was built on.
+   */
+  readonly unconditional?: true;
   /** Kind `expired`: the timestamp of the part whose delete-at had passed (see `effectiveKind`). */
   readonly expiredSource?: Timestamp;
   /** Microseconds that clients see as X-Timestamp. */

@@ -7,7 +7,6 @@
  */
 import {
   bodyVersion,
-  type DataPart,
   dataTimestamp,
   type EntryState,
   expirySource,
@@ -60,8 +59,9 @@ export function effectOf(
   if (data?.base !== undefined && own.has(data.base)) return 'effective';
   const lowest = sent[0]!.timestamp;
   if (dataTimestamp(joined) < lowest) return 'none';
-  if (data?.base !== undefined) return data.base < lowest ? 'none' : 'undecided';
-  if (conditional) return 'undecided';
+  if (data?.base !== undefined && data.base < lowest) return 'none';
+  const isPlain = data?.base === undefined || data.unconditional === true;
+  if (conditional || !isPlain) return 'undecided';
   // A plain overwrite: the write counts as overwritten if that came after it had begun.
   const after = sent.some(({ timestamp, above }) => above && timestamp < data!.timestamp);
   return after ? 'effective' : 'none';
@@ -75,18 +75,26 @@ function groupsOf(state: EntryState): Timestamp[] {
 export function recordOf(
   added: EntryState,
   joined: EntryState,
-  { ballot, first, writeId }: { ballot: Timestamp; first: Timestamp; writeId: string },
+  own: {
+    readonly ballot: Timestamp;
+    readonly first: Timestamp;
+    readonly writeId: string;
+    readonly unconditional: boolean;
+  },
 ): EntryState {
+  const { ballot, first, writeId } = own;
   const base = newestTimestamp(joined);
   if (added.data !== undefined) {
     const { body } = added.data;
     // One name for the bytes in all ballots of the write: a replica keeps those it has.
     const named = body && (first === ballot ? body : { ...body, written: first });
-    return { ...added, data: { ...added.data, base, ...(named && { body: named }) } };
+    const unconditional = own.unconditional && { unconditional: true as const };
+    const data = { ...added.data, base, ...(named && { body: named }), ...unconditional };
+    return { ...added, data };
   }
   const kept = restamped(joined, ballot);
-  const data: DataPart = { ...kept.data!, base, writeId };
-  return { data, groups: { ...kept.groups, ...added.groups } };
+  const { unconditional, ...data } = kept.data!;
+  return { data: { ...data, base, writeId }, groups: { ...kept.groups, ...added.groups } };
 }
 
 /**
@@ -106,6 +114,7 @@ export function restamped(state: EntryState, ballot: Timestamp): EntryState {
       ...data,
       timestamp: ballot,
       base: data.base ?? newestTimestamp(state),
+      ...(data.base === undefined && { unconditional: true }),
       ...(data.body && { body: { ...data.body, written: bodyVersion(data) } }),
       // A version that a later change of its expiry brought back is simply live again.
       ...(isFreed && { expiredSource: ballot }),

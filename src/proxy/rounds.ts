@@ -16,7 +16,7 @@ import { type EntryState, isLive, join, newestTimestamp, sameBody } from '#base/
 import { OperatingError } from '#base/errors.ts';
 import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import { versionKey } from '#object/version.ts';
-import type { Condition } from './condition.ts';
+import { ALWAYS, type Condition } from './condition.ts';
 import { newWriteId, nowSeconds, type ProxyContext, unavailable } from './context.ts';
 import { failure, objectRound, type SentBody } from './object-round.ts';
 import type { Replica } from './placement.ts';
@@ -138,7 +138,9 @@ class Rounds {
     own.first ??= ballot;
     own.wasLive = isLive(joined, nowSeconds(this.#context.env));
     const added = stateAt(ballot, joined);
-    const state = recordOf(added, joined, { ballot, first: own.first, writeId: own.writeId });
+    const { first, writeId } = own;
+    const unconditional = this.#condition === ALWAYS;
+    const state = recordOf(added, joined, { ballot, first, writeId, unconditional });
     own.sent = [{ timestamp: ballot, above: true }];
     const keepsBody = added.data === undefined;
     const ack = await this.#store(round, state, (answer) =>

@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest';
+import type { DataPart, EntryState } from '#base/entry.ts';
+import { decodeState, encodeState } from '#base/entry-codec.ts';
+import { type Timestamp, timestampFromBytes } from '#base/timestamp.ts';
+import { effectOf, OwnWrite, recordOf, restamped } from './round-record.ts';
+
+function at(n: number): Timestamp {
+  const bytes = Buffer.alloc(10);
+  bytes.writeUIntBE(n, 2, 6);
+  return timestampFromBytes(bytes);
+}
+
+function written(n: number, writeId: string, more: Partial<DataPart> = {}): EntryState {
+  const shown = { clientMicros: n, etag: `e${n}`, size: 0, contentType: 'text/plain' };
+  return { data: { timestamp: at(n), kind: 'live', writeId, ...shown, ...more }, groups: {} };
+}
+
+function own(...sent: OwnWrite['sent']): OwnWrite {
+  const write = new OwnWrite('aaaaaaaaaaaaaaaa');
+  write.sent = sent;
+  return write;
+}
+
+const RIVAL = 'bbbbbbbbbbbbbbbb';
+const THIRD = 'cccccccccccccccc';
+
+describe('a plain write that only some replicas took', () => {
+  const low = own({ timestamp: at(10), above: false });
+  const high = own({ timestamp: at(10), above: true });
+
+  it('is made anew, or counts as overwritten, where a plain write is newer', () => {
+    expect(effectOf(low, written(20, RIVAL), false)).toBe('none');
+    expect(effectOf(high, written(20, RIVAL), false)).toBe('effective');
+  });
+
+  it('is told the same by a plain write that its writer had to finish by the rounds', () => {
+    const finished = restamped(written(20, RIVAL), at(30));
+    expect(finished.data).toMatchObject({ timestamp: at(30), base: at(20), unconditional: true });
+    expect(effectOf(low, finished, false)).toBe('none');
+    expect(effectOf(high, finished, false)).toBe('effective');
+  });
+
+  it('is undecided where a conditional write is newer and was built on something newer', () => {
+    const lock = restamped(written(40, THIRD, { base: at(20) }), at(50));
+    expect(lock.data?.unconditional).toBeUndefined();
+    expect(effectOf(low, lock, false)).toBe('undecided');
+    expect(effectOf(high, lock, false)).toBe('undecided');
+  });
+
+  it('never took effect where a write is newer that was built on something older', () => {
+    expect(effectOf(high, written(40, THIRD, { base: at(5) }), false)).toBe('none');
+    expect(effectOf(high, written(40, THIRD, { base: at(10) }), false)).toBe('effective');
+  });
+});
+
+describe('a conditional write that only some replicas took', () => {
+  it('is undecided by any newer write that was not built on something older', () => {
+    const mine = own({ timestamp: at(10), above: true });
+    expect(effectOf(mine, written(20, RIVAL), true)).toBe('undecided');
+    expect(effectOf(mine, restamped(written(20, RIVAL), at(30)), true)).toBe('undecided');
+  });
+});
+
+describe('the record of a round', () => {
+  const joined = restamped(written(20, RIVAL), at(30));
+  const place = { ballot: at(40), first: at(40), writeId: THIRD };
+
+  it('says what it was built on, and whether it asked for anything', () => {
+    const asked = recordOf(written(40, THIRD), joined, { ...place, unconditional: false });
+    expect(asked.data).toMatchObject({ base: at(30) });
+    expect(asked.data?.unconditional).toBeUndefined();
+    const always = recordOf(written(40, THIRD), joined, { ...place, unconditional: true });
+    expect(decodeState(encodeState(always))).toEqual(always);
+    expect(always.data?.unconditional).toBe(true);
+  });
+
+  it('of a change of metadata is a conditional one, whatever wrote the data', () => {
+    const groups = { user: { timestamp: at(40), values: {} } };
+    const changed = recordOf({ groups }, joined, { ...place, unconditional: false });
+    expect(changed.data).toMatchObject({ writeId: THIRD, base: at(30), etag: 'e20' });
+    expect(changed.data?.unconditional).toBeUndefined();
+  });
+});
