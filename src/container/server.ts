@@ -8,12 +8,13 @@ import type { RowServiceOptions } from '#rows/service/context.ts';
 import { RowService } from '#rows/service/row-service.ts';
 import type { Job } from '#worker/job.ts';
 import { AccountLister } from './account-rows.ts';
+import { RowListingAuditor } from './listing-auditor.ts';
 import { TotalsReporter } from './reporter.ts';
 import { admitState, keepSettings, refuseRow } from './rules.ts';
 
 export interface ContainerService {
   readonly rows: RowService;
-  /** For the caller to run: rejoin and anti-entropy, cursors, totals. */
+  /** For the caller to run: rejoin and anti-entropy, cursors, totals; rows against objects. */
   readonly jobs: readonly Job[];
 }
 
@@ -27,5 +28,8 @@ export function createContainerService(options: RowServiceOptions): ContainerSer
     tombstone: keepSettings,
     committed: (target, hash, listing, txn) => lister.list(target, hash, listing, txn),
   });
-  return { rows, jobs: [...rows.jobs, new TotalsReporter(options)] };
+  return {
+    rows,
+    jobs: [...rows.jobs, new TotalsReporter(options), new RowListingAuditor(options)],
+  };
 }

@@ -4,7 +4,8 @@
  * is missing, old or too many does not), and whether what it names is there.
  *
  * It reads through a connection of its own, opened for each step, because the one that writes would
- * answer from its cache. Index and memory are compared in one turn of the event loop, right after a
+ * answer from its cache; and right after a checkpoint, because a page that is still in the WAL is read
+ * from there, and what the file has in its place comes to light only when the WAL starts over. Index and memory are compared in one turn of the event loop, right after a
  * flush, so nothing can come between. Whatever differs means that the index is rebuilt from the log.
  */
 import { codeOf } from '#base/errors.ts';
@@ -79,6 +80,7 @@ export class IndexAudit {
   ): Promise<{ readonly bytes: number; readonly next: IndexPlace | undefined }> {
     const { store, look, flush } = this.#parts;
     if (!(await this.#parts.isThere())) throw damaged('the index is gone');
+    await store.index.database.checkpoint();
     if (place === undefined) {
       const problem = await store.index.database.verify();
       if (problem !== undefined) throw damaged(`the index is damaged: ${problem}`);

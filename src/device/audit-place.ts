@@ -35,6 +35,8 @@ export interface AuditPlace {
   readonly forgetBelow: number;
   /** `cycles` when that was found: in force until the next whole cycle has ended. */
   readonly forgetCycle: number;
+  /** Where other auditors of the device are, by name. */
+  readonly notes: Readonly<Record<string, string>>;
 }
 
 export function firstPlace(incarnation: string, nowMs: number): AuditPlace {
@@ -51,6 +53,7 @@ export function firstPlace(incarnation: string, nowMs: number): AuditPlace {
     suspects: [],
     forgetBelow: 0,
     forgetCycle: 0,
+    notes: {},
   };
 }
 
@@ -101,7 +104,7 @@ export async function savePlace(
 
 function fieldsOf(place: AuditPlace): AuditPlace {
   const { incarnation, phase, at, startedMs, readBytes, cycles, verifiedSinceMs } = place;
-  const { found, bytesPerSecond, suspects, forgetBelow, forgetCycle } = place;
+  const { found, bytesPerSecond, suspects, forgetBelow, forgetCycle, notes } = place;
   return {
     incarnation,
     phase,
@@ -115,6 +118,7 @@ function fieldsOf(place: AuditPlace): AuditPlace {
     suspects,
     forgetBelow,
     forgetCycle,
+    notes,
   };
 }
 

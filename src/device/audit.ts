@@ -124,6 +124,14 @@ export class DeviceAudit implements Audit {
     await this.#save();
   }
 
+  note(name: string): string {
+    return this.#place.notes[name] ?? '';
+  }
+
+  setNote(name: string, text: string): void {
+    this.#place = { ...this.#place, notes: { ...this.#place.notes, [name]: text } };
+  }
+
   async setRate(bytesPerSecond: number | undefined): Promise<void> {
     this.#place = { ...this.#place, bytesPerSecond: bytesPerSecond ?? null };
     await this.#save();

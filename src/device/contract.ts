@@ -160,6 +160,9 @@ export interface Audit {
   facts(): AuditFacts;
   /** Begins a new cycle. */
   restart(): Promise<void>;
+  /** Where another auditor of this device is, saved with the place now and then; '': at its beginning. */
+  note(name: string): string;
+  setNote(name: string, text: string): void;
   /** What a person asks for; undefined: what the cycle asks for. */
   setRate(bytesPerSecond: number | undefined): Promise<void>;
 }

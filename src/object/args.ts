@@ -133,6 +133,19 @@ export function parseHoldingStates(args: unknown): HoldingStatesArgs {
   };
 }
 
+export function parseVersions(args: unknown): {
+  readonly device: number;
+  readonly policy: number;
+  readonly hashes: readonly Buffer[];
+} {
+  const fields = record(args);
+  return {
+    device: count(fields, 'device'),
+    policy: count(fields, 'policy'),
+    hashes: list(fields['hashes'], MAX_STATES).map((item) => hash({ hash: item }, 'hash')),
+  };
+}
+
 function address(fields: Fields): EntryAddress {
   return {
     device: count(fields, 'device'),

@@ -1,12 +1,12 @@
 /**
  * device.digests and device.states: what a device holds, whoever should hold it, for the durability
- * meter. Unlike the replicas' calls they name no ring version: nothing is decided by them.
+ * meter; object.versions the same of single names, for the auditor of listings. Unlike the replicas' calls they name no ring version: nothing is decided by them.
  */
 import { OperatingError } from '#base/errors.ts';
 import type { PolicyIndex } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { Reply } from '#wire/contract.ts';
-import { parseHoldingDigests, parseHoldingStates } from './args.ts';
+import { parseHoldingDigests, parseHoldingStates, parseVersions } from './args.ts';
 import { BUCKETS } from './exchange.ts';
 import type { Guard } from './guard.ts';
 import { versionKey } from './version.ts';
@@ -65,6 +65,25 @@ export function holdingStates(guard: Guard, args: unknown): Reply {
     return [key.hash, versionKey(state), data?.kind === 'live', hasBody, data?.replicas ?? 0];
   });
   const result: HoldingStatesReply = { entries, next: found[limit]?.key.hash ?? null };
+  return { result };
+}
+
+export interface VersionsReply {
+  /** In the order of the hashes; '': nothing is known. */
+  readonly versions: readonly string[];
+  readonly complete: readonly boolean[];
+}
+
+export function holdingVersions(guard: Guard, args: unknown): Reply {
+  const { device: id, policy, hashes } = parseVersions(args);
+  const device = readable(guard.deviceById(id));
+  const result: VersionsReply = {
+    versions: hashes.map((hash) => {
+      const state = device.stat({ policy, hash })?.state;
+      return state === undefined ? '' : versionKey(state);
+    }),
+    complete: hashes.map((hash) => device.completeness.isComplete(policy, hash)),
+  };
   return { result };
 }
 

@@ -20,8 +20,9 @@ import { digestsCall, fenceCall, statesCall } from './exchange.ts';
 import { createExpirer, type ExpirerOptions } from './expirer.ts';
 import { type Devices, Guard } from './guard.ts';
 import { Handover } from './handover.ts';
-import { holdingDigests, holdingStates } from './holdings.ts';
+import { holdingDigests, holdingStates, holdingVersions } from './holdings.ts';
 import { Lister } from './lister.ts';
+import { ObjectListingAuditor } from './listing-auditor.ts';
 import { MarkKeeper } from './mark-keeper.ts';
 import { MoveReports } from './move-reports.ts';
 import type { PeerBoard } from './peer-board.ts';
@@ -93,6 +94,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   wire.handle('object.digests', (args) => digestsCall(guard, args));
   wire.handle('object.states', (args) => statesCall(guard, args));
   wire.handle('object.fence', (args) => fenceCall(guard, args));
+  wire.handle('object.versions', (args) => holdingVersions(guard, args));
   wire.handle('device.digests', (args) => holdingDigests(guard, args));
   wire.handle('device.states', (args) => holdingStates(guard, args));
   wire.handle('device.status', () => ({ result: { devices: reports() } satisfies DevicesReply }));
@@ -110,6 +112,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
       handover,
       new MarkKeeper(cluster, devices),
       auditor,
+      new ObjectListingAuditor(env, cluster, devices, relister),
     ],
     budget,
     puller,

@@ -5,7 +5,8 @@
  * checksums have been verified.
  *
  * It reads through a connection of its own, opened for each step: the one that writes answers from its
- * cache, and what is wrong on disk would stay unseen until the next start. A round begins with SQLite's
+ * cache, and what is wrong on disk would stay unseen until the next start. And right after a checkpoint:
+ * pages that are still in the WAL would be read from there instead of the file. A round begins with SQLite's
  * own check, which sees what no row does: pages, the trees beside the rows, the order of commits.
  */
 import { codeOf, OperatingError } from '#base/errors.ts';
@@ -32,6 +33,7 @@ export interface RowAuditParts {
   readonly key: string;
   /** SQLite's own check. */
   verify(): Promise<string | undefined>;
+  checkpoint(): Promise<unknown>;
   isThere(): boolean;
   /** A connection that reads what is on disk. */
   look(): Database;
@@ -69,6 +71,7 @@ export class RowAudit {
     if (after !== this.#afterId) this.#reading = undefined;
     this.#afterId = after;
     if (!this.#parts.isThere()) throw damaged('the rows database is gone');
+    await this.#parts.checkpoint();
     if (after === 0 && this.#reading === undefined) await this.#checkFile();
     const look = this.#parts.look();
     try {

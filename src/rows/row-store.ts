@@ -124,6 +124,7 @@ export class RowStore implements RowSink {
     this.#audit = new RowAudit({
       key: options.digestKey,
       verify: () => db.verify(),
+      checkpoint: () => db.checkpoint(),
       isThere: () => env.disk.statSync(options.file) !== undefined,
       look: () => env.disk.openDatabase(options.file, { readOnly: true, cacheKiB: LOOK_CACHE_KIB }),
       applied: () => this.#applier.position(),
@@ -263,10 +264,11 @@ export class RowStore implements RowSink {
 
   rowsAfter(place: RowPlace | undefined, limit: number): RowPage {
     return this.#guard(() => {
-      const line = place === undefined ? this.#lines.next(0) : this.#lines.byId(place.container);
+      // The place may be one of a database that was rebuilt since: then about there.
+      const line = this.#lines.next((place?.container ?? 1) - 1);
       if (line === undefined) return { rows: [], next: undefined };
       const { id, ring, hash, path } = line;
-      const { hidden, name } = place ?? { hidden: -1, name: '' };
+      const { hidden, name } = place?.container === id ? place : { hidden: -1, name: '' };
       const page = this.#rows.page(id, hidden, Buffer.from(name), limit);
       const key = { policy: ring, hash };
       const rows = page.map((row) => ({ key, path, name: row.name, state: stateOf(row) }));

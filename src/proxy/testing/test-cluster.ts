@@ -42,6 +42,7 @@ export interface TestNode {
   endpoint: Endpoint;
   service: ObjectService;
   devices: Map<number, Device>;
+  rows: RowStore;
   proxy: ProxyStore;
   /** Not running by themselves: a test runs the one it is about. */
   jobs: readonly Job[];
@@ -239,7 +240,7 @@ export class TestCluster {
         for (const runner of runners) if (runner.name === 'object.compare') runner.wake();
       });
     }
-    const open = { devices, proxy, jobs };
+    const open = { devices, rows: rows!, proxy, jobs };
     const node = { name, site, device: deviceId, machine, env, clock, endpoint, service, ...open };
     this.nodes.set(name, node);
   }
