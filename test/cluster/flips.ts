@@ -37,8 +37,11 @@ export interface Flip {
   readonly class: FileClass;
   readonly file: string;
   readonly offset: number;
+  /** What was there before, and what is there since. */
   readonly byte: number;
-  readonly inode: number;
+  readonly flipped: number;
+  /** Which file it is: inode numbers are used again at once. */
+  readonly identity: string;
 }
 
 export interface FlipTally {
@@ -100,8 +103,6 @@ export class FlipExperiment {
     }
     if (remaining.length > 0) await this.#proveDead(remaining);
     await this.#readSome(6);
-    // Flipped back, so that the proof of the next round is about its own flips.
-    for (const flip of remaining) if (this.#isThere(flip)) write(flip.file, flip.offset, flip.byte);
   }
 
   /** Everything, from this device alone and through the proxy; listings too. */
@@ -172,8 +173,9 @@ export class FlipExperiment {
     while (at >= sizes[i]!) at -= sizes[i++]!;
     const file = files[i]!;
     const byte = read(file, at);
-    write(file, at, byte ^ (1 << this.#random.integer(8)));
-    return { class: kind, file, offset: at, byte, inode: statSync(file).ino };
+    const flipped = byte ^ (1 << this.#random.integer(8));
+    write(file, at, flipped);
+    return { class: kind, file, offset: at, byte, flipped, identity: identityOf(file) };
   }
 
   #files(kind: FileClass): string[] {
@@ -193,9 +195,10 @@ export class FlipExperiment {
   }
 
   /** The flipped byte is still what it was flipped to. */
-  #isThere({ file, offset, byte, inode }: Flip): boolean {
+  #isThere({ file, offset, flipped, identity }: Flip): boolean {
     const stat = statSync(file, { throwIfNoEntry: false });
-    return stat?.ino === inode && offset < stat.size && read(file, offset) !== byte;
+    if (stat === undefined || offset >= stat.size) return false;
+    return identityOf(file) === identity && read(file, offset) === flipped;
   }
 
   /** A whole cycle, over as many openings as it takes. */
@@ -371,6 +374,11 @@ function expectEqual(found: readonly string[], wanted: readonly string[], what: 
   const tooMuch = found.find((line) => !wanted.includes(line));
   if (lacks === undefined && tooMuch === undefined && found.length === wanted.length) return;
   throw new Error(`${what}: ${tooMuch?.slice(0, 500)} should be ${lacks?.slice(0, 500)}`);
+}
+
+function identityOf(file: string): string {
+  const { ino, birthtimeNs } = statSync(file, { bigint: true });
+  return `${ino} ${birthtimeNs}`;
 }
 
 function read(file: string, offset: number): number {
