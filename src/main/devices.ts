@@ -17,7 +17,7 @@ import { markGenesis } from './genesis.ts';
 
 const LOOK_MS = 1000;
 /** A device that is opened anew again and again is looked at less and less often. */
-const MAX_LOOK_MS = 60_000;
+const MAX_LOOKS = 60;
 
 export interface OpenDevice {
   readonly device: LogDevice;
@@ -33,14 +33,21 @@ export class NodeDevices {
   readonly #limits: Partial<DeviceLimits> | undefined;
   /** The last reason why a device could not be opened, so that it is logged once. */
   readonly #told = new Map<number, string>();
-  #waitMs = LOOK_MS;
+  readonly #lookMs: number;
+  #waitMs: number;
   /** Told of every body that turned out damaged. */
   onDamage: (device: number, key: EntryKey) => void = () => undefined;
   #opened: () => void = () => undefined;
 
-  constructor(foundation: Foundation, limits: Partial<DeviceLimits> | undefined) {
+  constructor(
+    foundation: Foundation,
+    limits: Partial<DeviceLimits> | undefined,
+    lookMs: number = LOOK_MS,
+  ) {
     this.#foundation = foundation;
     this.#limits = limits;
+    this.#lookMs = lookMs;
+    this.#waitMs = lookMs;
   }
 
   /** Opens what can be opened; the process and its other devices go on without the rest. */
@@ -70,7 +77,8 @@ export class NodeDevices {
         reopened = (await this.#open(slot)) || reopened;
       }
       if (reopened) this.#opened();
-      this.#waitMs = reopened ? Math.min(this.#waitMs * 2, MAX_LOOK_MS) : LOOK_MS;
+      const most = MAX_LOOKS * this.#lookMs;
+      this.#waitMs = reopened ? Math.min(this.#waitMs * 2, most) : this.#lookMs;
       return { kind: 'idle', waitMs: this.#waitMs };
     },
   };

@@ -14,7 +14,7 @@ import { createRepair, EXCHANGE_START_MS } from '#repair/server.ts';
 import type { MoveReport } from '#ring/move-progress.ts';
 import type { Job, JobStatus } from '#worker/job.ts';
 import { JobRunner } from '#worker/runner.ts';
-import { NodeDevices } from './devices.ts';
+import { NodeDevices, type OpenDevice } from './devices.ts';
 import type { Foundation } from './foundation.ts';
 import { RepairSettings } from './repair-settings.ts';
 
@@ -30,6 +30,7 @@ export interface StorageRole {
   /** The last that was measured, without asking anybody. */
   lastDurability(): DurabilityReport | undefined;
   devices(): ReadonlyMap<number, Device>;
+  open(): ReadonlyMap<number, OpenDevice>;
   reports(): DeviceReport[];
   /** How far this node's devices are with a ring change. */
   moves(): MoveReport[];
@@ -40,6 +41,8 @@ export interface StorageRole {
 export interface StorageOptions {
   /** The simulator makes segments small, so that they rotate and are compacted in seconds. */
   readonly deviceLimits?: Partial<DeviceLimits>;
+  /** How often devices that are out of service are looked at. */
+  readonly lookMs?: number;
 }
 
 export async function startStorage(
@@ -47,7 +50,7 @@ export async function startStorage(
   options: StorageOptions = {},
 ): Promise<StorageRole> {
   const { env, config, clock, cluster, wire } = foundation;
-  const local = new NodeDevices(foundation, options.deviceLimits);
+  const local = new NodeDevices(foundation, options.deviceLimits, options.lookMs);
   await local.openAll();
   const { open, devices } = local;
   const self = { node: config.name, site: config.site };
@@ -103,6 +106,7 @@ export async function startStorage(
     durability: (maxAgeMs) => objects.durability.report(maxAgeMs),
     lastDurability: () => objects.durability.last,
     devices: () => devices,
+    open: () => open,
     reports: () => objects.reports(),
     moves: () => objects.moves(),
     jobs: statuses,

@@ -117,7 +117,7 @@ export class FlipExperiment {
       const wanted = [...this.#bodies.keys()].filter((n) => containerOf(Number(n)) === container);
       expectEqual(names.sort(), wanted.map((n) => `o${n}`).sort(), `listing of ${container}`);
     }
-    for (const entry of entriesOf(this.#node.device!)) {
+    for (const entry of entriesOf(this.#node.open!.device)) {
       if (entry.state.data?.kind === 'live') await this.#readOwn(entry);
     }
   }
@@ -159,7 +159,7 @@ export class FlipExperiment {
     const n = /o(\d+)$/.exec(entry.path)![1]!;
     const parts: Buffer[] = [];
     const range = { start: 0, end: 1e9 };
-    for await (const part of this.#node.device!.read(entry, range)) parts.push(part);
+    for await (const part of this.#node.open!.device.read(entry, range)) parts.push(part);
     if (!Buffer.concat(parts).equals(this.#bodies.get(n)!))
       throw new Error(`bad own bytes of ${n}`);
   }
@@ -203,56 +203,45 @@ export class FlipExperiment {
 
   /** A whole cycle, over as many openings as it takes. */
   async #audit(): Promise<void> {
-    const { objects } = this.#node;
+    const { auditor } = this.#node;
     const before = this.#found();
-    await objects.auditor.run(undefined);
+    await auditor.run(undefined);
     const isDone = (): boolean => {
-      const device = this.#node.device;
-      return device !== undefined && !objects.auditor.report(device).urgent;
+      const open = this.#node.open;
+      return open !== undefined && !auditor.report(open.device).urgent;
     };
-    for (let steps = 0; !isDone(); steps++) {
-      if (steps > 5_000) throw new Error('the audit does not end');
-      await this.#node.keep();
-      await objects.auditor.step(new AbortController().signal);
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
+    await until(isDone, () => 'the audit does not end');
     this.tally.found += Math.max(0, this.#found() - before);
   }
 
   #found(): number {
-    return this.#node.device?.audit.facts().found ?? 0;
+    return this.#node.open?.device.audit.facts().found ?? 0;
   }
 
   /** Bodies fetched, segments rewritten and removed, complete again, databases written back. */
   async #settle(): Promise<void> {
-    for (let tries = 0; !(await this.#isSettled()); tries++) {
-      if (tries > 1_500) throw new Error(`does not settle: ${this.#unsettled()}`);
-      await this.#node.keep();
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    const device = this.#node.device!;
+    const isSettled = (): boolean => {
+      // Its own job looks every ten seconds.
+      this.#node.open?.device.compactStep().catch(() => undefined);
+      return this.#unsettled() === '';
+    };
+    await until(isSettled, () => `does not settle: ${this.#unsettled()}`);
+    const { device } = this.#node.open!;
     while (await device.compactStep());
     for (let i = 0; i < 3; i++) await device.checkpoint();
   }
 
-  async #isSettled(): Promise<boolean> {
-    const device = this.#node.device;
-    if (device === undefined || device.status !== 'ok' || this.#node.rows.damage) return false;
-    await device.compactStep();
-    return this.#unsettled() === '';
-  }
-
   #unsettled(): string {
-    const device = this.#node.device;
-    if (device === undefined) return 'no device';
-    const summary = device.digests.summarise(POLICY, 0, 1 << 20, 1)[0]!;
-    const report = this.#node.objects.reports()[0]!;
+    const { open, report } = this.#node;
+    if (open === undefined || report === undefined || open.device.status !== 'ok') return 'away';
+    if (open.rows.damage !== undefined) return 'rows';
+    const { device } = open;
+    const { bodiless } = device.digests.summarise(POLICY, 0, 1 << 20, 1)[0]!;
     const incomplete = Object.values(report.complete).some((share) => share < 1);
     return [
-      ...(summary.bodiless! > 0 ? [`${summary.bodiless} without body`] : []),
+      ...(bodiless! > 0 ? [`${bodiless} without body`] : []),
       ...(incomplete ? ['incomplete'] : []),
       ...(device.audit.facts().suspects > 0 ? ['suspects'] : []),
-      ...(device.facts().unlisted > 0 ? ['unlisted'] : []),
     ].join(', ');
   }
 
@@ -268,7 +257,7 @@ export class FlipExperiment {
 
   /** From the log and the blobs alone everything comes back. */
   async #proveLog(facts: string): Promise<void> {
-    const device = this.#node.device!;
+    const device = this.#node.open!.device;
     const copy = `${this.#node.folder}.copy`;
     cpSync(this.#node.folder, copy, { recursive: true });
     for (const name of readdirSync(copy)) if (/\.db/.test(name)) rmSync(path.join(copy, name));
@@ -290,7 +279,7 @@ export class FlipExperiment {
     const entries = entriesOf(rebuilt);
     expectEqual(entries.map(describe), entriesOf(device).map(describe), `entries: ${facts}`);
     for (const entry of entries) await collect(rebuilt, entry);
-    expectEqual(rowsOf(rows!), rowsOf(this.#node.rows), `rows: ${facts}`);
+    expectEqual(rowsOf(rows!), rowsOf(this.#node.open!.rows), `rows: ${facts}`);
     await rebuilt.close();
     await env.close();
     rmSync(copy, { recursive: true });
@@ -332,6 +321,13 @@ function linesOf(file: string): string[] {
   }
   db.close();
   return lines;
+}
+
+async function until(isDone: () => boolean, why: () => string): Promise<void> {
+  for (let tries = 0; !isDone(); tries++) {
+    if (tries > 3_000) throw new Error(why());
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
 }
 
 function zeros(): Record<FileClass, number> {

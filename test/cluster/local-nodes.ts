@@ -1,35 +1,33 @@
 /**
  * Three storage nodes with proxies in one process, on real disks and loopback: what a test needs that
- * flips bits under running devices and can't wait for supervisors. Jobs run by themselves, but for the
- * ones that a test steps: who opens damaged devices anew, and the auditor.
+ * flips bits under running devices and looks into them. Devices that were found damaged are opened anew
+ * sooner than a real node does it.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import path from 'node:path';
-import { createAccountService } from '#account/server.ts';
 import { HybridClock } from '#base/hybrid-clock.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import { parseNodeConfig } from '#config/node-config.ts';
-import { createContainerService } from '#container/server.ts';
-import { formatDevice, type LogDevice } from '#device/open.ts';
+import { formatDevice } from '#device/open.ts';
 import type { Log } from '#env/env.ts';
 import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
-import { NodeDevices } from '#main/devices.ts';
+import type { OpenDevice } from '#main/devices.ts';
 import type { Foundation } from '#main/foundation.ts';
-import { createObjectService, type ObjectService } from '#object/server.ts';
+import { type StorageRole, startStorage } from '#main/storage.ts';
+import type { Auditor } from '#object/auditor.ts';
+import type { DeviceReport } from '#object/calls.ts';
 import type { Operation } from '#proxy/contract.ts';
 import { createProxy, type ProxyStore } from '#proxy/proxy.ts';
 import type { ClusterSource, ClusterView } from '#ring/cluster.ts';
 import { NO_FORMER } from '#ring/fields.ts';
 import { Ring } from '#ring/ring.ts';
-import type { RowStore } from '#rows/row-store.ts';
 import { Endpoint } from '#wire/endpoint.ts';
-import type { Job } from '#worker/job.ts';
-import { JobRunner } from '#worker/runner.ts';
 
 export const NODES = ['lngs', 'bari', 'padova'] as const;
 const CLUSTER_ID = '0123456789abcdef0123456789abcdef';
 const PARTITIONS = 16;
+const LOOK_MS = 20;
 /** Small, so that a few megabytes already are several segments and many blobs. */
 const LIMITS = {
   inlineLimit: 32 * 1024,
@@ -49,70 +47,43 @@ export const SILENT: Log = {
 };
 
 export class LocalNode {
-  readonly name: string;
   readonly folder: string;
   readonly proxy: ProxyStore;
-  readonly objects: ObjectService;
-  readonly #local: NodeDevices;
-  readonly #runners: readonly JobRunner[];
+  readonly #storage: StorageRole;
   readonly #wire: Endpoint;
   readonly #id: number;
 
-  constructor(
-    name: string,
-    id: number,
-    folder: string,
-    { env, wire, source, local }: Parts,
-    clock: HybridClock,
-  ) {
-    this.name = name;
-    this.folder = folder;
+  constructor(id: number, folder: string, { storage, proxy, wire }: Parts) {
     this.#id = id;
-    this.#local = local;
+    this.folder = folder;
+    this.#storage = storage;
+    this.proxy = proxy;
     this.#wire = wire;
-    const self = { node: name, site: name };
-    const common = { env, wire, cluster: source, self };
-    const compare = { roundMs: 1_000 };
-    this.objects = createObjectService({ ...common, devices: () => local.devices, compare });
-    local.onDamage = this.objects.damaged;
-    const rows = { ...common, clock, devices: () => local.open };
-    const jobs: Job[] = [
-      ...this.objects.jobs.filter((job) => job !== this.objects.auditor),
-      ...createContainerService(rows).jobs,
-      ...createAccountService(rows).jobs,
-    ];
-    this.#runners = jobs.map((job) => new JobRunner(env, job, { share: 1 }));
-    this.proxy = createProxy({ ...common, clock, limits: { inlineBytes: 16 * 1024 } });
+  }
+
+  get auditor(): Auditor {
+    return this.#storage.auditor;
   }
 
   /** Undefined while it is out of service. */
-  get device(): LogDevice | undefined {
-    return this.#local.devices.get(this.#id);
+  get open(): OpenDevice | undefined {
+    return this.#storage.open().get(this.#id);
   }
 
-  get rows(): RowStore {
-    return this.#local.open.get(this.#id)!.rows;
-  }
-
-  /** Opens a device anew that was found damaged. */
-  async keep(): Promise<void> {
-    await this.#local.keeper.step(new AbortController().signal);
-    for (const runner of this.#runners) runner.wake();
+  get report(): DeviceReport | undefined {
+    return this.#storage.reports()[0];
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#runners.map((runner) => runner.stop()));
     await this.#wire.close(1_000);
-    await this.objects.close();
-    await this.#local.closeAll();
+    await this.#storage.close();
   }
 }
 
 interface Parts {
-  readonly env: NodeEnv;
   readonly wire: Endpoint;
-  readonly source: ClusterSource;
-  readonly local: NodeDevices;
+  readonly storage: StorageRole;
+  readonly proxy: ProxyStore;
 }
 
 export class LocalCluster {
@@ -179,10 +150,12 @@ async function startNode(
   const config = nodeConfig(name, id, folder);
   // The devices use only these of a foundation.
   const foundation = { env, config, clock, cluster: source, wire, name } as unknown as Foundation;
-  const local = new NodeDevices(foundation, LIMITS);
-  await local.openAll();
+  const storage = await startStorage(foundation, { deviceLimits: LIMITS, lookMs: LOOK_MS });
   await wire.listen({ host: '127.0.0.1', port: ports.get(name)! });
-  return new LocalNode(name, id, folder, { env, wire, source, local }, clock);
+  const limits = { inlineBytes: 16 * 1024 };
+  const self = { node: name, site: name };
+  const proxy = createProxy({ env, wire, cluster: source, self, clock, limits });
+  return new LocalNode(id, folder, { wire, storage, proxy });
 }
 
 function nodeConfig(name: string, id: number, folder: string) {
