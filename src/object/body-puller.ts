@@ -73,6 +73,7 @@ export class BodyPuller {
   readonly #stopped = new AbortController();
   #active = 0;
   #pulled = 0;
+  #pulledWhenLow = 0;
   #pulledBytes = 0;
   #resumed = 0;
   #low: () => void = () => undefined;
@@ -115,7 +116,7 @@ export class BodyPuller {
     };
   }
 
-  /** Called whenever few are left of what was many. */
+  /** Called when bodies have come and few are left to fetch. */
   onLow(low: () => void): void {
     this.#low = low;
   }
@@ -221,7 +222,11 @@ export class BodyPuller {
 
   #done(request: PullRequest): void {
     this.#known.delete(keyText(request));
-    if (this.#known.size === LOW || this.#known.size === 0) this.#low();
+    const isLow = this.#known.size === LOW || this.#known.size === 0;
+    // Not after mere failures: what nobody has would be looked for again at once, for ever.
+    if (!isLow || this.#pulled === this.#pulledWhenLow) return;
+    this.#pulledWhenLow = this.#pulled;
+    this.#low();
   }
 
   /** Leaves the rest of the time to others, as the share says; paused: only what readers wait for. */

@@ -266,3 +266,33 @@ describe('a device that cut its tail', () => {
     expect((await cluster.run(list))?.items).toHaveLength(20);
   });
 });
+
+describe('a body that nobody can give', () => {
+  it('wakes nobody to look for it at once', async () => {
+    const cluster = await started({ runJobs: true });
+    await put(cluster, 'x', Buffer.from('only lngs will know that it was here'));
+    await cluster.world.runFor(5_000);
+    const { service } = cluster.node('lngs');
+    const entry = entryAt(cluster, 'lngs', 'x')!;
+    const { data } = entry.state;
+    const newer = {
+      ...data!,
+      timestamp: cluster.node('lngs').clock.now(),
+      writeId: 'ff'.repeat(8),
+    };
+    cluster.kill('bari');
+    cluster.kill('padova');
+    const { key, path } = entry;
+    const state = { data: newer, groups: {} };
+    await cluster.run(
+      cluster.device('lngs').write({ key, path, state, unlisted: false, intent: 'join' }),
+    );
+    expect(entryAt(cluster, 'lngs', 'x')?.hasBody).toBe(false);
+    let askedForMore = 0;
+    service.puller.onLow(() => askedForMore++);
+    await cluster.world.runFor(60_000);
+    // The job that looks for bodies is woken by progress only: this once was a loop without an end.
+    expect(askedForMore).toBe(0);
+    expect(service.puller.facts()['waiting']).toBe(0);
+  });
+});
