@@ -3,7 +3,7 @@
  * large one is staged while it arrives and committed at the end. In both cases nothing is current
  * anywhere before the whole body was seen to be what the client declared.
  */
-import type { DataPart, EntryState, Group } from '#base/entry.ts';
+import { type DataPart, type EntryState, type Group, newestTimestamp } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
 import { type ObjectName, objectPath } from '#base/names.ts';
 import { type Release, Semaphore } from '#base/semaphore.ts';
@@ -144,7 +144,7 @@ export class Puts {
       };
       return writeObject(this.#context, write);
     });
-    return result(written);
+    return result(written, stateAt);
   }
 
   #placeOf(container: ContainerInfo, name: ObjectName): Place {
@@ -219,7 +219,7 @@ export class Puts {
     });
     // What the condition did not let in would wait at the replicas for its expiry.
     if (written.kind === 'refused') upload.abandon(new OperatingError('refused', 'not wanted'));
-    return result(written);
+    return result(written, stateAt);
   }
 
   /** The container went away, or changed its policy, after the cache was filled. */
@@ -312,9 +312,15 @@ export function stamped(groups: MetadataGroups, timestamp: Timestamp): Record<st
   );
 }
 
-function result(written: Written | Refused): PutResult {
+/** What this write stored: the rounds may have settled a later one that was built on it (seed 5). */
+function result(
+  written: Written | Refused,
+  stateAt: (timestamp: Timestamp) => EntryState,
+): PutResult {
   if (written.kind === 'refused') return { kind: 'precondition-failed', ...NOT_STORED };
-  const { etag, size, clientMicros } = written.state.data!;
-  const { ack } = written;
+  const { ack, state } = written;
+  const own = stateAt(newestTimestamp(state)).data!;
+  const { clientMicros } = state.data?.writeId === own.writeId ? state.data : own;
+  const { etag, size } = own;
   return { kind: 'stored', etag, size, clientMicros, ...(ack !== undefined && { ack }) };
 }

@@ -115,6 +115,7 @@ class Run {
       failure = await this.#failure(error);
     } finally {
       process.off('unhandledRejection', onRejection);
+      this.#world.dispose();
     }
     return {
       seed: this.#seed,

@@ -64,7 +64,11 @@ export class Writes {
     if (kind !== 'stored') throw model.broken('honest 404', `put ${content.write} is told ${kind}`);
     if (isBad || etag !== content.etag || size !== content.size) {
       const told = isBad ? 'stored, with a wrong etag' : 'another etag or size';
-      throw new Violation('one version', `put ${content.write} is told ${told}`, model.key);
+      throw new Violation(
+        'one version',
+        `put ${content.write} is told ${told}: ${etag} ${size}, and sent ${content.etag} ${content.size}`,
+        model.key,
+      );
     }
     return session.end(write, ack === undefined ? 'full' : 'partial', settled);
   }

@@ -102,13 +102,22 @@ export class DatabaseStore {
   image(): Buffer {
     if (this.#live === undefined && this.#commits.length === 0)
       return this.#base ?? Buffer.alloc(0);
-    if (this.#live === undefined || this.#iterations > 0) return this.#rebuild().serialize();
-    return this.#live.serialize();
+    if (this.#live !== undefined && this.#iterations === 0) return this.#live.serialize();
+    const db = this.#rebuild();
+    const image = db.serialize();
+    db.close();
+    return image;
   }
 
   /** What is in the file now, for somebody who looks past the connection that writes. */
   copy(): DatabaseStore {
     return new DatabaseStore(Buffer.from(this.image()));
+  }
+
+  /** Frees SQLite's memory, of which the garbage collector knows nothing. */
+  dispose(): void {
+    this.#live?.close();
+    this.#live = undefined;
   }
 
   /** The first thing that SQLite finds wrong with what is in the file. */

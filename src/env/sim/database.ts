@@ -16,9 +16,12 @@ export class SimDatabase implements Database {
   readonly #gate: DatabaseGate;
   readonly #db: BetterSqlite.Database;
   readonly #statements: StatementCache;
+  readonly #isOwn: boolean;
   #closed = false;
 
-  constructor(store: DatabaseStore, gate: DatabaseGate, durable: boolean) {
+  /** `isOwn`: nobody else has this store. */
+  constructor(store: DatabaseStore, gate: DatabaseGate, durable: boolean, isOwn = false) {
+    this.#isOwn = isOwn;
     this.#store = store;
     this.#gate = gate;
     this.#db = store.open(durable);
@@ -72,8 +75,9 @@ export class SimDatabase implements Database {
     return Promise.resolve(this.#store.verify());
   }
 
-  /** The connection stays open below: other handles share it. */
+  /** The connection stays open below where other handles share it. */
   close(): void {
+    if (!this.#closed && this.#isOwn) this.#store.dispose();
     this.#closed = true;
   }
 

@@ -149,7 +149,7 @@ export class SimDisk implements Disk {
       check: (operation: 'read' | 'write') => this.#checkDatabase(path, operation),
       checkpoint: () => this.#checkpoint(path, file, store),
     };
-    if (options.readOnly) return new SimDatabase(store.copy(), gate, false);
+    if (options.readOnly) return new SimDatabase(store.copy(), gate, false, true);
     return new SimDatabase(store, gate, options.durable ?? false);
   }
 

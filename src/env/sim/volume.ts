@@ -224,6 +224,12 @@ export class Volume {
     return file.database;
   }
 
+  /** When the world has ended. */
+  dispose(): void {
+    for (const root of [this.tree.root, ...this.#unmounted.values()])
+      for (const file of this.tree.files(root)) file.database?.dispose();
+  }
+
   get label(): string {
     return this.#name;
   }

@@ -137,6 +137,11 @@ export class SimWorld {
     return this.run(this.#nowMs + ms);
   }
 
+  /** Frees what the garbage collector does not know to be large; nothing can run any more. */
+  dispose(): void {
+    for (const machine of this.#machines.values()) machine.disk.dispose();
+  }
+
   /** For a failure's message: seed, hash, the last events and log lines. */
   describe(lines = 60): string {
     return [
