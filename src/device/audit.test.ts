@@ -1,4 +1,6 @@
 /** The auditor of a device: finds damage wherever it is, sees to it, and remembers where it was. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
 import { CONTAINER_RING } from '#base/names.ts';
@@ -336,6 +338,18 @@ describe('the place of the auditor', () => {
 
   it('is read as it was written', () => {
     expect(decodePlace(encodePlace(place))).toEqual(place);
+  });
+
+  it('of version 1 stays readable', () => {
+    const folder = path.resolve(import.meta.dirname, '../../test/golden/audit/v1');
+    expect(decodePlace(readFileSync(path.join(folder, 'audit.json')))).toMatchObject({
+      phase: 'blobs',
+      cycles: 3,
+      verifiedSinceMs: 1_794_000_000_000,
+      bytesPerSecond: 5_000_000,
+      suspects: [2, 9],
+      notes: { 'object.listings': '0 8f' },
+    });
   });
 
   it('is not believed when a byte of it changed', () => {
