@@ -29,6 +29,8 @@ export interface DamageParts {
 export class DamageControl {
   readonly #parts: DamageParts;
   #indexMarked = false;
+  /** Bodies on their way to the quarantine. */
+  readonly #isolating = new Set<Promise<void>>();
 
   constructor(parts: DamageParts) {
     this.#parts = parts;
@@ -72,11 +74,17 @@ export class DamageControl {
     if (!isCurrent) return gone(entry);
     if (cause !== undefined && codeOf(cause) !== 'damaged') health.readFailed(cause);
     store.remark(key, current.with({ body: undefined }));
-    this.#isolate(entry, body, what).catch((error: unknown) => {
-      env.log.warn('device.quarantine-failed', { error });
-    });
+    const isolating = this.#isolate(entry, body, what)
+      .catch((error: unknown) => env.log.warn('device.quarantine-failed', { error }))
+      .finally(() => this.#isolating.delete(isolating));
+    this.#isolating.add(isolating);
     onDamage(key, what);
     return damaged(what, { path }, cause);
+  }
+
+  /** Resolves when what was found damaged is in quarantine: a start must not find it in its old place. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#isolating);
   }
 
   async #isolate(entry: StoredEntry, body: BodyPlace, what: string): Promise<void> {

@@ -336,6 +336,7 @@ export class LogDevice implements contract.Device {
     await this.#committer.idle();
     await this.#upkeep.stop();
     await this.#stages.abandonAll();
+    await this.#damage.idle();
     if (this.#health.writable) await this.audit.close();
     try {
       if (this.#health.writable && !this.#commits.rowsWaiting) await this.#shutDown();
