@@ -120,6 +120,21 @@ describe('the auditor of a device', () => {
       await device.close();
     }));
 
+  it('a blob that was taken away as damaged is missed by a rebuilt index too', () =>
+    withDevice(async (fixture, device) => {
+      await fill(fixture, device);
+      fixture.machine.disk.flipByte(blobPath(device.stat(keyOf(21))!), 9);
+      await audit(device);
+      await fixture.env.clock.sleep(1000);
+      await device.close();
+      fixture.machine.disk.lose(`${FOLDER}/index.db`);
+      const rebuilt = await fixture.open();
+      await fixture.env.clock.sleep(1000);
+      expect(rebuilt.stat(keyOf(21))).toMatchObject({ hasBody: false });
+      expect(rebuilt.stat(keyOf(22))).toMatchObject({ hasBody: true });
+      await rebuilt.close();
+    }));
+
   it.each([
     ['record head', 2],
     ['path', 70],

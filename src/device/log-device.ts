@@ -38,7 +38,7 @@ import { BLOBS } from './segment-statistics.ts';
 import type { Stage } from './stage.ts';
 import { Stages } from './stages.ts';
 import { StoredEntry } from './stored-entry.ts';
-import { Upkeep } from './upkeep.ts';
+import { type SweepOptions, Upkeep } from './upkeep.ts';
 
 /** What opening found; kept for whoever wants to know how the device came up. */
 export interface OpenReport {
@@ -195,8 +195,8 @@ export class LogDevice implements contract.Device {
   }
 
   /** Starts what runs by itself; `openDevice` calls it. */
-  start(quarantineOrphans: boolean): Promise<void> {
-    return this.#upkeep.start(quarantineOrphans);
+  start(sweep: SweepOptions): Promise<void> {
+    return this.#upkeep.start(sweep);
   }
 
   stat(key: contract.EntryKey): StoredEntry | undefined {

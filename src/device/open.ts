@@ -200,7 +200,8 @@ async function bringUp(
     });
     await settle(device, report, options);
     await device.audit.load();
-    await device.start(opened.rebuilt && report.lost.length > 0);
+    const { rebuilt } = opened;
+    await device.start({ quarantineOrphans: rebuilt && report.lost.length > 0, rebuilt });
     env.log.info('device.open', { device: identity.deviceId, path, ...device.opened });
     return device;
   } catch (error) {

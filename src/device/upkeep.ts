@@ -16,6 +16,15 @@ import type { Reaper } from './reaper.ts';
 
 /** Index rows written since the last checkpoint that make the next one due. */
 const CHECKPOINT_ENTRIES = 16_384;
+const PAGE = 1000;
+/** Behind a hash: the next one. */
+const ZERO = Buffer.alloc(1);
+
+export interface SweepOptions {
+  /** Blobs that no record names are kept: the record may be among what the rebuild could not read. */
+  readonly quarantineOrphans: boolean;
+  readonly rebuilt: boolean;
+}
 
 export interface UpkeepParts {
   readonly env: Env;
@@ -50,10 +59,12 @@ export class Upkeep {
     this.#lastCheckpointMs = parts.env.clock.monotonicMs();
   }
 
-  async start(quarantineOrphans: boolean): Promise<void> {
+  /** `rebuilt`: the index was made from the log, which does not know of blobs that were found damaged. */
+  async start({ quarantineOrphans, rebuilt }: SweepOptions): Promise<void> {
     await this.#watchSpace();
     this.#tick();
-    this.#sweep(quarantineOrphans).catch((error: unknown) => {
+    const sweeping = this.#sweep(quarantineOrphans).then(() => rebuilt && this.#findMissing());
+    sweeping.catch((error: unknown) => {
       this.#parts.env.log.warn('device.sweep-failed', { error });
     });
   }
@@ -167,6 +178,25 @@ export class Upkeep {
         const what = 'a blob that no record names';
         if (quarantineOrphans) await quarantine.move(from, name, { what, from });
         else this.condemn(name, store.position);
+      }
+    }
+  }
+
+  /** Entries whose blob is not there: it was taken away as damaged before the index was rebuilt. */
+  async #findMissing(): Promise<void> {
+    const { store, blobs, damage, health } = this.#parts;
+    for (const policy of store.index.policies()) {
+      let from: Buffer | undefined = Buffer.alloc(16);
+      while (from !== undefined) {
+        const start: Buffer = from;
+        const page = damage.looking(() => store.index.range(policy, start, undefined, PAGE));
+        for (const { key } of page) {
+          if (this.#stopped || !health.writable) return;
+          const entry = damage.looking(() => store.get(key));
+          if (entry?.body?.kind !== 'blob' || (await blobs.exists(entry.body))) continue;
+          damage.body(entry, 'a blob is missing', undefined);
+        }
+        from = page.length < PAGE ? undefined : Buffer.concat([page.at(-1)!.key.hash, ZERO]);
       }
     }
   }

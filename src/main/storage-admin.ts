@@ -45,7 +45,7 @@ export function createStorageAdmin(storage: StorageAdmin): Hono {
   });
   app.post('/audit/run', async (context) => {
     const { device } = await bodyOf(context, deviceSchema);
-    await auditor.run(device);
+    auditor.run(device);
     return context.json({ devices: chosen(device).map(({ id }) => id) });
   });
   app.post('/audit/rate', async (context) => {

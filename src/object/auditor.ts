@@ -50,6 +50,10 @@ export class Auditor implements Job {
   readonly #due = new Map<number, number>();
   /** Devices that are to be read as fast as they can. */
   readonly #urgent = new Set<number>();
+  /** Of those, the ones whose new cycle has not begun: a step of the old one may be under way. */
+  readonly #restarts = new Set<number>();
+  /** Devices that were here at some time: one that is being opened anew is meant too. */
+  readonly #known = new Set<number>();
   /** Ends the present wait of the job. */
   wake: () => void = () => undefined;
   #bytes = 0;
@@ -82,11 +86,13 @@ export class Auditor implements Job {
   }
 
   /** A whole cycle of these devices (undefined: all), from its beginning, as fast as it can. */
-  async run(device: number | undefined): Promise<void> {
-    for (const one of this.#chosen(device)) {
-      await one.audit.restart();
-      this.#urgent.add(one.id);
-      this.#due.delete(one.id);
+  run(device: number | undefined): void {
+    for (const one of this.#devices().keys()) this.#known.add(one);
+    for (const id of device === undefined ? this.#known : [device]) {
+      if (!this.#known.has(id)) continue;
+      this.#urgent.add(id);
+      this.#restarts.add(id);
+      this.#due.delete(id);
     }
     this.wake();
   }
@@ -103,6 +109,7 @@ export class Auditor implements Job {
   async step(signal: AbortSignal): Promise<StepResult> {
     for (const device of this.#devices().values()) {
       if (signal.aborted) break;
+      this.#known.add(device.id);
       if (this.#now() < (this.#due.get(device.id) ?? 0)) continue;
       const waitMs = await this.#step(device);
       this.#due.set(device.id, this.#now() + waitMs);
@@ -117,6 +124,7 @@ export class Auditor implements Job {
     const rate = this.#rate(device.audit.facts());
     const wanted = urgent ? MAX_STEP_BYTES : (rate * STEP_MS) / 1000;
     try {
+      if (this.#restarts.delete(device.id)) await device.audit.restart();
       const limit = Math.max(MIN_STEP_BYTES, Math.min(MAX_STEP_BYTES, wanted));
       const { bytes, cycleDone } = await device.audit.step(Math.ceil(limit));
       this.#bytes += bytes;

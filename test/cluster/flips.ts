@@ -209,7 +209,7 @@ export class FlipExperiment {
   async #audit(): Promise<void> {
     const { auditor } = this.#node;
     const before = this.#found();
-    await auditor.run(undefined);
+    auditor.run(undefined);
     const isDone = (): boolean => {
       const open = this.#node.open;
       return open !== undefined && !auditor.report(open.device).urgent;
@@ -282,7 +282,11 @@ export class FlipExperiment {
     });
     const entries = entriesOf(rebuilt);
     expectEqual(entries.map(describe), entriesOf(device).map(describe), `entries: ${facts}`);
-    for (const entry of entries) await collect(rebuilt, entry);
+    for (const entry of entries) {
+      await collect(rebuilt, entry).catch((error: unknown) => {
+        throw new Error(`${entry.path} in a rebuilt device: ${facts}`, { cause: error });
+      });
+    }
     expectEqual(rowsOf(rows!), rowsOf(this.#node.open!.rows), `rows: ${facts}`);
     await rebuilt.close();
     await env.close();
