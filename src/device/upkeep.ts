@@ -63,7 +63,9 @@ export class Upkeep {
   async start({ quarantineOrphans, rebuilt }: SweepOptions): Promise<void> {
     await this.#watchSpace();
     this.#tick();
-    const sweeping = this.#sweep(quarantineOrphans).then(() => rebuilt && this.#findMissing());
+    const sweeping = this.#sweep(quarantineOrphans).then(() =>
+      rebuilt ? this.#findMissing() : undefined,
+    );
     sweeping.catch((error: unknown) => {
       this.#parts.env.log.warn('device.sweep-failed', { error });
     });
