@@ -34,7 +34,7 @@ export interface Listing {
 
 /**
  * object.write: a whole small object, a tombstone, or metadata. With `stage`: commits a staged body.
- * A body of up to 1 MiB comes in `body` or as the body of the call.
+ * A body of up to 256 KiB comes in `body` or as the body of the call.
  * The node commits on the device, then sends the row to the listing target of its own site first,
  * then to the others in turn until one has it, and only then answers.
  */

@@ -45,7 +45,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 export const DEFAULT_PROXY_LIMITS: ProxyLimits = {
-  inlineBytes: MIB,
+  inlineBytes: 256 * KIB,
   inlineReadBytes: 64 * KIB,
   streamBufferBytes: MIB,
   streamBudgetBytes: 16 * MIB,
