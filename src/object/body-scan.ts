@@ -6,7 +6,7 @@
 import { ACCOUNT_RING, CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import { type BucketRange, type OwnPartition, OwnPartitions } from '#ring/own-partitions.ts';
+import { type BucketRange, type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import { type BodyPuller, wantsBody } from './body-puller.ts';
@@ -29,7 +29,6 @@ export class BodyScan implements Job {
   readonly #devices: Devices;
   readonly #puller: BodyPuller;
   readonly #board: PeerBoard;
-  readonly #own = new OwnPartitions();
   /** By device and ring: the state of the digests in which nothing was missing. */
   readonly #whole = new Map<string, { device: Device; ring: Ring; changes: number }>();
   #missing = 0;
@@ -80,7 +79,7 @@ export class BodyScan implements Job {
 
   /** Own partitions in which bodies are missing. */
   #lacking(device: Device, ring: Ring): OwnPartition[] {
-    return this.#own.of(ring, device.id).filter(({ buckets, holdsBodies }) => {
+    return ownPartitions(ring, device.id).filter(({ buckets, holdsBodies }) => {
       if (!holdsBodies) return false;
       const [summary] = device.digests.summarise(ring.policy, buckets.from, buckets.to, 1);
       const bodiless = summary?.bodiless ?? 0;

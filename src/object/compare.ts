@@ -14,7 +14,7 @@ import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import { type OwnPartition, OwnPartitions } from '#ring/own-partitions.ts';
+import { type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import type { Job, StepResult } from '#worker/job.ts';
@@ -55,7 +55,6 @@ export class Compare implements Job {
   readonly #devices: Devices;
   readonly #board: PeerBoard;
   readonly #states: PeerStates;
-  readonly #own = new OwnPartitions();
   /** Differences as they were seen last: by device, peer, ring and partition. */
   readonly #seen = new Map<string, Difference>();
   #differing = 0;
@@ -98,7 +97,7 @@ export class Compare implements Job {
       if (device.status !== 'ok' || cutTail(device) !== undefined) continue;
       for (const ring of this.#cluster.current().rings.values()) {
         if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
-        for (const [peer, shared] of byPeer(this.#own.of(ring, device.id))) {
+        for (const [peer, shared] of byPeer(ownPartitions(ring, device.id))) {
           const isHeard = this.#board.device(peer.device) !== undefined;
           if (isHeard && this.#board.differs(ring.policy, device.id, peer.device))
             suspects.push({ device, ring, peer, shared });

@@ -13,7 +13,7 @@ import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Device, Entry, EntryKey } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import { OwnPartitions } from '#ring/own-partitions.ts';
+import { ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring, RingDevice } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import type { Job, StepResult } from '#worker/job.ts';
@@ -54,7 +54,6 @@ export class Handover implements Job {
   readonly #cluster: ClusterSource;
   readonly #devices: Devices;
   readonly #self: { readonly node: string };
-  readonly #own = new OwnPartitions();
   /** Where to go on, by device and ring. */
   readonly #cursors = new Map<string, Buffer>();
   readonly #debt = new DebtCount();
@@ -136,7 +135,7 @@ export class Handover implements Job {
     let reached = 0;
     const isFilled = (from: number, to: number): boolean =>
       from < to && device.digests.summarise(ring.policy, from, to, 1)[0]!.total > 0;
-    for (const { buckets } of this.#own.of(ring, device.id)) {
+    for (const { buckets } of ownPartitions(ring, device.id)) {
       if (isFilled(reached, buckets.from)) yield [reached, buckets.from];
       reached = Math.max(reached, buckets.to);
     }

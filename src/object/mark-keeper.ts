@@ -9,7 +9,7 @@
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import { bucketsOf, OwnPartitions } from '#ring/own-partitions.ts';
+import { bucketsOf, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import type { Devices } from './guard.ts';
@@ -20,7 +20,6 @@ export class MarkKeeper implements Job {
   readonly name = 'device.marks';
   readonly #cluster: ClusterSource;
   readonly #devices: Devices;
-  readonly #own = new OwnPartitions();
 
   constructor(cluster: ClusterSource, devices: Devices) {
     this.#cluster = cluster;
@@ -45,7 +44,7 @@ export class MarkKeeper implements Job {
     if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) return;
     const gone = without(
       device.completeness.ranges(ring.policy),
-      this.#own.of(ring, device.id).map(({ buckets }) => buckets),
+      ownPartitions(ring, device.id).map(({ buckets }) => buckets),
     ).filter(({ from, to }) => device.digests.summarise(ring.policy, from, to, 1)[0]!.total === 0);
     const marks = gone.map(({ from, to }) =>
       device.completeness.mark(ring.policy, from, to, false),

@@ -13,7 +13,7 @@ import type { ClusterSource } from '#ring/cluster.ts';
 import { Coverage } from '#ring/coverage.ts';
 import { isKnown } from '#ring/knowledge.ts';
 import { bitsFor, type MoveReport, setBit } from '#ring/move-progress.ts';
-import { type OwnPartition, OwnPartitions } from '#ring/own-partitions.ts';
+import { type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import type { MovesReply } from './calls.ts';
@@ -22,7 +22,6 @@ import type { Devices } from './guard.ts';
 export class MoveReports {
   readonly #devices: Devices;
   readonly #cluster: ClusterSource;
-  readonly #own = new OwnPartitions();
 
   constructor(devices: Devices, cluster: ClusterSource) {
     this.#devices = devices;
@@ -40,7 +39,7 @@ export class MoveReports {
     const states = bitsFor(joint.length);
     const bodies = bitsFor(joint.length);
     const coverage = new Coverage(device.completeness.ranges(ring.policy));
-    const own = new Map(this.#own.of(ring, device.id).map((item) => [item.partition, item]));
+    const own = new Map(ownPartitions(ring, device.id).map((item) => [item.partition, item]));
     joint.forEach((partition, row) => {
       const item = own.get(partition);
       const isNew = ring.placement(partition).primaries.some(({ id }) => id === device.id);

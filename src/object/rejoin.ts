@@ -21,7 +21,7 @@ import type { ClusterSource } from '#ring/cluster.ts';
 import { Coverage } from '#ring/coverage.ts';
 import type { FenceArgs } from '#ring/fence.ts';
 import { fencesFor, isKnown, markKnown } from '#ring/knowledge.ts';
-import { type OwnPartition, OwnPartitions } from '#ring/own-partitions.ts';
+import { type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import type { Job, StepResult } from '#worker/job.ts';
@@ -47,7 +47,6 @@ export class Rejoin implements Job {
   readonly #states: PeerStates;
   readonly #seenAtMs = new WeakMap<Ring, number>();
   readonly #board: PeerBoard;
-  readonly #own = new OwnPartitions();
   readonly #tail: TailCheck;
   #joined = 0;
   #missing = 0;
@@ -71,7 +70,6 @@ export class Rejoin implements Job {
       env,
       caller,
       self,
-      own: this.#own,
       joinObjects: (peer, device, ring, partitions) =>
         this.#states.join(peer, device, ring, partitions),
     });
@@ -115,15 +113,15 @@ export class Rejoin implements Job {
 
   /** Share of a device's partitions of one ring that it is complete for; 1 where it has none. */
   completeShare(device: Device, ring: Ring): number {
-    const own = this.#own.of(ring, device.id).length;
+    const own = ownPartitions(ring, device.id).length;
     return own === 0 ? 1 : 1 - this.#incomplete(device, ring).length / own;
   }
 
   #incomplete(device: Device, ring: Ring): OwnPartition[] {
     const coverage = new Coverage(device.completeness.ranges(ring.policy));
-    return this.#own
-      .of(ring, device.id)
-      .filter((partition) => !isKnown(device, ring.policy, partition, coverage));
+    return ownPartitions(ring, device.id).filter(
+      (partition) => !isKnown(device, ring.policy, partition, coverage),
+    );
   }
 
   /** Rings reach the processes one after another: those that lag should not be refused at once. */

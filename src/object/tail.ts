@@ -22,7 +22,7 @@ import type {
 } from '#container/calls.ts';
 import type { Completeness, Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
-import type { OwnPartition, OwnPartitions } from '#ring/own-partitions.ts';
+import { type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import type { Target } from './calls.ts';
@@ -47,7 +47,6 @@ export interface TailOptions {
   readonly env: Env;
   readonly caller: Caller;
   readonly self: { readonly node: string };
-  readonly own: OwnPartitions;
   /** Joins what a peer has more of these partitions; gives those that the peer is complete for. */
   readonly joinObjects: (
     peer: Target,
@@ -91,7 +90,7 @@ export class TailCheck {
     ring: Ring,
     done: Map<OwnPartition, Set<number>>,
   ): Promise<number> {
-    const partitions = this.#options.own.of(ring, device.id);
+    const partitions = ownPartitions(ring, device.id);
     const missing = (): OwnPartition[] =>
       partitions.filter((partition) => (done.get(partition)?.size ?? 0) < needed(partition));
     for (const [id, peer] of peersOf(missing())) {

@@ -8,7 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { PolicyIndex } from '#base/names.ts';
-import { OwnPartitions } from '#ring/own-partitions.ts';
+import { ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 
 export interface RangeSum {
@@ -48,14 +48,12 @@ const MAX_KEPT = 20_000;
 
 export class PairSums {
   readonly #sources: SumSources;
-  readonly #own: OwnPartitions;
   readonly #pairs = new WeakMap<Ring, Map<string, readonly DevicePair[]>>();
   #kept = new WeakMap<DevicePair, Map<number, Kept>>();
   #size = 0;
 
-  constructor(sources: SumSources, own = new OwnPartitions()) {
+  constructor(sources: SumSources) {
     this.#sources = sources;
-    this.#own = own;
   }
 
   /** The pairs of devices of two nodes, in the same order on both of them. */
@@ -65,7 +63,7 @@ export class PairSums {
     const key = JSON.stringify([askerNode, askedNode]);
     let pairs = byNodes.get(key);
     if (pairs === undefined) {
-      pairs = sharedPairs(ring, this.#own, askerNode, askedNode);
+      pairs = sharedPairs(ring, askerNode, askedNode);
       byNodes.set(key, pairs);
     }
     return pairs;
@@ -117,16 +115,11 @@ function sumOf(source: SumSource, bounds: readonly number[]): Buffer {
   return hash.digest();
 }
 
-function sharedPairs(
-  ring: Ring,
-  own: OwnPartitions,
-  askerNode: string,
-  askedNode: string,
-): DevicePair[] {
+function sharedPairs(ring: Ring, askerNode: string, askedNode: string): DevicePair[] {
   const pairs = new Map<string, { asker: number; asked: number; bounds: number[] }>();
   for (const device of ring.devices) {
     if (device?.node !== askerNode) continue;
-    for (const { others, buckets } of own.of(ring, device.id)) {
+    for (const { others, buckets } of ownPartitions(ring, device.id)) {
       for (const other of others) {
         if (other.node !== askedNode) continue;
         const key = `${device.id} ${other.id}`;

@@ -29,18 +29,17 @@ export interface OwnPartition {
   readonly holdsBodies: boolean;
 }
 
-export class OwnPartitions {
-  readonly #byRing = new WeakMap<Ring, Map<number, readonly OwnPartition[]>>();
+/** A ring never changes, so whoever asks shares what was worked out once: it takes megabytes. */
+const WORKED_OUT = new WeakMap<Ring, Map<number, readonly OwnPartition[]>>();
 
-  /** Ascending. */
-  of(ring: Ring, device: number): readonly OwnPartition[] {
-    let byDevice = this.#byRing.get(ring);
-    if (byDevice === undefined) {
-      byDevice = allPartitions(ring);
-      this.#byRing.set(ring, byDevice);
-    }
-    return byDevice.get(device) ?? [];
+/** Ascending. */
+export function ownPartitions(ring: Ring, device: number): readonly OwnPartition[] {
+  let byDevice = WORKED_OUT.get(ring);
+  if (byDevice === undefined) {
+    byDevice = allPartitions(ring);
+    WORKED_OUT.set(ring, byDevice);
   }
+  return byDevice.get(device) ?? [];
 }
 
 function allPartitions(ring: Ring): Map<number, OwnPartition[]> {

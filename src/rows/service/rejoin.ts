@@ -12,7 +12,7 @@
 import { codeOf } from '#base/errors.ts';
 import { Coverage } from '#ring/coverage.ts';
 import { fencesFor, isKnown, markKnown } from '#ring/knowledge.ts';
-import { OwnPartitions, type OwnPartition as Part } from '#ring/own-partitions.ts';
+import { ownPartitions, type OwnPartition as Part } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import { BUCKET_BITS, firstHash } from '../summary.ts';
@@ -34,7 +34,6 @@ export class RowRejoin implements Job {
   readonly name: string;
   readonly #context: RowContext;
   readonly #freshness: Freshness;
-  readonly #own = new OwnPartitions();
   readonly #seenAtMs = new WeakMap<Ring, number>();
   readonly #compared = new Map<number, number>();
   /** Sums of ranges that differed when they were last compared, ours and theirs. */
@@ -65,7 +64,7 @@ export class RowRejoin implements Job {
     let wrapped = true;
     for (const target of this.#context.options.devices().values()) {
       if (!isUsable(target) || signal.aborted) continue;
-      const parts = this.#own.of(ring, target.device.id);
+      const parts = ownPartitions(ring, target.device.id);
       const incomplete = this.#incomplete(target, parts);
       missing += incomplete.length;
       const due = incomplete.filter((part) => !this.#isTooEarly(ring, part));
@@ -81,7 +80,7 @@ export class RowRejoin implements Job {
   /** Share of a device's partitions that it is complete for; 1 where it has none. */
   completeShare(target: RowDevice): number {
     const ring = this.#context.currentRing();
-    const parts = ring === undefined ? [] : this.#own.of(ring, target.device.id);
+    const parts = ring === undefined ? [] : ownPartitions(ring, target.device.id);
     if (parts.length === 0) return 1;
     const incomplete = this.#incomplete(target, parts);
     return 1 - incomplete.length / parts.length;
