@@ -23,6 +23,7 @@ import { NodeCertificate } from './node-certificate.ts';
 import { openNodeState } from './node-state.ts';
 import { type ProxyRole, startProxy } from './proxy.ts';
 import { processReport, sendReport } from './report.ts';
+import { collectStartGarbage } from './start-garbage.ts';
 import { processStatus } from './status.ts';
 import { type StorageRole, startStorage } from './storage.ts';
 import { createStorageAdmin } from './storage-admin.ts';
@@ -89,6 +90,7 @@ async function main(configFile: string): Promise<void> {
   process.send?.({ kind: 'ready' });
   // Written only at exit otherwise, which a killed process never reaches: the next start would be slow.
   flushCompileCache();
+  collectStartGarbage();
 }
 
 /** A storage node asks nobody what is agreed: its bundle says it. */
