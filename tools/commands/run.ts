@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { OperatingError } from '#base/errors.ts';
-import { NODE_FLAGS } from '../node-flags.ts';
+import { NODE_FLAGS, nodeEnvironment } from '../node-flags.ts';
 
 const NODE_MAIN = fileURLToPath(new URL('../../src/main/node.ts', import.meta.url));
 
@@ -23,6 +23,7 @@ export function register(program: Command): void {
 function runNode(config: string): Promise<number> {
   const child = spawn(process.execPath, [...NODE_FLAGS, NODE_MAIN, '--config', config], {
     stdio: 'inherit',
+    env: nodeEnvironment(),
   });
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
   return new Promise((resolve) => child.once('exit', (code) => resolve(code ?? 1)));

@@ -23,8 +23,10 @@ export interface ManagedProcessOptions {
   /** Asked until it says yes. Without it the process says by itself, over its IPC channel, that it serves. */
   readonly isServing?: () => Promise<boolean>;
   readonly logFile: string;
-  /** Sockets that it inherits, as descriptors from INHERITED_FD on; with the variables that tell it so. */
-  readonly inherit?: { readonly fds: readonly number[]; readonly env: NodeJS.ProcessEnv };
+  /** Default: this process's. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** Sockets that it inherits, as descriptors from INHERITED_FD on. */
+  readonly inherit?: readonly number[];
   /** Tells a person; one line. */
   readonly report: (line: string) => void;
   /** The process has a (new) pid, or none. */
@@ -54,7 +56,7 @@ export class ManagedProcess {
 
   /** Resolves when the process says that it serves; rejects when it ends before. */
   start(): Promise<void> {
-    const { command, args, logFile, isServing, inherit } = this.#options;
+    const { command, args, logFile, isServing, env, inherit } = this.#options;
     const log = openSync(logFile, 'a');
     const child = spawn(command, args, {
       stdio: [
@@ -62,9 +64,9 @@ export class ManagedProcess {
         log,
         log,
         ...(isServing === undefined ? (['ipc'] as const) : []),
-        ...(inherit?.fds ?? []),
+        ...(inherit ?? []),
       ],
-      ...(inherit !== undefined && { env: { ...process.env, ...inherit.env } }),
+      ...(env !== undefined && { env }),
       // Its own group: Ctrl-C reaches the supervisor only, which then stops all in order.
       detached: true,
     });

@@ -5,7 +5,7 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { NODE_FLAGS } from '../node-flags.ts';
+import { NODE_FLAGS, nodeEnvironment } from '../node-flags.ts';
 import type { NodePlan } from './cluster-plan.ts';
 import { type HeldPort, holdPort } from './held-port.ts';
 import { INHERITED_FD, ManagedProcess } from './managed-process.ts';
@@ -73,6 +73,6 @@ export class Supervisor {
 }
 
 function inheriting(port: HeldPort | undefined) {
-  if (port === undefined) return {};
-  return { inherit: { fds: [port.fd], env: { ANELLO_PROXY_FD: String(INHERITED_FD) } } };
+  if (port === undefined) return { env: nodeEnvironment() };
+  return { inherit: [port.fd], env: nodeEnvironment({ ANELLO_PROXY_FD: String(INHERITED_FD) }) };
 }

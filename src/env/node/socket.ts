@@ -2,6 +2,7 @@
 import type { Socket as NetSocket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Address, PeerCertificate, Socket } from '../env.ts';
+import { bufferPassed } from './garbage.ts';
 
 const KEEP_ALIVE_MS = 30_000;
 
@@ -35,11 +36,16 @@ export class NodeSocket implements Socket {
   set onData(receive: (bytes: Buffer) => void) {
     const first = this.#onData === undefined;
     this.#onData = receive;
-    if (first) this.#socket.on('data', (bytes: Buffer) => this.#onData?.(bytes));
+    if (!first) return;
+    this.#socket.on('data', (bytes: Buffer) => {
+      bufferPassed(bytes.length);
+      this.#onData?.(bytes);
+    });
   }
 
   write(bytes: Uint8Array): boolean {
     if (this.#socket.destroyed || this.#socket.writableEnded) return false;
+    bufferPassed(bytes.length);
     return this.#socket.write(bytes);
   }
 
