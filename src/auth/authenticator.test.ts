@@ -1,10 +1,13 @@
+import { generateKeyPairSync, sign, verify } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { directoryNews, openNews } from '#identity/directory-news.ts';
 import { type IdentityFixture, startIdentity } from '#identity/testing/fixture.ts';
 import type { State } from '#state/state.ts';
 import { type Authenticator, createAuthenticator } from './authenticator.ts';
 import { ANONYMOUS, accountOf } from './caller.ts';
+import type { AskDirectory } from './directory-relay.ts';
 
 let fixture: IdentityFixture;
 let state: State;
@@ -15,9 +18,13 @@ const open: Authenticator[] = [];
 
 const FILE = 'identity-directory.bin';
 
-function start(name: string, on: State, refuseAfterMs?: number): Authenticator {
+function start(
+  name: string,
+  on: State,
+  options: { readonly refuseAfterMs?: number; readonly relay?: AskDirectory } = {},
+): Authenticator {
   const cacheDir = join(fixture.folder, name);
-  const made = createAuthenticator({ env: fixture.env, state: on, cacheDir, refuseAfterMs });
+  const made = createAuthenticator({ env: fixture.env, state: on, cacheDir, ...options });
   open.push(made);
   return made;
 }
@@ -157,12 +164,51 @@ describe('authenticator', () => {
     });
   });
 
+  it('hears of revocations from an authority while state is silent', async () => {
+    const first = start('five', state);
+    await first.ready;
+    await first.close();
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+    const relay: AskDirectory = async (above) => {
+      const news = await directoryNews(state, (bytes) => sign(null, bytes, privateKey), above);
+      return (
+        news && openNews(news, (bytes, signature) => verify(null, bytes, publicKey, signature))
+      );
+    };
+    const cutOff = start('five', unreachable(), { relay, refuseAfterMs: 60_000 });
+    await cutOff.ready;
+    const text = await logIn();
+    const rejected = async (): Promise<unknown> => {
+      const caller = await cutOff.authenticate({ 'x-auth-token': text });
+      return caller.kind === 'anonymous' ? caller.rejected : 'nothing';
+    };
+    expect(await rejected()).toBe('nothing');
+    await fixture.identity.revoke({ kind: 'audit', id: auditId });
+    fixture.advance(61_000);
+    // Neither state nor an authority was heard for longer than it may be.
+    expect(await rejected()).toBe('stale');
+    while ((await rejected()) !== 'revoked') await fixture.env.clock.sleep(20);
+    expect((await cutOff.authenticate({ 'x-auth-token': await logIn() })).kind).toBe('user');
+  });
+
+  it('believes no directory that the authority has not signed', async () => {
+    const { privateKey } = generateKeyPairSync('ed25519');
+    const { publicKey } = generateKeyPairSync('ed25519');
+    const news = await directoryNews(state, (bytes) => sign(null, bytes, privateKey), 0);
+    const open = (bytes: Buffer) => () =>
+      openNews(bytes, (signed, signature) => verify(null, signed, publicKey, signature));
+    expect(open(news!)).toThrow(expect.objectContaining({ code: 'bad-signature' }));
+    expect(open(news!.subarray(0, 40))).toThrow(expect.objectContaining({ code: 'malformed' }));
+    const { revision } = await state.range({ prefix: 'identity/public/' });
+    expect(await directoryNews(state, () => Buffer.alloc(64), revision)).toBeUndefined();
+  });
+
   it('accepts known tokens in silence by default, and refuses after the time that was set', async () => {
     const first = start('four', state);
     await first.ready;
     await first.close();
     const trusting = start('four', unreachable());
-    const strict = start('four', unreachable(), 60_000);
+    const strict = start('four', unreachable(), { refuseAfterMs: 60_000 });
     await Promise.all([trusting.ready, strict.ready]);
     expect((await strict.authenticate({ 'x-auth-token': token })).kind).toBe('user');
     fixture.advance(61_000);

@@ -17,6 +17,7 @@ import {
 import { type Mirror, mirrorRange } from '#state/mirror.ts';
 import type { State } from '#state/state.ts';
 import { ANONYMOUS, type Caller, projectOf, type UserCaller } from './caller.ts';
+import { type AskDirectory, DirectoryRelay } from './directory-relay.ts';
 import { type FetchS3Key, S3KeyCache } from './s3-key-cache.ts';
 import { S3KeyFile } from './s3-key-file.ts';
 
@@ -64,6 +65,8 @@ export interface AuthenticatorOptions {
    * tokens after that many milliseconds of silence.
    */
   readonly refuseAfterMs?: number;
+  /** Whom to ask for the directory while state is silent. */
+  readonly relay?: AskDirectory;
   /** How S3 signing keys come from identity: `(request) => identity.s3Keys.issue(request)`. */
   readonly fetchS3Key?: FetchS3Key;
 }
@@ -90,6 +93,7 @@ class TokenAuthenticator implements ProxyAuthenticator {
   readonly #callers = new WeakMap<VerifiedToken, UserCaller>();
   readonly #startedMs: number;
   #mirror: Mirror | undefined;
+  #relay: DirectoryRelay | undefined;
   #catchingUp = 0;
   #closed = false;
 
@@ -140,6 +144,7 @@ class TokenAuthenticator implements ProxyAuthenticator {
   async close(): Promise<void> {
     this.#closed = true;
     this.#mirror?.close();
+    this.#relay?.close();
     await this.ready.catch(() => undefined); // closing while starting is no failure
     await this.#file.close();
     this.#s3?.close();
@@ -168,6 +173,7 @@ class TokenAuthenticator implements ProxyAuthenticator {
         },
       },
     );
+    this.#openRelay();
     if (!loaded) return this.#mirror.ready;
     // The file may be older than a revocation; but without state it is all there is.
     await Promise.race([this.#mirror.ready, env.clock.sleep(CATCH_UP_MS)]);
@@ -205,8 +211,24 @@ class TokenAuthenticator implements ProxyAuthenticator {
   #tooSilent(): boolean {
     const { refuseAfterMs, env } = this.#options;
     if (refuseAfterMs === undefined) return false;
-    const heardAtMs = this.#mirror?.heardAtMs() ?? this.#startedMs;
-    return env.clock.monotonicMs() - heardAtMs > refuseAfterMs;
+    const relayedAtMs = this.#relay?.heardAtMs ?? Number.NEGATIVE_INFINITY;
+    return env.clock.monotonicMs() - Math.max(this.#stateHeardAtMs(), relayedAtMs) > refuseAfterMs;
+  }
+
+  #stateHeardAtMs(): number {
+    return this.#mirror?.heardAtMs() ?? this.#startedMs;
+  }
+
+  #openRelay(): void {
+    const { env, relay: ask } = this.#options;
+    if (ask === undefined) return;
+    this.#relay = new DirectoryRelay({
+      env,
+      directory: this.#directory,
+      ask,
+      stateHeardAtMs: () => this.#stateHeardAtMs(),
+      onNews: () => this.#file.touch(),
+    });
   }
 
   /** The verifier returns the same object for the same token until something changes. */

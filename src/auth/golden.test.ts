@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
 import { Directory } from '#identity/directory.ts';
-import { encodeDirectory, loadDirectory } from '#identity/directory-file.ts';
+import { decodeDirectory, encodeDirectory } from '#identity/directory-file.ts';
 import { USER } from '#identity/records.ts';
 import { createVault } from '#identity/vault.ts';
 import { decodeS3Keys, encodeS3Keys } from './s3-key-file.ts';
@@ -55,11 +55,12 @@ describe('golden bytes', () => {
   it("of a proxy's directory", () => {
     const bytes = bytesOf('identity-directory/v1/directory.bin');
     const directory = new Directory(env);
-    loadDirectory(directory, bytes);
+    const { items, revision } = decodeDirectory(bytes);
+    directory.onSnapshot(items, revision);
     expect(directory.revision).toBe(4711);
     expect(directory.users.get(USER_FIELDS.id)).toMatchObject({ name: 'Änna', enabled: true });
     expect(encodeDirectory(directory)).toEqual(bytes);
-    everyChange(bytes, (changed) => loadDirectory(new Directory(env), changed));
+    everyChange(bytes, (changed) => decodeDirectory(changed));
   });
 
   it("of a proxy's S3 keys", () => {

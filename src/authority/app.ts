@@ -5,7 +5,7 @@
  *
  *   who       call
  *   anybody   GET /healthcheck   GET /v1/ca   POST /v1/join (a token)
- *   nodes     GET /v1/bundle?have=N   POST /v1/reports   POST /v1/certificate
+ *   nodes     GET /v1/bundle?have=N   GET /v1/directory?have=N   POST /v1/reports   POST /v1/certificate
  *   operators everything below /v1: see the routes
  */
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
@@ -28,6 +28,8 @@ export interface AppOptions {
   readonly nodeSecret: string | undefined;
   /** What a node with these roles must know besides: handed out at joining, over TLS only. */
   readonly secrets: (roles: readonly string[]) => Record<string, string>;
+  /** Identity's directory above a revision, signed: for proxies that state does not reach. */
+  readonly directory: (above: number) => Promise<Buffer | undefined>;
 }
 
 const MAX_BODY_BYTES = 20 * 1024 * 1024;
@@ -62,14 +64,11 @@ function openRoutes(app: AuthorityHono, { authority, secrets }: AppOptions): voi
   );
 }
 
-function nodeRoutes(app: AuthorityHono, { authority }: AppOptions): void {
-  app.get('/v1/bundle', async (context) => {
-    const have = Number(context.req.query('have') ?? '0');
-    if (!Number.isSafeInteger(have) || have < 0) throw badInput('have: a version number');
-    const bytes = await readBundle(authority.state, have);
-    if (bytes === undefined) return context.body(null, 204);
-    return context.body(new Uint8Array(bytes), 200, { 'content-type': 'application/octet-stream' });
-  });
+function nodeRoutes(app: AuthorityHono, { authority, directory }: AppOptions): void {
+  app.get('/v1/bundle', async (context) =>
+    newer(context, await readBundle(authority.state, haveOf(context))),
+  );
+  app.get('/v1/directory', async (context) => newer(context, await directory(haveOf(context))));
   app.post('/v1/reports', async (context) => {
     const report = await input(context, reportSchema);
     requireSelf(context.var.principal, report.process);
@@ -86,6 +85,17 @@ function nodeRoutes(app: AuthorityHono, { authority }: AppOptions): void {
       throw new OperatingError('forbidden', 'only a node renews its certificate');
     return context.json(await authority.members.renew(principal.name, request));
   });
+}
+
+function haveOf(context: Context): number {
+  const have = Number(context.req.query('have') ?? '0');
+  if (!Number.isSafeInteger(have) || have < 0) throw badInput('have: a version number');
+  return have;
+}
+
+function newer(context: Context, bytes: Buffer | undefined): Response {
+  if (bytes === undefined) return context.body(null, 204);
+  return context.body(new Uint8Array(bytes), 200, { 'content-type': 'application/octet-stream' });
 }
 
 /** A node tells of its own processes only. */

@@ -40,6 +40,10 @@ describe('who may ask what', () => {
       expect(await status('/v1/bundle', { token: 'x'.repeat(32) })).toBe(401);
       expect(await status('/v1/bundle', other)).toBe(401);
       expect(await status('/v1/bundle', node)).toBe(200);
+      expect(await status('/v1/directory', {})).toBe(401);
+      expect(await status('/v1/directory?have=6', node)).toBe(200);
+      expect(await status('/v1/directory?have=7', node)).toBe(204);
+      expect(await status('/v1/directory?have=x', node)).toBe(400);
       expect(await status('/v1/status', node)).toBe(403);
       expect(await status('/v1/status', { token: operator })).toBe(200);
       expect(await status('/v1/nothing', { token: operator })).toBe(404);

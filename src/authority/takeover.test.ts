@@ -168,6 +168,7 @@ describe('an authority that dies', () => {
           }),
           nodeSecret: undefined,
           secrets: () => ({}),
+          directory: async () => undefined,
         });
         const headers = { authorization: `Bearer ${operator}` };
         expect((await app.request('/v1/status', { headers })).status).toBe(200);

@@ -13,7 +13,8 @@ import { z } from 'zod';
 import { pack, unpack } from '#base/codec.ts';
 import { messageOf, OperatingError } from '#base/errors.ts';
 import type { Env, Timer } from '#env/env.ts';
-import type { Directory } from './directory.ts';
+import type { Revision } from '#state/state.ts';
+import type { Directory, PublicItem } from './directory.ts';
 
 const MAGIC = Buffer.from('ANLODIR1');
 const HEADER_BYTES = 12;
@@ -24,7 +25,13 @@ const contents = z.tuple([
   z.array(z.tuple([z.string(), z.number().int(), z.instanceof(Uint8Array)])),
 ]);
 
-export function encodeDirectory(directory: Directory): Buffer {
+/** What of a directory is written; also by whoever reads state without keeping one. */
+export interface DirectoryContents {
+  readonly revision: Revision;
+  items(): Iterable<PublicItem>;
+}
+
+export function encodeDirectory(directory: DirectoryContents): Buffer {
   const items = [...directory.items()].map(({ key, modRevision, value }) => [
     key,
     modRevision,
@@ -38,7 +45,7 @@ export function encodeDirectory(directory: Directory): Buffer {
 }
 
 /** @throws OperatingError `malformed` */
-export function loadDirectory(directory: Directory, bytes: Buffer): void {
+export function decodeDirectory(bytes: Buffer): { items: PublicItem[]; revision: Revision } {
   const body = bytes.subarray(HEADER_BYTES);
   const intact =
     bytes.length > HEADER_BYTES &&
@@ -48,10 +55,14 @@ export function loadDirectory(directory: Directory, bytes: Buffer): void {
   const parsed = contents.safeParse(unpack(body));
   if (!parsed.success) throw new OperatingError('malformed', 'damaged directory file');
   const [revision, items] = parsed.data;
-  directory.onSnapshot(
-    items.map(([key, modRevision, value]) => ({ key, modRevision, value: Buffer.from(value) })),
+  return {
+    items: items.map(([key, modRevision, value]) => ({
+      key,
+      modRevision,
+      value: Buffer.from(value),
+    })),
     revision,
-  );
+  };
 }
 
 export class DirectoryFile {
@@ -72,7 +83,8 @@ export class DirectoryFile {
   async load(): Promise<boolean> {
     try {
       if ((await this.#env.disk.stat(this.#path)) === undefined) return false;
-      loadDirectory(this.#directory, await this.#env.disk.read(this.#path));
+      const { items, revision } = decodeDirectory(await this.#env.disk.read(this.#path));
+      this.#directory.onSnapshot(items, revision);
       this.#written = this.#directory.generation;
       return true;
     } catch (error) {

@@ -82,15 +82,18 @@ export class Directory {
     const present = new Set(items.map(({ key }) => key));
     for (const key of [...this.#items.keys()]) if (!present.has(key)) this.#remove(key);
     for (const item of items) this.#put(item);
+    // A restored or replaced store may start lower again; the snapshot says what is.
     this.#advance(revision);
   }
 
   onEvents(events: readonly WatchEvent[], revision: Revision): void {
     for (const event of events) {
+      // An authority may have told already (auth/directory-relay.ts): what is older must not come back.
+      if (modRevisionOf(event) <= this.#revision) continue;
       if (event.kind === 'delete') this.#remove(event.key);
       else this.#put(publicItem(event.item));
     }
-    this.#advance(revision);
+    this.#advance(Math.max(revision, this.#revision));
   }
 
   /** Resolves with the next change, or after `ms`. */
@@ -116,7 +119,6 @@ export class Directory {
   }
 
   #advance(revision: Revision): void {
-    // A restored or replaced store may start lower again; the snapshot says what is.
     this.#revision = revision;
     this.generation += 1;
     const waiters = this.#waiters;
@@ -172,6 +174,10 @@ export class Directory {
       this.#roleNumbers.delete(id);
     }
   }
+}
+
+function modRevisionOf(event: WatchEvent): Revision {
+  return event.kind === 'put' ? event.item.modRevision : event.modRevision;
 }
 
 function split(key: string): [Kind | undefined, string] {

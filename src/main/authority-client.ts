@@ -59,13 +59,17 @@ async function askPlain(
   return { status: response.status, body: Buffer.from(await response.arrayBuffer()) };
 }
 
-/** The newest bundle of one authority if it is above `have`. @throws OperatingError `authority-error` */
-export async function fetchBundle(
+/**
+ * The newest bundle, or directory of identity, that one authority has, if it is above `have`.
+ * @throws OperatingError `authority-error`
+ */
+export async function fetchNewer(
   ask: AskAuthority,
   authority: string,
+  what: 'bundle' | 'directory',
   have: number,
 ): Promise<Buffer | undefined> {
-  const { status, body } = await ask(`${authority}/v1/bundle?have=${have}`, 'GET');
+  const { status, body } = await ask(`${authority}/v1/${what}?have=${have}`, 'GET');
   if (status === 204) return undefined;
   if (status === 200) return body;
   throw new OperatingError('authority-error', `the authority answers ${status}`, { authority });

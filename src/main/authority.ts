@@ -10,6 +10,7 @@ import type { NodeConfig } from '#config/node-config.ts';
 import type { TlsOptions } from '#env/env.ts';
 import type { NodeEnv } from '#env/node/node-env.ts';
 import { peerCertificate } from '#env/node/socket.ts';
+import { directoryNews } from '#identity/directory-news.ts';
 import { createVault, loadMasterKey } from '#identity/vault.ts';
 import { askMoves } from '#object/move-reports.ts';
 import type { State } from '#state/state.ts';
@@ -51,6 +52,7 @@ export async function startAuthority(parts: AuthorityParts): Promise<AuthorityRo
     log: env.log,
     credentials: credentialsOf,
     nodeSecret: tls === undefined ? nodeSecretOf(sharedKey) : undefined,
+    directory: async (above) => directoryNews(state, await authority.store.signer(), above),
     secrets: (roles) => secretsFor(roles, tls !== undefined, masterKey, sharedKey),
   });
   const { host, authority: port } = config.listen;

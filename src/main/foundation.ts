@@ -6,6 +6,7 @@ import { createPublicKey, verify as verifySignature } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { Verify } from '#authority/bundle.ts';
 import { BundleSource } from '#authority/bundle-source.ts';
 import { createPeerGuard } from '#authority/peer-guard.ts';
 import type { HybridClock } from '#base/hybrid-clock.ts';
@@ -15,7 +16,7 @@ import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
 import type { ClusterView } from '#ring/cluster.ts';
 import type { PeerDirectory, PeerGuard, PeerLocation } from '#wire/contract.ts';
 import { Endpoint } from '#wire/endpoint.ts';
-import { type AskAuthority, authorityClient, fetchBundle } from './authority-client.ts';
+import { type AskAuthority, authorityClient, fetchNewer } from './authority-client.ts';
 import { openClock } from './clock-file.ts';
 import type { NodeCertificate } from './node-certificate.ts';
 
@@ -76,15 +77,20 @@ function openCluster(
   worker: number,
   ask: AskAuthority,
 ): Promise<BundleSource> {
-  const key = createPublicKey(config.authorityKey);
   return BundleSource.open({
     env,
     file: path.join(config.data, worker === 0 ? 'bundle' : `bundle-worker-${worker}`),
     clusterId: config.clusterId,
     authorities: config.authorities,
-    verify: (bytes, signature) => verifySignature(null, bytes, key, signature),
-    fetchBundle: (authority, have) => fetchBundle(ask, authority, have),
+    verify: signedByAuthority(config),
+    fetchBundle: (authority, have) => fetchNewer(ask, authority, 'bundle', have),
   });
+}
+
+/** Whether the cluster's authority signed these bytes. */
+export function signedByAuthority({ authorityKey }: Pick<NodeConfig, 'authorityKey'>): Verify {
+  const key = createPublicKey(authorityKey);
+  return (bytes, signature) => verifySignature(null, bytes, key, signature);
 }
 
 function guardOf({ clusterId }: NodeConfig, cluster: BundleSource): PeerGuard {

@@ -6,15 +6,19 @@ import type { FinishedRequest } from '#api/http/finished-request.ts';
 import { createS3Handler, type S3Signers } from '#api/s3/handler.ts';
 import { createSwiftHandler } from '#api/swift/handler.ts';
 import { createAuthenticator, type ProxyAuthenticator } from '#auth/authenticator.ts';
+import type { AskDirectory } from '#auth/directory-relay.ts';
+import { OperatingError } from '#base/errors.ts';
 import type { NodeConfig } from '#config/node-config.ts';
 import type { Env } from '#env/env.ts';
+import { openNews } from '#identity/directory-news.ts';
 import type { Identity } from '#identity/identity.ts';
 import { BucketNames } from '#proxy/bucket-names.ts';
 import { Sweeper } from '#proxy/multipart/sweeper.ts';
 import { createProxy } from '#proxy/proxy.ts';
 import type { State } from '#state/state.ts';
 import { JobRunner } from '#worker/runner.ts';
-import type { Foundation } from './foundation.ts';
+import { fetchNewer } from './authority-client.ts';
+import { type Foundation, signedByAuthority } from './foundation.ts';
 import { type HttpListener, serveHttp } from './http-server.ts';
 import type { IdentityRole } from './identity.ts';
 import { keepPublicTls, publicTls } from './public-tls.ts';
@@ -42,6 +46,7 @@ export async function startProxy(
     state,
     cacheDir: path.join(config.data, 'cache', name.replace('/', '-')),
     fetchS3Key: (request) => identity.s3Keys.issue(request),
+    relay: directoryRelay(foundation),
     ...(refuseAfterMinutes !== undefined && { refuseAfterMs: refuseAfterMinutes * 60_000 }),
   });
   await authenticator.ready;
@@ -110,6 +115,23 @@ export async function startProxy(
       names.close();
       await authenticator.close();
     },
+  };
+}
+
+/** Any authority that answers; each has state at hand, which this process does not hear from. */
+function directoryRelay({ config, cluster, ask }: Foundation): AskDirectory {
+  const verify = signedByAuthority(config);
+  return async (above) => {
+    let failure: unknown = new OperatingError('authority-error', 'there is no authority');
+    for (const authority of cluster.authorities()) {
+      try {
+        const news = await fetchNewer(ask, authority, 'directory', above);
+        return news && openNews(news, verify);
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure;
   };
 }
 
