@@ -197,7 +197,7 @@ function nodeConfigOf(machine: MachineFile, known: Membership): NodeConfig {
     workerIds: known.workerIds,
     listen: { host, ...ports },
     authorities: [...new Set([...machine.authorities, ...known.authorities])],
-    state: stateOf(known, data),
+    state: stateOf(known, machine),
     masterKeyFile: at('master.key'),
     authorityKey: known.authorityKey,
     devices: disks.map((folder) => deviceOf(folder, ids, machine.mountPoints)),
@@ -221,8 +221,9 @@ function deviceOf(folder: string, ids: ReadonlyMap<string, number>, mountPoint: 
 }
 
 /** `etcd:http://a:2379,http://b:2379` or `sqlite:FILE`; a storage node needs none. */
-function stateOf({ state, roles }: Membership, data: string) {
-  if (state.startsWith('etcd:')) return { driver: 'etcd', endpoints: state.slice(5).split(',') };
+function stateOf({ state, roles }: Membership, { data, etcd: tls }: MachineFile) {
+  if (state.startsWith('etcd:'))
+    return { driver: 'etcd', endpoints: state.slice(5).split(','), ...(tls && { tls }) };
   if (state.startsWith('sqlite:')) return { driver: 'sqlite', path: state.slice(7) };
   if (roles.every((role) => role === 'storage'))
     return { driver: 'sqlite', path: path.join(data, 'no-state.db') };

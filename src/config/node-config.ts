@@ -42,6 +42,11 @@ export const nodeName = z
   .regex(/^[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?$/, 'lower-case letters, digits, dots, dashes');
 const name = nodeName;
 
+/** What etcd's members ask for, and whom to believe to be one: PEM files. */
+export const etcdCertificates = z
+  .object({ authorityFile: z.string(), certificateFile: z.string(), keyFile: z.string() })
+  .strict();
+
 const schema = z
   .object({
     format: z.literal(1),
@@ -119,7 +124,13 @@ const schema = z
     state: z.discriminatedUnion('driver', [
       z.object({ driver: z.literal('sqlite'), path: z.string().min(1) }).strict(),
       /** Client URLs of the members, this site's first. */
-      z.object({ driver: z.literal('etcd'), endpoints: z.array(memberUrl).min(1) }).strict(),
+      z
+        .object({
+          driver: z.literal('etcd'),
+          endpoints: z.array(memberUrl).min(1),
+          tls: etcdCertificates.optional(),
+        })
+        .strict(),
     ]),
     /** Key that secrets in the state store are encrypted with. */
     masterKeyFile: z.string().min(1),

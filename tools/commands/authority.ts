@@ -8,6 +8,7 @@ import { initialiseCluster } from '#authority/genesis.ts';
 import { joinRequest, keepMembership } from '#authority/joining.ts';
 import { OperatingError } from '#base/errors.ts';
 import { type MachineFile, parseMachineFile } from '#config/machine-file.ts';
+import { certifiedFetch } from '#env/node/certified-fetch.ts';
 import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
 import { type BootstrapAccount, bootstrap } from '#identity/bootstrap.ts';
 import { createIdentity } from '#identity/identity.ts';
@@ -64,7 +65,8 @@ async function init(options: InitOptions): Promise<void> {
     throw new OperatingError('wrong-use', `${options.operator} exists: this cluster has operators`);
   const env = createNodeEnv({ logLevel: 'warn' });
   mkdirSync(machine.data, { recursive: true });
-  const state = openState(env, options.state, fetch);
+  const { etcd } = machine;
+  const state = openState(env, options.state, etcd ? certifiedFetch(etcd) : fetch);
   try {
     await initialise(env, state, machine, description, options);
   } finally {

@@ -91,9 +91,10 @@ export function etcdContext(facts: ClusterFacts, siteName: string) {
     site,
     clusterName: facts.document.name,
     etcd: { peerPort: PEER_PORT, clientPort: member.clientPort },
+    tls: member.scheme === 'https',
     member: {
       name: member.name,
-      clientUrl: `http://${bracketed(member.host)}:${member.clientPort}`,
+      clientUrl: `${member.scheme}://${bracketed(member.host)}:${member.clientPort}`,
       peerUrl: peerUrl(member),
     },
     initialCluster: members.map((each) => `${each.name}=${peerUrl(each)}`).join(','),
@@ -102,8 +103,8 @@ export function etcdContext(facts: ClusterFacts, siteName: string) {
   };
 }
 
-function peerUrl({ host }: EtcdMember): string {
-  return `http://${bracketed(host)}:${PEER_PORT}`;
+function peerUrl({ scheme, host }: EtcdMember): string {
+  return `${scheme}://${bracketed(host)}:${PEER_PORT}`;
 }
 
 export function prometheusContext(facts: ClusterFacts, rulesFile: string) {

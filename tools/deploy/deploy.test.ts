@@ -154,6 +154,18 @@ describe('deployment', () => {
       'anello-1=http://10.1.0.1:2380,anello-2=http://10.2.0.1:2380,anello-3=http://10.3.0.1:2380',
     );
     expect(text).toContain('ETCD_ELECTION_TIMEOUT=1000\n');
+    expect(text).not.toContain('CERT');
+  });
+
+  it('etcd members named with https ask clients and each other for certificates', () => {
+    const state = facts.document.state.replaceAll('http:', 'https:');
+    const secured = { ...facts, document: { ...facts.document, state } };
+    const text = render('etcd.env', etcdContext(secured, 'bari'));
+    expect(text).toContain('ETCD_LISTEN_CLIENT_URLS=https://10.2.0.1:2379\n');
+    expect(text).toContain('ETCD_LISTEN_PEER_URLS=https://10.2.0.1:2380\n');
+    expect(text).toContain('ETCD_CLIENT_CERT_AUTH=true\n');
+    expect(text).toContain('ETCD_PEER_CLIENT_CERT_AUTH=true\n');
+    expect(text).not.toContain('http://');
   });
 
   it('what a template needs and nobody gives is an error, not an empty place', () => {

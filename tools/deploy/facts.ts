@@ -41,6 +41,7 @@ export function portsOf(numbers: readonly (number | undefined)[]): string {
 
 export interface EtcdMember {
   readonly name: string;
+  readonly scheme: 'http' | 'https';
   readonly host: string;
   readonly clientPort: number;
 }
@@ -52,7 +53,12 @@ export function etcdMembers({ state }: Pick<Document, 'state'>): EtcdMember[] {
     .slice('etcd:'.length)
     .split(',')
     .map((text, n) => {
-      const { hostname, port } = new URL(text);
-      return { name: `anello-${n + 1}`, host: hostname, clientPort: Number(port || '2379') };
+      const { protocol, hostname, port } = new URL(text);
+      return {
+        name: `anello-${n + 1}`,
+        scheme: protocol === 'https:' ? 'https' : 'http',
+        host: hostname,
+        clientPort: Number(port || '2379'),
+      };
     });
 }

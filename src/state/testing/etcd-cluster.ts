@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type CertificateFiles, certifiedFetch } from '#env/node/certified-fetch.ts';
 
 export const hasEtcd = spawnSync('etcd', ['--version']).status === 0;
 
@@ -18,13 +19,20 @@ interface Member {
 
 export class EtcdCluster {
   readonly #folder = mkdtempSync(join(tmpdir(), 'anello-etcd-'));
+  readonly #fetch: typeof globalThis.fetch;
   #members: Member[] = [];
 
-  static async start(): Promise<EtcdCluster> {
-    const cluster = new EtcdCluster();
+  private constructor(tls: CertificateFiles | undefined) {
+    this.#fetch = tls === undefined ? fetch : certifiedFetch(tls);
+  }
+
+  /** With files: members show this certificate, and ask for one of the same authority. */
+  static async start(tls?: CertificateFiles): Promise<EtcdCluster> {
+    const cluster = new EtcdCluster(tls);
+    const scheme = tls === undefined ? 'http' : 'https';
     const ports = await freePorts(2 * MEMBERS);
-    const peer = (i: number) => `http://127.0.0.1:${ports[2 * i]}`;
-    const client = (i: number) => `http://127.0.0.1:${ports[2 * i + 1]}`;
+    const peer = (i: number) => `${scheme}://127.0.0.1:${ports[2 * i]}`;
+    const client = (i: number) => `${scheme}://127.0.0.1:${ports[2 * i + 1]}`;
     const indices = Array.from({ length: MEMBERS }, (_, i) => i);
     const all = indices.map((i) => `m${i}=${peer(i)}`).join(',');
     cluster.#members = indices.map((i) => ({
@@ -36,6 +44,7 @@ export class EtcdCluster {
         ...['--listen-client-urls', client(i), '--advertise-client-urls', client(i)],
         ...['--initial-cluster', all, '--initial-cluster-state', 'new'],
         ...['--heartbeat-interval', '50', '--election-timeout', '500', '--log-level', 'error'],
+        ...(tls === undefined ? [] : tlsArgs(tls)),
       ],
     }));
     for (const i of indices) cluster.restart(i);
@@ -69,7 +78,7 @@ export class EtcdCluster {
   async ready(): Promise<void> {
     const deadline = performance.now() + START_TIMEOUT_MS;
     for (const { client } of this.#members) {
-      while (!(await isHealthy(client))) {
+      while (!(await this.#isHealthy(client))) {
         if (performance.now() > deadline) throw new Error('etcd did not start');
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
@@ -79,7 +88,7 @@ export class EtcdCluster {
   /** Index of the member that leads now. */
   async leader(): Promise<number> {
     for (const [i, { client }] of this.#members.entries()) {
-      const response = await fetch(`${client}/v3/maintenance/status`, {
+      const response = await this.#fetch(`${client}/v3/maintenance/status`, {
         method: 'POST',
         body: '{}',
       });
@@ -89,6 +98,15 @@ export class EtcdCluster {
     throw new Error('no leader');
   }
 
+  async #isHealthy(client: string): Promise<boolean> {
+    try {
+      const response = await this.#fetch(`${client}/health`, { signal: AbortSignal.timeout(1000) });
+      return ((await response.json()) as { health: unknown }).health === 'true';
+    } catch {
+      return false;
+    }
+  }
+
   async stop(): Promise<void> {
     for (const i of this.#members.keys()) this.kill(i);
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -96,13 +114,11 @@ export class EtcdCluster {
   }
 }
 
-async function isHealthy(client: string): Promise<boolean> {
-  try {
-    const response = await fetch(`${client}/health`, { signal: AbortSignal.timeout(1000) });
-    return ((await response.json()) as { health: unknown }).health === 'true';
-  } catch {
-    return false;
-  }
+function tlsArgs({ authorityFile, certificateFile, keyFile }: CertificateFiles): string[] {
+  return ['', 'peer-'].flatMap((kind) => [
+    ...[`--${kind}cert-file`, certificateFile, `--${kind}key-file`, keyFile],
+    ...[`--${kind}trusted-ca-file`, authorityFile, `--${kind}client-cert-auth`],
+  ]);
 }
 
 async function freePorts(count: number): Promise<number[]> {
