@@ -32,7 +32,10 @@ export function revoke(context: IdentityContext, subject: RevocationSubject): Op
   return context.store.revocations.put({ atMs, expiresMs }, ...partsOf(subject));
 }
 
-/** What rests on a user's roles by trust: ends when they lose one, are disabled or deleted. */
+/**
+ * What rests on a user's roles by trust: ends when they lose one, are disabled or deleted. For the
+ * caller's transaction; what it could not hold is revoked at once, for a token may well end too early.
+ */
 export async function revokeTrustsOf(
   context: IdentityContext,
   trustorId: string,
@@ -40,7 +43,10 @@ export async function revokeTrustsOf(
   const all = (await context.store.trusts.list()).map(({ fields }) => fields);
   const own = all.filter((trust) => trust.trustorId === trustorId).map(({ id }) => id);
   const ended = new Set(own.flatMap((id) => [id, ...descendantsOf(id, all)]));
-  return [...ended].slice(0, MAX_PURGE).map((id) => revoke(context, { kind: 'trust', id }));
+  const events = [...ended].map((id) => revoke(context, { kind: 'trust', id }));
+  while (events.length > MAX_PURGE)
+    await context.store.state.txn({ success: events.splice(0, MAX_PURGE) });
+  return events;
 }
 
 /** Ids of all trusts that were made from this one, or from those. */

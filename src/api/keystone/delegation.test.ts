@@ -164,6 +164,30 @@ describe('trusts', () => {
     expect((await send('GET', `/v3/OS-TRUST/trusts/${id}`, admin)).status).toBe(404);
   });
 
+  it('all end with a role of the trustor, however many there are', async () => {
+    const fields = { impersonation: false };
+    const ids: string[] = [];
+    for (let n = 0; n < 130; n++) {
+      const made = await send('POST', '/v3/OS-TRUST/trusts', tester, trust(fields));
+      ids.push(made.body['trust'].id);
+    }
+    const tokens = await Promise.all(ids.map(async (id) => (await use(id)).subject));
+    const { grants, roles } = fixture.identity;
+    const grant = {
+      actor: { kind: 'user' as const, id: fixture.second.userId },
+      target: { kind: 'project' as const, id: fixture.second.projectId },
+      roleId: (await roles.find('swiftoperator'))!.id,
+      inherited: false,
+    };
+    await grants.remove(grant);
+    const { verifier } = fixture.identity;
+    const stillGood = () => tokens.filter((token) => verifier.verify(token).valid).length;
+    for (let n = 0; n < 200 && stillGood() > 0; n++) await fixture.env.clock.sleep(20);
+    expect(stillGood()).toBe(0);
+    await grants.add(grant);
+    tester = await tokenOf('tester', fixture.second.password, 'second');
+  });
+
   it('give no role that the trustor does not have, or has lost', async () => {
     const more = trust({ roles: [{ name: 'admin' }] });
     expect((await send('POST', '/v3/OS-TRUST/trusts', tester, more)).status).toBe(403);
