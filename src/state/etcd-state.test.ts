@@ -76,8 +76,10 @@ describe.skipIf(!hasEtcd && !required)('etcd', () => {
     const reader = open({ first: silent, attemptMs: 1000 });
     const writer = open({ first: (silent + 1) % 3 });
     const heard: string[] = [];
+    // From a revision: "from now" would begin whenever the member comes to it, perhaps after the put.
+    const { revision } = await writer.range({ prefix: 'h/' });
     const watches = ['h/', 'h/x'].map((prefix) =>
-      reader.watch({ prefix }, 0, {
+      reader.watch({ prefix }, revision + 1, {
         onEvents: (events) => heard.push(...events.map((event) => event.kind)),
         onCompacted: () => heard.push('compacted'),
       }),

@@ -67,8 +67,10 @@ export class Observer {
     }
     found.push(...(await this.#rows(ACCOUNT_RING, 'account', accountPath(ACCOUNT))));
     if (found.length === 0) {
+      // Stand-ins keep the older version of an orphan: its primaries never have all that they have.
       for (const { keys, policy } of workload.boxes)
-        for (const { key } of keys) found.push(...(await this.#handoffs(policy, key)));
+        for (const { key } of keys)
+          if (!orphans.has(key)) found.push(...(await this.#handoffs(policy, key)));
     }
     return found;
   }
