@@ -8,7 +8,7 @@
  *   not-strict       a condition that only a `strict` container can keep
  *   client-gone      the signal was aborted or the body broke off: nothing was stored
  *   etag-mismatch, length-mismatch, body-too-large   the body was not what was declared: nothing was stored
- *   quota-exceeded   the container would hold more than its quota: nothing was stored
+ *   quota-exceeded   the container or account would hold more than its quota: nothing was stored
  *   container-mismatch   the container changed policy or mode meanwhile
  */
 import type { BodyPieces, EntryState } from '#base/entry.ts';

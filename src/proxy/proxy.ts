@@ -10,6 +10,7 @@ import type { Env } from '#env/env.ts';
 import { RowSender } from '#object/row-sender.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { Caller } from '#wire/contract.ts';
+import { AccountQuotas } from './account-quotas.ts';
 import { Accounts } from './accounts.ts';
 import { Containers } from './containers.ts';
 import { type ProxyContext, traced } from './context.ts';
@@ -82,7 +83,7 @@ function accountOperations(context: ProxyContext): Store {
         accounts.list(operation, trace, account, query),
       ),
     ...containerOperations(context, containers),
-    ...objectOperations(context, containers),
+    ...objectOperations(context, containers, new AccountQuotas(context, accounts)),
     policies: () => context.cluster.current().policies,
   };
 }
@@ -146,9 +147,10 @@ type ObjectOperation =
 function objectOperations(
   context: ProxyContext,
   containers: Containers,
+  quotas: AccountQuotas,
 ): Pick<Store, ObjectOperation> {
   const objects = new Objects(context, containers);
-  const puts = new Puts(context, containers, objects);
+  const puts = new Puts(context, containers, objects, quotas);
   return {
     putObject: (operation, name, request) =>
       traced(

@@ -3,11 +3,13 @@
  * large one is staged while it arrives and committed at the end. In both cases nothing is current
  * anywhere before the whole body was seen to be what the client declared.
  */
+
 import { type DataPart, type EntryState, type Group, newestTimestamp } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
 import { type ObjectName, objectPath } from '#base/names.ts';
 import { type Release, Semaphore } from '#base/semaphore.ts';
 import { microsOf, type Timestamp } from '#base/timestamp.ts';
+import type { AccountQuotas } from './account-quotas.ts';
 import { type Intake, takeBody } from './body-intake.ts';
 import type { Containers } from './containers.ts';
 import { clientGone, newWriteId, type ProxyContext } from './context.ts';
@@ -50,14 +52,21 @@ export class Puts {
   readonly #context: ProxyContext;
   readonly #containers: Containers;
   readonly #objects: Objects;
+  readonly #quotas: AccountQuotas;
   /** Bytes of bodies that are being buffered. */
   readonly #buffers: Semaphore;
   readonly #streams: Semaphore;
 
-  constructor(context: ProxyContext, containers: Containers, objects: Objects) {
+  constructor(
+    context: ProxyContext,
+    containers: Containers,
+    objects: Objects,
+    quotas: AccountQuotas,
+  ) {
     this.#context = context;
     this.#containers = containers;
     this.#objects = objects;
+    this.#quotas = quotas;
     this.#buffers = new Semaphore(context.limits.bufferBudgetBytes, MAX_WAITING);
     this.#streams = new Semaphore(context.limits.streams, MAX_WAITING);
   }
@@ -70,7 +79,8 @@ export class Puts {
   ): Promise<PutResult> {
     const container = await this.#containers.info(operation, trace, name);
     if (container === undefined) return { kind: 'no-container', ...NOT_STORED };
-    checkQuota(container, request);
+    checkQuota('container', container, request);
+    this.#quotas.check(name.account, request);
     const { env } = this.#context;
     const place = this.#placeOf(container, name);
     const put = {
@@ -87,6 +97,8 @@ export class Puts {
       return await this.#store(put);
     } catch (error) {
       return this.#refused(put, error);
+    } finally {
+      this.#quotas.refresh(name.account);
     }
   }
 

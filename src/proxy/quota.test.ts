@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import type { ContainerInfo, PutRequest } from './contract.ts';
+import type { PutRequest } from './contract.ts';
 import { checkQuota } from './quota.ts';
 
 function check(headers: Record<string, string>, length: number, manifestSize?: number): string {
-  const container = { headers, objects: 3, bytes: 100 } as unknown as ContainerInfo;
+  const container = { headers, objects: 3, bytes: 100 };
   const manifest = manifestSize === undefined ? undefined : { size: manifestSize };
   try {
-    checkQuota(container, { length, manifest } as unknown as PutRequest);
+    checkQuota('container', container, { length, manifest } as unknown as PutRequest);
     return 'taken';
   } catch (error) {
     return (error as { code: string }).code;

@@ -14,6 +14,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { until } from './client.ts';
 import { Cluster, freeBase } from './cluster.ts';
 import { anello, lines } from './command.ts';
 
@@ -138,6 +139,41 @@ describe('a running cluster', () => {
       expect(node.devices).toHaveLength(2);
     }
   });
+
+  it('limits what an account holds, at every proxy and by every API', async () => {
+    const quota = (...args: string[]) =>
+      anello('quota', ...args, '--data', cluster.folder, '--json');
+    const [project] = cluster.access.second.swift.user.split(':') as [string];
+    const { user, project: own } = cluster.access.keystone;
+    const role = ['--role', 'ResellerAdmin', '--data', cluster.folder];
+    expect((await quota('set', project, '--bytes', '1000')).stderr).toContain('ResellerAdmin');
+    expect(await anello('grant', '--user', user, '--project', own, ...role)).toMatchObject({
+      code: 0,
+    });
+    const set = await quota('set', project, '--bytes', '1000');
+    expect(JSON.parse(set.stdout)).toMatchObject({ maxBytes: 1000 });
+    const { url, token } = await cluster.login(cluster.access.second);
+    const headers = { 'x-auth-token': token };
+    await fetch(`${url}/limited`, { method: 'PUT', headers });
+    const put = async (proxy: number): Promise<number> => {
+      const at = `${cluster.proxies[proxy]}${new URL(url).pathname}/limited/o`;
+      return (await fetch(at, { method: 'PUT', headers, body: 'x'.repeat(1001) })).status;
+    };
+    // What a proxy does not know yet stops nobody: the first second is free.
+    for (const proxy of [0, 1, 2])
+      await until(
+        'the quota',
+        () => put(proxy),
+        (status) => status === 413,
+      );
+    await quota('set', project, '--bytes', '-');
+    expect(JSON.parse((await quota('show', project)).stdout).maxBytes).toBeUndefined();
+    await until(
+      'no quota',
+      () => put(0),
+      (status) => status === 201,
+    );
+  }, 60_000);
 
   it('listens only inside its fifty ports', () => {
     const { basePort } = cluster;

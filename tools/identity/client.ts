@@ -55,6 +55,7 @@ export class IdentityClient {
   readonly #access: Access;
   #base: string | undefined;
   #token = '';
+  #storage = '';
 
   constructor(options: IdentityOptions) {
     this.#access =
@@ -87,6 +88,28 @@ export class IdentityClient {
     return found;
   }
 
+  /**
+   * A request for the account of a project, where the catalogue says that objects are.
+   * @throws OperatingError `refused` for who does not own all accounts
+   */
+  async account(
+    method: 'HEAD' | 'POST',
+    projectId: string,
+    headers: Record<string, string> = {},
+  ): Promise<Headers> {
+    if (this.#base === undefined) await this.#logIn();
+    const url = this.#storage.replace(/AUTH_[^/]*$/, `AUTH_${projectId}`);
+    if (url === '') throw new OperatingError('not-found', 'the catalogue names no object store');
+    const response = await fetch(url, {
+      method,
+      headers: { ...headers, 'X-Auth-Token': this.#token },
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+    if (response.ok) return response.headers;
+    const needs = response.status === 403 ? ': this needs the role ResellerAdmin' : '';
+    throw new OperatingError('refused', `the object store answers ${response.status}${needs}`);
+  }
+
   async #logIn(): Promise<void> {
     let last: unknown;
     for (const base of this.#access.urls) {
@@ -115,6 +138,7 @@ export class IdentityClient {
     const { status, body, token } = await send(`${base}/auth/tokens`, 'POST', { auth });
     if (status !== 201 || token === null) throw failure({ status, body });
     this.#token = token;
+    this.#storage = storageUrlOf(body) ?? '';
   }
 }
 
@@ -142,6 +166,24 @@ async function send(
       { cause },
     );
   }
+}
+
+const catalogueSchema = z.object({
+  token: z.object({
+    catalog: z.array(
+      z.object({
+        type: z.string(),
+        endpoints: z.array(z.object({ interface: z.string(), url: z.string() })),
+      }),
+    ),
+  }),
+});
+
+/** Of the region that comes first: the proxy's own. */
+function storageUrlOf(body: unknown): string | undefined {
+  const parsed = catalogueSchema.safeParse(body);
+  const service = parsed.data?.token.catalog.find(({ type }) => type === 'object-store');
+  return service?.endpoints.find((endpoint) => endpoint.interface === 'public')?.url;
 }
 
 const errorSchema = z.object({ error: z.object({ message: z.string() }) });

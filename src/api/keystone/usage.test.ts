@@ -13,7 +13,8 @@ beforeAll(async () => {
   const { identity, env } = fixture;
   const usage = async (projectId: string) => {
     asked.push(projectId);
-    return { containers: 1, objects: 2, bytes: 3 };
+    const headers = { 'x-account-meta-quota-bytes': '1000' };
+    return { containers: 1, objects: 2, bytes: 3, headers };
   };
   app = createKeystoneApp({ identity, log: env.log, sites: () => [], usage });
 });
@@ -38,7 +39,13 @@ describe('usage', () => {
     const { status, body } = await ask(second);
     expect([status, body['usage']]).toEqual([
       200,
-      { project_id: second.projectId, containers: 1, objects: 2, bytes: 3 },
+      {
+        project_id: second.projectId,
+        containers: 1,
+        objects: 2,
+        bytes: 3,
+        quota: { bytes: 1000, objects: null },
+      },
     ]);
     expect(asked).toEqual([second.projectId]);
   });

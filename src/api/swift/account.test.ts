@@ -60,6 +60,23 @@ describe('an account', () => {
     expect((await server.ask('HEAD', BASE)).headers['x-account-meta-book']).toBeUndefined();
   });
 
+  it('has a quota that only reseller admins set', async () => {
+    const quota = (value: string) => ({ headers: { 'X-Account-Meta-Quota-Bytes': value } });
+    expect((await server.ask('POST', BASE, quota('1000'))).status).toBe(403);
+    const as = 'reseller';
+    expect((await server.ask('POST', BASE, { ...quota('much'), as })).status).toBe(400);
+    expect((await server.ask('POST', BASE, { ...quota('1000'), as })).status).toBe(204);
+    const shown = async () =>
+      (await server.ask('HEAD', BASE)).headers['x-account-meta-quota-bytes'];
+    expect(await shown()).toBe('1000');
+    const removal = { headers: { 'X-Remove-Account-Meta-Quota-Bytes': 'x' } };
+    expect((await server.ask('POST', BASE, removal)).status).toBe(403);
+    expect((await server.ask('POST', BASE, quota(''))).status).toBe(403);
+    expect(await shown()).toBe('1000');
+    expect((await server.ask('POST', BASE, { ...removal, as })).status).toBe(204);
+    expect(await shown()).toBeUndefined();
+  });
+
   it('is created and deleted only where that is on, and by reseller admins', async () => {
     expect((await server.ask('PUT', BASE, { as: 'reseller' })).status).toBe(405);
     await server.close();

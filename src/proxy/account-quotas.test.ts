@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import { codeOf } from '#base/errors.ts';
+import { CONTAINER, objectName, putRequest, TestCluster } from './testing/test-cluster.ts';
+
+const SECONDS = 6;
+
+async function startWith(quota: Record<string, string>) {
+  const cluster = await TestCluster.start({ realRows: true, runJobs: true });
+  await cluster.createContainer();
+  const { proxy, world } = cluster;
+  await cluster.run(proxy.updateAccount(cluster.operation(), CONTAINER.account, quota));
+  /** The account's totals come in and are asked for again. */
+  const wait = () => cluster.run(world.machine('lngs').env.clock.sleep(SECONDS * 1000));
+  const put = async (name: string, bytes: number): Promise<string> => {
+    const request = putRequest(Buffer.alloc(bytes, 1));
+    const stored = proxy.putObject(cluster.operation(), objectName(name), request);
+    return cluster.run(stored.then(({ kind }) => kind, codeOf));
+  };
+  /** As often as it takes until what the proxy knows is new. */
+  const settled = async (name: string, bytes: number): Promise<string> => {
+    await put('look', 0);
+    await wait();
+    await put('look', 0);
+    await wait();
+    return put(name, bytes);
+  };
+  return { put, settled };
+}
+
+describe('the quota of an account', () => {
+  it('stops writes once it is used up, in bytes', async () => {
+    const { put, settled } = await startWith({ 'x-account-meta-quota-bytes': '1000' });
+    expect(await put('first', 900)).toBe('stored');
+    expect(await settled('too-much', 101)).toBe('quota-exceeded');
+    expect(await put('just', 100)).toBe('stored');
+  });
+
+  it('stops writes once it is used up, in objects', async () => {
+    const { put, settled } = await startWith({ 'x-account-meta-quota-count': '3' });
+    for (const name of ['a', 'b']) expect(await put(name, 1)).toBe('stored');
+    expect(await settled('c', 1)).toBe('quota-exceeded');
+  });
+
+  it('of another account, or none, stops nobody', async () => {
+    const { settled } = await startWith({ 'x-account-meta-colour': 'red' });
+    expect(await settled('anything', 5000)).toBe('stored');
+  });
+});

@@ -1,0 +1,80 @@
+/**
+ * Accounts' quotas at the proxy. No write waits for them: an account's totals are asked for after a
+ * write and decide about the next ones, so the first write of an account at a proxy is free, and an
+ * account ring that does not answer stops nobody.
+ */
+import { messageOf } from '#base/errors.ts';
+import type { Accounts } from './accounts.ts';
+import type { ProxyContext } from './context.ts';
+import type { AccountInfo, Operation, PutRequest } from './contract.ts';
+import { checkQuota } from './quota.ts';
+import { Trace } from './trace.ts';
+
+interface Known {
+  readonly info: AccountInfo | undefined;
+  readonly askedAtMs: number;
+}
+
+/** Totals of accounts come in every few seconds; to ask more often would tell nothing new. */
+const ASK_AGAIN_MS = 5_000;
+const MAX_ACCOUNTS = 10_000;
+
+export class AccountQuotas {
+  readonly #context: ProxyContext;
+  readonly #accounts: Accounts;
+  /** The one that was asked about longest ago first. */
+  readonly #known = new Map<string, Known>();
+
+  constructor(context: ProxyContext, accounts: Accounts) {
+    this.#context = context;
+    this.#accounts = accounts;
+  }
+
+  /** @throws OperatingError `quota-exceeded` */
+  check(account: string, request: PutRequest): void {
+    const info = this.#known.get(account)?.info;
+    if (info === undefined) return;
+    try {
+      checkQuota('account', info, request);
+    } catch (error) {
+      // What is refused asks too: the account may have room again.
+      this.refresh(account);
+      throw error;
+    }
+  }
+
+  /** Asks for the account's totals if that was long ago; after a write, so as to be in no write's way. */
+  refresh(account: string): void {
+    const known = this.#known.get(account);
+    const nowMs = this.#context.env.clock.monotonicMs();
+    if (known !== undefined && nowMs < known.askedAtMs + ASK_AGAIN_MS) return;
+    this.#keep(account, { info: known?.info, askedAtMs: nowMs });
+    void this.#ask(account, nowMs);
+  }
+
+  async #ask(account: string, askedAtMs: number): Promise<void> {
+    const { env } = this.#context;
+    const operation: Operation = {
+      txn: 'quota',
+      signal: new AbortController().signal,
+      read: 'nearest',
+    };
+    try {
+      // Kept nowhere: it belongs to no request that somebody could ask about.
+      const trace = new Trace(operation.txn, 'account-quota', `/${account}`, 0, askedAtMs);
+      const info = await this.#accounts.info(operation, trace, account);
+      this.#keep(account, { info, askedAtMs });
+    } catch (error) {
+      env.log.debug('quota.account-unknown', { account, reason: messageOf(error) });
+    }
+  }
+
+  #keep(account: string, known: Known): void {
+    this.#known.delete(account);
+    if (this.#known.size >= MAX_ACCOUNTS) {
+      const [oldest] = this.#known.keys();
+      this.#known.delete(oldest!);
+    }
+    this.#known.set(account, known);
+  }
+}
