@@ -41,6 +41,7 @@ export const nodeName = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?$/, 'lower-case letters, digits, dots, dashes');
 const name = nodeName;
+const rtt = z.number().min(0).max(10_000);
 
 /** What etcd's members ask for, and whom to believe to be one: PEM files. */
 export const etcdCertificates = z
@@ -154,7 +155,9 @@ const schema = z
     /** Proxy worker processes; 0: the proxy runs inside the node's own process. */
     proxyWorkers: z.number().int().min(0).max(8).default(0),
     /** Simulated round trip between sites, for `anello up --rtt`. */
-    rttMs: z.number().min(0).max(10_000).default(0),
+    rttMs: rtt.default(0),
+    /** To sites that are farther away, or nearer. */
+    siteRttMs: z.record(z.string(), rtt).default({}),
     logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .strict()

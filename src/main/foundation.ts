@@ -119,7 +119,8 @@ function peersOf(
     lookup: (name: string): PeerLocation | undefined => {
       const node = cluster.current().nodes.get(name);
       if (node === undefined) return undefined;
-      const delayMs = node.site === config.site ? 0 : config.rttMs / 2;
+      const rttMs = config.siteRttMs[node.site] ?? config.rttMs;
+      const delayMs = node.site === config.site ? 0 : rttMs / 2;
       const own = tls();
       return {
         address: node.wire,

@@ -19,6 +19,7 @@ import { type NodePlan, planNodes } from '../up/cluster-plan.ts';
 import { checkInstalled, checkPeerPorts, EtcdMembers, planMembers } from '../up/etcd-members.ts';
 import { lockFolder } from '../up/lock.ts';
 import { checkFree, PORT_SPAN, portsOf } from '../up/ports.ts';
+import { checkSites, parseRoundTrips } from '../up/round-trips.ts';
 import { Supervisor } from '../up/supervisor.ts';
 
 const LOCAL_SITES = fileURLToPath(new URL('../../rings/local.yaml', import.meta.url));
@@ -28,7 +29,7 @@ const X11 = { from: 6000, to: 6063 };
 interface UpOptions {
   readonly data: string;
   readonly port: string;
-  readonly rtt?: string;
+  readonly rtt: readonly string[];
   readonly s3Domain: readonly string[];
   readonly fresh?: boolean;
   readonly tls?: boolean;
@@ -43,11 +44,16 @@ export function register(program: Command): void {
     .description('a complete three-site cluster on this machine (npm start)')
     .option('--data <dir>', 'everything that the cluster keeps', './data')
     .option('--port <base>', `everything listens in BASE .. BASE+${PORT_SPAN - 1}`, '8080')
-    .option('--rtt <time>', 'round trip between sites, e.g. 20ms')
+    .option(
+      '--rtt <time>',
+      'round trip between sites, e.g. 20ms; with SITE=TIME, to and from that site; may be repeated',
+      collect,
+      [],
+    )
     .option(
       '--s3-domain <name>',
       'a host name whose sub-domains are buckets; may be repeated',
-      (name: string, names: readonly string[]) => [...names, name],
+      collect,
       [],
     )
     .option('--sites <file>', 'other sites, nodes and devices', undefined)
@@ -71,7 +77,7 @@ async function up(options: UpOptions): Promise<void> {
   const folder = path.resolve(options.data);
   const settings = {
     tls: options.tls === true,
-    rttMs: parseRtt(options.rtt),
+    rtt: parseRoundTrips(options.rtt),
     s3Domains: options.s3Domain,
     workers: wholeNumber('--workers', options.workers, 0, MAX_WORKERS),
   };
@@ -86,6 +92,7 @@ async function up(options: UpOptions): Promise<void> {
   const description = parseSites(text, cluster === undefined ? options.sites : undefined);
   const plans = planNodes(description, { folder, basePort, workers: settings.workers });
   const sites = [...new Set(plans.map(({ site }) => site))];
+  checkSites(settings.rtt, sites);
   const etcd = driver === 'etcd' ? planMembers(folder, basePort, sites) : [];
   checkPeerPorts(folder, etcd);
   await checkFree('127.0.0.1', [
@@ -263,14 +270,6 @@ function forget(folder: string): void {
   }
 }
 
-function parseRtt(text: string | undefined): number {
-  if (text === undefined) return 0;
-  const match = /^(\d+(?:\.\d+)?)(ms|s)?$/.exec(text);
-  const ms = match === null ? Number.NaN : Number(match[1]) * (match[2] === 's' ? 1000 : 1);
-  if (ms >= 0 && ms <= 10_000) return ms;
-  throw new OperatingError('wrong-use', `--rtt ${text}: a time such as 20ms, at most 10s`);
-}
-
 function parsePort(text: string): number {
   const port = wholeNumber('--port', text, 1024, 65_535 - PORT_SPAN);
   if (port <= X11.to && port + PORT_SPAN > X11.from) {
@@ -280,6 +279,10 @@ function parsePort(text: string): number {
     );
   }
   return port;
+}
+
+function collect(value: string, earlier: readonly string[]): string[] {
+  return [...earlier, value];
 }
 
 function wholeNumber(option: string, text: string, least: number, most: number): number {

@@ -34,6 +34,7 @@ import type { NodePlan } from './cluster-plan.ts';
 import { ensureGrid, GRID_PROJECT, gridFiles } from './demo-grid.ts';
 import { clientUrl, type EtcdMemberPlan, endpointsFor } from './etcd-members.ts';
 import { readJsonFile } from './json-file.ts';
+import { type RoundTrips, roundTripsOf } from './round-trips.ts';
 
 const SECRET_MODE = 0o600;
 const WIRE_KEY_BYTES = 32;
@@ -58,7 +59,8 @@ export interface UpSettings {
   readonly etcd: readonly EtcdMemberPlan[];
   /** HTTPS on proxies and identity, with the demo authority's certificate. */
   readonly tls: boolean;
-  readonly rttMs: number;
+  /** Round trips between sites. */
+  readonly rtt: RoundTrips;
   /** Host names whose sub-domains are buckets. */
   readonly s3Domains: readonly string[];
   readonly workers: number;
@@ -253,7 +255,7 @@ function writeNodeFile(
     authorityKey: cluster.authorityKey,
     devices: plan.devices,
     proxyWorkers: proxy === undefined ? 0 : settings.workers,
-    rttMs: settings.rttMs,
+    ...roundTripsOf(settings.rtt, plan.site),
     s3Domains: settings.s3Domains,
   };
   mkdirSync(plan.folder, { recursive: true });

@@ -46,7 +46,7 @@ function output(program: string, plan: unknown): Promise<string> {
 
 type Variation = Partial<LoadPlan> & Pick<LoadPlan, 'method'>;
 
-function planFor(store: Store, variation: Variation): LoadPlan {
+export function planFor(store: Store, variation: Variation): LoadPlan {
   return {
     host: store.url.hostname,
     port: Number(store.url.port),
@@ -79,7 +79,7 @@ async function rate(store: Store, name: string, variation: Variation): Promise<F
   };
 }
 
-async function request(store: Store, method: string, path: string): Promise<number> {
+export async function request(store: Store, method: string, path: string): Promise<number> {
   const response = await fetch(new URL(store.account + path, store.url), {
     method,
     headers: { 'X-Auth-Token': store.token },

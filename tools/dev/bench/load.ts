@@ -13,10 +13,10 @@ export interface LoadPlan {
   /** Requests per connection at the most; 0: as many as fit into the time. */
   readonly requests?: number;
   readonly method: 'PUT' | 'GET' | 'HEAD' | 'DELETE';
-  /** `%` stands for a key: sequential per run (PUT, DELETE) or random below `keys`. */
+  /** `%` stands for a key: sequential per run (PUT, DELETE), random below `keys`, or those in turn. */
   readonly path: string;
   readonly keys: number;
-  readonly order: 'sequential' | 'random';
+  readonly order: 'sequential' | 'random' | 'cyclic';
   readonly bodyBytes: number;
   readonly headers: Readonly<Record<string, string>>;
 }
@@ -28,6 +28,7 @@ export interface LoadResult {
   readonly bytesReceived: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+  readonly p999Ms: number;
   readonly errors: number;
 }
 
@@ -151,13 +152,19 @@ class Run {
   }
 
   nextRequest(): { head: Buffer; body: Buffer } {
-    const n =
-      this.plan.order === 'random' ? Math.floor(Math.random() * this.plan.keys) : this.#next++;
+    const n = this.#nextKey();
     const path = this.plan.path.replace('%', String(n).padStart(7, '0'));
     return {
       head: Buffer.from(`${this.plan.method} ${path}${this.#headers}`, 'latin1'),
       body: this.#body,
     };
+  }
+
+  #nextKey(): number {
+    const { order, keys } = this.plan;
+    if (order === 'random') return Math.floor(Math.random() * keys);
+    const n = this.#next++;
+    return order === 'cyclic' ? n % keys : n;
   }
 
   onAnswer(ms: number, status: number): void {
@@ -183,6 +190,7 @@ class Run {
       bytesReceived: this.bytes,
       p50Ms: at(0.5),
       p99Ms: at(0.99),
+      p999Ms: at(0.999),
       errors: this.#errors,
     });
   }

@@ -17,17 +17,20 @@ export interface Store {
 
 const CLI = fileURLToPath(new URL('../../anello.js', import.meta.url));
 
-export async function startAnello(basePort: number): Promise<Store> {
+export async function startAnello(
+  basePort: number,
+  options: readonly string[] = [],
+): Promise<Store & { readonly folder: string }> {
   const folder = mkdtempSync(path.join(process.env['BENCH_DIR'] ?? tmpdir(), 'anello-bench-'));
-  const child = spawn(process.execPath, [CLI, 'up', '--data', folder, '--port', String(basePort)], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  const args = ['up', '--data', folder, '--port', String(basePort), ...options];
+  const child = spawn(process.execPath, [CLI, ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   await untilHealthy(`http://127.0.0.1:${basePort}/healthcheck`, child);
   const access = JSON.parse(readFileSync(path.join(folder, 'access.json'), 'utf8'));
   const { token, storageUrl } = await login(access.swift.auth, access.swift.user, access.swift.key);
   return {
     name: 'anello',
+    folder,
     url: storageUrl,
     account: storageUrl.pathname,
     token,
