@@ -1,15 +1,20 @@
 /**
  * How verbs find a running cluster: `--data DIR` reads what `anello up` wrote there, `--endpoint URL`
- * names one process's admin HTTP.
+ * names one process's admin HTTP. On a real machine neither is needed: its own file says where its node
+ * listens.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
+import { parse } from 'yaml';
 import { z } from 'zod';
 import { messageOf, OperatingError } from '#base/errors.ts';
 import { readJsonFile } from './up/json-file.ts';
 
 const TIMEOUT_MS = 5000;
+/** The machine's own file, as `anello join` and the package have it. */
+export const MACHINE_FILE = '/etc/anello/node.yaml';
+const ADMIN_PORT = 7500;
 
 export interface EndpointOptions {
   readonly data: string;
@@ -19,7 +24,11 @@ export interface EndpointOptions {
 
 export function addEndpointOptions(command: Command): Command {
   return command
-    .option('--data <dir>', "the cluster's data folder", './data')
+    .option(
+      '--data <dir>',
+      `data folder of "anello up"; where there is none, the node of ${MACHINE_FILE}`,
+      './data',
+    )
     .option('--endpoint <url>', 'admin address of one process, instead of --data')
     .option('--json', 'machine-readable output');
 }
@@ -52,10 +61,46 @@ export function readNodes(folder: string): RunningNode[] {
   return result.data;
 }
 
+export interface NamedUrl {
+  readonly name: string;
+  readonly url: string;
+}
+
+const machineSchema = z.object({
+  name: z.string(),
+  listen: z
+    .object({
+      host: z.string().optional(),
+      adminHost: z.string().optional(),
+      admin: z.number().default(ADMIN_PORT),
+    })
+    .prefault({}),
+});
+
+/** This machine's own node; undefined where no `--data` was meant to be read and there is none. */
+function ownMachine({ data }: EndpointOptions): NamedUrl | undefined {
+  const file = process.env['ANELLO_CONFIG'] ?? MACHINE_FILE;
+  if (existsSync(path.join(data, 'nodes.json')) || !existsSync(file)) return undefined;
+  const parsed = machineSchema.safeParse(parse(readFileSync(file, 'utf8')));
+  if (!parsed.success) throw new OperatingError('no-cluster', `${file} is not a machine's file`);
+  const { name, listen } = parsed.data;
+  const host = listen.adminHost ?? listen.host ?? '127.0.0.1';
+  const bracketed = host.includes(':') ? `[${host}]` : host;
+  return { name, url: `http://${bracketed}:${listen.admin}` };
+}
+
+/** The one process that is named, or this machine's own. */
+function single(options: EndpointOptions): NamedUrl | undefined {
+  if (options.endpoint === undefined) return ownMachine(options);
+  if (URL.parse(options.endpoint) === null)
+    throw new OperatingError('wrong-use', `--endpoint ${options.endpoint}: not a URL`);
+  return { name: options.endpoint, url: options.endpoint.replace(/\/$/, '') };
+}
+
 /** Admin base URLs, workers included. */
-export function adminUrls(options: EndpointOptions): { name: string; url: string }[] {
-  if (options.endpoint !== undefined)
-    return [{ name: options.endpoint, url: options.endpoint.replace(/\/$/, '') }];
+export function adminUrls(options: EndpointOptions): NamedUrl[] {
+  const one = single(options);
+  if (one !== undefined) return [one];
   return readNodes(options.data).flatMap((node) => [
     { name: node.name, url: `http://127.0.0.1:${node.ports.admin}` },
     ...node.ports.workerAdmin.map((port, n) => ({
@@ -66,8 +111,9 @@ export function adminUrls(options: EndpointOptions): { name: string; url: string
 }
 
 /** Those of storage nodes; of the one named by `--endpoint` it is not known. */
-export function storageUrls(options: EndpointOptions): { name: string; url: string }[] {
-  if (options.endpoint !== undefined) return adminUrls(options);
+export function storageUrls(options: EndpointOptions): NamedUrl[] {
+  const one = single(options);
+  if (one !== undefined) return [one];
   return readNodes(options.data)
     .filter(({ roles }) => roles.includes('storage'))
     .map(({ name, ports }) => ({ name, url: `http://127.0.0.1:${ports.admin}` }));
@@ -79,6 +125,32 @@ export type Answer =
 
 export function getJson(url: string, timeoutMs = TIMEOUT_MS): Promise<Answer> {
   return askJson(url, {}, timeoutMs);
+}
+
+/** The first process that answers: they all say the same. @throws OperatingError `no-answer` */
+export async function askAny<Value>(
+  options: EndpointOptions,
+  target: string,
+  schema: z.ZodType<Value>,
+  timeoutMs = TIMEOUT_MS,
+): Promise<Value> {
+  const reasons: string[] = [];
+  for (const { name, url } of adminUrls(options)) {
+    const answer = await getJson(url + target, timeoutMs);
+    const parsed = 'error' in answer ? undefined : schema.safeParse(answer.value);
+    if (parsed?.success) return parsed.data;
+    // A name that is none is none everywhere.
+    if ('status' in answer && answer.status === 400)
+      throw new OperatingError('wrong-use', reasonOf(answer));
+    reasons.push(`${name} ${reasonOf(answer)}`);
+  }
+  throw new OperatingError('no-answer', `no process answers: ${reasons.join('; ')}`);
+}
+
+export function reasonOf(answer: Answer): string {
+  if ('error' in answer) return `does not answer: ${answer.error}`;
+  const { error } = (answer.value ?? {}) as { error?: unknown };
+  return typeof error === 'string' ? error : 'an answer of another version';
 }
 
 /** With a JSON body. */

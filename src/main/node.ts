@@ -22,6 +22,7 @@ import { serveHttp } from './http-server.ts';
 import { type IdentityRole, serveIdentity, startIdentity } from './identity.ts';
 import { NodeCertificate } from './node-certificate.ts';
 import { openNodeState } from './node-state.ts';
+import { createPlacementAdmin } from './placement-admin.ts';
 import { type ProxyRole, startProxy } from './proxy.ts';
 import { processReport, sendReport } from './report.ts';
 import { processStatus } from './status.ts';
@@ -193,6 +194,7 @@ async function serveAdmin(
     status: () => processStatus(foundation, storage, proxy),
     trace: (txn) => proxy?.trace(txn),
   });
+  app.route('/', createPlacementAdmin(foundation));
   if (storage !== undefined) {
     app.route('/', createStorageAdmin(storage));
     exposeStorage(registry, storage);

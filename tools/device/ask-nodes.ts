@@ -1,7 +1,7 @@
 /** Asks the storage nodes of a running cluster, and tells of those that do not answer. */
 import type { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
-import { type Answer, type EndpointOptions, storageUrls } from '../endpoint.ts';
+import { type Answer, type EndpointOptions, reasonOf, storageUrls } from '../endpoint.ts';
 
 export interface NodeAnswer<Value> {
   readonly node: string;
@@ -26,10 +26,4 @@ export async function askNodes<Value>(
   }
   if (found.length === 0) throw new OperatingError('no-answer', 'no storage node answers');
   return found;
-}
-
-export function reasonOf(answer: Answer): string {
-  if ('error' in answer) return `does not answer: ${answer.error}`;
-  const { error } = (answer.value ?? {}) as { error?: unknown };
-  return typeof error === 'string' ? error : 'an answer of another version';
 }

@@ -1,8 +1,7 @@
 /** `anello status --durability`: what the durability meter of any storage node says. */
 import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
-import { type EndpointOptions, getJson, storageUrls } from '../endpoint.ts';
-import { reasonOf } from './ask-nodes.ts';
+import { type EndpointOptions, getJson, reasonOf, storageUrls } from '../endpoint.ts';
 
 /** A large cluster in the middle of a repair takes its time to be counted. */
 const TIMEOUT_MS = 120_000;
@@ -35,17 +34,17 @@ const reportSchema = z.object({
   repairDoneAt: z.string().nullable(),
 });
 
-type Report = z.infer<typeof reportSchema>;
+export type Report = z.infer<typeof reportSchema>;
 
 /** @throws OperatingError `no-answer` */
 export async function showDurability(options: EndpointOptions): Promise<void> {
-  const report = await ask(options);
+  const report = await askDurability(options);
   if (options.json) console.log(JSON.stringify(report, null, 2));
   else for (const line of describe(report)) console.log(line);
 }
 
 /** The first storage node that answers: all of them say the same. */
-async function ask(options: EndpointOptions): Promise<Report> {
+export async function askDurability(options: EndpointOptions): Promise<Report> {
   const reasons: string[] = [];
   for (const { name, url } of storageUrls(options)) {
     const answer = await getJson(`${url}/durability`, TIMEOUT_MS);
@@ -86,7 +85,7 @@ function countsText(counts: z.infer<typeof countsSchema>): string {
 }
 
 /** `3: 4980, 2: 20` */
-function spread(counts: Readonly<Record<string, number>>): string {
+export function spread(counts: Readonly<Record<string, number>>): string {
   const parts = Object.entries(counts).sort(([a], [b]) => Number(b) - Number(a));
   return parts.map(([key, count]) => `${key}: ${count}`).join(', ') || 'none';
 }
