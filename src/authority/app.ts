@@ -6,6 +6,7 @@
  *   who       call
  *   anybody   GET /healthcheck   GET /v1/ca   POST /v1/join (a token)
  *   nodes     GET /v1/bundle?have=N   GET /v1/directory?have=N   POST /v1/reports   POST /v1/certificate
+ *             POST /v1/disks
  *   operators everything below /v1: see the routes
  */
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
@@ -15,7 +16,7 @@ import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
 import type { Log } from '#env/env.ts';
 import type { Authority } from './authority.ts';
 import { type AuthorityHono, badInput, input, type Variables } from './http-input.ts';
-import { joinSchema } from './membership.ts';
+import { joinSchema, moreDisksSchema } from './membership.ts';
 import { operatorRoutes } from './operator-routes.ts';
 import { type Credentials, type Known, type Principal, principalOf } from './principal.ts';
 import { readBundle } from './publisher.ts';
@@ -74,6 +75,13 @@ function nodeRoutes(app: AuthorityHono, { authority, directory }: AppOptions): v
     requireSelf(context.var.principal, report.process);
     await authority.reports.note(report);
     return context.body(null, 204);
+  });
+  app.post('/v1/disks', async (context) => {
+    const { disks } = await input(context, moreDisksSchema);
+    const { principal } = context.var;
+    if (principal.kind !== 'node' || principal.name === undefined)
+      throw new OperatingError('forbidden', 'only a node tells of its disks');
+    return context.json(await authority.members.addDisks(principal.name, disks));
   });
   app.post('/v1/certificate', async (context) => {
     const { request } = await input(

@@ -187,6 +187,42 @@ describe('joining', () => {
   );
 
   it(
+    'a node gets numbers for further disks, the same when it asks twice, for itself only',
+    withAuthority(async (fixture) => {
+      const { request, authority } = fixture;
+      const { clusterId } = await authority.store.knownCluster();
+      const as = { certificate: certificate('bari-1', 'AA', clusterId) };
+      const disks = (...names: string[]) => ({
+        disks: names.map((name) => ({ name, bytes: 1e12 })),
+      });
+      const first = await request('POST', '/v1/disks', disks('d9'), as);
+      expect(first.status).toBe(200);
+      const { devices } = (await first.json()) as { devices: { id: number; name: string }[] };
+      expect(devices.map(({ name }) => name)).toEqual(['d0', 'd1', 'd9']);
+      expect(devices.at(-1)).toEqual({ id: 12, name: 'd9' });
+      const again = await request('POST', '/v1/disks', disks('d9', 'd10'), as);
+      const known = (await again.json()) as { devices: { id: number; name: string }[] };
+      expect(known.devices.slice(-2)).toEqual([
+        { id: 12, name: 'd9' },
+        { id: 13, name: 'd10' },
+      ]);
+      const { plan } = await fixture.ask('POST', '/v1/rings/plan', {
+        request: { addDevice: ['bari/bari-1/d10=100@10.0.0.1:7400'] },
+      });
+      await fixture.ask('POST', '/v1/rings/apply', { plan });
+      expect((await fixture.view()).rings.get(0)!.device(13)).toMatchObject({ name: 'd10' });
+      const status = async (body: unknown, shown: object) =>
+        (await request('POST', '/v1/disks', body, shown)).status;
+      expect(await status(disks(), as)).toBe(400);
+      expect(await status(disks('../x'), as)).toBe(400);
+      expect(await status(disks('d9'), { token: fixture.operator })).toBe(403);
+      expect(await status(disks('d9'), {})).toBe(401);
+      const stranger = { certificate: certificate('rome-1', 'AC', clusterId) };
+      expect(await status(disks('d9'), stranger)).toBe(404);
+    }),
+  );
+
+  it(
     'a request that is none, or whose key is not proven, is refused',
     withAuthority(async (fixture) => {
       const token = await tokenFor(fixture, { uses: 5 });

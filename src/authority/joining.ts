@@ -19,18 +19,21 @@ import {
   parseMachineFile,
 } from '#config/machine-file.ts';
 import { checkNodeConfig, type NodeConfig, parseNodeConfig } from '#config/node-config.ts';
-import type { Disk } from '#env/env.ts';
+import type { Disk, TlsOptions } from '#env/env.ts';
 import { certificateFacts } from './certificate-facts.ts';
 
 const SECRET_MODE = 0o600;
 
-const membershipSchema = z.object({
+const devicesSchema = z.object({
+  devices: z.array(z.object({ id: z.number(), name: z.string() })),
+});
+
+const membershipSchema = devicesSchema.extend({
   clusterId: z.string(),
   name: z.string(),
   site: z.string(),
   roles: z.array(z.string()),
   workerIds: z.array(z.number()),
-  devices: z.array(z.object({ id: z.number(), name: z.string() })),
   authorityKey: z.string(),
   caCertificate: z.string(),
   certificate: z.string(),
@@ -48,6 +51,12 @@ export interface JoinEffects {
   readonly get: (url: string) => Promise<Buffer>;
   /** To an authority with a certificate by `ca`. */
   readonly post: (url: string, body: string, ca: string) => Promise<JoinReply>;
+}
+
+/** The same as a member: it shows its certificate. */
+export interface MemberEffects {
+  readonly disk: Disk;
+  readonly postAs: (url: string, body: string, own: TlsOptions) => Promise<JoinReply>;
 }
 
 export interface JoinReply {
@@ -91,21 +100,45 @@ export async function join(
   return known;
 }
 
+/**
+ * Tells the authority of further disks of this machine, and keeps the ids that it gives them. Doing it
+ * twice gives the same ids. @throws OperatingError `not-joined`, `refused`, `no-authority`
+ */
+export async function addDisks(
+  machine: MachineFile,
+  folders: readonly string[],
+  { disk, postAs }: MemberEffects,
+): Promise<Membership['devices']> {
+  if (!(await hasJoined(machine, disk)))
+    throw new OperatingError('not-joined', `${machine.name} is no node yet: anello join`);
+  const file = membershipFile(machine);
+  const known = membershipSchema.parse(JSON.parse((await disk.read(file)).toString()));
+  const pair = (await disk.read(path.join(machine.data, 'node.pem'))).toString();
+  const own = { key: pair, certificate: pair, authority: known.caCertificate };
+  const body = JSON.stringify({ disks: await sizedDisks(folders, disk) });
+  const urls = [...new Set([...machine.authorities, ...known.authorities])];
+  const { devices } = await firstAnswer(urls, async (url) => {
+    const reply = await postAs(`${url}/v1/disks`, body, own);
+    const value = JSON.parse(reply.body.toString()) as { message?: string };
+    if (reply.status === 200) return devicesSchema.parse(value);
+    throw new OperatingError('join-refused', `the authority refuses: ${value.message}`, { url });
+  });
+  const text = `${JSON.stringify({ ...known, devices }, null, 2)}\n`;
+  await disk.replace(file, Buffer.from(text), SECRET_MODE);
+  return devices;
+}
+
 /** What a machine tells of itself; its token comes beside it. */
 export async function joinRequest(machine: MachineFile, disk: Disk, key: string) {
   const { createRequest } = await import('./certificates.ts');
   const { name, zone, address, disks } = machine;
   const { wire, admin, proxy, authority, identity } = machine.listen;
-  const sized = disks.map(async (folder) => ({
-    name: diskName(folder),
-    bytes: await sizeOf(folder, disk),
-  }));
   return {
     name,
     zone,
     wire: { host: address, port: wire },
     ports: { admin, proxy, authority, identity },
-    disks: await Promise.all(sized),
+    disks: await sizedDisks(disks, disk),
     request: createRequest(key, name),
   };
 }
@@ -167,6 +200,14 @@ async function ask(
   const membership = membershipSchema.parse(value);
   if (membership.caCertificate === authority) return membership;
   throw new OperatingError('join-refused', 'the authority answers for another one', { url });
+}
+
+function sizedDisks(folders: readonly string[], disk: Disk) {
+  const sized = folders.map(async (folder) => ({
+    name: diskName(folder),
+    bytes: await sizeOf(folder, disk),
+  }));
+  return Promise.all(sized);
 }
 
 async function sizeOf(folder: string, disk: Disk): Promise<number> {

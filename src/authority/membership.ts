@@ -21,12 +21,18 @@ const SECRET_BYTES = 24;
 const ID_BYTES = 6;
 const TOKEN_PREFIX = 'anello-join-1';
 const MAX_WORKER_ID = 0xffff;
+const MAX_DISKS = 1024;
 /** Worker ids of a node lie apart: more workers later take no other node's. */
 const IDS_PER_NODE = 16;
 export const ROLES = ['proxy', 'storage', 'identity', 'authority'] as const;
 
 const name = z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?$/);
 const port = z.number().int().min(1).max(65_535);
+
+const disksSchema = z.array(z.object({ name, bytes: z.number().min(0) }).strict()).max(MAX_DISKS);
+
+/** Disks that a member has got since it joined. */
+export const moreDisksSchema = z.object({ disks: disksSchema.min(1) }).strict();
 
 export const joinSchema = z
   .object({
@@ -35,10 +41,7 @@ export const joinSchema = z
     zone: name.default('z1'),
     wire: z.object({ host: z.string().min(1).max(253), port }).strict(),
     ports: z.partialRecord(z.enum([...ROLES, 'admin']), port).default({}),
-    disks: z
-      .array(z.object({ name, bytes: z.number().min(0) }).strict())
-      .max(1024)
-      .default([]),
+    disks: disksSchema.default([]),
     request: z.string().max(16_384),
     /** An earlier machine of this name is gone; its certificate becomes void. */
     replace: z.boolean().default(false),
@@ -122,6 +125,28 @@ export class Members {
       };
     });
     return this.#membership(result.node, result.certificate, result.now);
+  }
+
+  /**
+   * Ids for further disks of a member; one that it has keeps its own. They hold nothing until a plan
+   * puts them into the rings. @throws `not-a-member`, `bad-request`
+   */
+  async addDisks(
+    nodeName: string,
+    disks: JoinRequest['disks'],
+  ): Promise<Pick<Membership, 'devices'>> {
+    const what = `disks of ${nodeName}: ${disks.map((disk) => disk.name).join(', ')}`;
+    const { result } = await this.#store.change({ what, who: nodeName }, (now) => {
+      const node = member(now, nodeName);
+      const added = numbered(now, node, disks);
+      const others = node.devices.filter((known) => added.every(({ id }) => id !== known.id));
+      const devices = [...others, ...added];
+      if (devices.length > MAX_DISKS)
+        throw new OperatingError('bad-request', `a node has at most ${MAX_DISKS} disks`);
+      const nextDeviceId = Math.max(nextDevice(now), ...added.map(({ id }) => id + 1));
+      return { nodes: [{ ...node, devices }], head: { nextDeviceId }, result: devices };
+    });
+    return { devices: result.map(({ id, name: device }) => ({ id, name: device })) };
   }
 
   /** A new certificate for a member that has shown its present one. @throws `not-a-member`, `bad-request` */
@@ -224,14 +249,9 @@ function admitted(now: Snapshot, request: JoinRequest, token: TokenRecord, nowMs
   }
   if (known !== undefined && known.site !== token.site)
     throw new OperatingError('name-taken', `"${request.name}" is a node of ${known.site}`);
-  let nextDeviceId = Math.max(
-    now.head.nextDeviceId,
-    ...[...now.set.builders.values()].map(({ state }) => state.nextDevice),
-  );
-  const devices = request.disks.map(({ name: disk, bytes }) => {
-    const same = known?.devices.find((device) => device.name === disk);
-    return { id: same?.id ?? nextDeviceId++, name: disk, bytes };
-  });
+  const place = { name: request.name, site: token.site, devices: known?.devices ?? [] };
+  const devices = numbered(now, place, request.disks);
+  const nextDeviceId = Math.max(nextDevice(now), ...devices.map(({ id }) => id + 1));
   const { nextWorkerId } = now.head;
   if (nextWorkerId + IDS_PER_NODE > MAX_WORKER_ID)
     throw new OperatingError('too-many-nodes', 'no worker ids are left');
@@ -252,6 +272,28 @@ function admitted(now: Snapshot, request: JoinRequest, token: TokenRecord, nowMs
     joinedMs: nowMs,
   };
   return { node, nextDeviceId, nextWorkerId: nextWorkerId + IDS_PER_NODE };
+}
+
+/** Ids that no disk has had yet, in any ring or of any member, begin here. */
+function nextDevice({ head, set }: Snapshot): number {
+  const builders = [...set.builders.values()];
+  return Math.max(head.nextDeviceId, ...builders.map(({ state }) => state.nextDevice));
+}
+
+/** What the member or a ring already calls by this name keeps its id. */
+function numbered(
+  now: Snapshot,
+  node: Pick<NodeRecord, 'name' | 'site' | 'devices'>,
+  disks: JoinRequest['disks'],
+): NodeRecord['devices'] {
+  let next = nextDevice(now);
+  const inRings = now.set.devices().filter((device) => {
+    return device.node === node.name && device.site === node.site;
+  });
+  return disks.map(({ name: disk, bytes }) => {
+    const same = [...node.devices, ...inRings].find((device) => device.name === disk);
+    return { id: same?.id ?? next++, name: disk, bytes };
+  });
 }
 
 /** Addresses of the processes with the authority's role. */

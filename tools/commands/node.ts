@@ -12,6 +12,7 @@ import {
   addAuthorityOptions,
 } from '../authority/client.ts';
 import { printTable } from '../authority/table.ts';
+import { registerAddDisk } from '../node/add-disk.ts';
 import { whoAmI } from '../ring/online.ts';
 
 interface TokenOptions extends AuthorityOptions {
@@ -46,6 +47,7 @@ export function register(program: Command): void {
   verb('expel', 'cut a node off, at once and for good')
     .argument('<node>', 'its name')
     .action(expel);
+  registerAddDisk(node);
   node.addHelpText(
     'after',
     `

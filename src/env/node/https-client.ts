@@ -122,4 +122,13 @@ export const joinRequests = {
       tls: { key: '', certificate: '', authority: ca },
       role: 'authority',
     }),
+  postAs: (url: string, body: string, tls: TlsOptions): Promise<HttpsReply> =>
+    httpsRequest(url, {
+      method: 'POST',
+      body,
+      timeoutMs: JOIN_TIMEOUT_MS,
+      maxBytes: MAX_JOIN_BYTES,
+      tls,
+      role: 'authority',
+    }),
 } as const;
