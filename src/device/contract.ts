@@ -31,6 +31,8 @@ export interface Entry {
   readonly hasBody: boolean;
   /** The container row of this state has not been acknowledged yet. */
   readonly unlisted: boolean;
+  /** Wall milliseconds when this device stored the state, whenever it was written. */
+  readonly storedMs: number;
 }
 
 export type DeviceStatus =
@@ -126,6 +128,12 @@ export interface Device {
   read(entry: Entry, range: ByteRange): AsyncIterable<Buffer>;
   /** The whole of a small inline body at once; undefined where it is not inline or not small (> 64 KiB). Same errors. */
   readSmall(entry: Entry): Buffer | undefined;
+
+  /**
+   * Compare-and-drop: forgets the key if the entry is still in exactly this state and its row is
+   * acknowledged. False: it is not, and nothing was done.
+   */
+  forget(entry: Entry): Promise<boolean>;
 
   /** Clears the unlisted mark if the entry still is at this newest timestamp. Lazy: not synced at once. */
   markListed(key: EntryKey, newest: Timestamp): void;

@@ -59,6 +59,8 @@ export async function startStorage(
     ...common,
     devices: () => open,
     debt: () => objects.debt(),
+    clearedAtMs: (device, ring) => objects.clearedAtMs(device, ring),
+    limits: () => objects.budget.limits,
   });
   const { board } = repair;
   const objects = createObjectService({ ...common, board, devices: () => devices });
@@ -71,6 +73,7 @@ export async function startStorage(
     ...containers.jobs,
     ...accounts.jobs,
     repair.exchange,
+    repair.reclaim,
     local.keeper,
     compaction(local),
   ];
@@ -128,6 +131,7 @@ const PAUSED_JOBS: ReadonlySet<string> = new Set([
   'container.rejoin',
   'account.rejoin',
   'device.compaction',
+  'repair.reclaim',
 ]);
 const REPAIR_JOBS: ReadonlySet<string> = new Set([...PAUSED_JOBS, 'repair.exchange']);
 const PAUSE_MS = 2_000;

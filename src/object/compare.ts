@@ -33,6 +33,8 @@ const RANGES_PER_CALL = 512;
 const MAX_OPENED = 32;
 /** Looks after which a difference that never stays the same is opened. */
 const MAX_LOOKS = 6;
+/** What was opened and still looks the same is opened again after so long. */
+const OPEN_AGAIN_MS = 60_000;
 const MAX_DIFFERENCES = 100_000;
 
 /** Two devices that share partitions of a ring and do not agree. */
@@ -46,6 +48,8 @@ interface Suspect {
 interface Difference {
   readonly form: string;
   readonly looks: number;
+  /** When it was opened in this very form, which brought nothing: the peer has not reclaimed yet what is gone here. */
+  readonly openedAtMs: number;
 }
 
 export class Compare implements Job {
@@ -72,7 +76,7 @@ export class Compare implements Job {
     this.#cluster = cluster;
     this.#devices = devices;
     this.#board = board;
-    this.#states = new PeerStates(caller, puller, 'compare');
+    this.#states = new PeerStates(caller, puller, board, 'compare');
   }
 
   facts(): Record<string, number> {
@@ -118,11 +122,12 @@ export class Compare implements Job {
       for (let i = 0; i < shared.length; i += RANGES_PER_CALL) {
         const batch = shared.slice(i, i + RANGES_PER_CALL);
         for (const comparison of await this.#states.compare(peer, device, ring, batch)) {
-          const isOpen = this.#isDebt(suspect, comparison);
-          if (isOpen && opened < atMost) {
+          const judged = this.#judge(suspect, comparison);
+          if (judged === 'open' && opened < atMost) {
             this.#fetched += await this.#states.fetch(peer, device, ring, comparison);
+            this.#wasOpened(suspect, comparison);
             opened++;
-          } else if (!comparison.equal) left++;
+          } else if (judged !== 'settled') left++;
         }
       }
       if (left === 0) this.#board.tookIn(ring.policy, device.id, peer.device, startMs);
@@ -133,21 +138,40 @@ export class Compare implements Job {
     return opened;
   }
 
-  /** It differs, and differed in the same way when it was compared last. */
-  #isDebt({ device, peer, ring }: Suspect, comparison: Comparison): boolean {
-    const { partition, own, theirs, equal } = comparison;
-    const key = `${device.id}/${peer.device}/${ring.policy}/${partition.partition}`;
-    const known = this.#seen.get(key);
-    if (equal || theirs.total === 0) {
+  /**
+   * `open`: it differs, and did so in the same way when it was compared last. `settled`: there is nothing
+   * to learn from the peer; in this very form the difference was opened already, and is still there.
+   */
+  #judge(suspect: Suspect, comparison: Comparison): 'settled' | 'wait' | 'open' {
+    const key = keyOf(suspect, comparison);
+    if (comparison.equal || comparison.theirs.total === 0) {
       this.#seen.delete(key);
-      return false;
+      return 'settled';
     }
     this.#differing++;
-    const form = `${own.sum.toString('hex')}${Buffer.from(theirs.sum).toString('hex')}`;
+    const form = formOf(comparison);
+    const known = this.#seen.get(key);
+    const isSame = known?.form === form;
+    if (isSame && this.#env.clock.monotonicMs() < known.openedAtMs + OPEN_AGAIN_MS) {
+      return 'settled';
+    }
     const looks = (known?.looks ?? 0) + 1;
-    const isOpen = known?.form === form || looks > MAX_LOOKS;
     if (this.#seen.size >= MAX_DIFFERENCES) this.#seen.clear();
-    this.#seen.set(key, { form, looks: isOpen ? 0 : looks });
-    return isOpen;
+    this.#seen.set(key, { form, looks, openedAtMs: Number.NEGATIVE_INFINITY });
+    return isSame || looks > MAX_LOOKS ? 'open' : 'wait';
   }
+
+  /** Only what was fetched to its end: a call that failed half way settles nothing. */
+  #wasOpened(suspect: Suspect, comparison: Comparison): void {
+    const openedAtMs = this.#env.clock.monotonicMs();
+    this.#seen.set(keyOf(suspect, comparison), { form: formOf(comparison), looks: 0, openedAtMs });
+  }
+}
+
+function keyOf({ device, peer, ring }: Suspect, { partition }: Comparison): string {
+  return `${device.id}/${peer.device}/${ring.policy}/${partition.partition}`;
+}
+
+function formOf({ own, theirs }: Comparison): string {
+  return `${own.sum.toString('hex')}${Buffer.from(theirs.sum).toString('hex')}`;
 }

@@ -32,12 +32,6 @@ interface Given {
   readonly isSafe: boolean;
 }
 
-/** What the device engine offers for it. */
-interface Forgetful {
-  /** False: it is not in exactly this state any more, or its row is not acknowledged. */
-  forget(entry: Entry): Promise<boolean>;
-}
-
 const PAGE = 256;
 const AT_ONCE = 16;
 const IDLE_MS = 10_000;
@@ -57,6 +51,7 @@ export class Handover implements Job {
   /** Where to go on, by device and ring. */
   readonly #cursors = new Map<string, Buffer>();
   readonly #debt = new DebtCount();
+  readonly #cleared = new Map<string, number>();
   #held = 0;
   #dropped = 0;
 
@@ -78,6 +73,11 @@ export class Handover implements Job {
     return { held: this.#held, dropped: this.#dropped };
   }
 
+  /** When the device was last found to hold nothing of others in this ring, in monotonic time. */
+  clearedAtMs(device: number, ring: Ring): number | undefined {
+    return this.#cleared.get(passOf({ id: device }, ring));
+  }
+
   /** What this node's stand-ins hold for other sites. */
   debt(): Map<string, Debt> {
     return this.#debt.bySite();
@@ -90,7 +90,9 @@ export class Handover implements Job {
       if (device.status !== 'ok') continue;
       for (const ring of this.#cluster.current().rings.values()) {
         if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
+        const startMs = this.#env.clock.monotonicMs();
         const entries = this.#foreign(device, ring);
+        if (entries.length === 0) this.#cleared.set(passOf(device, ring), startMs);
         found += entries.length;
         for (let i = 0; i < entries.length && !signal.aborted; i += AT_ONCE) {
           const some = entries.slice(i, i + AT_ONCE);
@@ -161,9 +163,8 @@ export class Handover implements Job {
       for (const site of new Set(sites)) this.#debt.add(passOf(device, ring), site, bytes);
       const given = answers.map(settled);
       const own = versionKey(entry.state);
-      const forgetful = device as Device & Partial<Forgetful>;
-      if (forgetful.forget === undefined || !given.every(({ isSafe }) => isSafe)) return false;
-      if (given.every(({ version }) => version === own)) return await forgetful.forget(entry);
+      if (!given.every(({ isSafe }) => isSafe)) return false;
+      if (given.every(({ version }) => version === own)) return await device.forget(entry);
       await this.#catchUp(device, ring, entry, given);
     } catch (error) {
       const facts = { device: device.id, path: entry.path, error: codeOf(error) };
@@ -247,7 +248,7 @@ export class Handover implements Job {
   }
 }
 
-function passOf({ id }: Device, { policy }: Ring): string {
+function passOf({ id }: Pick<Device, 'id'>, { policy }: Ring): string {
   return `${id}/${policy}`;
 }
 

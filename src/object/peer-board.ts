@@ -6,7 +6,9 @@
  * degraded partitions first. A pair that was never asked about counts as different: nothing is taken
  * for equal on no evidence.
  */
+import { type EntryState, newestTimestamp } from '#base/entry.ts';
 import type { PolicyIndex } from '#base/names.ts';
+import { microsOf } from '#base/timestamp.ts';
 import type { Coverage } from '#ring/coverage.ts';
 import type { OwnPartition } from '#ring/own-partitions.ts';
 import { addDebt, type Debt, type DebtBySite } from './debt.ts';
@@ -36,6 +38,7 @@ export class PeerBoard {
   readonly #devices = new Map<number, PeerDevice>();
   readonly #pairs = new Map<string, PairState>();
   readonly #listeners = new Set<() => void>();
+  #reclaimedBeforeMs = 0;
   readonly #debts = new Map<string, DebtBySite>();
   #debt: DebtBySite = new Map();
 
@@ -98,6 +101,21 @@ export class PeerBoard {
     const key = pairKey(policy, own, peer);
     const known = this.#pairs.get(key) ?? { differs: true, agreedAtMs: -1 };
     this.#pairs.set(key, { ...known, agreedAtMs: Math.max(known.agreedAtMs, atMs) });
+  }
+
+  /** Tombstones that were written before then have been reclaimed here, or were never needed. */
+  reclaimed(beforeMs: number): void {
+    this.#reclaimedBeforeMs = beforeMs;
+  }
+
+  /**
+   * A tombstone that another replica has not reclaimed yet. Where nothing is known of the key, there is
+   * nothing for it to delete; taking it in would make it younger, and replicas would hand it to each
+   * other for ever.
+   */
+  isReclaimed({ data, groups }: EntryState): boolean {
+    if (data?.kind !== 'deleted') return false;
+    return microsOf(newestTimestamp({ data, groups })) / 1000 < this.#reclaimedBeforeMs;
   }
 
   /** Called when a pair is found to differ that did not before. */

@@ -20,6 +20,7 @@ import type {
   Target,
 } from './calls.ts';
 import { bucketHash, rangeDigest } from './exchange.ts';
+import type { PeerBoard } from './peer-board.ts';
 
 /** A range of buckets, here and at a peer. */
 interface RangeComparison {
@@ -43,10 +44,12 @@ const DEADLINE_MS = 10_000;
 export class PeerStates {
   readonly #caller: Caller;
   readonly #puller: BodyPuller;
+  readonly #board: PeerBoard;
   readonly #txn: string;
 
   /** `txn` names the job in the logs of the peers. */
-  constructor(caller: Caller, puller: BodyPuller, txn: string) {
+  constructor(caller: Caller, puller: BodyPuller, board: PeerBoard, txn: string) {
+    this.#board = board;
     this.#caller = caller;
     this.#puller = puller;
     this.#txn = txn;
@@ -162,8 +165,11 @@ export class PeerStates {
     const { policy } = ring;
     const key = { policy, hash: Buffer.from(item.hash) };
     const { path, unlisted } = item;
-    if (!isKnown(device.stat(key)?.state, item.state)) {
-      await device.write({ key, path, state: decodeState(item.state), unlisted, intent: 'join' });
+    const known = device.stat(key)?.state;
+    if (!isKnown(known, item.state)) {
+      const state = decodeState(item.state);
+      if (known === undefined && this.#board.isReclaimed(state)) return;
+      await device.write({ key, path, state, unlisted, intent: 'join' });
     }
     const entry = device.stat(key);
     if (entry !== undefined && keepsBody(ring, device, key.hash) && wantsBody(entry)) {

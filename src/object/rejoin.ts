@@ -65,7 +65,7 @@ export class Rejoin implements Job {
     this.#devices = devices;
     this.#caller = caller;
     this.#board = board;
-    this.#states = new PeerStates(caller, puller, 'rejoin');
+    this.#states = new PeerStates(caller, puller, board, 'rejoin');
     this.#tail = new TailCheck({
       env,
       caller,

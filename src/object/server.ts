@@ -6,6 +6,7 @@ import type { EntryKey } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { MoveReport } from '#ring/move-progress.ts';
+import type { Ring } from '#ring/ring.ts';
 import type { Caller, Handler } from '#wire/contract.ts';
 import type { Job } from '#worker/job.ts';
 import { Auditor, type AuditorOptions } from './auditor.ts';
@@ -56,6 +57,8 @@ export interface ObjectService {
   readonly brake: DebtBrake;
   /** What this node's stand-ins hold for other sites. */
   debt(): DebtBySite;
+  /** When a device was last found to hold nothing of others in a ring, in monotonic time. */
+  clearedAtMs(device: number, ring: Ring): number | undefined;
   reports(): DeviceReport[];
   readonly auditor: Auditor;
   readonly durability: DurabilityMeter;
@@ -118,6 +121,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
     puller,
     brake,
     debt: () => handover.debt(),
+    clearedAtMs: (device, ring) => handover.clearedAtMs(device, ring),
     reports,
     auditor,
     durability,

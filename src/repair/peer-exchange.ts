@@ -40,8 +40,8 @@ export interface PeerExchangeOptions {
   readonly sums: PairSums;
   /** What one device tells of its rounds. */
   readonly rounds: (device: Device) => Pick<DeviceState, 'run' | 'roundsBegun' | 'roundsDone'>;
-  /** What a peer told of its devices; it was asked at `askedAtMs` (undefined: it asked us). */
-  readonly heard: (node: string, devices: readonly DeviceState[], askedAtMs?: number) => void;
+  /** What a peer answered about its devices; it was asked at `askedMs` of the wall clock. */
+  readonly heard: (devices: readonly DeviceState[], askedMs: number) => void;
   /** What this node's stand-ins hold for other sites. */
   readonly debt: () => DebtBySite;
   readonly cycleMs?: number;
@@ -92,9 +92,10 @@ export class PeerExchange implements Job {
   }
 
   async #ask(view: ClusterView, peer: string): Promise<boolean> {
-    const { env, wire, self, sums } = this.#options;
+    const { env, wire, self, sums, heard } = this.#options;
     const rings = [...view.rings.values()];
     const askedAtMs = env.clock.monotonicMs();
+    const askedWallMs = env.clock.wallMicros() / 1000;
     const asked = rings.map((ring): RingSum => {
       const pairs = sums.pairs(ring, self.node, peer);
       const sum = sums.ofNodes(ring, pairs, 'asker') ?? null;
@@ -105,7 +106,8 @@ export class PeerExchange implements Job {
       const options = { txn: 'repair', deadlineMs: DEADLINE_MS };
       const { result } = await wire.call(peer, 'repair.compare', args, options);
       const reply = parseCompareReply(result);
-      this.#hear(peer, reply, askedAtMs);
+      this.#hear(peer, reply);
+      heard(reply.devices, askedWallMs);
       for (const [i, ring] of rings.entries()) this.#note(ring, peer, reply.rings[i], askedAtMs);
       return true;
     } catch (error) {
@@ -150,8 +152,8 @@ export class PeerExchange implements Job {
     };
   }
 
-  #hear(node: string, { devices, debts }: Told, askedAtMs?: number): void {
-    const { board, env, heard } = this.#options;
+  #hear(node: string, { devices, debts }: Told): void {
+    const { board, env } = this.#options;
     board.owes(node, new Map(debts.map((debt) => [debt.site, debt])));
     const heardAtMs = env.clock.monotonicMs();
     for (const { id, incarnation, status, complete } of devices) {
@@ -159,7 +161,6 @@ export class PeerExchange implements Job {
       for (const [policy, ...bounds] of complete) byRing.set(policy!, coverageOf(bounds));
       board.heard({ id, node, incarnation, status, complete: byRing, heardAtMs });
     }
-    heard(node, devices, askedAtMs);
   }
 
   #own(): Told {

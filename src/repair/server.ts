@@ -9,11 +9,15 @@ import type { Env } from '#env/env.ts';
 import type { DebtBySite } from '#object/debt.ts';
 import { PeerBoard } from '#object/peer-board.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
+import { type RepairLimits, repairLimits } from '#ring/repair-limits.ts';
 import type { RowStore } from '#rows/row-store.ts';
 import type { Caller, Handler } from '#wire/contract.ts';
 import type { Job } from '#worker/job.ts';
 import { PairSums, type SumSource } from './pair-sums.ts';
 import { PeerExchange } from './peer-exchange.ts';
+import { Reclaim } from './reclaim.ts';
+import { type ClearedAt, Rounds } from './rounds.ts';
+import { Sweeps } from './sweeps.ts';
 
 /**
  * Wait before the first exchange: nodes of a cluster start together, and a call to one that does not
@@ -29,6 +33,9 @@ export interface RepairOptions {
   readonly devices: () => ReadonlyMap<number, { readonly device: Device; readonly rows: RowStore }>;
   /** What this node's stand-ins hold for other sites. */
   readonly debt?: () => DebtBySite;
+  /** When a device was last found to hold nothing of others; absent: nobody looks, so nothing is reclaimed. */
+  readonly clearedAtMs?: ClearedAt;
+  readonly limits?: () => RepairLimits;
   /** How long a cycle of asking all peers takes. */
   readonly cycleMs?: number;
 }
@@ -38,19 +45,27 @@ export interface Repair {
   /** For the row services: see RowServiceOptions. */
   readonly differs: (ring: PolicyIndex, own: number, peer: number) => boolean;
   readonly exchange: Job;
+  readonly reclaim: Job;
 }
 
 export function createRepair(options: RepairOptions): Repair {
   const { env, devices } = options;
   const board = new PeerBoard(() => env.clock.monotonicMs());
+  const { cluster } = options;
+  const rounds = new Rounds(env, cluster, board, options.clearedAtMs ?? (() => undefined));
+  const sweeps = new Sweeps();
+  const open = (): ReadonlyMap<number, Device> =>
+    new Map([...devices()].map(([id, { device }]) => [id, device]));
   const sums = new PairSums((id, policy) => sumSource(devices().get(id), policy));
   const exchange = new PeerExchange({
     ...options,
-    devices: () => new Map([...devices()].map(([id, { device }]) => [id, device])),
+    devices: open,
     board,
     sums,
-    rounds: () => ({ run: '', roundsBegun: 0, roundsDone: 0 }),
-    heard: () => undefined,
+    rounds: (device) => rounds.of(device),
+    heard: (states, askedMs) => {
+      for (const state of states) sweeps.told(state, askedMs);
+    },
     debt: options.debt ?? (() => new Map()),
   });
   return {
@@ -59,6 +74,14 @@ export function createRepair(options: RepairOptions): Repair {
     differs: (ring, own, peer) =>
       board.device(peer) !== undefined && board.differs(ring, own, peer),
     exchange,
+    reclaim: new Reclaim({
+      env,
+      cluster,
+      devices: open,
+      sweeps,
+      board,
+      limits: options.limits ?? (() => repairLimits(cluster.current())),
+    }),
   };
 }
 

@@ -98,6 +98,11 @@ export class SimNode {
   async create(): Promise<void> {
     const { env } = this.machine;
     await env.disk.mkdir(DATA);
+    const { reclaimAgeSeconds } = this.#cluster;
+    if (reclaimAgeSeconds !== undefined) {
+      const settings = JSON.stringify({ reclaimAgeSeconds });
+      await env.disk.replace(`${DATA}/repair.json`, Buffer.from(settings));
+    }
     for (const [n, deviceId] of this.shape.devices.entries()) {
       const identity = { clusterId: CLUSTER_ID, deviceId, name: `d${n + 1}`, genesis: true };
       await env.disk.mkdir(`/d${n + 1}`);
@@ -213,11 +218,20 @@ export class SimCluster {
   readonly bootFailures: string[] = [];
   /** How far any clock may be from the true time. */
   readonly clockErrorMs: number;
+  /** Of all nodes; undefined: the product's default. */
+  readonly reclaimAgeSeconds: number | undefined;
   #passedMs = 0;
 
-  constructor(world: SimWorld, shape: Shape, tap: Tap, clockErrorMs: number) {
+  constructor(
+    world: SimWorld,
+    shape: Shape,
+    tap: Tap,
+    clockErrorMs: number,
+    reclaimAgeSeconds?: number,
+  ) {
     this.world = world;
     this.clockErrorMs = clockErrorMs;
+    this.reclaimAgeSeconds = reclaimAgeSeconds;
     this.shape = shape;
     this.view = shape.view;
     this.tap = tap;

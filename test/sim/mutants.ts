@@ -312,6 +312,13 @@ export const MUTANTS: readonly Mutant[] = [
     replace: 'if (ringVersion < 0 && hasMoved(device, ring!, policy, hash)) {',
     faults: MOVES,
   },
+  {
+    name: 'reclaim-by-age-alone',
+    file: 'repair/reclaim.ts',
+    find: 'if (sweptMs === undefined) return undefined;',
+    replace: 'return oldMs;',
+    faults: ['away-days', 'kill', 'partition-pair'],
+  },
   ...ROUNDS.map((mutant) => ({ ...mutant, rounds: true })),
 ];
 

@@ -100,3 +100,12 @@ function drawModes(random: Prng): Mode[] {
     return random.chance(0.6) ? 'available' : 'local';
   });
 }
+
+/**
+ * Deletions are reclaimed within the run in half of the runs; an age below the drift limit is only safe
+ * while no clock is set back. From a stream of its own, as it came late.
+ */
+export function drawReclaimAge(random: Prng, { rates }: Plan): number | undefined {
+  const seconds = 2 + random.integer(20);
+  return random.chance(0.5) && !rates.has('clock-jump') ? seconds : undefined;
+}

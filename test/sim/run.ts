@@ -8,7 +8,7 @@ import { FinalChecks } from './final-checks.ts';
 import { Violation } from './model.ts';
 import { Nemesis } from './nemesis.ts';
 import { Observer } from './observer.ts';
-import { drawPlan, type Fault } from './plan.ts';
+import { drawPlan, drawReclaimAge, type Fault } from './plan.ts';
 import type { Tally } from './session.ts';
 import { drawShape } from './shape.ts';
 import { Tap } from './tap.ts';
@@ -85,7 +85,8 @@ class Run {
       options.faults,
       options.intensity,
     );
-    this.#cluster = new SimCluster(this.#world, shape, new Tap(), plan.clockErrorMs);
+    const reclaimAge = drawReclaimAge(this.#world.random('reclaim'), plan);
+    this.#cluster = new SimCluster(this.#world, shape, new Tap(), plan.clockErrorMs, reclaimAge);
     this.#workload = new Workload({
       ...plan,
       cluster: this.#cluster,

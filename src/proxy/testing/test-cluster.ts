@@ -16,6 +16,7 @@ import { createObjectService, type ObjectService } from '#object/server.ts';
 import { createRepair, EXCHANGE_START_MS } from '#repair/server.ts';
 import type { ClusterSource, ClusterView, ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
 import { NO_FORMER } from '#ring/fields.ts';
+import { DEFAULT_REPAIR_LIMITS } from '#ring/repair-limits.ts';
 import { Ring } from '#ring/ring.ts';
 import { RowStore } from '#rows/row-store.ts';
 import { Endpoint } from '#wire/endpoint.ts';
@@ -215,6 +216,8 @@ export class TestCluster {
       ...common,
       devices: () => new Map([[deviceId, { device, rows: rows! }]]),
       cycleMs: 1_000,
+      clearedAtMs: (device, ring) => service?.clearedAtMs(device, ring),
+      limits: () => service?.budget.limits ?? DEFAULT_REPAIR_LIMITS,
     });
     service = createObjectService({
       ...common,
@@ -223,7 +226,7 @@ export class TestCluster {
       updater: { olderThanMs: 2_000, idleMs: 1_000 },
       board: repair.board,
     });
-    const jobs: Job[] = [...service.jobs, repair.exchange];
+    const jobs: Job[] = [...service.jobs, repair.exchange, repair.reclaim];
     if (this.#options.realRows === true) {
       const open = new Map([[deviceId, { device, rows: rows! }]]);
       const options = { ...common, clock, devices: () => open };
