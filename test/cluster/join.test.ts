@@ -132,7 +132,9 @@ describe('machines that joined', { timeout: 180_000 }, () => {
     await machines.join(FOURTH);
     await addDisk(FOURTH, 'd3');
     const { address } = FOURTH;
-    const specs = ['d1', 'd2', 'd3'].map((d) => `bari/bari-2/${d}=100@${address}:${machines.ports.wire}`);
+    const specs = ['d1', 'd2', 'd3'].map(
+      (d) => `bari/bari-2/${d}=100@${address}:${machines.ports.wire}`,
+    );
     await machines.anello('ring', 'plan', '--force', ...specs.flatMap((s) => ['--add-device', s]));
     await machines.anello('ring', 'apply', '--force');
     for (let n = 0; n < 40 && !(await settled()); n += 1) {
