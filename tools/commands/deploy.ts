@@ -1,6 +1,9 @@
 /** `anello deploy`: configuration of the programs around Anello, rendered from the cluster document. */
+import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import type { Document } from '#authority/document.ts';
+import { OperatingError } from '#base/errors.ts';
+import { parseDescriptionText } from '#ring/description.ts';
 import {
   AuthorityClient,
   type AuthorityOptions,
@@ -8,6 +11,7 @@ import {
 } from '../authority/client.ts';
 import {
   etcdContext,
+  etcdMemberContext,
   grafanaContext,
   type HaproxyOptions,
   haproxyContext,
@@ -18,6 +22,10 @@ import type { ClusterFacts, Member } from '../deploy/facts.ts';
 import { render } from '../deploy/render.ts';
 
 type SiteOptions = AuthorityOptions & { readonly site: string };
+
+type EtcdOptions = AuthorityOptions & {
+  readonly [option in 'site' | 'state' | 'address' | 'description']?: string;
+};
 
 interface UnitOptions {
   readonly config: string;
@@ -48,9 +56,12 @@ export function register(program: Command): void {
     async (options: SiteOptions) =>
       print(render('nftables.conf', nftablesContext(await factsOf(options), options.site))),
   );
-  ofSite('etcd', "environment of the site's etcd member").action(async (options: SiteOptions) =>
-    print(render('etcd.env', etcdContext(await factsOf(options), options.site))),
-  );
+  verb('etcd', "environment of a site's etcd member")
+    .option('--site <site>', 'the site it is for')
+    .option('--state <store>', 'instead, before the cluster is made: its etcd:https://A:2379,...')
+    .option('--address <host>', 'which of them')
+    .option('--description <file>', "the cluster's, for its name")
+    .action(async (options: EtcdOptions) => print(render('etcd.env', await etcdOf(options))));
   verb('prometheus', 'what to scrape, and with --rules when to call somebody')
     .option('--rules', 'the alert rules instead')
     .option('--rules-file <file>', 'where they will stand', 'anello-rules.yml')
@@ -62,6 +73,15 @@ export function register(program: Command): void {
     print(render('grafana-dashboard.json', grafanaContext(await factsOf(options)))),
   );
   unitVerb(deploy);
+}
+
+async function etcdOf(options: EtcdOptions): Promise<ReturnType<typeof etcdMemberContext>> {
+  const { site, state, address, description } = options;
+  if (site !== undefined) return etcdContext(await factsOf(options), site);
+  if (state === undefined || address === undefined || description === undefined)
+    throw new OperatingError('wrong-use', '--site, or --state, --address and --description');
+  const { name } = parseDescriptionText(readFileSync(description, 'utf8'));
+  return etcdMemberContext({ name, state }, [address]);
 }
 
 function unitVerb(deploy: Command): void {

@@ -1,5 +1,6 @@
 /** From facts to what each template fills in. Pure. */
 import { isIPv6 } from 'node:net';
+import type { Document } from '#authority/document.ts';
 import { OperatingError } from '#base/errors.ts';
 import {
   type ClusterFacts,
@@ -80,20 +81,30 @@ function authorityPortIfNone(local: readonly Member[]): number[] {
 }
 
 export function etcdContext(facts: ClusterFacts, siteName: string) {
-  const { site, local } = siteFacts(facts, siteName);
-  const members = etcdMembers(facts.document);
-  const hosts = new Set(local.map(({ wire }) => wire.host));
-  const member = members.find(({ host }) => hosts.has(host));
+  const { local } = siteFacts(facts, siteName);
+  const { links, name, state } = facts.document;
+  const hosts = local.map(({ wire }) => wire.host);
+  const rttMs = Math.max(DEFAULT_RTT_MS, ...links.map((link) => link.rttMs));
+  return etcdMemberContext({ name, state }, hosts, rttMs);
+}
+
+/** Of the member on one of these hosts. The store has to run before there is a cluster that tells of it. */
+export function etcdMemberContext(
+  { name, state }: Pick<Document, 'name' | 'state'>,
+  hosts: readonly string[],
+  rttMs = DEFAULT_RTT_MS,
+) {
+  const members = etcdMembers({ state });
+  const member = members.find(({ host }) => hosts.includes(host));
   if (member === undefined)
-    throw new OperatingError('no-etcd', `the document names no etcd member at ${siteName}`);
-  const rttMs = Math.max(DEFAULT_RTT_MS, ...facts.document.links.map((link) => link.rttMs));
+    throw new OperatingError('no-etcd', `no etcd member is on ${hosts.join(', ')}: ${state}`);
   return {
-    site,
-    clusterName: facts.document.name,
+    clusterName: name,
     etcd: { peerPort: PEER_PORT, clientPort: member.clientPort },
     tls: member.scheme === 'https',
     member: {
       name: member.name,
+      host: member.host,
       clientUrl: `${member.scheme}://${bracketed(member.host)}:${member.clientPort}`,
       peerUrl: peerUrl(member),
     },

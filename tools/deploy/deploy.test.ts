@@ -9,6 +9,7 @@ import { parseDocument } from '#authority/document.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
 import {
   etcdContext,
+  etcdMemberContext,
   grafanaContext,
   haproxyContext,
   nftablesContext,
@@ -155,6 +156,14 @@ describe('deployment', () => {
     );
     expect(text).toContain('ETCD_ELECTION_TIMEOUT=1000\n');
     expect(text).not.toContain('CERT');
+  });
+
+  it('an etcd member’s file is the same before there is a cluster that tells of it', () => {
+    const { name, state } = facts.document;
+    const before = render('etcd.env', etcdMemberContext({ name, state }, ['10.2.0.1'], 20));
+    const nearer = { ...facts, document: { ...facts.document, links: [] } };
+    expect(before).toBe(render('etcd.env', etcdContext(nearer, 'bari')));
+    expect(() => etcdMemberContext({ name, state }, ['10.9.0.1'])).toThrow('no etcd member');
   });
 
   it('etcd members named with https ask clients and each other for certificates', () => {

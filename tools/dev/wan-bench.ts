@@ -1,7 +1,8 @@
 /**
  * Latencies of a client at one site, by the distance of the others: with and without write affinity, with a
  * site that hangs, with a site ten times as far away. Options: --rtt 0,20,100 (ms), --sizes 4096,1048576,
- * --situations normal,down,slow, --samples N (10,000: what a p99.9 needs), --out FILE.
+ * --situations normal,down,slow, --samples N (10,000: what a p99.9 needs), --out FILE, --max-load N: each
+ * line waits until the machine has no more to do than that.
  *
  * Each measured line is added to FILE at once; lines that are there are not measured again, so that an
  * interrupted run is continued. At the end the table of all of them is printed.
@@ -45,6 +46,7 @@ const { values } = parseArgs({
     samples: { type: 'string', default: '10000' },
     out: { type: 'string', default: path.join(tmpdir(), 'anello-wan.jsonl') },
     port: { type: 'string', default: '19080' },
+    'max-load': { type: 'string', default: '1000' },
   },
 });
 
@@ -94,15 +96,19 @@ async function measure(rttMs: number, wanted: readonly Situation[]): Promise<voi
     .filter((line) => !known.has(keyOf(line)));
   if (missing.length === 0) return;
   const store = await start(rttMs, wanted.includes('slow'));
+  const interrupted = (): void => void store.stop().then(() => process.exit(1));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupted);
   try {
     for (const container of ['strict', 'near']) await create(store, container);
     for (const bytes of new Set(missing.map((line) => line.bytes))) await fill(store, bytes);
     let hangs = false;
     for (const line of missing) {
       if (line.situation === 'down' && !hangs) hangs = await hang(store);
+      await quiet();
       await measureLine(store, line);
     }
   } finally {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, interrupted);
     signalFar(store, 'SIGCONT');
     await store.stop();
   }
@@ -187,6 +193,11 @@ async function hang(store: Anello): Promise<true> {
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
   return true;
+}
+
+async function quiet(): Promise<void> {
+  while (loadavg()[0]! > Number(values['max-load']))
+    await new Promise((resolve) => setTimeout(resolve, 5_000));
 }
 
 function signalFar({ folder }: Anello, signal: NodeJS.Signals): void {
