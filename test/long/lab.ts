@@ -54,11 +54,9 @@ export class Lab {
   readonly #prefix = `al${process.pid}-`;
   readonly #holders = new Map<string, ChildProcess>();
   readonly #processes = new Set<ChildProcess>();
-  readonly #sites: readonly number[];
 
   /** Sites and their clients are connected; machines are added. */
   constructor(sites: readonly number[]) {
-    this.#sites = sites;
     this.#addNamespace(ROUTER);
     this.#addNamespace(CLIENTS);
     this.#inside(ROUTER, 'sysctl', '-qw', 'net.ipv4.ip_forward=1');
@@ -106,8 +104,7 @@ export class Lab {
   /** A process that stays; its output is in the lab's folder. */
   daemon(machine: string, line: string): ChildProcess {
     const [program, ...args] = this.#enter(machine, 'sh', '-c', `exec ${line}`);
-    const options = { stdio: ['pipe', 'pipe', 'pipe'], env: environment(), cwd: '/' } as const;
-    const child = spawn(program!, args, options);
+    const child = spawn(program!, args, { env: environment(), cwd: '/' });
     const log = createWriteStream(path.join(this.folder, `${machine}.log`), { flags: 'a' });
     child.stdout.pipe(log, { end: false });
     child.stderr.pipe(log, { end: false });
