@@ -26,6 +26,7 @@ const VERBS: Readonly<Record<string, () => Promise<{ register(program: Command):
   drain: () => import('./commands/drain.ts'),
   deploy: () => import('./commands/deploy.ts'),
   device: () => import('./commands/device.ts'),
+  fsck: () => import('./commands/fsck.ts'),
   object: () => import('./commands/object.ts'),
   container: () => import('./commands/container.ts'),
   dispersion: () => import('./commands/dispersion.ts'),

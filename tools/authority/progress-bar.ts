@@ -3,23 +3,33 @@ const WIDTH = 40;
 const LINE_EVERY_MS = 10_000;
 
 export class ProgressBar {
+  readonly #out: NodeJS.WriteStream;
   readonly #startedAt = performance.now();
   #saidAt = Number.NEGATIVE_INFINITY;
+
+  /** `stderr` where standard output is the result. */
+  constructor(out: 'stdout' | 'stderr' = 'stdout') {
+    this.#out = process[out];
+  }
 
   show(done: number, all: number, text: string): void {
     const share = all === 0 ? 0 : done / all;
     const filled = Math.round(share * WIDTH);
     const bar = `${'#'.repeat(filled)}${'.'.repeat(WIDTH - filled)}`;
     const line = `[${bar}] ${done}/${all} ${text}${this.#remaining(share)}`;
-    if (process.stdout.isTTY) process.stdout.write(`\r\u001b[K${line}`);
+    if (this.#out.isTTY) this.#out.write(`\r\u001b[K${line}`);
     else if (performance.now() - this.#saidAt > LINE_EVERY_MS) {
       this.#saidAt = performance.now();
-      console.log(line);
+      this.#out.write(`${line}\n`);
     }
   }
 
+  clear(): void {
+    if (this.#out.isTTY) this.#out.write('\r\u001b[K');
+  }
+
   end(text: string): void {
-    if (process.stdout.isTTY) process.stdout.write('\r\u001b[K');
+    this.clear();
     console.log(text);
   }
 
