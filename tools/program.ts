@@ -36,6 +36,7 @@ const VERBS: Readonly<Record<string, () => Promise<{ register(program: Command):
   user: () => import('./commands/user.ts'),
   grant: () => import('./commands/grant.ts'),
   key: () => import('./commands/key.ts'),
+  encryption: () => import('./commands/encryption.ts'),
   quota: () => import('./commands/quota.ts'),
   identity: () => import('./commands/identity.ts'),
 };

@@ -15,6 +15,7 @@ import { z } from 'zod';
 import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
 import type { Log } from '#env/env.ts';
 import type { Authority } from './authority.ts';
+import { encryptionRoutes, type ObjectKeyStore } from './encryption-routes.ts';
 import { type AuthorityHono, badInput, input, type Variables } from './http-input.ts';
 import { joinSchema, moreDisksSchema } from './membership.ts';
 import { operatorRoutes } from './operator-routes.ts';
@@ -31,6 +32,7 @@ export interface AppOptions {
   readonly secrets: (roles: readonly string[]) => Record<string, string>;
   /** Identity's directory above a revision, signed: for proxies that state does not reach. */
   readonly directory: (above: number) => Promise<Buffer | undefined>;
+  readonly objectKeys: ObjectKeyStore;
 }
 
 const MAX_BODY_BYTES = 20 * 1024 * 1024;
@@ -47,6 +49,7 @@ export function createAuthorityApp(options: AppOptions): AuthorityHono {
   nodeRoutes(app, options);
   app.use('/v1/*', operatorsOnly, toLeader(options));
   operatorRoutes(app, options.authority);
+  encryptionRoutes(app, options.objectKeys);
   return app;
 }
 
@@ -171,6 +174,7 @@ const STATUS: Readonly<Record<string, 400 | 401 | 403 | 404 | 409 | 503>> = {
   'unknown-device': 404,
   'unknown-site': 404,
   'unknown-ring': 404,
+  'unknown-key': 404,
   'name-taken': 409,
   'stale-plan': 409,
   'ring-at-risk': 409,

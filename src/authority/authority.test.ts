@@ -52,6 +52,28 @@ describe('who may ask what', () => {
   );
 
   it(
+    'operators make keys of encrypted objects and see no key itself; nodes do neither',
+    withAuthority(async ({ ask, request, authority }) => {
+      const path = '/v1/encryption/keys';
+      const { clusterId } = await authority.store.knownCluster();
+      const node = { certificate: certificate('bari-1', 'AA', clusterId) };
+      expect((await request('GET', path, undefined, node)).status).toBe(403);
+      const make = (how: string, name?: string) => ask('POST', path, { how, name });
+      expect(await failure(make('rotate', 'payroll'))).toBe('unknown-key');
+      await make('create', 'payroll');
+      expect(await failure(make('create', 'payroll'))).toBe('name-taken');
+      await make('rotate', 'payroll');
+      await make('rotate');
+      expect(await failure(make('forget', 'payroll'))).toBe('bad-input');
+      expect(await ask('GET', path)).toEqual([
+        { id: '0', name: 'payroll', createdMs: 0 },
+        { id: '1', name: 'payroll', createdMs: 1 },
+        { id: '2', name: '', createdMs: 2 },
+      ]);
+    }),
+  );
+
+  it(
     'a node reports of itself only',
     withAuthority(async ({ request, authority }) => {
       const { clusterId } = await authority.store.knownCluster();

@@ -168,6 +168,10 @@ describe('an authority that dies', () => {
           }),
           nodeSecret: undefined,
           secrets: () => ({}),
+          objectKeys: {
+            list: async () => [],
+            make: async () => ({ id: '', name: '', createdMs: 0 }),
+          },
           directory: async () => undefined,
         });
         const headers = { authorization: `Bearer ${operator}` };

@@ -11,6 +11,7 @@ import type { TlsOptions } from '#env/env.ts';
 import type { NodeEnv } from '#env/node/node-env.ts';
 import { peerCertificate } from '#env/node/socket.ts';
 import { directoryNews } from '#identity/directory-news.ts';
+import { listObjectKeys, makeObjectKey } from '#identity/object-keys.ts';
 import { createVault, loadMasterKey } from '#identity/vault.ts';
 import { askMoves } from '#object/move-reports.ts';
 import type { State } from '#state/state.ts';
@@ -40,10 +41,11 @@ export async function startAuthority(parts: AuthorityParts): Promise<AuthorityRo
   const { env, config, state, tls, sharedKey } = parts;
   const masterKey = await loadMasterKey(env, config.masterKeyFile);
   let askMovesOfNodes: AskMoves = async () => [];
+  const vault = createVault(env.random, masterKey);
   const authority = createAuthority({
     env,
     state,
-    sealer: createVault(env.random, masterKey),
+    sealer: vault,
     address: addressOf(config, tls),
     askMoves: () => askMovesOfNodes(),
   });
@@ -53,6 +55,10 @@ export async function startAuthority(parts: AuthorityParts): Promise<AuthorityRo
     credentials: credentialsOf,
     nodeSecret: tls === undefined ? nodeSecretOf(sharedKey) : undefined,
     directory: async (above) => directoryNews(state, await authority.store.signer(), above),
+    objectKeys: {
+      list: () => listObjectKeys({ env, state, vault }),
+      make: (name) => makeObjectKey({ env, state, vault }, name),
+    },
     secrets: (roles) => secretsFor(roles, tls !== undefined, masterKey, sharedKey),
   });
   const { host, authority: port } = config.listen;

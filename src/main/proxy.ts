@@ -12,6 +12,8 @@ import type { NodeConfig } from '#config/node-config.ts';
 import type { Env } from '#env/env.ts';
 import { openNews } from '#identity/directory-news.ts';
 import type { Identity } from '#identity/identity.ts';
+import { ObjectKeyFile } from '#identity/object-key-file.ts';
+import { ObjectKeys } from '#identity/object-keys.ts';
 import { BucketNames } from '#proxy/bucket-names.ts';
 import { Sweeper } from '#proxy/multipart/sweeper.ts';
 import { createProxy } from '#proxy/proxy.ts';
@@ -41,15 +43,21 @@ export async function startProxy(
 ): Promise<ProxyRole> {
   const { env, config, clock, cluster, wire, registry, name } = foundation;
   const { refuseTokensAfterMinutes: refuseAfterMinutes } = config.identity;
+  const cacheDir = path.join(config.data, 'cache', name.replace('/', '-'));
   const authenticator = createAuthenticator({
     env,
     state,
-    cacheDir: path.join(config.data, 'cache', name.replace('/', '-')),
+    cacheDir,
     fetchS3Key: (request) => identity.s3Keys.issue(request),
     relay: directoryRelay(foundation),
     ...(refuseAfterMinutes !== undefined && { refuseAfterMs: refuseAfterMinutes * 60_000 }),
   });
   await authenticator.ready;
+  const keys = new ObjectKeys(
+    { env, state, vault: identity.context.vault },
+    new ObjectKeyFile(env, path.join(cacheDir, 'object-keys.bin')),
+  );
+  await keys.start();
   const proxy = createProxy({
     env,
     wire,
@@ -57,6 +65,7 @@ export async function startProxy(
     self: { node: name, site: config.site },
     clock,
     registry,
+    keys,
   });
   objects.store = proxy;
   const readiness = new Readiness({ env, wire, cluster });
@@ -113,6 +122,7 @@ export async function startProxy(
       await listener.close(graceMs, LINGER_MS);
       await sweeper.stop();
       names.close();
+      await keys.close();
       await authenticator.close();
     },
   };

@@ -5,6 +5,7 @@ import type { Env } from '#env/env.ts';
 import type { RowSender } from '#object/row-sender.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { Operation } from './contract.ts';
+import type { Encryption } from './encryption/encryption.ts';
 import type { ProxyLimits } from './limits.ts';
 import type { ProxyMetrics } from './metrics.ts';
 import type { Peers } from './peers.ts';
@@ -25,6 +26,7 @@ export interface ProxyContext {
   readonly objectRows: RowSender;
   readonly containerRows: RowSender;
   readonly turns: Turns;
+  readonly encryption: Encryption;
 }
 
 const WRITE_ID_BYTES = 8;

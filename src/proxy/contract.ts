@@ -10,17 +10,23 @@
  *   etag-mismatch, length-mismatch, body-too-large   the body was not what was declared: nothing was stored
  *   quota-exceeded   the container or account would hold more than its quota: nothing was stored
  *   container-mismatch   the container changed policy or mode meanwhile
+ *   customer-key-needed, customer-key-wrong, customer-key-unwanted   of an encrypted object's reader
+ *   no-such-key, no-object-keys   a write wants to be encrypted with a key that is not there
+ *   object-key-lost, sealed-damaged   an encrypted object can't be opened
  */
-import type { BodyPieces, EntryState } from '#base/entry.ts';
+import type { EntryState } from '#base/entry.ts';
 import type { ContainerName, ObjectName, PolicyIndex } from '#base/names.ts';
 import type { ListQuery } from '#container/calls.ts';
 import type { ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
 import type { Condition } from './condition.ts';
+import type { EncryptionFacts, WantedEncryption } from './encryption/encryption.ts';
 
 export interface Operation {
   readonly txn: string;
   readonly signal: AbortSignal;
   readonly read: 'quorum' | 'newest' | 'nearest';
+  /** Opens objects that their owner encrypted with a key of his own. Only ever in memory. */
+  readonly customerKey?: Uint8Array;
 }
 
 /** Set or cleared (null) headers, lower case; each is its own last-writer-wins group. */
@@ -89,6 +95,8 @@ export interface PutRequest {
     readonly kind: 'static' | 'multipart';
     readonly etag: string;
     readonly size: number;
+    /** How its parts are encrypted, where the manifest itself must say so. */
+    readonly encryption?: EncryptionFacts;
   };
   /** Keeps this client time (copies that preserve it); else now. */
   readonly clientMicros?: number;
@@ -97,8 +105,8 @@ export interface PutRequest {
   /** Chosen by the caller where later writes must know this one again (multipart uploads). */
   readonly writeId?: string;
   readonly owner?: string;
-  /** How the bytes of `body` were encrypted. */
-  readonly transform?: BodyPieces['transform'];
+  /** Else as the container's default says. */
+  readonly encryption?: WantedEncryption;
   /** Asked once, when the body has been read to its end: what is known of it only then. */
   readonly finish?: () => BodyFacts;
 }
@@ -120,12 +128,14 @@ export interface PutResult {
   readonly clientMicros: number;
   /** `handoff`, `unlisted` or `local`: the X-Anello-Ack header; undefined: a full write. */
   readonly ack?: 'handoff' | 'unlisted' | 'local';
+  /** How it was encrypted. */
+  readonly encryption?: EncryptionFacts;
 }
 
 /** An object's newest version, with as much of its body as is asked for. */
 export interface ObjectReader {
   readonly state: EntryState;
-  /** Bytes of the stored body: a manifest's own, not what it stands for. */
+  /** Bytes of the body, opened where it is encrypted: a manifest's own, not what it stands for. */
   readonly length: number;
   /** `degraded`: an `available` container answered with the best version found. */
   readonly degraded: boolean;

@@ -54,7 +54,10 @@ export class Objects {
   open(call: ObjectCall): Promise<Found<ObjectReader>> {
     return withFreshRing(this.#context, async () => {
       const found = await this.#find(call);
-      return found && openObject(this.#context, this.#repairs, this.#read(call, found, true));
+      if (found === undefined) return undefined;
+      const read = this.#read(call, found, true);
+      const reader = await openObject(this.#context, this.#repairs, read);
+      return reader && this.#context.encryption.open(call.operation, reader);
     });
   }
 

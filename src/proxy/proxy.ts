@@ -16,6 +16,7 @@ import { Containers } from './containers.ts';
 import { type ProxyContext, traced } from './context.ts';
 import type { Store } from './contract.ts';
 import { deleteContainer } from './delete-container.ts';
+import { Encryption, type KeySource, NO_KEYS } from './encryption/encryption.ts';
 import { withFreshRing } from './fresh-ring.ts';
 import { DEFAULT_PROXY_LIMITS, type ProxyLimits } from './limits.ts';
 import { ProxyMetrics } from './metrics.ts';
@@ -35,6 +36,8 @@ export interface ProxyOptions {
   readonly limits?: Partial<ProxyLimits>;
   /** Where the metrics are registered; main serves it at /metrics. */
   readonly registry?: Registry;
+  /** What objects are encrypted with; without it only customers' own keys can be used. */
+  readonly keys?: KeySource;
 }
 
 export interface ProxyStore extends Store {
@@ -45,7 +48,7 @@ export interface ProxyStore extends Store {
 }
 
 export function createProxy(options: ProxyOptions): ProxyStore {
-  const { env, wire, cluster, self, clock, registry = new Registry() } = options;
+  const { env, wire, cluster, self, clock, registry = new Registry(), keys = NO_KEYS } = options;
   const limits = { ...DEFAULT_PROXY_LIMITS, ...options.limits };
   const peers = new Peers(env, self);
   const context: ProxyContext = {
@@ -61,6 +64,7 @@ export function createProxy(options: ProxyOptions): ProxyStore {
     objectRows: new RowSender(env, wire, 'container.rows'),
     containerRows: new RowSender(env, wire, 'account.rows'),
     turns: new Turns(env),
+    encryption: new Encryption(env.random, keys),
   };
   return { ...accountOperations(context), tracer: context.tracer, peers: () => peers.statuses() };
 }

@@ -21,6 +21,7 @@ import type {
   PutRequest,
   PutResult,
 } from './contract.ts';
+import { markOf, type Sealer } from './encryption/encryption.ts';
 import { withFreshRing } from './fresh-ring.ts';
 import { bodiesNeeded } from './object-round.ts';
 import { conditionIn, expectWeak, type Objects } from './objects.ts';
@@ -44,6 +45,7 @@ interface Put {
   readonly container: ContainerInfo;
   readonly place: Place;
   readonly own: OwnWrite;
+  readonly sealer: Sealer | undefined;
 }
 
 const NOT_STORED = { etag: '', size: 0, clientMicros: 0 };
@@ -83,6 +85,7 @@ export class Puts {
     this.#quotas.check(name.account, request);
     const { env } = this.#context;
     const place = this.#placeOf(container, name);
+    const sealer = await this.#context.encryption.sealerFor(container, request);
     const put = {
       operation,
       trace,
@@ -91,6 +94,7 @@ export class Puts {
       container,
       place,
       own: new OwnWrite(request.writeId ?? newWriteId(env)),
+      sealer,
     };
     if (!(await this.#mayHold(put))) return { kind: 'precondition-failed', ...NOT_STORED };
     try {
@@ -139,9 +143,12 @@ export class Puts {
     return this.#stream(put, intake);
   }
 
-  async #write(put: Put, body: Buffer, etag: string): Promise<PutResult> {
-    const stateAt = stateMaker(put, etag, body.length, put.request.finish?.());
-    const { trace, container, name, own } = put;
+  async #write(put: Put, plain: Buffer, etag: string): Promise<PutResult> {
+    const { trace, container, name, own, sealer } = put;
+    const body =
+      sealer === undefined ? plain : Buffer.concat([...sealer.update(plain), sealer.final()]);
+    const sizes = { size: plain.length, stored: body.length };
+    const stateAt = stateMaker(put, etag, sizes, put.request.finish?.());
     const written = await withFreshRing(this.#context, () => {
       const place = this.#placeOf(container, name);
       const content = body.length > 0 ? { body } : {};
@@ -156,7 +163,7 @@ export class Puts {
       };
       return writeObject(this.#context, write);
     });
-    return result(written, stateAt);
+    return result(put, written, stateAt);
   }
 
   #placeOf(container: ContainerInfo, name: ObjectName): Place {
@@ -183,7 +190,7 @@ export class Puts {
   }
 
   /** Chooses the replicas: primaries that answer, and a stand-in for each one that doesn't. */
-  async #openUpload({ operation, trace, name, container }: Put): Promise<StageUpload> {
+  async #openUpload({ operation, trace, name, container, sealer }: Put): Promise<StageUpload> {
     const strict = container.mode === 'strict';
     const place = this.#placeOf(container, name);
     const failed = await probe(this.#context, trace, place, strict);
@@ -200,6 +207,7 @@ export class Puts {
       replicas,
       bodies,
       strict,
+      sealer,
       bufferBytes: this.#bufferBytes(),
     });
   }
@@ -214,7 +222,8 @@ export class Puts {
   async #commit(put: Put, upload: StageUpload, etag: string, size: number): Promise<PutResult> {
     const { trace, container, name, own } = put;
     const newest = await upload.finish();
-    const stateAt = stateMaker(put, etag, size, put.request.finish?.());
+    const sizes = { size, stored: upload.length };
+    const stateAt = stateMaker(put, etag, sizes, put.request.finish?.());
     const written = await withFreshRing(this.#context, () => {
       const current = this.#placeOf(container, name);
       // The ring may have changed while the body came. Then those that are new to the partition get the
@@ -231,7 +240,7 @@ export class Puts {
     });
     // What the condition did not let in would wait at the replicas for its expiry.
     if (written.kind === 'refused') upload.abandon(new OperatingError('refused', 'not wanted'));
-    return result(written, stateAt);
+    return result(put, written, stateAt);
   }
 
   /** The container went away, or changed its policy, after the cache was filled. */
@@ -272,24 +281,29 @@ async function begin(put: Put): Promise<Extract<Intake, { kind: 'rest' }>> {
 }
 
 function stateMaker(
-  { request, own: { writeId } }: Put,
-  bodyEtag: string,
-  length: number,
+  { request, own: { writeId }, sealer }: Put,
+  md5: string,
+  { size, stored }: { readonly size: number; readonly stored: number },
   facts: BodyFacts = {},
 ): (timestamp: Timestamp) => EntryState {
-  const { contentType, deleteAt, manifest, user, system, owner, transform } = request;
+  const { contentType, deleteAt, manifest, user, system, owner } = request;
+  const etag = manifest?.etag ?? facts.etag ?? sealer?.etag(md5) ?? md5;
+  const mark = manifest?.encryption && markOf(manifest.encryption);
+  const transform = sealer?.transform ?? mark;
   return (timestamp) => ({
     data: {
       timestamp,
       kind: 'live',
       writeId,
       clientMicros: request.clientMicros ?? microsOf(timestamp),
-      etag: manifest?.etag ?? facts.etag ?? bodyEtag,
-      size: manifest?.size ?? facts.size ?? length,
+      etag,
+      size: manifest?.size ?? facts.size ?? size,
       contentType: facts.contentType ?? contentType,
       ...(deleteAt !== undefined && { deleteAt }),
       ...(manifest !== undefined && { manifest: manifest.kind }),
-      ...(length > 0 && { body: { length, ...(transform !== undefined && { transform }) } }),
+      ...(stored > 0 && {
+        body: { length: stored, ...(transform !== undefined && { transform }) },
+      }),
       ...(facts.checksums !== undefined && { checksums: facts.checksums }),
       ...(owner !== undefined && { owner }),
     },
@@ -326,6 +340,7 @@ export function stamped(groups: MetadataGroups, timestamp: Timestamp): Record<st
 
 /** What this write stored: the rounds may have settled a later one that was built on it (seed 5). */
 function result(
+  { sealer, request }: Put,
   written: Written | Refused,
   stateAt: (timestamp: Timestamp) => EntryState,
 ): PutResult {
@@ -334,5 +349,13 @@ function result(
   const own = stateAt(newestTimestamp(state)).data!;
   const { clientMicros } = state.data?.writeId === own.writeId ? state.data : own;
   const { etag, size } = own;
-  return { kind: 'stored', etag, size, clientMicros, ...(ack !== undefined && { ack }) };
+  const encryption = sealer?.facts ?? request.manifest?.encryption;
+  return {
+    kind: 'stored',
+    etag,
+    size,
+    clientMicros,
+    ...(ack !== undefined && { ack }),
+    ...(encryption !== undefined && { encryption }),
+  };
 }

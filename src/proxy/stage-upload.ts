@@ -9,6 +9,7 @@ import type { StageArgs, StageReply } from '#object/calls.ts';
 import type { BodySource } from './body-intake.ts';
 import { type ProxyContext, throwIfGone, unavailable } from './context.ts';
 import type { Operation } from './contract.ts';
+import type { Sealer } from './encryption/encryption.ts';
 import { type Channel, FanOut } from './fan-out.ts';
 import type { Place, Replica } from './placement.ts';
 import { failureCode } from './replica-calls.ts';
@@ -33,6 +34,8 @@ export interface UploadOptions {
   readonly bodies: number;
   /** Only primaries count. */
   readonly strict: boolean;
+  /** Encrypts what is sent; hashes and lengths are of the plain bytes. */
+  readonly sealer: Sealer | undefined;
   /** What it may keep for the slowest replica that it still follows. */
   readonly bufferBytes: number;
 }
@@ -42,6 +45,7 @@ export class StageUpload {
   readonly #fanOut: FanOut;
   readonly #stagings: Staging[];
   readonly #codes: string[] = [];
+  #length = 0;
   #wake: (() => void) | undefined;
 
   constructor(options: UploadOptions) {
@@ -74,7 +78,14 @@ export class StageUpload {
       if (chunk === undefined) break;
       await this.#push(chunk, source);
     }
-    throwIfGone(this.#options.operation);
+    const { sealer, operation } = this.#options;
+    if (sealer !== undefined) await this.#send(sealer.final());
+    throwIfGone(operation);
+  }
+
+  /** Bytes as they are stored. */
+  get length(): number {
+    return this.#length;
   }
 
   /**
@@ -141,8 +152,15 @@ export class StageUpload {
 
   async #push(chunk: Uint8Array, source: BodySource): Promise<void> {
     source.hash(chunk);
+    const { sealer } = this.#options;
+    const pieces = sealer === undefined ? [chunk] : sealer.update(chunk);
+    for (const piece of pieces) await this.#send(piece);
+  }
+
+  async #send(piece: Uint8Array): Promise<void> {
     if (!this.#canGoOn()) throw unavailable('upload', this.#codes);
-    await this.#fanOut.push(chunk);
+    this.#length += piece.length;
+    await this.#fanOut.push(piece);
   }
 
   #open(replica: Replica): Staging {

@@ -28,6 +28,10 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   'precondition-failed': { status: 412 },
   'body-too-large': { status: 413, text: 'Your request is too large.' },
   'quota-exceeded': { status: 413, text: 'Upload exceeds quota.' },
+  'customer-key-needed': {
+    status: 422,
+    text: "The object is encrypted with its owner's own key (SSE-C): read it through S3, with the key.",
+  },
   'range-not-satisfiable': { status: 416 },
   'etag-mismatch': { status: 422 },
   unprocessable: { status: 422 },
@@ -47,6 +51,10 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   'no-policy': { status: 503 },
   'clock-drift': { status: 503 },
   'device-full': { status: 507 },
+  'no-such-key': { status: 503 },
+  'no-object-keys': { status: 503 },
+  'object-key-lost': { status: 503 },
+  'sealed-damaged': { status: 503 },
 };
 
 const UNKNOWN: Answer = { status: 500 };

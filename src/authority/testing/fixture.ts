@@ -13,6 +13,7 @@ import type { State } from '#state/state.ts';
 import { createAuthorityApp } from '../app.ts';
 import { type Authority, createAuthority } from '../authority.ts';
 import { decodeBundle } from '../bundle.ts';
+import type { ObjectKeyView } from '../encryption-routes.ts';
 import { addDescribedNodes, initialiseCluster } from '../genesis.ts';
 import { readBundle } from '../publisher.ts';
 import type { NodeRecord } from '../records.ts';
@@ -119,6 +120,7 @@ export async function startFixture(world: SimWorld, devicesPerNode = 2): Promise
   const operator = await initialiseCluster(authority, env, cluster);
   await addDescribedNodes(authority, env, wanted, nodesOf(wanted));
   await authority.leadership.start();
+  const keys: ObjectKeyView[] = [];
   const app = createAuthorityApp({
     authority,
     log: env.log,
@@ -129,6 +131,14 @@ export async function startFixture(world: SimWorld, devicesPerNode = 2): Promise
     nodeSecret: undefined,
     secrets: (roles): Record<string, string> =>
       roles.includes('identity') ? { masterKey: 'the key' } : {},
+    objectKeys: {
+      list: async () => keys,
+      make: async (name) => {
+        const key = { id: String(keys.length), name, createdMs: keys.length, material: 'secret' };
+        keys.push(key);
+        return key;
+      },
+    },
     directory: async (above) => (above < 7 ? Buffer.from('signed elsewhere') : undefined),
   });
   const shown = new Map<string, PeerCertificate>();

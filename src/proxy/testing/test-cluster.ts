@@ -23,6 +23,7 @@ import { Endpoint } from '#wire/endpoint.ts';
 import type { Job } from '#worker/job.ts';
 import { JobRunner } from '#worker/runner.ts';
 import type { Operation, PutRequest } from '../contract.ts';
+import type { KeySource } from '../encryption/encryption.ts';
 import type { ProxyLimits } from '../limits.ts';
 import { createProxy, type ProxyStore } from '../proxy.ts';
 import { MemoryRows } from './memory-rows.ts';
@@ -64,6 +65,8 @@ export interface TestClusterOptions {
   readonly deafClocks?: boolean;
   /** Nodes whose device starts as not genesis: it is complete for nothing. */
   readonly blank?: readonly string[];
+  /** Objects are encrypted with these. */
+  readonly keys?: KeySource;
   /** Background jobs run by themselves. */
   readonly runJobs?: boolean;
 }
@@ -234,7 +237,8 @@ export class TestCluster {
     } else {
       for (const [method, handler] of this.rows.handlers()) endpoint.handle(method, handler);
     }
-    const proxy = createProxy({ ...common, clock: proxyClock, limits: this.#options.limits });
+    const { limits, keys } = this.#options;
+    const proxy = createProxy({ ...common, clock: proxyClock, limits, keys });
     await endpoint.listen({ host: name, port: PORT });
     if (this.#options.runJobs === true) {
       const startMs = (job: Job): number => (job === repair.exchange ? EXCHANGE_START_MS : 0);

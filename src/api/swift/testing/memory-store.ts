@@ -13,6 +13,7 @@ import {
 } from '#base/names.ts';
 import { makeTimestamp, type Timestamp } from '#base/timestamp.ts';
 import type { ListQuery } from '#container/calls.ts';
+import { NodeRandom } from '#env/node/random.ts';
 import type { Condition } from '#proxy/condition.ts';
 import type {
   AccountInfo,
@@ -29,6 +30,8 @@ import type {
   PutResult,
   Store,
 } from '#proxy/contract.ts';
+import { Encryption, markOf, type Sealer } from '#proxy/encryption/encryption.ts';
+import { MemoryKeys } from '#proxy/testing/memory-keys.ts';
 import type { ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
 import { pageOf } from './page-of.ts';
 
@@ -54,6 +57,7 @@ export interface MemoryStoreOptions {
   readonly nowMicros: () => number;
   /** Bodies above are given in pieces of this size rather than inline. */
   readonly inlineLimit?: number;
+  readonly encryption?: Encryption;
 }
 
 export class MemoryStore implements Store {
@@ -66,11 +70,13 @@ export class MemoryStore implements Store {
   ack: PutResult['ack'];
   degraded = false;
   readonly #options: MemoryStoreOptions;
+  readonly #encryption: Encryption;
   #micros = 0;
   #reads = 0;
 
   constructor(options: MemoryStoreOptions) {
     this.#options = options;
+    this.#encryption = options.encryption ?? new Encryption(new NodeRandom(), new MemoryKeys());
   }
 
   /** Downloads under way: 0 when everything has been released. */
@@ -173,8 +179,9 @@ export class MemoryStore implements Store {
     const container = this.containers.get(containerPath(name));
     const nothing = { etag: '', size: 0, clientMicros: 0 };
     if (container === undefined) return { kind: 'no-container', ...nothing };
+    const sealer = await this.#encryption.sealerFor(container, request);
     request.onReady?.();
-    const { body, md5 } = await receive(request);
+    const { body: plain, md5 } = await receive(request);
     if (!this.#allows(name, request.condition)) return { kind: 'precondition-failed', ...nothing };
     if (operation.signal.aborted) throw new OperatingError('client-gone', 'gone');
     if (request.expectedEtag !== undefined && request.expectedEtag !== md5) {
@@ -182,31 +189,42 @@ export class MemoryStore implements Store {
     }
     this.#check();
     const facts = request.finish?.() ?? {};
+    const body = sealer ? Buffer.concat([...sealer.update(plain), sealer.final()]) : plain;
     const state = stateOf(request, this.#timestamp(), request.clientMicros ?? this.#micros, {
-      etag: request.manifest?.etag ?? facts.etag ?? md5,
-      size: request.manifest?.size ?? facts.size ?? body.length,
+      etag: request.manifest?.etag ?? facts.etag ?? sealer?.etag(md5) ?? md5,
+      size: request.manifest?.size ?? facts.size ?? plain.length,
       contentType: facts.contentType ?? request.contentType,
       ...(facts.checksums !== undefined && { checksums: facts.checksums }),
       length: body.length,
+      sealer,
     });
     container.objects.set(name.object, { state, body });
     const { etag, size, clientMicros } = state.data!;
-    return { kind: 'stored', etag, size, clientMicros, ...(this.ack && { ack: this.ack }) };
+    const encryption = sealer?.facts ?? request.manifest?.encryption;
+    return {
+      kind: 'stored',
+      etag,
+      size,
+      clientMicros,
+      ...(this.ack && { ack: this.ack }),
+      ...(encryption !== undefined && { encryption }),
+    };
   }
 
-  async openObject(_operation: Operation, name: ObjectName): Promise<Found<ObjectReader>> {
+  async openObject(operation: Operation, name: ObjectName): Promise<Found<ObjectReader>> {
     this.#check();
     const found = this.#find(name);
     if (found === undefined) return undefined;
     const { state, body } = found;
     const inline = body.length <= (this.#options.inlineLimit ?? 1024 * 1024);
-    return {
+    const reader = {
       state,
       length: body.length,
       degraded: this.degraded,
-      read: (start, end) => this.#pieces(name, body, start, end),
+      read: (start: number, end: number) => this.#pieces(name, body, start, end),
       ...(inline && { inline: body }),
     };
+    return this.#encryption.open(operation, reader);
   }
 
   async statObject(_operation: Operation, name: ObjectName): Promise<Found<EntryState>> {
@@ -361,9 +379,14 @@ function stateOf(
   request: PutRequest,
   timestamp: Timestamp,
   clientMicros: number,
-  body: Pick<DataPart, 'etag' | 'size' | 'contentType' | 'checksums'> & { readonly length: number },
+  body: Pick<DataPart, 'etag' | 'size' | 'contentType' | 'checksums'> & {
+    readonly length: number;
+    readonly sealer: Sealer | undefined;
+  },
 ): EntryState {
-  const { deleteAt, manifest, user, system, owner, transform } = request;
+  const { deleteAt, manifest, user, system, owner } = request;
+  const mark = manifest?.encryption && markOf(manifest.encryption);
+  const transform = body.sealer?.transform ?? mark;
   return {
     data: {
       timestamp,
