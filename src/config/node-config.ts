@@ -121,6 +121,8 @@ const schema = z
     publicUrls: z.record(z.string(), z.string()).default({}),
     /** Hosts whose sub-domains are buckets (virtual-host style S3). */
     s3Domains: z.array(z.string().toLowerCase()).default([]),
+    /** What lifecycle rules count as a day; less than one lets people see rules at work. */
+    lifecycleDaySeconds: z.number().int().min(1).max(86_400).default(86_400),
     authorities: z.array(z.string()).min(1),
     state: z.discriminatedUnion('driver', [
       z.object({ driver: z.literal('sqlite'), path: z.string().min(1) }).strict(),

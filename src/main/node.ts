@@ -17,6 +17,7 @@ import type { State } from '#state/state.ts';
 import { JobRunner } from '#worker/runner.ts';
 import { createAdminApp } from './admin-app.ts';
 import { type AuthorityRole, startAuthority } from './authority.ts';
+import { type BucketJobs, startBucketJobs } from './bucket-jobs.ts';
 import { type Foundation, layFoundation, sharedKeyOf } from './foundation.ts';
 import { serveHttp } from './http-server.ts';
 import { type IdentityRole, serveIdentity, startIdentity } from './identity.ts';
@@ -85,7 +86,9 @@ async function main(configFile: string): Promise<void> {
   const proxy = has('proxy')
     ? await serveProxy(running, foundation, configFile, state!, identity!)
     : undefined;
-  await serveAdmin(running, foundation, storage, proxy);
+  const bucketJobs = storage && startBucketJobs(foundation, storage);
+  if (bucketJobs !== undefined) running.add(() => bucketJobs.stop());
+  await serveAdmin(running, foundation, { storage, bucketJobs, proxy });
   keepAuthorityInformed(running, foundation, storage, certificate);
   env.log.info('node.ready', { roles: config.roles, pid: process.pid });
   process.send?.({ kind: 'ready' });
@@ -184,14 +187,21 @@ async function startWorkers(
 async function serveAdmin(
   running: Running,
   foundation: Foundation,
-  storage: StorageRole | undefined,
-  proxy: ProxyRole | undefined,
+  {
+    storage,
+    bucketJobs,
+    proxy,
+  }: {
+    readonly storage: StorageRole | undefined;
+    readonly bucketJobs: BucketJobs | undefined;
+    readonly proxy: ProxyRole | undefined;
+  },
 ): Promise<void> {
   const { config, registry } = foundation;
   const app = createAdminApp({
     registry,
     healthy: () => true,
-    status: () => processStatus(foundation, storage, proxy),
+    status: () => processStatus(foundation, storage, proxy, bucketJobs),
     trace: (txn) => proxy?.trace(txn),
   });
   app.route('/', createPlacementAdmin(foundation));

@@ -89,6 +89,7 @@ export async function startProxy(
     env,
     region: config.site,
     domains: config.s3Domains,
+    dayMs: config.lifecycleDaySeconds * 1000,
     finished,
   });
   const sweeper = new JobRunner(env, new Sweeper({ env, store: proxy, state, name }), {

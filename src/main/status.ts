@@ -1,6 +1,7 @@
 /** What /status tells of a process; `anello status` reads it. */
 import { ACCOUNT_RING, CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
 import type { ClusterView } from '#ring/cluster.ts';
+import type { BucketJobs } from './bucket-jobs.ts';
 import type { Foundation } from './foundation.ts';
 import type { ProxyRole } from './proxy.ts';
 import type { StorageRole } from './storage.ts';
@@ -9,6 +10,7 @@ export function processStatus(
   foundation: Foundation,
   storage: StorageRole | undefined,
   proxy: ProxyRole | undefined,
+  bucketJobs?: BucketJobs,
 ): unknown {
   const { config, cluster, wire, name } = foundation;
   const view = cluster.current();
@@ -22,7 +24,7 @@ export function processStatus(
     rings: ringNames(view),
     configured: storage === undefined ? [] : config.devices,
     devices: storage?.reports() ?? [],
-    jobs: storage?.jobs() ?? [],
+    jobs: [...(storage?.jobs() ?? []), ...(bucketJobs?.statuses() ?? [])],
     wire: wire.status(),
     ...(proxy !== undefined && { proxy: proxy.status() }),
   };

@@ -70,6 +70,13 @@ export interface ContainerFacts {
   readonly digest: Buffer;
 }
 
+export interface OwnState {
+  readonly hash: Buffer;
+  readonly path: string;
+  /** Undefined: rows came here before it. */
+  readonly state: EntryState | undefined;
+}
+
 export interface Change {
   readonly name: string;
   readonly state: EntryState;
@@ -206,6 +213,19 @@ export class RowStore implements RowSink {
     limit: number,
   ): ContainerFacts[] {
     return this.#guard(() => this.#lines.range(ring, from, to, limit).map(factsOf));
+  }
+
+  /**
+   * The containers' own states, in hash order from `from` on, past the cache: a walk over all containers
+   * must not push out those that are in use.
+   */
+  ownStates(ring: PolicyIndex, from: Buffer, limit: number): OwnState[] {
+    return this.#guard(() =>
+      this.#lines.range(ring, from, undefined, limit).map(({ id, hash, path }) => {
+        const row = this.#rows.find(id, Buffer.alloc(0));
+        return { hash, path, state: row && stateOf(row) };
+      }),
+    );
   }
 
   /** Containers that were written or read lately and have at least `rows` rows: no look at the database. */

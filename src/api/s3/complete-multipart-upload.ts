@@ -11,6 +11,7 @@ import { unquote, writeCondition } from './conditions.ts';
 import { combine } from './crc-combine.ts';
 import { refuse } from './errors.ts';
 import { replyWhenDone } from './heartbeat.ts';
+import { expirationHeader } from './lifecycle.ts';
 import { readDocument } from './payload.ts';
 import type { S3Request } from './request.ts';
 import { shownChecksums } from './stored-checksums.ts';
@@ -43,7 +44,11 @@ export async function completeMultipartUpload(request: S3Request): Promise<void>
     const result = await uploads.complete(request, upload, whole);
     if (result.kind === 'no-container') throw noSuchBucket(request.bucket);
     if (result.kind === 'precondition-failed') throw condition!.failure();
-    return { xml: resultXml(request, { etag: result.etag, checksums }) };
+    const { tags } = upload.record.groups;
+    return {
+      xml: resultXml(request, { etag: result.etag, checksums }),
+      headers: expirationHeader(request, bucket, { ...result, tags }),
+    };
   });
 }
 

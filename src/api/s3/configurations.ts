@@ -13,6 +13,7 @@ import {
 import { configure } from './configure.ts';
 import { deleteBucketCors, getBucketCors, putBucketCors } from './cors.ts';
 import { refuse } from './errors.ts';
+import { deleteBucketLifecycle, getBucketLifecycle, putBucketLifecycle } from './lifecycle.ts';
 import {
   deleteOwnershipControls,
   getOwnershipControls,
@@ -153,6 +154,9 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   'GET cors': route('GetBucketCors', getBucketCors),
   'PUT cors': route('PutBucketCors', putBucketCors),
   'DELETE cors': route('DeleteBucketCors', deleteBucketCors),
+  'GET lifecycle': route('GetBucketLifecycleConfiguration', getBucketLifecycle),
+  'PUT lifecycle': route('PutBucketLifecycleConfiguration', putBucketLifecycle),
+  'DELETE lifecycle': route('DeleteBucketLifecycle', deleteBucketLifecycle),
   'GET policy': route('GetBucketPolicy', getBucketPolicy),
   'PUT policy': route('PutBucketPolicy', putBucketPolicy),
   'DELETE policy': route('DeleteBucketPolicy', deleteBucketPolicy),
@@ -166,7 +170,6 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   ...emptyUnset('accelerate', 'AccelerateConfiguration', 'AccelerateConfiguration'),
   ...emptyUnset('logging', 'Logging', 'BucketLoggingStatus'),
   ...emptyUnset('notification', 'NotificationConfiguration', 'NotificationConfiguration'),
-  ...unset('lifecycle', 'LifecycleConfiguration', 'NoSuchLifecycleConfiguration'),
   ...unset('website', 'Website', 'NoSuchWebsiteConfiguration'),
   ...unset('encryption', 'Encryption', 'ServerSideEncryptionConfigurationNotFoundError'),
   ...unset('object-lock', 'ObjectLockConfiguration', 'ObjectLockConfigurationNotFoundError'),

@@ -18,6 +18,7 @@ import { writeCondition } from './conditions.ts';
 import { type CopySource, openCopySource } from './copy-source.ts';
 import { refuse } from './errors.ts';
 import { replyWhenDone } from './heartbeat.ts';
+import { expirationHeader } from './lifecycle.ts';
 import { aclGroup } from './object-acl-headers.ts';
 import { dataOf, describedBy, REDIRECT_HEADER } from './object-headers.ts';
 import { checkKey, type S3Request } from './request.ts';
@@ -46,8 +47,9 @@ export async function copyObject(request: S3Request): Promise<void> {
   await replyWhenDone(request, async () => {
     const { length } = source.content;
     let checksum = '';
+    const put = described(request, bucket, source, facts);
     const result = await request.service.store.putObject(request, objectName(bucket, request.key), {
-      ...described(request, bucket, source, facts),
+      ...put,
       body: hashed(bytesOf(source.content, { start: 0, end: length }), hasher),
       length,
       maxLength: length,
@@ -64,7 +66,8 @@ export async function copyObject(request: S3Request): Promise<void> {
       leaf('ETag', `"${result.etag}"`) +
       leaf('ChecksumType', 'FULL_OBJECT') +
       leaf(elementOf(algorithm), checksum);
-    return { xml: document('CopyObjectResult', content) };
+    const headers = expirationHeader(request, bucket, { ...result, tags: put.groups?.['tags'] });
+    return { xml: document('CopyObjectResult', content), headers };
   });
 }
 

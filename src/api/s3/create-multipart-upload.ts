@@ -1,6 +1,7 @@
 /** CreateMultipartUpload. */
 
 import { authorize } from './access.ts';
+import { abortHeaders } from './lifecycle.ts';
 import { aclGroup } from './object-acl-headers.ts';
 import { describedBy } from './object-headers.ts';
 import { replyXml } from './reply.ts';
@@ -17,7 +18,7 @@ export async function createMultipartUpload(request: S3Request): Promise<void> {
   refuseUnsupported(request);
   checkStorageClass(request, bucket);
   const { algorithm, type, asked } = checksumOfUpload(request);
-  const { uploadId } = await uploadsOf(request).begin(request, bucket, {
+  const { uploadId, record } = await uploadsOf(request).begin(request, bucket, {
     ...describedBy(request),
     key: request.key,
     groups: { ...tagsOfHeader(request), ...aclGroup(request, bucket) },
@@ -31,5 +32,8 @@ export async function createMultipartUpload(request: S3Request): Promise<void> {
     : [];
   const content =
     leaf('Bucket', bucket.container) + leaf('Key', request.key) + leaf('UploadId', uploadId);
-  replyXml(request, document('InitiateMultipartUploadResult', content), shown);
+  replyXml(request, document('InitiateMultipartUploadResult', content), [
+    ...shown,
+    ...abortHeaders(request, bucket, record.startedMicros),
+  ]);
 }

@@ -4,6 +4,7 @@ import { mayBeTold } from './absence.ts';
 import { authorize, objectName } from './access.ts';
 import { noSuchKey } from './bucket.ts';
 import { contentOf } from './content.ts';
+import { expirationOf } from './lifecycle.ts';
 import { wantedPart } from './part-number.ts';
 import type { S3Request } from './request.ts';
 import { answeredByCondition, sendContent, sendSpan } from './send-content.ts';
@@ -18,7 +19,9 @@ export async function getObject(request: S3Request): Promise<void> {
   const content = await contentOf(request, bucket, name, reader);
   const part = wantedPart(request, content);
   if (answeredByCondition(request, content)) return;
-  if (part === undefined) return await sendContent(request, content);
-  if (part.span.start === part.span.end) return await sendContent(request, content, part.headers);
-  await sendSpan(request, content, part.span, part.headers);
+  const headers = [...(part?.headers ?? []), ...expirationOf(request, bucket, reader.state)];
+  if (part === undefined || part.span.start === part.span.end) {
+    return await sendContent(request, content, headers);
+  }
+  await sendSpan(request, content, part.span, headers);
 }

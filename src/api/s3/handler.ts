@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { codeOf, messageOf } from '#base/errors.ts';
+import { DAY_MS, decodeLifecycle } from '#proxy/lifecycle/rules.ts';
 import { drain } from '../http/drain.ts';
 import { TransactionIds } from '../http/transaction-id.ts';
 import { authenticate } from './authentication.ts';
@@ -14,6 +15,7 @@ import { addCorsHeaders } from './cors.ts';
 import { refuse } from './errors.ts';
 import { isS3 } from './is-s3.ts';
 import { DEFAULT_S3_LIMITS, type S3Limits } from './limits.ts';
+import { ParsedTexts } from './parsed-texts.ts';
 import { replyError } from './reply.ts';
 import { S3Request } from './request.ts';
 import { findRoute } from './router.ts';
@@ -23,7 +25,7 @@ export type { S3Service, S3Signers } from './service.ts';
 
 export interface S3Options
   extends Pick<S3Service, 'store' | 'signers' | 'names' | 'env' | 'region'>,
-    Partial<Pick<S3Service, 'roles' | 'domains' | 'finished'>> {
+    Partial<Pick<S3Service, 'roles' | 'domains' | 'finished' | 'dayMs'>> {
   readonly limits?: Partial<S3Limits>;
 }
 
@@ -39,9 +41,11 @@ export async function createS3Handler(given: S3Options): Promise<S3Handler> {
     roles: undefined,
     domains: [],
     finished: () => {},
+    dayMs: DAY_MS,
     ...given,
     checksums: await Checksums.create(),
     policies: new PolicyCache(),
+    lifecycles: new ParsedTexts(decodeLifecycle),
     limits: { ...DEFAULT_S3_LIMITS, ...given.limits },
     requestIds: new TransactionIds(given.env),
   };

@@ -6,6 +6,7 @@ import { authorize, objectName } from './access.ts';
 import type { Bucket } from './bucket.ts';
 import { noSuchKey } from './bucket.ts';
 import { type Content, contentOf } from './content.ts';
+import { expirationOf } from './lifecycle.ts';
 import { checksumHeaders, dataOf, modifiedSeconds } from './object-headers.ts';
 import { wantedPart } from './part-number.ts';
 import { writeHead } from './reply.ts';
@@ -23,7 +24,11 @@ export async function headObject(request: S3Request): Promise<void> {
   const span = part?.span ?? (spans?.length === 1 ? spans[0] : undefined);
   const partial = span !== undefined && span.end > span.start;
   const checksums = partial ? [] : checksumHeaders(request, content.state);
-  const headers = headersOf(request, content, [...(part?.headers ?? []), ...checksums]);
+  const headers = headersOf(request, content, [
+    ...(part?.headers ?? []),
+    ...checksums,
+    ...expirationOf(request, bucket, content.state),
+  ]);
   if (partial) headers.push('Content-Range', contentRange(span, content.length));
   const length = partial ? span.end - span.start : content.length;
   headers.push('Content-Length', String(length));

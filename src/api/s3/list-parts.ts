@@ -2,6 +2,7 @@
 import { authorize } from './access.ts';
 import { ownerIdOf } from './acl.ts';
 import { elementOf } from './checksums.ts';
+import { abortHeaders } from './lifecycle.ts';
 import { replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { STANDARD } from './storage-class.ts';
@@ -52,5 +53,6 @@ export async function listParts(request: S3Request): Promise<void> {
         (asked ? leaf('ChecksumType', type) : '') +
         items.join(''),
     ),
+    abortHeaders(request, bucket, upload.record.startedMicros),
   );
 }

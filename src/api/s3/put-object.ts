@@ -3,6 +3,7 @@ import { authorize, objectName } from './access.ts';
 import { noSuchBucket } from './bucket.ts';
 import { headerOf } from './checksums.ts';
 import { writeCondition } from './conditions.ts';
+import { expirationHeader } from './lifecycle.ts';
 import { aclGroup } from './object-acl-headers.ts';
 import { describedBy } from './object-headers.ts';
 import { payloadOf } from './payload.ts';
@@ -39,5 +40,6 @@ export async function putObject(request: S3Request): Promise<void> {
   replyEmpty(request, 200, [
     ...['ETag', `"${result.etag}"`],
     ...[headerOf(payload.algorithm), payload.checksum(), 'x-amz-checksum-type', 'FULL_OBJECT'],
+    ...expirationHeader(request, bucket, { ...result, tags: groups.tags }),
   ]);
 }

@@ -6,11 +6,13 @@ import type { Env } from '#env/env.ts';
 import type { S3KeyRequest } from '#identity/s3-keys.ts';
 import type { BucketNames } from '#proxy/bucket-names.ts';
 import type { Store } from '#proxy/contract.ts';
+import type { Lifecycle } from '#proxy/lifecycle/rules.ts';
 import type { FinishedRequest } from '../http/finished-request.ts';
 import type { TransactionIds } from '../http/transaction-id.ts';
 import type { PolicyCache } from './bucket-rules.ts';
 import type { Checksums } from './checksums.ts';
 import type { S3Limits } from './limits.ts';
+import type { ParsedTexts } from './parsed-texts.ts';
 
 /** Who signed a request. */
 export interface S3Signers {
@@ -30,6 +32,9 @@ export interface S3Service {
   readonly names: BucketNames;
   readonly checksums: Checksums;
   readonly policies: PolicyCache;
+  readonly lifecycles: ParsedTexts<Lifecycle>;
+  /** What lifecycle rules count as a day. */
+  readonly dayMs: number;
   readonly roles: RoleLists | undefined;
   readonly env: Pick<Env, 'clock' | 'random' | 'log'>;
   readonly limits: S3Limits;

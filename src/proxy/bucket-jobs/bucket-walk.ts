@@ -1,0 +1,91 @@
+/**
+ * The containers of this node's devices that have something for a job to do, by a look at their own rows,
+ * a page at a time: the configuration itself is the index, there is no second truth beside it.
+ *
+ * Every primary of a container finds it. `rank` is the primary's place among them: the first does the
+ * work, the others wait for so many leases, so that the first healthy one does it.
+ */
+import type { EntryState } from '#base/entry.ts';
+import { CONTAINER_RING, type ContainerName } from '#base/names.ts';
+import type { ClusterSource } from '#ring/cluster.ts';
+import type { RowStore } from '#rows/row-store.ts';
+import { headersOf } from '../own-state.ts';
+
+export interface FoundBucket extends ContainerName {
+  readonly rank: number;
+}
+
+export interface BucketPage {
+  readonly found: readonly FoundBucket[];
+  /** All devices have been gone through; the next page begins anew. */
+  readonly done: boolean;
+}
+
+export interface BucketWalkOptions {
+  readonly cluster: ClusterSource;
+  /** By device id. */
+  readonly rows: () => ReadonlyMap<number, Pick<RowStore, 'ownStates'>>;
+  readonly isWanted: (headers: Readonly<Record<string, string>>) => boolean;
+}
+
+const PAGE = 200;
+const START = Buffer.alloc(16);
+
+export class BucketWalk {
+  readonly #options: BucketWalkOptions;
+  /** Devices that are still to be gone through, the present one first. */
+  #devices: number[] | undefined;
+  #from: Buffer = START;
+
+  constructor(options: BucketWalkOptions) {
+    this.#options = options;
+  }
+
+  next(): BucketPage {
+    const devices = this.#options.rows();
+    this.#devices ??= [...devices.keys()];
+    const [id] = this.#devices;
+    const rows = id === undefined ? undefined : devices.get(id);
+    const page = rows?.ownStates(CONTAINER_RING, this.#from, PAGE) ?? [];
+    if (page.length < PAGE) {
+      this.#devices.shift();
+      this.#from = START;
+    } else {
+      this.#from = after(page.at(-1)!.hash);
+    }
+    const done = this.#devices.length === 0;
+    if (done) this.#devices = undefined;
+    return { found: id === undefined ? [] : this.#wanted(id, page), done };
+  }
+
+  #wanted(
+    device: number,
+    page: readonly { hash: Buffer; path: string; state: EntryState | undefined }[],
+  ): FoundBucket[] {
+    const ring = this.#options.cluster.current().rings.get(CONTAINER_RING);
+    if (ring === undefined) return [];
+    return page.flatMap(({ hash, path, state }) => {
+      if (state === undefined || !this.#options.isWanted(headersOf(state))) return [];
+      const { primaries } = ring.placement(ring.partitionOf(hash));
+      const rank = primaries.findIndex(({ id }) => id === device);
+      const name = nameOf(path);
+      return rank < 0 || name === undefined ? [] : [{ ...name, rank }];
+    });
+  }
+}
+
+function nameOf(path: string): ContainerName | undefined {
+  const slash = path.indexOf('/', 1);
+  if (slash < 0) return undefined;
+  return { account: path.slice(1, slash), container: path.slice(slash + 1) };
+}
+
+/** The next hash of the same length. */
+function after(hash: Buffer): Buffer {
+  const next = Buffer.from(hash);
+  for (let i = next.length - 1; i >= 0; i--) {
+    next[i] = (next[i]! + 1) & 0xff;
+    if (next[i] !== 0) return next;
+  }
+  return Buffer.alloc(hash.length + 1, 0xff); // There is none above.
+}
