@@ -4,73 +4,40 @@ import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
 import { domainIdSchema, nameSchema } from '#identity/id.ts';
 import type { Role } from '#identity/records.ts';
-import { defined, extraOf, type KeystoneApi, nullable, pathId, readBody } from './api.ts';
+import { extraOf, type KeystoneApi, nullable, pathId } from './api.ts';
 import { Renderer } from './render.ts';
+import { resourceRoutes } from './resource.ts';
 
 const fields = z.looseObject({
   name: nameSchema,
   domain_id: nullable(domainIdSchema).optional(),
   description: nullable(z.string().max(4096)).optional(),
 });
-const newRole = z.object({ role: fields });
-const changedRole = z.object({ role: fields.partial() });
 const KNOWN = ['id', 'name', 'domain_id', 'description', 'options', 'links'];
 
 export function roleRoutes(api: KeystoneApi): Hono {
-  const app = new Hono();
   const renderer = new Renderer(api);
-  const { roles } = api.identity;
-
-  app.get('/v3/roles', async (c) => {
-    api.admin(c);
-    const name = c.req.query('name');
-    const domainId = c.req.query('domain_id');
-    const found = (await roles.list()).filter(
-      (role) => (name === undefined || role.name === name) && role.domainId === domainId,
-    );
-    return renderer.list(
-      c,
-      'roles',
-      found.map((role) => renderer.role(c, role)),
-    );
+  const routes = resourceRoutes(api, {
+    kind: 'role',
+    fields,
+    store: api.identity.roles,
+    wanted: (body) => ({ ...valuesOf(body), name: body.name, domainId: body.domain_id }),
+    change: valuesOf,
+    render: (c, role) => renderer.role(c, role),
+    listed: (c, roles) => {
+      const name = c.req.query('name');
+      const domainId = c.req.query('domain_id'); // Absent: the roles of no domain.
+      return roles.filter(
+        (role) => (name === undefined || role.name === name) && role.domainId === domainId,
+      );
+    },
   });
+  return routes.route('/', impliedRoutes(api));
+}
 
-  app.post('/v3/roles', async (c) => {
-    const caller = api.admin(c);
-    const { role: wanted } = await readBody(c, newRole);
-    const { name, description, domain_id: domainId } = wanted;
-    const role = await roles.create({ name, description, domainId, extra: extraOf(wanted, KNOWN) });
-    api.audit(caller, 'role.create', { id: role.id, name });
-    return c.json({ role: renderer.role(c, role) }, 201);
-  });
-
-  app.get('/v3/roles/:id', async (c) => {
-    api.admin(c);
-    return c.json({ role: renderer.role(c, await roles.get(pathId(c, 'id', 'role'))) });
-  });
-
-  app.patch('/v3/roles/:id', async (c) => {
-    const caller = api.admin(c);
-    const id = pathId(c, 'id', 'role');
-    const { role: change } = await readBody(c, changedRole);
-    const { name, description } = change;
-    const role = await roles.update(
-      id,
-      defined({ name, description, extra: extraOf(change, KNOWN) }),
-    );
-    api.audit(caller, 'role.update', { id });
-    return c.json({ role: renderer.role(c, role) });
-  });
-
-  app.delete('/v3/roles/:id', async (c) => {
-    const caller = api.admin(c);
-    const id = pathId(c, 'id', 'role');
-    await roles.remove(id);
-    api.audit(caller, 'role.delete', { id });
-    return c.body(null, 204);
-  });
-
-  return app.route('/', impliedRoutes(api));
+function valuesOf(body: Partial<z.output<typeof fields>>) {
+  const { name, description } = body;
+  return { name, description, extra: extraOf(body, KNOWN) };
 }
 
 function impliedRoutes(api: KeystoneApi): Hono {

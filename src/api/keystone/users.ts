@@ -12,6 +12,7 @@ import {
   readBody,
 } from './api.ts';
 import { Renderer } from './render.ts';
+import { resourceRoutes } from './resource.ts';
 
 const password = z.string().min(1).max(4096);
 const fields = z.looseObject({
@@ -23,8 +24,6 @@ const fields = z.looseObject({
   default_project_id: nullable(idSchema).optional(),
   enabled: z.boolean().optional(),
 });
-const newUser = z.object({ user: fields });
-const changedUser = z.object({ user: fields.partial() });
 const changedPassword = z.object({ user: z.object({ password, original_password: password }) });
 const KNOWN = [
   ...['id', 'name', 'domain_id', 'password', 'email', 'description', 'default_project_id'],
@@ -32,61 +31,35 @@ const KNOWN = [
 ];
 
 export function userRoutes(api: KeystoneApi): Hono {
+  const renderer = new Renderer(api);
+  const routes = resourceRoutes(api, {
+    kind: 'user',
+    fields,
+    store: api.identity.users,
+    wanted: (body, caller) => ({
+      ...defined(valuesOf(body)),
+      name: body.name,
+      domainId: body.domain_id ?? caller.user.domainId,
+    }),
+    change: valuesOf,
+    render: (c, user) => renderer.user(c, user),
+    maySee: (c, id) => void api.selfOrAdmin(c, id),
+  });
+  return routes.route('/', ownRoutes(api));
+}
+
+function valuesOf(body: Partial<z.output<typeof fields>>) {
+  const { name, email, description, enabled, default_project_id: defaultProjectId } = body;
+  const { password } = body;
+  const extra = extraOf(body, KNOWN);
+  return { name, email, description, enabled, password, defaultProjectId, extra };
+}
+
+/** What users do and see themselves. */
+function ownRoutes(api: KeystoneApi): Hono {
   const app = new Hono();
   const renderer = new Renderer(api);
   const { users, groups, projects, scopes, proofs } = api.identity;
-
-  app.get('/v3/users', async (c) => {
-    api.admin(c);
-    const found = filterListed(c, await users.list());
-    return renderer.list(
-      c,
-      'users',
-      found.map((user) => renderer.user(c, user)),
-    );
-  });
-
-  app.post('/v3/users', async (c) => {
-    const caller = api.admin(c);
-    const { user: wanted } = await readBody(c, newUser);
-    const { name, email, description, enabled } = wanted;
-    const user = await users.create({
-      ...{ name, email, extra: extraOf(wanted, KNOWN), password: wanted.password },
-      ...defined({ description, enabled }),
-      domainId: wanted.domain_id ?? caller.user.domainId,
-      defaultProjectId: wanted.default_project_id,
-    });
-    api.audit(caller, 'user.create', { id: user.id, name });
-    return c.json({ user: renderer.user(c, user) }, 201);
-  });
-
-  app.get('/v3/users/:id', async (c) => {
-    const id = pathId(c, 'id', 'user');
-    api.selfOrAdmin(c, id);
-    return c.json({ user: renderer.user(c, await users.get(id)) });
-  });
-
-  app.patch('/v3/users/:id', async (c) => {
-    const caller = api.admin(c);
-    const id = pathId(c, 'id', 'user');
-    const { user: change } = await readBody(c, changedUser);
-    const { name, email, description, enabled } = change;
-    const sent = defined({
-      ...{ name, email, description, enabled, password: change.password },
-      ...{ defaultProjectId: change.default_project_id, extra: extraOf(change, KNOWN) },
-    });
-    const user = await users.update(id, sent);
-    api.audit(caller, 'user.update', { id, fields: Object.keys(sent).join(',') });
-    return c.json({ user: renderer.user(c, user) });
-  });
-
-  app.delete('/v3/users/:id', async (c) => {
-    const caller = api.admin(c);
-    const id = pathId(c, 'id', 'user');
-    await users.remove(id);
-    api.audit(caller, 'user.delete', { id });
-    return c.body(null, 204);
-  });
 
   /** Needs no token: the old password is the proof, guarded like a log-in. */
   app.post('/v3/users/:id/password', async (c) => {
