@@ -1,12 +1,10 @@
 /**
- * Amazon's S3 API on raw node:http. A request is located, authenticated, routed to the file of its
- * operation, and answered exactly once: by the operation, or here by the error table. Once the status
- * line is out, an error can only cut the connection, and does.
+ * Amazon's S3 API on raw node:http. A request is located, authenticated and routed to the file of its
+ * operation; `answer` sees to it that it is answered exactly once.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { codeOf, messageOf } from '#base/errors.ts';
 import { DAY_MS, decodeLifecycle } from '#proxy/lifecycle/rules.ts';
-import { drain } from '../http/drain.ts';
+import { answer, type Dialect } from '../http/answer.ts';
 import { TransactionIds } from '../http/transaction-id.ts';
 import { authenticate } from './authentication.ts';
 import { PolicyCache } from './bucket-rules.ts';
@@ -36,6 +34,8 @@ export interface S3Handler {
   handle(incoming: IncomingMessage, response: ServerResponse): Promise<void>;
 }
 
+const DIALECT: Dialect<S3Request> = { name: 's3', serve, replyError };
+
 export async function createS3Handler(given: S3Options): Promise<S3Handler> {
   const service: S3Service = {
     roles: undefined,
@@ -51,33 +51,8 @@ export async function createS3Handler(given: S3Options): Promise<S3Handler> {
   };
   return {
     matches: (incoming) => isS3(incoming, service.domains),
-    handle: (incoming, response) => handle(service, incoming, response),
+    handle: (incoming, response) => answer(new S3Request(service, incoming, response), DIALECT),
   };
-}
-
-async function handle(
-  service: S3Service,
-  incoming: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const started = service.env.clock.monotonicMs();
-  const request = new S3Request(service, incoming, response);
-  try {
-    await serve(request);
-  } catch (error) {
-    fail(request, error);
-  }
-  if (!incoming.complete) drain(request);
-  service.finished({
-    txn: request.txn,
-    operation: request.label,
-    method: request.method,
-    path: request.path,
-    status: response.statusCode,
-    elapsedMs: service.env.clock.monotonicMs() - started,
-    bytesReceived: request.bytesReceived,
-    bytesSent: request.bytesSent,
-  });
 }
 
 async function serve(request: S3Request): Promise<void> {
@@ -90,24 +65,4 @@ async function serve(request: S3Request): Promise<void> {
   await authenticate(request);
   await addCorsHeaders(request);
   await route.run(request);
-}
-
-/** The one place where an error becomes an answer. */
-function fail(request: S3Request, error: unknown): void {
-  const { response, service } = request;
-  const facts = { txn: request.txn, operation: request.label, code: codeOf(error) };
-  if (response.headersSent || response.destroyed) {
-    // Half an answer must not look like a whole one.
-    response.destroy();
-    if (facts.code !== 'client-gone') {
-      service.env.log.warn('s3.broken-off', { ...facts, message: messageOf(error) });
-    }
-    return;
-  }
-  const status = replyError(request, error);
-  if (status < 500) return;
-  const known = status !== 500;
-  const level = known ? 'warn' : 'error';
-  const stack = known || !(error instanceof Error) ? undefined : error.stack;
-  service.env.log[level]('s3.failed', { ...facts, status, message: messageOf(error), stack });
 }

@@ -6,8 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ANONYMOUS, type Caller } from '#auth/caller.ts';
 import type { SigV4Request } from '#auth/sigv4-claim.ts';
 import type { Operation } from '#proxy/contract.ts';
-import { clientGone } from '../http/client-gone.ts';
-import type { Exchange } from '../http/exchange.ts';
+import { Exchange } from '../http/exchange.ts';
 import { splitTarget } from '../http/split-target.ts';
 import { utf8FromLatin1 } from '../http/utf8.ts';
 import { refuse } from './errors.ts';
@@ -30,12 +29,8 @@ export interface Signature {
   readonly form: 'header' | 'query' | 'post';
 }
 
-export class S3Request implements Operation, Exchange {
-  readonly service: S3Service;
-  readonly incoming: IncomingMessage;
-  readonly response: ServerResponse;
+export class S3Request extends Exchange<S3Service> implements Operation {
   readonly txn: string;
-  readonly method: string;
   /** Path and query as they came, without scheme and host. */
   readonly target: string;
   readonly path: string;
@@ -46,21 +41,12 @@ export class S3Request implements Operation, Exchange {
   signature: Signature | undefined;
   /** `s3.PutObject` */
   label = 's3.other';
-  continued = false;
-  bytesSent = 0;
-  bytesReceived = 0;
-  /** Headers for any answer, also a refusal (CORS). */
-  readonly extraHeaders: string[] = [];
   readonly read = 'quorum';
   #located: Target = { bucket: undefined, key: undefined };
   #signed: SigV4Request | undefined;
-  #abort: AbortController | undefined;
 
   constructor(service: S3Service, incoming: IncomingMessage, response: ServerResponse) {
-    this.service = service;
-    this.incoming = incoming;
-    this.response = response;
-    this.method = incoming.method ?? 'GET';
+    super(service, incoming, response);
     const { path, query } = splitTarget(incoming.url ?? '/');
     this.path = path;
     this.target = query === '' ? path : `${path}?${query}`;
@@ -99,20 +85,10 @@ export class S3Request implements Operation, Exchange {
     return this.#located.key ?? '';
   }
 
-  /** A header as Node gives it (Latin-1); `text()` for what may hold UTF-8. */
-  header(name: string): string | undefined {
-    const value = this.incoming.headers[name];
-    return typeof value === 'object' ? value.join(', ') : value;
-  }
-
   /** Bytes that are no UTF-8 are taken as Latin-1. */
   text(name: string): string | undefined {
     const value = this.header(name);
     return value === undefined ? undefined : (utf8FromLatin1(value) ?? value);
-  }
-
-  get expectsContinue(): boolean {
-    return this.header('expect')?.toLowerCase() === '100-continue';
   }
 
   sendContinue(): void {
@@ -123,20 +99,6 @@ export class S3Request implements Operation, Exchange {
 
   get nowMicros(): number {
     return this.service.env.clock.wallMicros();
-  }
-
-  /** Aborted when the client leaves. Made on demand: many requests are over before anybody asks. */
-  get signal(): AbortSignal {
-    if (this.#abort === undefined) {
-      const abort = new AbortController();
-      this.#abort = abort;
-      const gone = (): void => {
-        if (!this.response.writableFinished) abort.abort(clientGone());
-      };
-      if (this.response.destroyed || this.incoming.socket.destroyed) gone();
-      else this.response.once('close', gone);
-    }
-    return this.#abort.signal;
   }
 }
 

@@ -11,7 +11,7 @@ import {
   overrides,
   withOverrides,
 } from './object-headers.ts';
-import { finish, writeHead } from './reply.ts';
+import { writeHead } from './reply.ts';
 import type { S3Request } from './request.ts';
 
 /** True: 304 is out. @throws S3Error 412 */
@@ -66,7 +66,7 @@ async function sendWhole(
   headers.push('Content-Length', String(length));
   if (inline !== undefined || length === 0) {
     writeHead(request, 200, headers);
-    return finish(request, inline);
+    return request.finish(inline);
   }
   await pour(request, content.read(0, length), length, () => writeHead(request, 200, headers));
 }
@@ -83,7 +83,7 @@ export async function sendSpan(
   headers.push('Content-Length', String(length));
   if (content.inline !== undefined) {
     writeHead(request, 206, headers);
-    return finish(request, content.inline.subarray(span.start, span.end));
+    return request.finish(content.inline.subarray(span.start, span.end));
   }
   const source = content.read(span.start, span.end);
   await pour(request, source, length, () => writeHead(request, 206, headers));

@@ -1,14 +1,12 @@
 /**
- * OpenStack Swift's API on raw node:http. A request is located, authenticated, routed to the file
- * of its operation, and answered exactly once: by the operation, or here by the error table. Once
- * the status line is out, an error can only cut the connection, and does.
+ * OpenStack Swift's API on raw node:http. A request is located, authenticated and routed to the file of its
+ * operation; `answer` sees to it that it is answered exactly once.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RoleLists } from '#auth/acl.ts';
-import { codeOf, messageOf } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
 import type { Store } from '#proxy/contract.ts';
-import { drain } from '../http/drain.ts';
+import { answer, type Dialect } from '../http/answer.ts';
 import type { FinishedRequest } from '../http/finished-request.ts';
 import { TransactionIds } from '../http/transaction-id.ts';
 import { byteLength } from '../http/utf8.ts';
@@ -56,6 +54,8 @@ export interface SwiftHandler {
 const OURS =
   /^(?:https?:\/\/[^/?]*)?\/(?:v1(?:\.0)?(?:[/?]|$)|info(?:[?]|$)|healthcheck(?:[?]|$))/i;
 
+const DIALECT: Dialect<SwiftRequest> = { name: 'swift', serve, replyError };
+
 export function createSwiftHandler(given: SwiftOptions): SwiftHandler {
   const service: SwiftService = {
     store: given.store,
@@ -73,24 +73,8 @@ export function createSwiftHandler(given: SwiftOptions): SwiftHandler {
   };
   return {
     matches: (url) => OURS.test(url),
-    handle: (incoming, response) => handle(service, incoming, response),
+    handle: (incoming, response) => answer(new SwiftRequest(service, incoming, response), DIALECT),
   };
-}
-
-async function handle(
-  service: SwiftService,
-  incoming: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const started = service.env.clock.monotonicMs();
-  const request = new SwiftRequest(service, incoming, response);
-  try {
-    await serve(request);
-  } catch (error) {
-    fail(request, error);
-  }
-  if (!incoming.complete) drain(request);
-  report(request, started);
 }
 
 async function serve(request: SwiftRequest): Promise<void> {
@@ -123,38 +107,4 @@ function healthcheck(request: SwiftRequest): void {
   const healthy = request.service.healthy();
   const headers = ['Content-Type', 'text/plain; charset=UTF-8'];
   reply(request, healthy ? 200 : 503, headers, healthy ? 'OK' : 'NOT READY');
-}
-
-/** The one place where an error becomes an answer. */
-function fail(request: SwiftRequest, error: unknown): void {
-  const { response, service } = request;
-  const facts = { txn: request.txn, operation: request.label, code: codeOf(error) };
-  if (response.headersSent || response.destroyed) {
-    // Half an answer must not look like a whole one.
-    response.destroy();
-    if (facts.code !== 'client-gone') {
-      service.env.log.warn('swift.broken-off', { ...facts, message: messageOf(error) });
-    }
-    return;
-  }
-  const status = replyError(request, error);
-  if (status < 500) return;
-  const known = status !== 500;
-  const level = known ? 'warn' : 'error';
-  const stack = known || !(error instanceof Error) ? undefined : error.stack;
-  service.env.log[level]('swift.failed', { ...facts, status, message: messageOf(error), stack });
-}
-
-function report(request: SwiftRequest, started: number): void {
-  const { service, response } = request;
-  service.finished({
-    txn: request.txn,
-    operation: request.label,
-    method: request.method,
-    path: request.path,
-    status: response.statusCode,
-    elapsedMs: service.env.clock.monotonicMs() - started,
-    bytesReceived: request.bytesReceived,
-    bytesSent: request.bytesSent,
-  });
 }

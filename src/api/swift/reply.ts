@@ -31,17 +31,7 @@ export function reply(
   const bytes = typeof body === 'string' ? Buffer.from(body) : body;
   headers.push('Content-Length', String(bytes.length));
   writeHead(request, status, headers);
-  finish(request, bytes.length === 0 ? undefined : bytes);
-}
-
-/** Ends the answer; `body` is left out of HEAD's. */
-export function finish(request: SwiftRequest, body: Uint8Array | undefined): void {
-  if (body === undefined || request.method === 'HEAD') {
-    request.response.end();
-  } else {
-    request.bytesSent += body.length;
-    request.response.end(body);
-  }
+  request.finish(bytes.length === 0 ? undefined : bytes);
 }
 
 const HTML = 'text/html; charset=UTF-8';

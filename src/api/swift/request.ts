@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ANONYMOUS, type Caller } from '#auth/caller.ts';
 import type { ContainerName, ObjectName } from '#base/names.ts';
 import type { Operation } from '#proxy/contract.ts';
-import { clientGone } from '../http/client-gone.ts';
+import { Exchange } from '../http/exchange.ts';
 import { splitTarget } from '../http/split-target.ts';
 import { utf8FromLatin1 } from '../http/utf8.ts';
 import { refuse } from './errors.ts';
@@ -16,33 +16,18 @@ import { parseTarget, type Target } from './target.ts';
 
 const ROOT: Target = { account: '', container: undefined, object: undefined };
 
-export class SwiftRequest implements Operation {
-  readonly service: SwiftService;
-  readonly incoming: IncomingMessage;
-  readonly response: ServerResponse;
+export class SwiftRequest extends Exchange<SwiftService> implements Operation {
   readonly txn: string;
-  readonly method: string;
   readonly path: string;
   readonly query: Query;
   caller: Caller = ANONYMOUS;
   /** The caller owns the account: sees ACLs and sync keys. */
   owner = false;
-  /** Name of what is done, for logs and metrics: `object.get`. */
   label = 'other';
-  /** `100 Continue` has been sent. */
-  continued = false;
-  bytesSent = 0;
-  bytesReceived = 0;
-  /** Headers for any answer, also a refusal (CORS). */
-  readonly extraHeaders: string[] = [];
   #target: Target = ROOT;
-  #abort: AbortController | undefined;
 
   constructor(service: SwiftService, incoming: IncomingMessage, response: ServerResponse) {
-    this.service = service;
-    this.incoming = incoming;
-    this.response = response;
-    this.method = incoming.method ?? 'GET';
+    super(service, incoming, response);
     const { path, query } = splitTarget(incoming.url ?? '/');
     this.path = path;
     this.query = new Query(query);
@@ -68,12 +53,6 @@ export class SwiftRequest implements Operation {
     return { account, container: container ?? '', object: object ?? '' };
   }
 
-  /** A header as Node gives it (Latin-1); `text()` for what may hold UTF-8. */
-  header(name: string): string | undefined {
-    const value = this.incoming.headers[name];
-    return typeof value === 'object' ? value.join(', ') : value;
-  }
-
   /** @throws Refusal when the header is not UTF-8 */
   text(name: string): string | undefined {
     const value = this.header(name);
@@ -87,28 +66,8 @@ export class SwiftRequest implements Operation {
     return isTrue(this.header(name));
   }
 
-  get expectsContinue(): boolean {
-    return this.header('expect')?.toLowerCase() === '100-continue';
-  }
-
   get read(): Operation['read'] {
     if (this.isTrue('x-newest')) return 'newest';
     return this.header('x-anello-read')?.toLowerCase() === 'nearest' ? 'nearest' : 'quorum';
-  }
-
-  /**
-   * Aborted when the client leaves. Made on demand: many requests are over before anybody asks.
-   */
-  get signal(): AbortSignal {
-    if (this.#abort === undefined) {
-      const abort = new AbortController();
-      this.#abort = abort;
-      const gone = (): void => {
-        if (!this.response.writableFinished) abort.abort(clientGone());
-      };
-      if (this.response.destroyed || this.incoming.socket.destroyed) gone();
-      else this.response.once('close', gone);
-    }
-    return this.#abort.signal;
   }
 }

@@ -7,7 +7,7 @@ import { checkConditions, rangeApplies, type Validators } from './conditions.ts'
 import type { Content } from './content.ts';
 import { page } from './errors.ts';
 import { type Face, objectHeaders, shownMicros } from './object-headers.ts';
-import { finish, reply, writeHead } from './reply.ts';
+import { reply, writeHead } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
 import { stream } from './send-body.ts';
 
@@ -56,7 +56,7 @@ async function sendWhole(request: SwiftRequest, content: Content): Promise<void>
   }
   headers.push('Content-Length', String(face.length));
   writeHead(request, 200, headers);
-  finish(request, inline);
+  request.finish(inline);
 }
 
 export async function sendSpan(
@@ -73,7 +73,7 @@ export async function sendSpan(
   if (inline !== undefined) {
     headers.push('Content-Length', String(length));
     writeHead(request, 206, headers);
-    return finish(request, inline.subarray(span.start, span.end));
+    return request.finish(inline.subarray(span.start, span.end));
   }
   await stream(request, 206, headers, content.read(span.start, span.end), length);
 }
