@@ -8,8 +8,11 @@
 import type { EntryState } from '#base/entry.ts';
 
 export interface Condition {
-  /** Whether the write may happen on what is there; undefined: no live object has the name. */
-  holds(current: EntryState | undefined): boolean;
+  /**
+   * Whether the write may happen on what is there; undefined: no live object has the name. `known`: what
+   * the rounds found whatever it is, tombstones too.
+   */
+  holds(current: EntryState | undefined, known?: EntryState): boolean;
   /**
    * In a container that is not `strict`, a read before the write is enough (Swift's promise: it holds
    * against full writes only). Without this such a write is refused: OperatingError `not-strict`.
@@ -34,7 +37,7 @@ export const ALWAYS: Condition = { holds: () => true };
 /** For what both dialects and object lock ask of one write together. */
 export function both(first: Condition, second: Condition): Condition {
   return {
-    holds: (current) => first.holds(current) && second.holds(current),
+    holds: (current, known) => first.holds(current, known) && second.holds(current, known),
     ...(first.weakly === true && second.weakly === true && { weakly: true }),
   };
 }

@@ -5,6 +5,7 @@ import { accountPath, type ContainerName, containerPath, type PolicyIndex } from
 import { microsOf } from '#base/timestamp.ts';
 import type { ListedRow, ListQuery } from '#container/calls.ts';
 import type { ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
+import { LINK_ROLE, MARKER_ROLE } from '#rows/query.ts';
 import { settingsGroup, settingsOf } from '#rows/row-state.ts';
 import { type Accounts, clientMicrosOf } from './accounts.ts';
 import { ContainerCache } from './container-cache.ts';
@@ -214,6 +215,9 @@ function isUnavailable(error: unknown): boolean {
   return error instanceof OperatingError && error.code === 'unavailable';
 }
 
-function listedObject([name, clientMicros, bytes, etag, contentType]: ListedRow): ListedObject {
-  return { name, clientMicros, bytes, etag, contentType };
+function listedObject(row: ListedRow): ListedObject {
+  const [name, clientMicros, bytes, etag, contentType, count] = row;
+  const item = { name, clientMicros, bytes, etag, contentType };
+  if (count === LINK_ROLE) return { ...item, role: 'link' };
+  return count === MARKER_ROLE ? { ...item, role: 'marker' } : item;
 }

@@ -14,7 +14,7 @@
  *   no-such-key, no-object-keys   a write wants to be encrypted with a key that is not there
  *   object-key-lost, sealed-damaged   an encrypted object can't be opened
  */
-import type { EntryState } from '#base/entry.ts';
+import type { BodyPieces, EntryState } from '#base/entry.ts';
 import type { ContainerName, ObjectName, PolicyIndex } from '#base/names.ts';
 import type { ListQuery } from '#container/calls.ts';
 import type { ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
@@ -27,6 +27,8 @@ export interface Operation {
   readonly read: 'quorum' | 'newest' | 'nearest';
   /** Opens objects that their owner encrypted with a key of his own. Only ever in memory. */
   readonly customerKey?: Uint8Array;
+  /** Bodies as they are stored, also where they are encrypted: to keep them in another place. */
+  readonly asStored?: true;
 }
 
 /** Set or cleared (null) headers, lower case; each is its own last-writer-wins group. */
@@ -58,6 +60,13 @@ export interface ListedObject {
   readonly bytes: number;
   readonly etag: string;
   readonly contentType: string;
+  /** `link`: stands for a version that is kept elsewhere (versions/README.md). */
+  readonly role?: 'link' | 'marker';
+}
+
+/** An object, or one of its versions; without `version` the current one. */
+export interface VersionedName extends ObjectName {
+  readonly version?: string;
 }
 
 export interface ListedContainer {
@@ -107,6 +116,10 @@ export interface PutRequest {
   readonly owner?: string;
   /** Else as the container's default says. */
   readonly encryption?: WantedEncryption;
+  /** The entry is a delete marker, or stands for the version `id` (versions/README.md). */
+  readonly version?: { readonly id?: string; readonly deleteMarker?: true };
+  /** The body is the stored bytes of another object, read `asStored`: they are kept as they are. */
+  readonly stored?: { readonly transform: BodyPieces['transform'] };
   /** Asked once, when the body has been read to its end: what is known of it only then. */
   readonly finish?: () => BodyFacts;
 }
@@ -130,6 +143,8 @@ export interface PutResult {
   readonly ack?: 'handoff' | 'unlisted' | 'local';
   /** How it was encrypted. */
   readonly encryption?: EncryptionFacts;
+  /** In a container that keeps versions. */
+  readonly versionId?: string;
 }
 
 /** An object's newest version, with as much of its body as is asked for. */
@@ -189,8 +204,10 @@ export interface Store {
 
   putObject(operation: Operation, name: ObjectName, request: PutRequest): Promise<PutResult>;
   /** State and, for small objects, the body. Undefined: 404, honestly. */
-  openObject(operation: Operation, name: ObjectName): Promise<Found<ObjectReader>>;
-  statObject(operation: Operation, name: ObjectName): Promise<Found<EntryState>>;
+  openObject(operation: Operation, name: VersionedName): Promise<Found<ObjectReader>>;
+  statObject(operation: Operation, name: VersionedName): Promise<Found<EntryState>>;
+  /** What is known of the name whatever it is, a tombstone too. */
+  peekObject(operation: Operation, name: ObjectName): Promise<Found<EntryState>>;
   /** Replaces user metadata and the system values given (POST). */
   updateObject(
     operation: Operation,
@@ -206,7 +223,7 @@ export interface Store {
   /** Replaces these groups of an object's metadata (tags, acl, ...) and leaves all else. */
   updateGroups(
     operation: Operation,
-    name: ObjectName,
+    name: VersionedName,
     groups: MetadataGroups,
     condition?: Condition,
   ): Promise<'updated' | 'not-found' | 'precondition-failed'>;
@@ -215,6 +232,8 @@ export interface Store {
     operation: Operation,
     name: ObjectName,
     condition?: Condition,
+    /** The tombstone stands for the delete marker of this id. */
+    markerId?: string,
   ): Promise<'deleted' | 'not-found' | 'no-container' | 'precondition-failed'>;
 
   policies(): readonly StoragePolicy[];

@@ -30,6 +30,8 @@ export interface ObjectCall {
   readonly trace: Trace;
   readonly name: ObjectName;
   readonly condition?: Condition;
+  /** Of a deletion: the delete marker that the tombstone stands for. */
+  readonly markerId?: string;
 }
 
 export type UpdateOutcome = 'updated' | 'not-found' | 'precondition-failed';
@@ -68,6 +70,16 @@ export class Objects {
     });
   }
 
+  /** Whatever is known, live or not. */
+  peek(call: ObjectCall): Promise<Found<EntryState>> {
+    return withFreshRing(this.#context, async () => {
+      const found = await this.#find(call);
+      if (found === undefined) return undefined;
+      const { state } = await readState(this.#context, this.#repairs, this.#read(call, found));
+      return state.data === undefined ? undefined : state;
+    });
+  }
+
   update(call: ObjectCall, change: ObjectChange): Promise<UpdateOutcome> {
     return this.#change(call, (update) => updateObject(this.#context, { ...update, change }));
   }
@@ -83,7 +95,8 @@ export class Objects {
       if (found === undefined) return 'no-container';
       const isRefused = await this.#refusesWeakly(call, found);
       if (isRefused) return 'precondition-failed';
-      const deletion = { trace: call.trace, ...found, own, ...conditionIn(found, call.condition) };
+      const { trace, markerId } = call;
+      const deletion = { trace, markerId, ...found, own, ...conditionIn(found, call.condition) };
       const written = await deleteObject(this.#context, deletion);
       if (written.kind === 'refused') return 'precondition-failed';
       // Stand-ins don't know what the primaries had, and "not found" is for a majority to say.

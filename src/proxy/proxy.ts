@@ -144,6 +144,7 @@ type ObjectOperation =
   | 'putObject'
   | 'openObject'
   | 'statObject'
+  | 'peekObject'
   | 'updateObject'
   | 'updateGroups'
   | 'deleteObject';
@@ -173,6 +174,10 @@ function objectOperations(
       traced(context, operation, 'object.head', objectPath(name), (trace) =>
         objects.stat({ operation, trace, name }),
       ),
+    peekObject: (operation, name) =>
+      traced(context, operation, 'object.peek', objectPath(name), (trace) =>
+        objects.peek({ operation, trace, name }),
+      ),
     updateObject: (operation, name, change, condition) =>
       traced(context, operation, 'object.post', objectPath(name), (trace) =>
         objects.update({ operation, trace, name, condition }, change),
@@ -181,9 +186,9 @@ function objectOperations(
       traced(context, operation, 'object.post', objectPath(name), (trace) =>
         objects.updateGroups({ operation, trace, name, condition }, groups),
       ),
-    deleteObject: (operation, name, condition) =>
+    deleteObject: (operation, name, condition, markerId) =>
       traced(context, operation, 'object.delete', objectPath(name), (trace) =>
-        objects.delete({ operation, trace, name, condition }),
+        objects.delete({ operation, trace, name, condition, markerId }),
       ),
   };
 }

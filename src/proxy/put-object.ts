@@ -286,10 +286,10 @@ function stateMaker(
   { size, stored }: { readonly size: number; readonly stored: number },
   facts: BodyFacts = {},
 ): (timestamp: Timestamp) => EntryState {
-  const { contentType, deleteAt, manifest, user, system, owner } = request;
+  const { contentType, deleteAt, manifest, user, system, owner, version } = request;
   const etag = manifest?.etag ?? facts.etag ?? sealer?.etag(md5) ?? md5;
   const mark = manifest?.encryption && markOf(manifest.encryption);
-  const transform = sealer?.transform ?? mark;
+  const transform = request.stored?.transform ?? sealer?.transform ?? mark;
   return (timestamp) => ({
     data: {
       timestamp,
@@ -306,6 +306,8 @@ function stateMaker(
       }),
       ...(facts.checksums !== undefined && { checksums: facts.checksums }),
       ...(owner !== undefined && { owner }),
+      ...(version?.id !== undefined && { versionId: version.id }),
+      ...(version?.deleteMarker && { deleteMarker: true }),
     },
     groups: {
       ...groupsAt(timestamp, user, system, deleteAt ?? null),

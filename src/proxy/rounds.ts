@@ -129,7 +129,7 @@ class Rounds {
 
   #holds(joined: EntryState): boolean {
     const live = isLive(joined, nowSeconds(this.#context.env));
-    return this.#condition.holds(live ? joined : undefined);
+    return this.#condition.holds(live ? joined : undefined, joined);
   }
 
   async #accept(round: PromiseRound): Promise<Step> {

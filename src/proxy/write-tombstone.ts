@@ -18,12 +18,16 @@ export interface Deletion {
 
 export function deleteObject(
   context: ProxyContext,
-  deletion: Deletion & { readonly own: OwnWrite; readonly condition?: Condition },
+  deletion: Deletion & {
+    readonly own: OwnWrite;
+    readonly condition?: Condition;
+    readonly markerId?: string;
+  },
 ): Promise<Written | Refused> {
-  const { writeId } = deletion.own;
+  const { own, markerId } = deletion;
   return writeObject(context, {
     ...deletion,
-    stateAt: (timestamp) => tombstone(timestamp, writeId),
+    stateAt: (timestamp) => tombstone(timestamp, own.writeId, markerId),
   });
 }
 
@@ -39,7 +43,7 @@ export async function deleteQuietly(context: ProxyContext, deletion: Deletion): 
   }
 }
 
-function tombstone(timestamp: Timestamp, writeId: string): EntryState {
+function tombstone(timestamp: Timestamp, writeId: string, markerId?: string): EntryState {
   const clientMicros = microsOf(timestamp);
   const kind = 'deleted';
   const data = {
@@ -50,6 +54,7 @@ function tombstone(timestamp: Timestamp, writeId: string): EntryState {
     etag: '',
     size: 0,
     contentType: '',
+    ...(markerId !== undefined && { versionId: markerId, deleteMarker: true }),
   } as const;
   return { data, groups: {} };
 }

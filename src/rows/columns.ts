@@ -4,6 +4,7 @@
  */
 import { contentTypeOf, type EntryState, effectiveKind, expirySource } from '#base/entry.ts';
 import { ACCOUNT_RING, type PolicyIndex } from '#base/names.ts';
+import { LINK_ROLE, MARKER_ROLE } from './query.ts';
 import { shownSlot } from './row-state.ts';
 
 export interface Columns {
@@ -13,7 +14,7 @@ export interface Columns {
   readonly size: number;
   readonly etag: string;
   readonly type: string;
-  /** Account listings: objects in the container. */
+  /** Account listings: objects in the container. Of an object: its role (query.ts). */
   readonly count: number;
   /** Unix seconds from when a live row is no longer listed; null: never. */
   readonly expires: number | null;
@@ -49,7 +50,7 @@ function objectColumns(state: EntryState, nowSeconds: number): Columns {
     size: data.size,
     etag: data.etag,
     type: contentTypeOf(state),
-    count: 0,
+    count: data.deleteMarker ? MARKER_ROLE : data.versionId !== undefined ? LINK_ROLE : 0,
     expires: live ? (expirySource(state).deleteAt ?? null) : null,
   };
 }

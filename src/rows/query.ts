@@ -19,9 +19,14 @@ export type ListedRow = readonly [
   size: number,
   etag: string,
   contentType: string,
-  /** Of a container in an account listing: object count. */
+  /** Of a container in an account listing: object count. Of an object: LINK_ROLE, MARKER_ROLE or 0. */
   count: number,
 ];
+
+/** The row stands for a version that is kept elsewhere (proxy/versions). */
+export const LINK_ROLE = 1;
+/** The row is a delete marker among the versions of a name. */
+export const MARKER_ROLE = 2;
 
 export interface RowTotals {
   readonly rows: number;

@@ -76,9 +76,10 @@ export class Encryption {
   /** As the request says, else as its container does. Undefined: the body is kept as it is. */
   async sealerFor(
     container: Pick<ContainerInfo, 'headers'>,
-    request: Pick<PutRequest, 'encryption' | 'manifest'>,
+    request: Pick<PutRequest, 'encryption' | 'manifest' | 'version' | 'stored'>,
   ): Promise<Sealer | undefined> {
-    if (request.manifest !== undefined) return undefined;
+    const { manifest, version, stored } = request;
+    if (manifest !== undefined || version !== undefined || stored !== undefined) return undefined;
     const wanted = request.encryption ?? defaultEncryption(container);
     return wanted && (await this.#sealer(wanted));
   }
@@ -112,9 +113,10 @@ export class Encryption {
    * `object-key-lost`, `sealed-damaged`
    */
   async open(
-    { customerKey }: Pick<Operation, 'customerKey'>,
+    { customerKey, asStored }: Pick<Operation, 'customerKey' | 'asStored'>,
     reader: ObjectReader,
   ): Promise<ObjectReader> {
+    if (asStored) return reader;
     const envelope = envelopeOf(reader.state);
     checkCustomerKey(envelope?.facts, customerKey);
     if (envelope?.sealedKey === undefined) return reader;

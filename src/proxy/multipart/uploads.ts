@@ -18,6 +18,7 @@ import type { Env } from '#env/env.ts';
 import type { Condition } from '../condition.ts';
 import type { ListedObject, Operation, PutRequest, PutResult, Store } from '../contract.ts';
 import { encodeManifest, type ManifestPart, manifestLength } from '../manifest-format.ts';
+import { nullName, versionName } from '../versions/names.ts';
 import {
   completionName,
   parsePartNumber,
@@ -225,8 +226,9 @@ export class Uploads {
   }
 
   /**
-   * Whether the object of that key is made of this upload's parts. A linearizable read: an undecided
-   * write of it is decided by having been looked at.
+   * Whether the object of that key, or a version of it, is made of this upload's parts. Linearizable
+   * reads: an undecided write is decided by having been looked at. The null version is looked for in its
+   * own place first, from where it may move.
    */
   async isUsed(
     operation: Operation,
@@ -237,9 +239,13 @@ export class Uploads {
     }: { bucket: ContainerName; uploadId: string; record: { key: string } },
   ): Promise<boolean> {
     const { txn, signal } = operation;
-    const name = { ...bucket, object: record.key };
-    const state = await this.#store.statObject({ txn, signal, read: 'newest' }, name);
-    return madeBy(state, uploadId, this.#env.clock.wallMicros() / 1e6);
+    const { account, container } = bucket;
+    const name = { account, container, object: record.key };
+    for (const place of [name, nullName(name), versionName(name, writeIdOf(uploadId))]) {
+      const state = await this.#store.statObject({ txn, signal, read: 'newest' }, place);
+      if (madeBy(state, uploadId, this.#env.clock.wallMicros() / 1e6)) return true;
+    }
+    return false;
   }
 
   /** Deletes every part of an upload that no object is made of, and what remembers it. */

@@ -232,6 +232,11 @@ export class MemoryStore implements Store {
     return this.#find(name)?.state;
   }
 
+  async peekObject(_operation: Operation, name: ObjectName): Promise<Found<EntryState>> {
+    this.#check();
+    return this.#stored(name)?.state;
+  }
+
   async updateObject(
     _operation: Operation,
     name: ObjectName,
@@ -269,13 +274,19 @@ export class MemoryStore implements Store {
     return 'updated' as const;
   }
 
-  async deleteObject(_operation: Operation, name: ObjectName, condition?: Condition) {
+  async deleteObject(
+    _operation: Operation,
+    name: ObjectName,
+    condition?: Condition,
+    markerId?: string,
+  ) {
     this.#check();
     const container = this.containers.get(containerPath(name));
     if (container === undefined) return 'no-container' as const;
     if (!this.#allows(name, condition)) return 'precondition-failed' as const;
     const found = this.#find(name);
-    container.objects.delete(name.object);
+    if (markerId === undefined) container.objects.delete(name.object);
+    else container.objects.set(name.object, tombstone(this.#timestamp(), this.#micros, markerId));
     return found === undefined ? ('not-found' as const) : ('deleted' as const);
   }
 
@@ -302,11 +313,16 @@ export class MemoryStore implements Store {
   }
 
   #allows(name: ObjectName, condition: Condition | undefined): boolean {
-    return condition === undefined || condition.holds(this.#find(name)?.state);
+    const known = this.#stored(name)?.state;
+    return condition === undefined || condition.holds(this.#find(name)?.state, known);
+  }
+
+  #stored(name: ObjectName): StoredObject | undefined {
+    return this.containers.get(containerPath(name))?.objects.get(name.object);
   }
 
   #find(name: ObjectName): StoredObject | undefined {
-    const found = this.containers.get(containerPath(name))?.objects.get(name.object);
+    const found = this.#stored(name);
     return found !== undefined && isLive(found.state, this.#seconds()) ? found : undefined;
   }
 
@@ -349,14 +365,29 @@ function apply(headers: Record<string, string>, changes: HeaderChanges): void {
 
 function totals(container: StoredContainer): { objects: number; bytes: number } {
   let bytes = 0;
-  for (const { state } of container.objects.values()) bytes += state.data!.size;
-  return { objects: container.objects.size, bytes };
+  let objects = 0;
+  for (const { state } of container.objects.values()) {
+    if (state.data?.kind !== 'live') continue;
+    bytes += state.data.size;
+    objects += 1;
+  }
+  return { objects, bytes };
 }
 
 function listed(name: string, state: EntryState): ListedObject {
-  const { clientMicros, size, etag, contentType } = state.data!;
+  const { clientMicros, size, etag, contentType, versionId, deleteMarker } = state.data!;
   const type = state.groups['system']?.values['content-type'] ?? contentType;
-  return { name, clientMicros, bytes: size, etag, contentType: type };
+  const item = { name, clientMicros, bytes: size, etag, contentType: type };
+  if (deleteMarker) return { ...item, role: 'marker' };
+  return versionId === undefined ? item : { ...item, role: 'link' };
+}
+
+function tombstone(timestamp: Timestamp, clientMicros: number, markerId: string): StoredObject {
+  const writeId = timestamp.slice(-16);
+  const none = { etag: '', size: 0, contentType: '' };
+  const marker = { versionId: markerId, deleteMarker: true };
+  const data: DataPart = { timestamp, kind: 'deleted', writeId, clientMicros, ...none, ...marker };
+  return { state: { data, groups: {} }, body: Buffer.alloc(0) };
 }
 
 async function receive(request: PutRequest): Promise<{ body: Buffer; md5: string }> {
@@ -384,14 +415,14 @@ function stateOf(
     readonly sealer: Sealer | undefined;
   },
 ): EntryState {
-  const { deleteAt, manifest, user, system, owner } = request;
+  const { deleteAt, manifest, user, system, owner, version } = request;
   const mark = manifest?.encryption && markOf(manifest.encryption);
-  const transform = body.sealer?.transform ?? mark;
+  const transform = request.stored?.transform ?? body.sealer?.transform ?? mark;
   return {
     data: {
       timestamp,
       kind: 'live',
-      writeId: request.writeId ?? '0123456789abcdef',
+      writeId: request.writeId ?? timestamp.slice(-16),
       clientMicros,
       etag: body.etag,
       size: body.size,
@@ -401,6 +432,8 @@ function stateOf(
       ...(owner !== undefined && { owner }),
       ...(deleteAt !== undefined && { deleteAt }),
       ...(manifest !== undefined && { manifest: manifest.kind }),
+      ...(version?.id !== undefined && { versionId: version.id }),
+      ...(version?.deleteMarker && { deleteMarker: true }),
     },
     groups: {
       user: { timestamp, values: user },

@@ -1,0 +1,131 @@
+/**
+ * Deleting as S3 does. A version that is named goes for good: its object is deleted (under the caller's
+ * condition, such as that it is not locked), and if it was the current one the name is pointed at the
+ * newest that is left. Without a version, a delete marker is put before them all.
+ */
+import { isLive } from '#base/entry.ts';
+import { OperatingError } from '#base/errors.ts';
+import type { ObjectName } from '#base/names.ts';
+import type { Condition } from '../condition.ts';
+import type { ContainerInfo, Operation, VersionedName } from '../contract.ts';
+import type { Removal, Versioning } from './contract.ts';
+import { currentOf, pointAt, type Target } from './current.ts';
+import {
+  exactly,
+  isVersion,
+  type Keeping,
+  keep,
+  lookAt,
+  newWriteId,
+  nowSeconds,
+  placeOfVersion,
+} from './keeping.ts';
+import { NULL_VERSION, nullName } from './names.ts';
+import { markerRequest, putMarker } from './put-version.ts';
+import { nextOf, repoint } from './repoint.ts';
+
+const MAX_ATTEMPTS = 16;
+
+export interface VersionRemoval {
+  readonly operation: Operation;
+  readonly bucket: ContainerInfo;
+  readonly versioning: Versioning;
+  readonly name: VersionedName;
+  readonly condition: Condition | undefined;
+}
+
+/** @throws OperatingError `unavailable`, `undecided` */
+export async function removeVersion(keeping: Keeping, removal: VersionRemoval): Promise<Removal> {
+  const { name, versioning } = removal;
+  if (name.version === NULL_VERSION) return await removeNull(keeping, removal);
+  if (name.version !== undefined) return await removeKept(keeping, removal, name.version);
+  if (versioning === 'Suspended') return await hideByNull(keeping, removal);
+  const { kind, versionId } = await putMarker(keeping, removal);
+  return kind === 'pointed' ? { kind: 'deleted', versionId, deleteMarker: true } : { kind };
+}
+
+async function removeKept(
+  keeping: Keeping,
+  { operation, name, condition }: VersionRemoval,
+  id: string,
+): Promise<Removal> {
+  const place = placeOfVersion(name, id);
+  if (place === undefined) return { kind: 'not-found' };
+  const { store } = keeping;
+  const state = await store.statObject(exactly(operation), place);
+  if (state === undefined || !isVersion(state, id)) {
+    // Perhaps deleted by one who could not finish.
+    await repoint(keeping, operation, name, new Set([id]));
+    return { kind: 'not-found' };
+  }
+  const kind = await store.deleteObject(operation, place, condition);
+  if (kind === 'precondition-failed') return { kind };
+  await repoint(keeping, operation, name, new Set([id]));
+  const deleteMarker = state.data?.deleteMarker === true;
+  return { kind: 'deleted', versionId: id, ...(deleteMarker && { deleteMarker }) };
+}
+
+/** The null version stands in its own place, or among the others. */
+async function removeNull(keeping: Keeping, removal: VersionRemoval): Promise<Removal> {
+  const { operation, name, condition } = removal;
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    const current = await lookAt(keeping, operation, name);
+    if (current.kind !== 'own') return await removeKept(keeping, removal, NULL_VERSION);
+    // What stands among the others is an older one that this one has replaced.
+    const target: Target = await nextOf(keeping, operation, name, current, new Set([NULL_VERSION]));
+    let failed = false;
+    const done = await pointAt(keeping.store, operation, name, target, (known, live) => {
+      const isOwn = currentOf(known, nowSeconds(keeping)).kind === 'own';
+      failed = isOwn && condition?.holds(live) === false;
+      return isOwn && !failed;
+    });
+    if (failed) return { kind: 'precondition-failed' };
+    if (done === 'no-container') return { kind: done };
+    if (done === 'refused') continue;
+    await forgetNull(keeping, operation, name);
+    if (target.kind !== 'none') await heal(keeping, operation, name, target.id);
+    return { kind: 'deleted', versionId: NULL_VERSION };
+  }
+  throw new OperatingError('undecided', 'others write the same object; the outcome is not known');
+}
+
+/** If the version that was pointed at has been deleted meanwhile. */
+async function heal(
+  keeping: Keeping,
+  operation: Operation,
+  name: ObjectName,
+  id: string,
+): Promise<void> {
+  const exact = exactly(operation);
+  const state = await keeping.store.statObject(exact, placeOfVersion(name, id)!);
+  if (state === undefined) await repoint(keeping, exact, name, new Set([id]));
+}
+
+/** Suspended: the delete marker is the null version, and takes the place of the one before. */
+async function hideByNull(
+  keeping: Keeping,
+  { operation, bucket, name, condition }: VersionRemoval,
+): Promise<Removal> {
+  const target: Target = { kind: 'marker', id: NULL_VERSION };
+  let refused = false;
+  const done = await pointAt(keeping.store, operation, name, target, (_, live) => {
+    refused = condition?.holds(live) === false;
+    return !refused;
+  });
+  if (refused) return { kind: 'precondition-failed' };
+  if (done !== 'pointed') return { kind: 'no-container' };
+  await keep(keeping, operation, bucket, nullName(name), markerRequest(newWriteId(keeping)));
+  return { kind: 'deleted', versionId: NULL_VERSION, deleteMarker: true };
+}
+
+/** A null version among the others, which one in its own place has replaced. */
+export async function forgetNull(
+  keeping: Keeping,
+  operation: Operation,
+  name: ObjectName,
+): Promise<void> {
+  const place = nullName(name);
+  const known = await keeping.store.peekObject(exactly(operation), place);
+  if (!isLive(known, nowSeconds(keeping))) return;
+  await keeping.store.deleteObject(operation, place);
+}
