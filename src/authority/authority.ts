@@ -18,6 +18,7 @@ export interface AuthorityOptions {
 }
 
 export interface Authority {
+  readonly clock: Env['clock'];
   readonly state: State;
   readonly store: AuthorityStore;
   readonly reports: Reports;
@@ -36,5 +37,6 @@ export function createAuthority(options: AuthorityOptions): Authority {
   const leadership = new Leadership(env, state, options.address);
   const leads = (): boolean => leadership.leads;
   const conductor = new Conductor({ env, store, rings, reports, leads, askMoves });
-  return { state, store, reports, rings, members, leadership, conductor };
+  const { clock } = env;
+  return { clock, state, store, reports, rings, members, leadership, conductor };
 }

@@ -4,6 +4,8 @@ import { planSchema } from '#ring/builder/plan-format.ts';
 import { parseDescriptionText } from '#ring/description.ts';
 import { MAX_COLUMNS } from '#ring/fields.ts';
 import type { Authority } from './authority.ts';
+import { collectBackup } from './backup.ts';
+import { encodeBackup } from './backup-format.ts';
 import { clusterStatus } from './cluster-status.ts';
 import { parseDocument } from './document.ts';
 import { type AuthorityHono, input } from './http-input.ts';
@@ -47,6 +49,10 @@ const byWhom = z.object({ who }).strict();
 
 export function operatorRoutes(app: AuthorityHono, authority: Authority): void {
   app.get('/v1/status', async (context) => context.json(await clusterStatus(authority)));
+  app.get('/v1/backup', async (context) => {
+    const file = encodeBackup(await collectBackup(authority.state, authority.clock));
+    return context.body(new Uint8Array(file), 200, { 'content-type': 'application/octet-stream' });
+  });
   app.get('/v1/history', async (context) => context.json(await authority.store.history(100)));
   ringRoutes(app, authority);
   memberRoutes(app, authority);

@@ -8,11 +8,12 @@
  */
 import { OperatingError } from '#base/errors.ts';
 import type { Random } from '#env/env.ts';
-import type { Compare, Operation, State } from '#state/state.ts';
+import type { Compare, KeyValue, Operation, State } from '#state/state.ts';
 import { dropPiecesBelow, pad, readPieces, uploadName, writePieces } from './pieces.ts';
 
 const PREFIX = 'cluster/bundle/';
 const CURRENT = `${PREFIX}current`;
+export const BUNDLES = { prefix: PREFIX, current: CURRENT } as const;
 const KEPT_VERSIONS = 8;
 
 export interface Published {
@@ -25,8 +26,8 @@ export interface Published {
 
 const NONE: Published = { version: 0, upload: '', pieces: 0, modRevision: 0 };
 
-export async function published(state: State): Promise<Published> {
-  const item = await state.get(CURRENT);
+/** What is in force, by the item under `BUNDLES.current`. */
+export function publishedOf(item: KeyValue | undefined): Published {
   if (item === undefined) return NONE;
   const [version = '', upload, pieces] = item.value.toString().split(' ');
   return {
@@ -35,6 +36,15 @@ export async function published(state: State): Promise<Published> {
     pieces: pieces === undefined ? undefined : Number(pieces),
     modRevision: item.modRevision,
   };
+}
+
+export async function published(state: State): Promise<Published> {
+  return publishedOf(await state.get(CURRENT));
+}
+
+/** The value that puts these bytes, uploaded before, in force under a (higher) number. */
+export function currentValue(version: number, { upload, pieces }: Published): Buffer {
+  return Buffer.from([version, upload, ...(pieces === undefined ? [] : [pieces])].join(' '));
 }
 
 /** Version of the bundle in force; 0: none was published yet. */

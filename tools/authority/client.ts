@@ -36,6 +36,11 @@ export class AuthorityClient {
     return this.#ask('GET', path, undefined) as Promise<Reply>;
   }
 
+  /** What comes is no JSON. */
+  async getBytes(path: string): Promise<Buffer> {
+    return (await this.#answer('GET', path, undefined)).body;
+  }
+
   post<Reply>(path: string, body: unknown): Promise<Reply> {
     return this.#ask('POST', path, body) as Promise<Reply>;
   }
@@ -44,15 +49,20 @@ export class AuthorityClient {
     return this.#ask('PUT', path, body) as Promise<Reply>;
   }
 
-  /** @throws OperatingError with the authority's code, or `no-authority` when none answers */
   async #ask(method: Method, path: string, body: unknown): Promise<unknown> {
+    const text = (await this.#answer(method, path, body)).body.toString();
+    return text === '' ? {} : JSON.parse(text);
+  }
+
+  /** @throws OperatingError with the authority's code, or `no-authority` when none answers */
+  async #answer(method: Method, path: string, body: unknown): Promise<Answer> {
     const failures: string[] = [];
     for (const authority of this.#file.authorities) {
       let url = `${authority}${path}`;
       try {
         for (let hop = 0; hop < MAX_HOPS; hop += 1) {
           const reply = await this.#once(method, url, body);
-          if (reply.location === undefined) return replyOf(reply);
+          if (reply.location === undefined) return accepted(reply);
           url = reply.location;
         }
         failures.push(`${authority}: sent from one to the other`);
@@ -81,7 +91,7 @@ export class AuthorityClient {
     const { location } = reply.headers;
     return {
       status: reply.status,
-      text: reply.body.toString(),
+      body: reply.body,
       location: typeof location === 'string' ? location : undefined,
     };
   }
@@ -89,7 +99,7 @@ export class AuthorityClient {
 
 interface Answer {
   readonly status: number;
-  readonly text: string;
+  readonly body: Buffer;
   readonly location: string | undefined;
 }
 
@@ -107,7 +117,7 @@ async function plain(
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   const location = response.headers.get('location') ?? undefined;
-  return { status: response.status, text: await response.text(), location };
+  return { status: response.status, body: Buffer.from(await response.arrayBuffer()), location };
 }
 
 /** The authority has understood and said no: another one would say the same. */
@@ -120,10 +130,19 @@ class Refused extends Error {
   }
 }
 
-function replyOf({ status, text }: Answer): unknown {
-  const value: unknown = text === '' ? {} : JSON.parse(text);
-  if (status < 300) return value;
-  const { code = 'internal', message = `status ${status}` } = value as Record<string, string>;
+function accepted(answer: Answer): Answer {
+  const { status, body } = answer;
+  if (status < 300) return answer;
+  const { code = 'internal', message = `status ${status}` } = refusalOf(body);
   if (status >= 500) throw new OperatingError(code, message);
   throw new Refused(new OperatingError(code, message));
+}
+
+/** Something that is no authority may answer anything. */
+function refusalOf(body: Buffer): { readonly code?: string; readonly message?: string } {
+  try {
+    return JSON.parse(body.toString()) as Record<string, string>;
+  } catch {
+    return { message: 'not an answer of an authority' };
+  }
 }

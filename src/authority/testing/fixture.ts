@@ -68,7 +68,7 @@ export function description(devicesPerNode = 2): ClusterDescription {
   });
 }
 
-const plainSealer = {
+export const plainSealer = {
   seal: (plain: Uint8Array, purpose: string) => Buffer.concat([Buffer.from(purpose), plain]),
   open: (sealed: Uint8Array, purpose: string) =>
     Buffer.from(sealed).subarray(Buffer.byteLength(purpose)),

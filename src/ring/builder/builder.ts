@@ -8,7 +8,7 @@ import type { RingDevice } from '../fields.ts';
 import { Ring } from '../ring.ts';
 import { decodeBuilderFile, encodeBuilderFile } from './builder-file.ts';
 import { type Change, changed } from './change.ts';
-import { formerTable } from './former.ts';
+import { formerMap, formerTable } from './former.ts';
 import { type Quality, qualityOf } from './quality.ts';
 import { rebalanced, sameRow } from './rebalance.ts';
 import { settingsOf } from './ring-names.ts';
@@ -54,6 +54,30 @@ export class RingBuilder {
     const description = parseDescription(value);
     const settings = settingsOf(description, ring);
     return new RingBuilder(changed(emptyState(settings), { add: describedDevices(description) }));
+  }
+
+  /**
+   * A builder that goes on from a published ring, where its own file is older or lost. What a ring does
+   * not say comes from `settings`; every partition counts as moved in this hour, so that none moves soon.
+   * `removed`: devices that only former sets still name.
+   */
+  static fromRing(
+    ring: Ring,
+    { overload, minPartHours }: Pick<RingSettings, 'overload' | 'minPartHours'>,
+    { nowHours, removed }: { readonly nowHours: number; readonly removed: ReadonlySet<number> },
+  ): RingBuilder {
+    const { policy, version, partPower, copies, devices, columns, former } = ring.fields();
+    const gone = devices.filter((device) => device !== undefined && removed.has(device.id));
+    return new RingBuilder({
+      settings: { policy, partPower, replicas: ring.replicas, copies, overload, minPartHours },
+      version,
+      nextDevice: devices.length,
+      devices: devices.map((device) => (device && removed.has(device.id) ? undefined : device)),
+      columns,
+      movedAt: new Uint32Array(ring.partitions).fill(nowHours),
+      former: formerMap(former),
+      retired: new Map((gone as RingDevice[]).map((device) => [device.id, device])),
+    });
   }
 
   /** @throws OperatingError `malformed`, `newer-format`, `checksum` */

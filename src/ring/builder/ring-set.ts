@@ -43,6 +43,26 @@ export class RingSet {
     this.builders = new Map(builders);
   }
 
+  /**
+   * Goes on from published rings (of all policies, of one version), where the builders' own files are
+   * older or lost: `RingBuilder.fromRing`. `settings` of a ring that has no builder: any other's.
+   */
+  adopt(rings: ReadonlyMap<string, Ring>, nowHours: number): RingSet {
+    const ids = (ring: Ring) => ring.devices.flatMap((device) => (device ? [device.id] : []));
+    const all = [...rings.values()];
+    // The rings agree on their devices, but for removed ones that some ring's former sets still name.
+    const named = all.map((ring) => new Set(ids(ring)));
+    const removed = new Set(all.flatMap(ids).filter((id) => named.some((own) => !own.has(id))));
+    const [any] = this.builders.values();
+    return new RingSet(
+      [...rings].map(([name, ring]) => {
+        const known = (this.builders.get(name) ?? any)?.state.settings;
+        const settings = known ?? { overload: 0, minPartHours: 1 };
+        return [name, RingBuilder.fromRing(ring, settings, { nowHours, removed })];
+      }),
+    );
+  }
+
   /** Every device, by id: the rings agree on them. */
   devices(): RingDevice[] {
     const [first] = this.builders.values();
