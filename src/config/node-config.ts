@@ -121,6 +121,8 @@ const schema = z
     publicUrls: z.record(z.string(), z.string()).default({}),
     /** Hosts whose sub-domains are buckets (virtual-host style S3). */
     s3Domains: z.array(z.string().toLowerCase()).default([]),
+    /** Hosts whose sub-domains are buckets shown as websites. */
+    s3WebsiteDomains: z.array(z.string().toLowerCase()).default([]),
     /** What lifecycle rules count as a day; less than one lets people see rules at work. */
     lifecycleDaySeconds: z.number().int().min(1).max(86_400).default(86_400),
     authorities: z.array(z.string()).min(1),

@@ -89,6 +89,7 @@ export async function startProxy(
     env,
     region: config.site,
     domains: config.s3Domains,
+    websiteDomains: config.s3WebsiteDomains,
     dayMs: config.lifecycleDaySeconds * 1000,
     finished,
   });

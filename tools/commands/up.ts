@@ -31,6 +31,7 @@ interface UpOptions {
   readonly port: string;
   readonly rtt: readonly string[];
   readonly s3Domain: readonly string[];
+  readonly s3WebsiteDomain: readonly string[];
   readonly fresh?: boolean;
   readonly tls?: boolean;
   readonly sites?: string;
@@ -56,6 +57,12 @@ export function register(program: Command): void {
       collect,
       [],
     )
+    .option(
+      '--s3-website-domain <name>',
+      'a host name whose sub-domains show buckets as websites, besides s3-website.localhost; may be repeated',
+      (name: string, names: readonly string[]) => [...names, name],
+      [],
+    )
     .option('--sites <file>', 'other sites, nodes and devices', undefined)
     .option('--workers <n>', 'proxy worker processes per site; 0: in the node process', '0')
     .option('--state <store>', 'sqlite, or etcd: three members, one per site', undefined)
@@ -79,6 +86,8 @@ async function up(options: UpOptions): Promise<void> {
     tls: options.tls === true,
     rtt: parseRoundTrips(options.rtt),
     s3Domains: options.s3Domain,
+    // Sub-domains of localhost are this machine, for browsers and curl alike.
+    s3WebsiteDomains: ['s3-website.localhost', ...options.s3WebsiteDomain],
     workers: wholeNumber('--workers', options.workers, 0, MAX_WORKERS),
   };
   const basePort = parsePort(options.port);

@@ -63,6 +63,8 @@ export interface UpSettings {
   readonly rtt: RoundTrips;
   /** Host names whose sub-domains are buckets. */
   readonly s3Domains: readonly string[];
+  /** Host names whose sub-domains are buckets shown as websites. */
+  readonly s3WebsiteDomains: readonly string[];
   readonly workers: number;
 }
 
@@ -257,6 +259,7 @@ function writeNodeFile(
     proxyWorkers: proxy === undefined ? 0 : settings.workers,
     ...roundTripsOf(settings.rtt, plan.site),
     s3Domains: settings.s3Domains,
+    s3WebsiteDomains: settings.s3WebsiteDomains,
   };
   mkdirSync(plan.folder, { recursive: true });
   writeFileSync(plan.configFile, stringify(config), { mode: SECRET_MODE });

@@ -29,6 +29,7 @@ import { replyEmpty, replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
 import type { Route } from './router.ts';
 import { tagSetXml, tagsOfXml } from './tags.ts';
+import { deleteBucketWebsite, getBucketWebsite, putBucketWebsite } from './website.ts';
 import { document, leaf } from './xml.ts';
 import { readXml, requiredText } from './xml-reader.ts';
 
@@ -157,6 +158,9 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   'GET lifecycle': route('GetBucketLifecycleConfiguration', getBucketLifecycle),
   'PUT lifecycle': route('PutBucketLifecycleConfiguration', putBucketLifecycle),
   'DELETE lifecycle': route('DeleteBucketLifecycle', deleteBucketLifecycle),
+  'GET website': route('GetBucketWebsite', getBucketWebsite),
+  'PUT website': route('PutBucketWebsite', putBucketWebsite),
+  'DELETE website': route('DeleteBucketWebsite', deleteBucketWebsite),
   'GET policy': route('GetBucketPolicy', getBucketPolicy),
   'PUT policy': route('PutBucketPolicy', putBucketPolicy),
   'DELETE policy': route('DeleteBucketPolicy', deleteBucketPolicy),
@@ -170,7 +174,6 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   ...emptyUnset('accelerate', 'AccelerateConfiguration', 'AccelerateConfiguration'),
   ...emptyUnset('logging', 'Logging', 'BucketLoggingStatus'),
   ...emptyUnset('notification', 'NotificationConfiguration', 'NotificationConfiguration'),
-  ...unset('website', 'Website', 'NoSuchWebsiteConfiguration'),
   ...unset('encryption', 'Encryption', 'ServerSideEncryptionConfigurationNotFoundError'),
   ...unset('object-lock', 'ObjectLockConfiguration', 'ObjectLockConfigurationNotFoundError'),
   ...unset('replication', 'Replication', 'ReplicationConfigurationNotFoundError'),

@@ -18,12 +18,14 @@ import { replyError } from './reply.ts';
 import { S3Request } from './request.ts';
 import { findRoute } from './router.ts';
 import type { S3Service } from './service.ts';
+import { serveWebsite } from './website-endpoint.ts';
+import { decodeWebsite } from './website-rules.ts';
 
 export type { S3Service, S3Signers } from './service.ts';
 
 export interface S3Options
   extends Pick<S3Service, 'store' | 'signers' | 'names' | 'env' | 'region'>,
-    Partial<Pick<S3Service, 'roles' | 'domains' | 'finished' | 'dayMs'>> {
+    Partial<Pick<S3Service, 'roles' | 'domains' | 'websiteDomains' | 'finished' | 'dayMs'>> {
   readonly limits?: Partial<S3Limits>;
 }
 
@@ -40,17 +42,19 @@ export async function createS3Handler(given: S3Options): Promise<S3Handler> {
   const service: S3Service = {
     roles: undefined,
     domains: [],
+    websiteDomains: [],
     finished: () => {},
     dayMs: DAY_MS,
     ...given,
     checksums: await Checksums.create(),
     policies: new PolicyCache(),
     lifecycles: new ParsedTexts(decodeLifecycle),
+    websites: new ParsedTexts(decodeWebsite),
     limits: { ...DEFAULT_S3_LIMITS, ...given.limits },
     requestIds: new TransactionIds(given.env),
   };
   return {
-    matches: (incoming) => isS3(incoming, service.domains),
+    matches: (incoming) => isS3(incoming, [...service.domains, ...service.websiteDomains]),
     handle: (incoming, response) => answer(new S3Request(service, incoming, response), DIALECT),
   };
 }
@@ -60,6 +64,10 @@ async function serve(request: S3Request): Promise<void> {
     throw refuse('InvalidRequest', 'Too many headers');
   }
   request.locate();
+  if (request.isWebsite && request.method !== 'OPTIONS') {
+    await addCorsHeaders(request);
+    return await serveWebsite(request);
+  }
   const route = findRoute(request);
   request.label = `s3.${route.name}`;
   await authenticate(request);

@@ -36,6 +36,8 @@ export class S3Request extends Exchange<S3Service> implements Operation {
   readonly path: string;
   readonly query: Query;
   readonly hostBucket: string | undefined;
+  /** The host names a bucket as a website. */
+  readonly isWebsite: boolean;
   caller: Caller = ANONYMOUS;
   /** Undefined: nobody signed. */
   signature: Signature | undefined;
@@ -51,7 +53,9 @@ export class S3Request extends Exchange<S3Service> implements Operation {
     this.path = path;
     this.target = query === '' ? path : `${path}?${query}`;
     this.query = new Query(this.target);
-    this.hostBucket = bucketOfHost(incoming.headers.host, service.domains);
+    const site = bucketOfHost(incoming.headers.host, service.websiteDomains);
+    this.isWebsite = site !== undefined;
+    this.hostBucket = site ?? bucketOfHost(incoming.headers.host, service.domains);
     this.txn = service.requestIds.next(undefined);
   }
 

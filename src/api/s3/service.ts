@@ -13,6 +13,7 @@ import type { PolicyCache } from './bucket-rules.ts';
 import type { Checksums } from './checksums.ts';
 import type { S3Limits } from './limits.ts';
 import type { ParsedTexts } from './parsed-texts.ts';
+import type { Website } from './website-rules.ts';
 
 /** Who signed a request. */
 export interface S3Signers {
@@ -33,6 +34,7 @@ export interface S3Service {
   readonly checksums: Checksums;
   readonly policies: PolicyCache;
   readonly lifecycles: ParsedTexts<Lifecycle>;
+  readonly websites: ParsedTexts<Website>;
   /** What lifecycle rules count as a day. */
   readonly dayMs: number;
   readonly roles: RoleLists | undefined;
@@ -41,6 +43,8 @@ export interface S3Service {
   readonly requestIds: TransactionIds;
   /** Hosts whose sub-domains are buckets. */
   readonly domains: readonly string[];
+  /** Hosts whose sub-domains are buckets shown as websites. */
+  readonly websiteDomains: readonly string[];
   /** This site's name: what GetBucketLocation answers and CreateBucket may ask for, among others. */
   readonly region: string;
   readonly finished: (request: FinishedRequest) => void;

@@ -19,6 +19,7 @@ import { memoryState } from './memory-state.ts';
 
 export const REGION = 'here';
 export const DOMAIN = 's3.test';
+export const WEBSITE_DOMAIN = 's3-website.test';
 
 function user(id: string, projectId: string, roles: readonly string[]): UserCaller {
   return {
@@ -88,6 +89,7 @@ export async function startServer(options: Partial<S3Options> = {}): Promise<Tes
     env: { clock, random, log: SILENT },
     region: REGION,
     domains: [DOMAIN],
+    websiteDomains: [WEBSITE_DOMAIN],
     signers: {
       findS3Key: async ({ access, ...scope }) => {
         const caller = CALLERS[access];
