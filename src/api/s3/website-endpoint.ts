@@ -17,7 +17,7 @@ import { type Bucket, findBucket, noSuchKey } from './bucket.ts';
 import { type Content, contentOf } from './content.ts';
 import { type ErrorAnswer, errorAnswer, refuse } from './errors.ts';
 import { REDIRECT_HEADER } from './object-headers.ts';
-import { finish, reply, writeHead } from './reply.ts';
+import { reply, writeHead } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { answeredByCondition, headersOf, sendContent } from './send-content.ts';
 import {
@@ -119,7 +119,7 @@ async function sendPage(request: S3Request, content: Content, status: number): P
   const headers = [...headersOf(request, content), 'Content-Length', String(length)];
   if (request.method === 'HEAD' || inline !== undefined || length === 0) {
     writeHead(request, status, headers);
-    return finish(request, inline);
+    return request.finish(inline);
   }
   await pour(request, content.read(0, length), length, () => writeHead(request, status, headers));
 }
