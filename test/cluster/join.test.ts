@@ -18,6 +18,8 @@ const FOURTH: MachinePlan = {
   roles: 'storage',
 };
 const machines = new Machines(20_000 + 10 * (process.pid % 3_000));
+/** Of a write, its rows and what devices note of themselves: far less than the objects there are. */
+const MOST_ADDED = 256 * 1024;
 let token = '';
 let account = '';
 
@@ -126,6 +128,36 @@ describe('machines that joined', { timeout: 180_000 }, () => {
     await expect(
       machines.anello('join', '--config', machines.file('nowhere.yaml')),
     ).rejects.toThrow();
+  });
+
+  it('raise the part power while they run: not a byte on any disk moves', async () => {
+    const large = 'x'.repeat(400 * 1024);
+    for (const name of ['/box/l0', '/box/l1', '/box/l2'])
+      expect((await request(MACHINES[0]!, 'PUT', name, large)).status).toBe(201);
+    const before = machines.storedFiles(MACHINES);
+    const stored = [...before.values()].reduce((sum, { length }) => sum + length, 0);
+    expect(stored).toBeGreaterThan(8 * large.length);
+    await machines.anello('ring', 'plan', '--part-power', '7');
+    await machines.anello('ring', 'apply');
+    await until('it is in force everywhere', settled);
+    const { rings } = JSON.parse(await machines.anello('ring', 'show', '--json'));
+    for (const { settings } of rings) expect(settings.partPower).toBe(7);
+    for (let n = 0; n < 12; n += 1) {
+      const get = await request(MACHINES[n % 3]!, 'GET', `/box/o${n}`);
+      expect(await get.text()).toBe(`content ${n}`);
+    }
+    expect((await request(MACHINES[1]!, 'PUT', '/box/finer', 'two halves')).status).toBe(201);
+    // Logs are appended to, with that write and little else; nothing in them was written anew or taken away.
+    const after = machines.storedFiles(MACHINES);
+    let added = 0;
+    for (const [file, bytes] of after) {
+      const known = before.get(file) ?? Buffer.alloc(0);
+      expect([file, bytes.subarray(0, known.length).equals(known)]).toEqual([file, true]);
+      added += bytes.length - known.length;
+    }
+    expect([...before.keys()].filter((file) => !after.has(file))).toEqual([]);
+    // Were a single large object copied, it would be more.
+    expect(added).toBeLessThan(MOST_ADDED);
   });
 
   it('take a fourth among them, whose disks get their share while clients write', async () => {

@@ -3,7 +3,7 @@
  * and certificate, joined to one authority by token; nothing is shared but what the authority tells.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -11,6 +11,7 @@ import { CLI, sleep } from './cluster.ts';
 
 const run = promisify(execFile);
 const START_MS = 30_000;
+const DISKS = ['d1', 'd2'];
 
 export interface MachinePlan {
   readonly name: string;
@@ -122,6 +123,21 @@ export class Machines {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
+  /** Segments and blobs of all disks of these machines, by path. */
+  storedFiles(plans: readonly MachinePlan[]): Map<string, Buffer> {
+    const folders = plans.flatMap(({ name }) =>
+      DISKS.flatMap((disk) =>
+        ['log', 'blobs'].map((kind) => this.file(path.join(name, disk, kind))),
+      ),
+    );
+    const files = folders.flatMap((folder) =>
+      readdirSync(folder, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => path.join(entry.parentPath, entry.name)),
+    );
+    return new Map(files.map((file) => [file, readFileSync(file)]));
+  }
+
   /** OS_ variables of the first administrator. */
   administrator(): Record<string, string> {
     const lines = readFileSync(this.file('admin.openrc'), 'utf8').trim().split('\n');
@@ -131,7 +147,7 @@ export class Machines {
   }
 
   #writeFile(plan: MachinePlan, token?: string): void {
-    const disks = ['d1', 'd2'].map((disk) => this.file(path.join(plan.name, disk)));
+    const disks = DISKS.map((disk) => this.file(path.join(plan.name, disk)));
     for (const disk of disks) mkdirSync(disk, { recursive: true });
     const authority = `https://${this.#first!.address}:${this.ports.authority}`;
     const content = {

@@ -17,6 +17,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 const PRIVATE = ['etc', 'var', 'srv', 'usr'];
+const INSTALLED = ['etc', 'usr'];
 const COMMAND_MS = 600_000;
 const STOP_MS = 40_000;
 const MAX_OUTPUT = 16 * 1024 * 1024;
@@ -68,13 +69,15 @@ export class Lab {
     this.#connect(CLIENTS, CLIENT_SITE, `10.${CLIENT_SITE}.0.1`);
   }
 
-  /** `lower`: a folder whose `usr` is what was installed on it. */
+  /** `lower`: a folder with `etc` and `usr` of what was installed on it. */
   async add(machine: LabMachine, lower: string): Promise<void> {
     const { name, site, address } = machine;
     this.#addNamespace(name);
     this.#connect(name, site, address);
     const own = path.join(this.folder, name);
-    const mounts = PRIVATE.map((top) => overlay(own, top, top === 'usr' ? lower : undefined));
+    const mounts = PRIVATE.map((top) =>
+      overlay(own, top, INSTALLED.includes(top) ? lower : undefined),
+    );
     const disks = machine.disks.map((disk) => mountDisk(own, disk));
     const script = ['set -e', ...mounts, ...disks, RUN_FOLDER, `hostname ${name}`, HOLD].join('\n');
     const holder = spawn('ip', [
@@ -121,8 +124,11 @@ export class Lab {
   async close(): Promise<void> {
     await Promise.all([...this.#processes].map((child) => stop(child)));
     for (const holder of this.#holders.values()) holder.kill('SIGKILL');
-    for (const name of [...this.#holders.keys(), CLIENTS, ROUTER])
+    for (const name of [...this.#holders.keys(), CLIENTS, ROUTER]) {
+      // Whatever is still in there is of this lab.
+      works('sh', '-c', `kill -9 $(ip netns pids ${this.#prefix}${name})`);
       works('ip', 'netns', 'del', this.#prefix + name);
+    }
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 500 });
   }
 

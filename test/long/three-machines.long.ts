@@ -3,16 +3,18 @@
  * up from the package, take load, get a fourth, are drained of it, lose a site and get it back. Every
  * command is one of the guide; clients write all the time, and everything acknowledged is there at the end.
  */
-import { type ChildProcess, execFileSync } from 'node:child_process';
+import { type ChildProcess, execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sleep } from '../cluster/cluster.ts';
 import { mustBeInGuide } from './guide.ts';
 import { CLIENTS, Lab, type LabMachine, stop, whatLabLacks } from './lab.ts';
 import type { WriterPlan, WriterReport } from './writers.ts';
 
+const run = promisify(execFile);
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const DISKS = ['/srv/disk1', '/srv/disk2'];
 const machine = (name: string, site: number, n = 1): LabMachine => {
@@ -207,10 +209,10 @@ async function isSettled(): Promise<boolean> {
 beforeAll(async () => {
   if (lacks !== undefined) return;
   lab = new Lab(FIRST_THREE.map(({ site }) => site));
-  execFileSync(process.execPath, ['tools/dev/build.ts', '--out', lab.folder], { cwd: ROOT });
+  await run(process.execPath, ['tools/dev/build.ts', '--out', lab.folder], { cwd: ROOT });
   const deb = readdirSync(lab.folder).find((file) => file.endsWith('.deb'))!;
   installed = path.join(lab.folder, 'installed');
-  execFileSync('dpkg-deb', ['-x', path.join(lab.folder, deb), installed]);
+  await run('dpkg-deb', ['-x', path.join(lab.folder, deb), installed]);
   for (const node of [...FIRST_THREE, FOURTH]) await lab.add(node, installed);
 }, 10 * MINUTE);
 afterAll(() => lab?.close(), 5 * MINUTE);

@@ -1,6 +1,7 @@
 /** `anello join`: this machine becomes a node. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import path from 'node:path';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { OperatingError } from '#base/errors.ts';
@@ -76,6 +77,7 @@ function writeMachineFile(authorities: readonly string[], options: JoinOptions):
     token,
   });
   parseMachineFile(text);
+  mkdirSync(path.dirname(config), { recursive: true });
   writeFileSync(config, text, { mode: SECRET_MODE });
   // Read back as it will be: what can't be read must fail now.
   parseMachineFile(readFileSync(config, 'utf8'));
