@@ -6,6 +6,8 @@
  *   POST   /audit/rate   {device?, bytesPerSecond: N|null}
  *   GET    /repair                   limits in force, progress, debt
  *   POST   /repair       {concurrency: 8, paused: null, ...}   changes limits (ring/repair-limits.ts)
+ *   GET    /loss?device=N            what keeps a device from being complete (repair/loss.ts)
+ *   POST   /loss         {device}     accepts that: complete with what is left
  *   GET    /quarantine?limit=N        what was found damaged and kept
  *   DELETE /quarantine   {device?}    removes that
  *
@@ -16,6 +18,7 @@ import { z } from 'zod';
 import type { Device } from '#device/contract.ts';
 import type { Auditor } from '#object/auditor.ts';
 import type { DurabilityReport } from '#object/durability-report.ts';
+import type { RingLoss } from '#repair/loss.ts';
 import { repairChangesSchema } from '#ring/repair-limits.ts';
 import type { RepairSettings } from './repair-settings.ts';
 
@@ -25,12 +28,15 @@ export interface StorageAdmin {
   devices(): ReadonlyMap<number, Device>;
   readonly repair: RepairSettings;
   repairStatus(): unknown;
+  loss(device: number): RingLoss[] | undefined;
+  acceptLoss(device: number): void;
 }
 
 const deviceSchema = z.object({ device: z.number().int().nonnegative().optional() });
 const rateSchema = deviceSchema.extend({
   bytesPerSecond: z.number().positive().max(1e11).nullable(),
 });
+const lossSchema = z.object({ device: z.number().int().nonnegative() });
 const MAX_AGE_MS = 3_600_000;
 const MAX_ITEMS = 10_000;
 
@@ -72,6 +78,16 @@ export function createStorageAdmin(storage: StorageAdmin): Hono {
   app.post('/repair', async (context) => {
     const changes = await bodyOf(context, repairChangesSchema);
     return context.json({ limits: await storage.repair.change(changes) });
+  });
+  app.get('/loss', (context) => {
+    const device = numberOf(context, 'device', 0, Number.MAX_SAFE_INTEGER);
+    return context.json({ device, rings: storage.loss(device) ?? null });
+  });
+  app.post('/loss', async (context) => {
+    const { device } = await bodyOf(context, lossSchema);
+    const rings = storage.loss(device) ?? null;
+    if (rings?.some(({ short }) => short > 0)) storage.acceptLoss(device);
+    return context.json({ device, rings });
   });
   app.onError((error, context) =>
     error instanceof WrongUse

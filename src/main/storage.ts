@@ -10,6 +10,7 @@ import type { DebtBySite } from '#object/debt.ts';
 import type { DurabilityReport } from '#object/durability-report.ts';
 import type { PeerBoard } from '#object/peer-board.ts';
 import { createObjectService } from '#object/server.ts';
+import { lossOf, type RingLoss } from '#repair/loss.ts';
 import { createRepair, EXCHANGE_START_MS } from '#repair/server.ts';
 import type { MoveReport } from '#ring/move-progress.ts';
 import type { Job, JobStatus } from '#worker/job.ts';
@@ -32,6 +33,10 @@ export interface StorageRole {
   devices(): ReadonlyMap<number, Device>;
   open(): ReadonlyMap<number, OpenDevice>;
   reports(): DeviceReport[];
+  /** What a device of this node misses; undefined: it is not here. */
+  loss(device: number): RingLoss[] | undefined;
+  /** An operator's decision: the device makes do with what is left. */
+  acceptLoss(device: number): void;
   /** How far this node's devices are with a ring change. */
   moves(): MoveReport[];
   jobs(): JobStatus[];
@@ -112,6 +117,16 @@ export async function startStorage(
     open: () => open,
     reports: () => objects.reports(),
     moves: () => objects.moves(),
+    loss: (id) => {
+      const device = devices.get(id);
+      return device && lossOf(device, cluster.current().rings.values(), board);
+    },
+    acceptLoss: (id) => {
+      env.log.warn('device.loss-accepted', { device: id });
+      for (const rejoin of [objects, containers.rows.rejoin, accounts.rejoin])
+        rejoin.acceptLoss(id);
+      for (const runner of runners) if (runner.name.endsWith('.rejoin')) runner.wake();
+    },
     jobs: statuses,
     close: async () => {
       unsubscribe();

@@ -40,6 +40,7 @@ export function parseWrite(args: unknown): WriteArgs {
     intent: oneOf(fields, 'intent', ['write', 'accept', 'join']),
     unlisted: fields['unlisted'] === true,
     sources: absent(fields['sources']) ? undefined : parseTargets(fields['sources']),
+    from: absent(fields['from']) ? undefined : count(fields, 'from'),
   };
 }
 

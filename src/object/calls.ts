@@ -51,6 +51,8 @@ export interface WriteArgs extends EntryAddress {
    * commits, and fails without it.
    */
   readonly sources?: readonly Target[];
+  /** The device that hands over what it holds. */
+  readonly from?: number;
 }
 
 /**

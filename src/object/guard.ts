@@ -8,7 +8,7 @@ import type { PolicyIndex } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { Ring } from '#ring/ring.ts';
-import { checkPlaced, type PlacedCall } from '#ring/ring-check.ts';
+import { checkPlaced, checkSender, type PlacedCall } from '#ring/ring-check.ts';
 
 export type Devices = () => ReadonlyMap<number, Device>;
 
@@ -35,6 +35,11 @@ export class Guard {
    */
   checkPlaced(device: Device, call: PlacedCall): void {
     checkPlaced(device, this.ring(call.policy), call);
+  }
+
+  /** @throws OperatingError `removed` */
+  checkSender(from: number | undefined): void {
+    checkSender(this.#cluster.current(), from);
   }
 
   /** This node's own. */

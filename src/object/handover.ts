@@ -15,6 +15,7 @@ import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import { ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring, RingDevice } from '#ring/ring.ts';
+import { isMember } from '#ring/ring-check.ts';
 import type { Caller } from '#wire/contract.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import type { EntryAddress, StatArgs, StatReply, Target, WriteArgs } from './calls.ts';
@@ -87,7 +88,7 @@ export class Handover implements Job {
     let found = 0;
     let dropped = 0;
     for (const device of this.#devices().values()) {
-      if (device.status !== 'ok') continue;
+      if (device.status !== 'ok' || !isMember(this.#cluster.current(), device.id)) continue;
       for (const ring of this.#cluster.current().rings.values()) {
         if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
         const startMs = this.#env.clock.monotonicMs();
@@ -218,6 +219,7 @@ export class Handover implements Job {
       intent: 'join',
       unlisted: entry.unlisted,
       ...(keepsBody && sources.length > 0 && { sources }),
+      from: device.id,
     };
     await this.#call(primary, 'object.write', args);
     return this.#look(primary, address, entry, keepsBody);

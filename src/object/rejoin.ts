@@ -5,6 +5,9 @@
  * until it has joined the states of N-W+1 other complete primaries: every acknowledged write is on W,
  * so one of those has it. States only (seconds); bodies follow in the background.
  *
+ * Where too few complete primaries are left for that, an operator decides (`acceptLoss`): then the device
+ * joins whoever answers, and is complete with what is left.
+ *
  * One step takes up to BATCH incomplete partitions of one device and ring, compares digests with the
  * other primaries, fetches the states of what differs, joins them (synced) and marks the range.
  *
@@ -48,6 +51,8 @@ export class Rejoin implements Job {
   readonly #seenAtMs = new WeakMap<Ring, number>();
   readonly #board: PeerBoard;
   readonly #tail: TailCheck;
+  /** Devices that an operator has told to make do with what is left, until nothing is missing. */
+  readonly #accepted = new Set<number>();
   #joined = 0;
   #missing = 0;
 
@@ -86,29 +91,34 @@ export class Rejoin implements Job {
       if (device.status !== 'ok') continue;
       const tail = cutTail(device);
       if (tail !== undefined) {
-        const confirmed = await this.#tail.run(
-          device,
-          tail,
-          this.#cluster.current().rings.values(),
-        );
-        if (confirmed) progress++;
+        const rings = this.#cluster.current().rings.values();
+        const makeDo = this.#accepted.has(device.id);
+        if (await this.#tail.run(device, tail, rings, makeDo)) progress++;
         missing++;
         continue;
       }
+      let left = 0;
       for (const ring of this.#cluster.current().rings.values()) {
         if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
         const incomplete = this.#incomplete(device, ring);
         missing += incomplete.length;
+        left += incomplete.length;
         const due = incomplete.filter((partition) => !this.#isTooEarly(ring, partition));
         if (due.length > 0 && !signal.aborted) {
           const urgent = this.#board.mostDegradedFirst(ring.policy, due);
           progress += await this.#rejoin(device, ring, urgent.slice(0, BATCH));
         }
       }
+      if (left === 0) this.#accepted.delete(device.id);
     }
     this.#missing = missing - progress;
     if (progress > 0) return { kind: 'more' };
     return { kind: 'idle', waitMs: missing > 0 ? RETRY_MS : IDLE_MS };
+  }
+
+  /** For a person who knows that the silent ones stay silent. A ring change has its own `--accept-loss`. */
+  acceptLoss(device: number): void {
+    this.#accepted.add(device);
   }
 
   /** Share of a device's partitions of one ring that it is complete for; 1 where it has none. */
@@ -136,9 +146,12 @@ export class Rejoin implements Job {
   /** How many of the partitions are complete now. */
   async #rejoin(device: Device, ring: Ring, partitions: readonly OwnPartition[]): Promise<number> {
     const joined = new Map<OwnPartition, number>(partitions.map((partition) => [partition, 0]));
+    const makeDo = this.#accepted.has(device.id);
     for (const [peer, theirs] of byPeer(partitions)) {
       try {
-        const wanted = theirs.filter((partition) => joined.get(partition)! < partition.needed);
+        const wanted = theirs.filter(
+          (partition) => makeDo || joined.get(partition)! < partition.needed,
+        );
         await this.#fence(peer, ring, wanted);
         const done = await this.#states.join(peer, device, ring, wanted);
         for (const partition of done) joined.set(partition, joined.get(partition)! + 1);
@@ -147,6 +160,7 @@ export class Rejoin implements Job {
       }
     }
     const done = [...joined].filter(([partition, count]) => count >= partition.needed);
+    if (makeDo) done.push(...[...joined].filter((one) => !done.includes(one) && maySettle(one)));
     await markKnown(
       device,
       ring.policy,
@@ -169,4 +183,9 @@ export class Rejoin implements Job {
     const options = { txn: 'rejoin', deadlineMs: FENCE_DEADLINE_MS };
     await this.#caller.call(peer.node, 'object.fence', args, options);
   }
+}
+
+/** What a joining device lacks, its teachers know: they are asked until enough of them answer. */
+function maySettle([{ learnsAt }]: readonly [OwnPartition, number]): boolean {
+  return learnsAt === undefined;
 }

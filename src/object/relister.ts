@@ -2,10 +2,12 @@
  * Brings the row of an entry to its container replicas without a client waiting: for entries that
  * stayed unlisted, and for expired ones. Unlike the write path it asks for a majority before it
  * clears the mark: there is time, and one replica's word would be lost with that replica.
+ * A removed device lists nothing any more: its rows might be of what was deleted since.
  */
 import { newestTimestamp } from '#base/entry.ts';
 import type { Device, Entry } from '#device/contract.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
+import { isMember } from '#ring/ring-check.ts';
 import { isHeld, rowItem } from './lister.ts';
 import { splitPath } from './object-path.ts';
 import type { RowSender } from './row-sender.ts';
@@ -22,12 +24,15 @@ export class Relister {
 
   /** True: a majority holds the row, and the entry is not unlisted any more. */
   async relist(device: Device, entry: Entry, txn: string): Promise<boolean> {
+    const view = this.#cluster.current();
+    if (!isMember(view, device.id)) return false;
     const name = splitPath(entry.path);
     const path = name && `/${name.account}/${name.container}`;
-    const place = path === undefined ? undefined : containerPlace(this.#cluster.current(), path);
+    const place = path === undefined ? undefined : containerPlace(view, path);
     const row = place && rowItem(entry.path, entry.state, { containerHash: place.hash });
     if (place === undefined || row === undefined) return false;
-    const options = { txn, ringVersion: place.ringVersion, intent: 'repair' as const };
+    const { ringVersion } = place;
+    const options = { txn, ringVersion, intent: 'repair' as const, from: device.id };
     const held = new Set<number>();
     await Promise.all(
       place.targets.map(async (target) => {

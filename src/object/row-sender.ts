@@ -21,6 +21,7 @@ export interface RowOptions {
   readonly txn: string;
   readonly ringVersion: number;
   readonly intent: 'write' | 'repair';
+  readonly from?: RowsArgs['from'];
 }
 
 interface Waiting {
@@ -33,6 +34,8 @@ interface Lane {
   readonly target: Target;
   readonly ringVersion: number;
   readonly intent: 'write' | 'repair';
+  readonly from: RowsArgs['from'];
+  readonly key: string;
   readonly waiting: BoundedQueue<Waiting>;
   inFlight: number;
   scheduled: boolean;
@@ -70,12 +73,13 @@ export class RowSender {
     });
   }
 
-  #lane(target: Target, { ringVersion, intent }: RowOptions): Lane {
-    const key = `${target.device}/${ringVersion}/${intent}`;
+  #lane(target: Target, { ringVersion, intent, from }: RowOptions): Lane {
+    const key = `${target.device}/${ringVersion}/${intent}/${from ?? ''}`;
     let lane = this.#lanes.get(key);
     if (lane === undefined || lane.target.node !== target.node) {
       const waiting = new BoundedQueue<Waiting>(MAX_WAITING);
-      lane = { target, ringVersion, intent, waiting, inFlight: 0, scheduled: false };
+      const common = { target, ringVersion, intent, from, key };
+      lane = { ...common, waiting, inFlight: 0, scheduled: false };
       this.#lanes.set(key, lane);
     }
     return lane;
@@ -103,14 +107,19 @@ export class RowSender {
 
   /** Lanes come and go with ring versions; an idle one is dropped. */
   #forget(lane: Lane): void {
-    const key = `${lane.target.device}/${lane.ringVersion}/${lane.intent}`;
-    if (!lane.scheduled && this.#lanes.get(key) === lane) this.#lanes.delete(key);
+    if (!lane.scheduled && this.#lanes.get(lane.key) === lane) this.#lanes.delete(lane.key);
   }
 
   async #deliver(lane: Lane, batch: readonly Waiting[]): Promise<void> {
-    const { target, ringVersion, intent } = lane;
+    const { target, ringVersion, intent, from } = lane;
     const rows = batch.map((item) => item.row);
-    const args: RowsArgs = { device: target.device, ringVersion, rows, intent };
+    const args: RowsArgs = {
+      device: target.device,
+      ringVersion,
+      rows,
+      intent,
+      ...(from !== undefined && { from }),
+    };
     try {
       const options = { txn: batch[0]!.txn, deadlineMs: DEADLINE_MS };
       const { result } = await this.#caller.call(target.node, this.#method, args, options);

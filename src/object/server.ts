@@ -64,6 +64,8 @@ export interface ObjectService {
   readonly durability: DurabilityMeter;
   /** The body of an entry turned out damaged: a good one is fetched at once. */
   damaged(device: number, key: EntryKey): void;
+  /** See Rejoin. */
+  acceptLoss(device: number): void;
   /** How far the devices are with a ring change. */
   moves(): MoveReport[];
   close(): Promise<void>;
@@ -126,6 +128,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
     auditor,
     durability,
     damaged: (device, key) => void puller.enqueue({ device, ...key }),
+    acceptLoss: (device) => rejoin.acceptLoss(device),
     moves: () => moves.reports(),
     close: async () => {
       puller.close();

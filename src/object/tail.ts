@@ -71,13 +71,18 @@ export class TailCheck {
     this.#options = options;
   }
 
-  /** One pass over what is missing; true: the tail is confirmed. */
-  async run(device: Device, tail: TailCompleteness, rings: Iterable<Ring>): Promise<boolean> {
+  /** One pass over what is missing; true: the tail is confirmed. `makeDo`: with whoever answered. */
+  async run(
+    device: Device,
+    tail: TailCompleteness,
+    rings: Iterable<Ring>,
+    makeDo: boolean,
+  ): Promise<boolean> {
     const done = this.#progress.get(device) ?? new Map<OwnPartition, Set<number>>();
     this.#progress.set(device, done);
     let missing = 0;
     for (const ring of rings) missing += await this.#exchangeRing(device, ring, done);
-    if (missing > 0) return false;
+    if (missing > 0 && !makeDo) return false;
     await tail.confirmTail();
     this.#progress.delete(device);
     this.#options.env.log.info('device.tail-confirmed', { device: device.id });

@@ -105,6 +105,7 @@ export class Writes {
 
   async #write(device: Device, request: WriteArgs, context: CallContext): Promise<Reply> {
     this.#guard.checkName(request.path, request.hash);
+    this.#guard.checkSender(request.from);
     const state = decodeState(request.state);
     const key: EntryKey = { policy: request.policy, hash: request.hash };
     // Only a deletion tells what it found: looking up a name that is new costs an index search.

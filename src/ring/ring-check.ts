@@ -27,6 +27,9 @@ export interface CheckedDevice {
   readonly completeness: { isComplete(policy: PolicyIndex, hash: Buffer): boolean };
 }
 
+/** All of a cluster (`cluster.ts`). */
+type Rings = { readonly rings: ReadonlyMap<PolicyIndex, Ring> };
+
 /** `ring`: this node's own. @throws OperatingError `ring-old`, `moved` */
 export function checkPlaced(device: CheckedDevice, ring: Ring | undefined, call: PlacedCall): void {
   const { policy, ringVersion, hash } = call;
@@ -60,6 +63,23 @@ function fenceOf(
   const fence = versions.fenceOf(policy, hash);
   if (!versions.forgetful || ring === undefined) return fence;
   return Math.max(fence, ring.placement(ring.partitionOf(hash)).since ?? 0);
+}
+
+/**
+ * A device that was removed is never taken anything from again: what it holds may have been deleted, and
+ * the deletion reclaimed, since (consistency.md, "Reclaim"). Its number is never given to another one.
+ * `from`: the device on whose behalf a peer sends what it holds; absent where a proxy sends.
+ * @throws OperatingError `removed`
+ */
+export function checkSender({ rings }: Rings, from: number | undefined): void {
+  if (from === undefined || isMember({ rings }, from)) return;
+  throw new OperatingError('removed', 'what a removed device holds is not taken', { device: from });
+}
+
+/** Some ring names it: then it takes part in what reclaim waits for. */
+export function isMember({ rings }: Rings, device: number): boolean {
+  for (const ring of rings.values()) if (ring.device(device) !== undefined) return true;
+  return false;
 }
 
 /** It was a primary (it is complete there still), and is none by the ring in force. */

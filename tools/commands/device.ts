@@ -15,6 +15,7 @@ import { FLAG_UNLISTED, type RecordHeader } from '#device/format.ts';
 import { DeviceInspector } from '#device/inspect.ts';
 import { openDevice } from '#device/open.ts';
 import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
+import { registerAcceptLoss } from '../device/accept-loss.ts';
 import { IdleRows } from '../device/idle-rows.ts';
 import { processesUsing } from '../device/in-use.ts';
 import { registerQuarantine } from '../device/quarantine.ts';
@@ -44,6 +45,7 @@ export function register(program: Command): void {
     .option('--kind <kind>', 'only records of this kind, such as tombstone')
     .action(dump);
   registerQuarantine(device);
+  registerAcceptLoss(device);
   verb('rebuild', 'make the index anew from the log and the blobs').action(rebuild);
 }
 

@@ -12,6 +12,7 @@ import { formatDevice, openDevice } from '#device/open.ts';
 import type { Env } from '#env/env.ts';
 import type { Machine } from '#env/sim/machine.ts';
 import { SimWorld } from '#env/sim/world.ts';
+import type { PeerBoard } from '#object/peer-board.ts';
 import { createObjectService, type ObjectService } from '#object/server.ts';
 import { createRepair, EXCHANGE_START_MS } from '#repair/server.ts';
 import type { ClusterSource, ClusterView, ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
@@ -46,6 +47,7 @@ export interface TestNode {
   devices: Map<number, Device>;
   rows: RowStore;
   proxy: ProxyStore;
+  board: PeerBoard;
   /** Not running by themselves: a test runs the one it is about. */
   jobs: readonly Job[];
 }
@@ -131,10 +133,20 @@ export class TestCluster {
     return this.#boot(name, machine);
   }
 
-  /** The same placement under another ring version: at once everywhere, or everywhere but one node. */
-  publishRings(version: number, { except }: { except?: string } = {}): void {
+  /**
+   * The same placement under another ring version: at once everywhere, or everywhere but one node.
+   * `without`: a node whose device, a primary of nothing, is in no ring any more.
+   */
+  publishRings(
+    version: number,
+    { except, without }: { except?: string; without?: string } = {},
+  ): void {
     const rings = [...this.view.rings].map(([policy, ring]) => {
-      return [policy, new Ring({ ...ring.fields(), version })] as const;
+      const fields = ring.fields();
+      const devices = fields.devices.map((device) =>
+        device?.node === without ? undefined : device,
+      );
+      return [policy, new Ring({ ...fields, devices, version })] as const;
     });
     const view = { ...this.view, version, rings: new Map(rings) };
     for (const [name, source] of this.#sources) {
@@ -247,7 +259,7 @@ export class TestCluster {
         for (const runner of runners) if (runner.name === 'object.compare') runner.wake();
       });
     }
-    const open = { devices, rows: rows!, proxy, jobs };
+    const open = { devices, rows: rows!, proxy, jobs, board: repair.board };
     const node = { name, site, device: deviceId, machine, env, clock, endpoint, service, ...open };
     this.nodes.set(name, node);
   }

@@ -39,6 +39,7 @@ export function parseRows(args: unknown): RowsArgs {
     ringVersion: count(fields, 'ringVersion'),
     intent: oneOf(fields, 'intent', ['write', 'repair'] as const),
     rows: list(fields['rows'], MAX_ROWS_PER_CALL).map(parseRow),
+    ...(!absent(fields['from']) && { from: count(fields, 'from') }),
   };
 }
 

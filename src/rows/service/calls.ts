@@ -41,6 +41,8 @@ export interface RowsArgs {
   readonly rows: readonly RowItem[];
   /** `write`: rows of a client's write under way; `repair`: updater and replication, taken also by sealed or deleted containers. */
   readonly intent: 'write' | 'repair';
+  /** The device that sends by itself what it holds. */
+  readonly from?: number;
 }
 
 /**

@@ -11,9 +11,9 @@ import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { Ring } from '#ring/ring.ts';
-import { checkOwnRing, checkPlaced } from '#ring/ring-check.ts';
+import { checkOwnRing, checkPlaced, checkSender } from '#ring/ring-check.ts';
 import type { RowStore } from '../row-store.ts';
-import type { RowTarget } from './calls.ts';
+import type { RowsArgs, RowTarget } from './calls.ts';
 
 export interface RowWire {
   call(
@@ -119,6 +119,11 @@ export class RowContext {
   checkPlaced({ device }: RowDevice, ringVersion: number, hash?: Buffer): void {
     const policy = this.ring;
     checkPlaced(device, this.currentRing(), { policy, ringVersion, ...(hash && { hash }) });
+  }
+
+  /** @throws OperatingError `removed` */
+  checkSender(from: RowsArgs['from']): void {
+    checkSender(this.options.cluster.current(), from);
   }
 
   /** What is filed under another name's hash would be lost to everybody. @throws OperatingError `malformed` */

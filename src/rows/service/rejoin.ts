@@ -38,6 +38,8 @@ export class RowRejoin implements Job {
   readonly #compared = new Map<number, number>();
   /** Sums of ranges that differed when they were last compared, ours and theirs. */
   readonly #differing = new Map<string, string>();
+  /** Devices that an operator has told to make do with what is left, until nothing is missing. */
+  readonly #accepted = new Set<number>();
   #joined = 0;
   #missing = 0;
   #pulled = 0;
@@ -67,6 +69,7 @@ export class RowRejoin implements Job {
       const parts = ownPartitions(ring, target.device.id);
       const incomplete = this.#incomplete(target, parts);
       missing += incomplete.length;
+      if (incomplete.length === 0) this.#accepted.delete(target.device.id);
       const due = incomplete.filter((part) => !this.#isTooEarly(ring, part));
       if (due.length > 0)
         progress += await this.#rejoin(target, ring, due.slice(0, PARTITIONS_PER_STEP));
@@ -75,6 +78,11 @@ export class RowRejoin implements Job {
     this.#missing = missing - progress;
     if (progress > 0 || (missing === 0 && !wrapped)) return { kind: 'more' };
     return { kind: 'idle', waitMs: this.#missing > 0 ? RETRY_MS : IDLE_MS };
+  }
+
+  /** As for objects: complete with what those know who answer. */
+  acceptLoss(device: number): void {
+    this.#accepted.add(device);
   }
 
   /** Share of a device's partitions that it is complete for; 1 where it has none. */
@@ -89,7 +97,9 @@ export class RowRejoin implements Job {
   /** How many of the partitions became complete. */
   async #rejoin(target: RowDevice, ring: Ring, parts: readonly Part[]): Promise<number> {
     const counts = await this.#joinPeers(target, ring, parts, true);
-    const done = parts.filter((part) => (counts.get(part) ?? 0) >= part.needed);
+    const makesDo = (part: Part): boolean =>
+      part.learnsAt === undefined && this.#accepted.has(target.device.id);
+    const done = parts.filter((part) => (counts.get(part) ?? 0) >= part.needed || makesDo(part));
     await markKnown(target.device, this.#context.ring, done);
     const complete = done.length;
     this.#joined += complete;
@@ -122,7 +132,9 @@ export class RowRejoin implements Job {
     const counts = new Map<Part, number>();
     for (const [peer, theirs] of byPeer(parts)) {
       if (!rejoining && !this.#differs(target, peer)) continue;
-      const wanted = theirs.filter((part) => !rejoining || (counts.get(part) ?? 0) < part.needed);
+      const isEnough = (part: Part): boolean => (counts.get(part) ?? 0) >= part.needed;
+      const makesDo = this.#accepted.has(target.device.id);
+      const wanted = theirs.filter((part) => !rejoining || makesDo || !isEnough(part));
       try {
         for (const part of await this.#joinFrom(target, peer, ring, wanted, rejoining)) {
           counts.set(part, (counts.get(part) ?? 0) + 1);

@@ -108,6 +108,7 @@ export class RowService {
   async #rows(args: unknown, call: RowCallContext): Promise<RowsReply> {
     const request = parseRows(args);
     const target = this.context.open(request.device, request.ringVersion);
+    this.context.checkSender(request.from);
     const complete = this.#checkHashes(target, request);
     const outcomes = await Promise.all(
       request.rows.map((row) => this.#take(target, row, request, call)),
