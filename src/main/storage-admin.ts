@@ -8,6 +8,8 @@
  *   POST   /repair       {concurrency: 8, paused: null, ...}   changes limits (ring/repair-limits.ts)
  *   GET    /loss?device=N            what keeps a device from being complete (repair/loss.ts)
  *   POST   /loss         {device}     accepts that: complete with what is left
+ *   GET    /import                   how far the import of a removed device is
+ *   POST   /import       {path, prefix?, dryRun?}   begins one
  *   GET    /quarantine?limit=N        what was found damaged and kept
  *   DELETE /quarantine   {device?}    removes that
  *
@@ -15,11 +17,13 @@
  */
 import { type Context, Hono } from 'hono';
 import { z } from 'zod';
+import { OperatingError } from '#base/errors.ts';
 import type { Device } from '#device/contract.ts';
 import type { Auditor } from '#object/auditor.ts';
 import type { DurabilityReport } from '#object/durability-report.ts';
 import type { RingLoss } from '#repair/loss.ts';
 import { repairChangesSchema } from '#ring/repair-limits.ts';
+import type { DeviceImport } from './device-import.ts';
 import type { RepairSettings } from './repair-settings.ts';
 
 export interface StorageAdmin {
@@ -30,6 +34,7 @@ export interface StorageAdmin {
   repairStatus(): unknown;
   loss(device: number): RingLoss[] | undefined;
   acceptLoss(device: number): void;
+  readonly imports: DeviceImport;
 }
 
 const deviceSchema = z.object({ device: z.number().int().nonnegative().optional() });
@@ -37,6 +42,11 @@ const rateSchema = deviceSchema.extend({
   bytesPerSecond: z.number().positive().max(1e11).nullable(),
 });
 const lossSchema = z.object({ device: z.number().int().nonnegative() });
+const importSchema = z.object({
+  path: z.string().startsWith('/').max(4_096),
+  prefix: z.string().startsWith('/').max(4_096).optional(),
+  dryRun: z.boolean().optional(),
+});
 const MAX_AGE_MS = 3_600_000;
 const MAX_ITEMS = 10_000;
 
@@ -88,6 +98,14 @@ export function createStorageAdmin(storage: StorageAdmin): Hono {
     const rings = storage.loss(device) ?? null;
     if (rings?.some(({ short }) => short > 0)) storage.acceptLoss(device);
     return context.json({ device, rings });
+  });
+  app.get('/import', (context) => context.json(storage.imports.status()));
+  app.post('/import', async (context) => {
+    const order = await bodyOf(context, importSchema);
+    await storage.imports.start(order).catch((error: unknown) => {
+      throw error instanceof OperatingError ? new WrongUse(error.message) : error;
+    });
+    return context.json(storage.imports.status());
   });
   app.onError((error, context) =>
     error instanceof WrongUse

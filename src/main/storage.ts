@@ -15,6 +15,7 @@ import { createRepair, EXCHANGE_START_MS } from '#repair/server.ts';
 import type { MoveReport } from '#ring/move-progress.ts';
 import type { Job, JobStatus } from '#worker/job.ts';
 import { JobRunner } from '#worker/runner.ts';
+import { DeviceImport } from './device-import.ts';
 import { NodeDevices, type OpenDevice } from './devices.ts';
 import type { Foundation } from './foundation.ts';
 import { RepairSettings } from './repair-settings.ts';
@@ -33,6 +34,8 @@ export interface StorageRole {
   devices(): ReadonlyMap<number, Device>;
   open(): ReadonlyMap<number, OpenDevice>;
   reports(): DeviceReport[];
+  /** Of removed devices. */
+  readonly imports: DeviceImport;
   /** What a device of this node misses; undefined: it is not here. */
   loss(device: number): RingLoss[] | undefined;
   /** An operator's decision: the device makes do with what is left. */
@@ -91,6 +94,7 @@ export async function startStorage(
     const isPaused = (): boolean => PAUSED_JOBS.has(job.name) && settings.limits.paused;
     return new JobRunner(env, pausable(job, isPaused), { share, startMs });
   });
+  const imports = new DeviceImport(foundation);
   const statuses = (): JobStatus[] => runners.map((runner) => runner.status());
   objects.auditor.wake = () => runners[jobs.indexOf(objects.auditor)]!.wake();
   // A new ring is work for most of them: a device that joins must not wait for their next round.
@@ -117,6 +121,7 @@ export async function startStorage(
     open: () => open,
     reports: () => objects.reports(),
     moves: () => objects.moves(),
+    imports,
     loss: (id) => {
       const device = devices.get(id);
       return device && lossOf(device, cluster.current().rings.values(), board);
@@ -130,6 +135,7 @@ export async function startStorage(
     jobs: statuses,
     close: async () => {
       unsubscribe();
+      await imports.close();
       await Promise.all(runners.map((runner) => runner.stop()));
       await objects.close();
       await local.closeAll();

@@ -12,11 +12,12 @@ import { HybridClock } from '#base/hybrid-clock.ts';
 import { formatSeconds, microsOf } from '#base/timestamp.ts';
 import { type CheckReport, DeviceCheck } from '#device/check.ts';
 import { FLAG_UNLISTED, type RecordHeader } from '#device/format.ts';
+import { IdleRows } from '#device/idle-rows.ts';
 import { DeviceInspector } from '#device/inspect.ts';
 import { openDevice } from '#device/open.ts';
 import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
 import { registerAcceptLoss } from '../device/accept-loss.ts';
-import { IdleRows } from '../device/idle-rows.ts';
+import { registerImport } from '../device/import.ts';
 import { processesUsing } from '../device/in-use.ts';
 import { registerQuarantine } from '../device/quarantine.ts';
 
@@ -46,6 +47,7 @@ export function register(program: Command): void {
     .action(dump);
   registerQuarantine(device);
   registerAcceptLoss(device);
+  registerImport(device);
   verb('rebuild', 'make the index anew from the log and the blobs').action(rebuild);
 }
 

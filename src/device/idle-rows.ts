@@ -1,5 +1,5 @@
 /** A row store that lacks nothing: for opening a device whose rows are to be left alone. */
-import type { LogPosition, RowPage, RowSink } from '#device/contract.ts';
+import type { LogPosition, RowPage, RowSink } from './contract.ts';
 
 export class IdleRows implements RowSink {
   #applied: LogPosition = { segment: Number.MAX_SAFE_INTEGER, offset: 0 };
