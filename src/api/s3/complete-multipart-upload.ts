@@ -9,6 +9,7 @@ import { type Bucket, noSuchBucket } from './bucket.ts';
 import { ALGORITHMS, elementOf, headerOf, isChecksum } from './checksums.ts';
 import { unquote, writeCondition } from './conditions.ts';
 import { combine } from './crc-combine.ts';
+import { encryptionHeaders } from './encryption-headers.ts';
 import { refuse } from './errors.ts';
 import { replyWhenDone } from './heartbeat.ts';
 import { expirationHeader } from './lifecycle.ts';
@@ -16,6 +17,7 @@ import { readDocument } from './payload.ts';
 import type { S3Request } from './request.ts';
 import { shownChecksums } from './stored-checksums.ts';
 import { checksumOf, noSuchUpload, type UploadChecksum, uploadIdOf, uploadsOf } from './upload.ts';
+import { checkUploadKey, factsOfUpload } from './upload-encryption.ts';
 import { document, leaf } from './xml.ts';
 import { children, onlyChildren, readXml, requiredText, textOf } from './xml-reader.ts';
 
@@ -34,6 +36,7 @@ export async function completeMultipartUpload(request: S3Request): Promise<void>
   const uploads = uploadsOf(request);
   const upload = await uploads.find(request, bucket, request.key, uploadId);
   if (upload === undefined) return await repeat(request, bucket, uploadId);
+  checkUploadKey(request, upload);
   const checksum = checksumOf(upload);
   const parts = matchParts(request, await uploads.parts(request, upload), named, checksum);
   const etag = etagOf(parts);
@@ -47,7 +50,10 @@ export async function completeMultipartUpload(request: S3Request): Promise<void>
     const { tags } = upload.record.groups;
     return {
       xml: resultXml(request, { etag: result.etag, checksums }),
-      headers: expirationHeader(request, bucket, { ...result, tags }),
+      headers: [
+        ...expirationHeader(request, bucket, { ...result, tags }),
+        ...encryptionHeaders(request, factsOfUpload(upload)),
+      ],
     };
   });
 }

@@ -5,6 +5,11 @@
  */
 import { type Action, authorize } from './access.ts';
 import {
+  deleteBucketEncryption,
+  getBucketEncryption,
+  putBucketEncryption,
+} from './bucket-encryption.ts';
+import {
   deleteBucketPolicy,
   getBucketPolicy,
   getBucketPolicyStatus,
@@ -174,7 +179,9 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   ...emptyUnset('accelerate', 'AccelerateConfiguration', 'AccelerateConfiguration'),
   ...emptyUnset('logging', 'Logging', 'BucketLoggingStatus'),
   ...emptyUnset('notification', 'NotificationConfiguration', 'NotificationConfiguration'),
-  ...unset('encryption', 'Encryption', 'ServerSideEncryptionConfigurationNotFoundError'),
+  'GET encryption': route('GetBucketEncryption', getBucketEncryption),
+  'PUT encryption': route('PutBucketEncryption', putBucketEncryption),
+  'DELETE encryption': route('DeleteBucketEncryption', deleteBucketEncryption),
   ...unset('object-lock', 'ObjectLockConfiguration', 'ObjectLockConfigurationNotFoundError'),
   ...unset('replication', 'Replication', 'ReplicationConfigurationNotFoundError'),
   ...unset('analytics', 'AnalyticsConfiguration', 'NoSuchConfiguration'),

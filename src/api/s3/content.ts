@@ -5,7 +5,7 @@
 import type { EntryState } from '#base/entry.ts';
 import { codeOf } from '#base/errors.ts';
 import type { ObjectName } from '#base/names.ts';
-import type { ObjectReader } from '#proxy/contract.ts';
+import type { ObjectReader, Operation } from '#proxy/contract.ts';
 import { type ManifestPart, manifestKind, openManifest } from '#proxy/manifest.ts';
 import { isPartsAccount } from '#proxy/multipart/names.ts';
 import { isAllowed } from './access.ts';
@@ -33,13 +33,15 @@ export async function contentOf(
   bucket: Bucket,
   name: ObjectName,
   reader: ObjectReader,
+  /** With the key that opened it. */
+  operation: Operation = request,
 ): Promise<Content> {
   const { state } = reader;
   const kind = manifestKind(state);
   if (kind === undefined) return plainContent(reader);
   const { store } = request.service;
   const options = { mayRead: partsReader(request, bucket) };
-  const manifest = await asConflict(openManifest(store, request, name, reader, options));
+  const manifest = await asConflict(openManifest(store, operation, name, reader, options));
   return {
     state,
     etag: manifest.etag,

@@ -16,6 +16,7 @@ import {
 } from './checksums.ts';
 import { writeCondition } from './conditions.ts';
 import { type CopySource, openCopySource } from './copy-source.ts';
+import { ENCRYPTION_CHANGES, encryptionHeaders, wantedEncryption } from './encryption-headers.ts';
 import { refuse } from './errors.ts';
 import { replyWhenDone } from './heartbeat.ts';
 import { expirationHeader } from './lifecycle.ts';
@@ -39,6 +40,7 @@ export async function copyObject(request: S3Request): Promise<void> {
     tagging: directive(request, 'tagging'),
   };
   const condition = writeCondition(request);
+  const encryption = wantedEncryption(request);
   const source = await openCopySource(request);
   checkSize(request, source);
   checkChange(request, bucket, source, facts.metadata);
@@ -58,6 +60,7 @@ export async function copyObject(request: S3Request): Promise<void> {
         return { checksums: { [algorithm]: checksum } };
       },
       ...(condition !== undefined && { condition }),
+      ...(encryption !== undefined && { encryption }),
     });
     if (result.kind === 'no-container') throw noSuchBucket(request.bucket);
     if (result.kind === 'precondition-failed') throw condition!.failure();
@@ -66,7 +69,10 @@ export async function copyObject(request: S3Request): Promise<void> {
       leaf('ETag', `"${result.etag}"`) +
       leaf('ChecksumType', 'FULL_OBJECT') +
       leaf(elementOf(algorithm), checksum);
-    const headers = expirationHeader(request, bucket, { ...result, tags: put.groups?.['tags'] });
+    const headers = [
+      ...expirationHeader(request, bucket, { ...result, tags: put.groups?.['tags'] }),
+      ...encryptionHeaders(request, result.encryption),
+    ];
     return { xml: document('CopyObjectResult', content), headers };
   });
 }
@@ -102,7 +108,10 @@ function checkChange(
     source.bucket.account === bucket.account &&
     source.bucket.container === bucket.container &&
     source.key === request.key;
-  const changes = ['x-amz-storage-class', REDIRECT_HEADER, 'x-amz-checksum-algorithm'];
+  const changes = [
+    ...['x-amz-storage-class', REDIRECT_HEADER, 'x-amz-checksum-algorithm'],
+    ...ENCRYPTION_CHANGES,
+  ];
   if (!same || metadata === 'REPLACE' || changes.some((name) => request.header(name))) return;
   throw refuse(
     'InvalidRequest',

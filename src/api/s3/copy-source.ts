@@ -1,10 +1,11 @@
 /** x-amz-copy-source: what a copy is made of, whether it may be read, and what must hold of it. */
-import type { ObjectReader } from '#proxy/contract.ts';
+import type { ObjectReader, Operation } from '#proxy/contract.ts';
 import { percentDecode, utf8FromLatin1 } from '../http/utf8.ts';
 import { authorizeOther, objectName } from './access.ts';
 import { type Bucket, noSuchKey } from './bucket.ts';
 import { checkConditions, preconditionFailed } from './conditions.ts';
 import { type Content, contentOf } from './content.ts';
+import { sourceKeyOf } from './encryption-headers.ts';
 import { refuse } from './errors.ts';
 import type { S3Request } from './request.ts';
 import { checkVersionId } from './version-id.ts';
@@ -21,9 +22,13 @@ export async function openCopySource(request: S3Request): Promise<CopySource> {
   const { container, key } = parseCopySource(request);
   const bucket = await authorizeOther(request, container, key, 's3:GetObject');
   const name = objectName(bucket, key);
-  const reader = await request.service.store.openObject(request, name);
+  const customerKey = sourceKeyOf(request);
+  const { txn, signal, read } = request;
+  const operation: Operation =
+    customerKey === undefined ? request : { txn, signal, read, customerKey };
+  const reader = await request.service.store.openObject(operation, name);
   if (reader === undefined) throw noSuchKey(key);
-  const content = await contentOf(request, bucket, name, reader);
+  const content = await contentOf(request, bucket, name, reader, operation);
   // A copy has no `not modified`: either way the condition did not hold.
   if (checkConditions(request, content, 'x-amz-copy-source-') !== 'proceed') {
     throw preconditionFailed('x-amz-copy-source-If');

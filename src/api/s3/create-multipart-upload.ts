@@ -1,6 +1,7 @@
 /** CreateMultipartUpload. */
 
 import { authorize } from './access.ts';
+import { encryptionHeaders } from './encryption-headers.ts';
 import { abortHeaders } from './lifecycle.ts';
 import { aclGroup } from './object-acl-headers.ts';
 import { describedBy } from './object-headers.ts';
@@ -10,6 +11,7 @@ import { checkStorageClass } from './storage-class.ts';
 import { tagsOfHeader } from './tags.ts';
 import { refuseUnsupported } from './unsupported.ts';
 import { checksumOfUpload, uploadsOf } from './upload.ts';
+import { encryptionOfUpload } from './upload-encryption.ts';
 import { document, leaf } from './xml.ts';
 
 export async function createMultipartUpload(request: S3Request): Promise<void> {
@@ -18,8 +20,10 @@ export async function createMultipartUpload(request: S3Request): Promise<void> {
   refuseUnsupported(request);
   checkStorageClass(request, bucket);
   const { algorithm, type, asked } = checksumOfUpload(request);
+  const encryption = encryptionOfUpload(request, bucket);
   const { uploadId, record } = await uploadsOf(request).begin(request, bucket, {
     ...describedBy(request),
+    ...(encryption !== undefined && { encryption }),
     key: request.key,
     groups: { ...tagsOfHeader(request), ...aclGroup(request, bucket) },
     algorithm,
@@ -35,5 +39,6 @@ export async function createMultipartUpload(request: S3Request): Promise<void> {
   replyXml(request, document('InitiateMultipartUploadResult', content), [
     ...shown,
     ...abortHeaders(request, bucket, record.startedMicros),
+    ...encryptionHeaders(request, encryption),
   ]);
 }

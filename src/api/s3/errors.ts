@@ -92,6 +92,7 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   InvalidTargetBucketForLogging: answer(400, 'The target bucket for logging does not exist'),
   InvalidToken: answer(400, 'The provided token is malformed or otherwise invalid.'),
   InvalidURI: answer(400, "Couldn't parse the specified URI."),
+  'KMS.NotFoundException': answer(400, 'Invalid keyId'),
   KeyTooLongError: answer(400, 'Your key is too long'),
   MalformedACLError: answer(
     400,
@@ -205,6 +206,12 @@ const STANDS_FOR: Readonly<Record<string, string>> = {
   'quota-exceeded': 'QuotaExceeded',
   'no-container': 'NoSuchBucket',
   'container-mismatch': 'ServiceUnavailable',
+  'customer-key-needed': 'InvalidRequest',
+  'customer-key-wrong': 'AccessDenied',
+  'customer-key-unwanted': 'InvalidRequest',
+  'no-such-key': 'KMS.NotFoundException',
+  'no-object-keys': 'ServiceUnavailable',
+  'object-key-lost': 'KMS.NotFoundException',
   unavailable: 'ServiceUnavailable',
   overloaded: 'SlowDown',
   timeout: 'ServiceUnavailable',
@@ -215,6 +222,17 @@ const STANDS_FOR: Readonly<Record<string, string>> = {
   'clock-drift': 'ServiceUnavailable',
   'device-full': 'ServiceUnavailable',
   'state-unavailable': 'ServiceUnavailable',
+};
+
+/** Where the store's code says more than S3's. */
+const MESSAGES: Readonly<Record<string, string>> = {
+  'customer-key-needed':
+    'The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.',
+  'customer-key-wrong':
+    'Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key.',
+  'customer-key-unwanted': 'The encryption parameters are not applicable to this object.',
+  'no-object-keys': 'This store has no keys to encrypt objects with.',
+  'object-key-lost': 'The key that this object was encrypted with is not there.',
 };
 
 function answer(status: number, message: string): Answer {
@@ -270,5 +288,5 @@ export function errorAnswer(error: unknown): ErrorAnswer {
       headers: error.headers,
     };
   }
-  return { code, status, message, fields: {}, headers: [] };
+  return { code, status, message: MESSAGES[own] ?? message, fields: {}, headers: [] };
 }

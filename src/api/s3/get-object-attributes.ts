@@ -6,6 +6,7 @@ import { authorize, objectName } from './access.ts';
 import { noSuchKey } from './bucket.ts';
 import { elementOf } from './checksums.ts';
 import { type Content, contentOf } from './content.ts';
+import { readWithKey } from './encryption-headers.ts';
 import { refuse } from './errors.ts';
 import { dataOf } from './object-headers.ts';
 import { replyXml } from './reply.ts';
@@ -22,6 +23,7 @@ type Attribute = (typeof ATTRIBUTES)[number];
 export async function getObjectAttributes(request: S3Request): Promise<void> {
   const bucket = await authorize(request, 's3:GetObjectAttributes');
   versionId(request);
+  readWithKey(request);
   const wanted = wantedAttributes(request);
   const name = objectName(bucket, request.key);
   const reader = await request.service.store.openObject(request, name);

@@ -4,6 +4,7 @@ import { mayBeTold } from './absence.ts';
 import { authorize, objectName } from './access.ts';
 import { noSuchKey } from './bucket.ts';
 import { contentOf } from './content.ts';
+import { readWithKey } from './encryption-headers.ts';
 import { expirationOf } from './lifecycle.ts';
 import { wantedPart } from './part-number.ts';
 import type { S3Request } from './request.ts';
@@ -13,6 +14,7 @@ import { versionId } from './version-id.ts';
 export async function getObject(request: S3Request): Promise<void> {
   const bucket = await authorize(request, 's3:GetObject');
   versionId(request);
+  readWithKey(request);
   const name = objectName(bucket, request.key);
   const reader = await request.service.store.openObject(request, name);
   if (reader === undefined) throw await mayBeTold(request, bucket, noSuchKey(request.key));

@@ -1,4 +1,5 @@
 /** HeadObject: GetObject without the bytes. */
+import { checkCustomerKey, encryptionOf } from '#proxy/encryption/encryption.ts';
 import { manifestKind } from '#proxy/manifest.ts';
 import { contentRange } from '../http/ranges.ts';
 import { mayBeTold } from './absence.ts';
@@ -6,6 +7,7 @@ import { authorize, objectName } from './access.ts';
 import type { Bucket } from './bucket.ts';
 import { noSuchKey } from './bucket.ts';
 import { type Content, contentOf } from './content.ts';
+import { readWithKey } from './encryption-headers.ts';
 import { expirationOf } from './lifecycle.ts';
 import { checksumHeaders, dataOf, modifiedSeconds } from './object-headers.ts';
 import { wantedPart } from './part-number.ts';
@@ -17,6 +19,7 @@ import { versionId } from './version-id.ts';
 export async function headObject(request: S3Request): Promise<void> {
   const bucket = await authorize(request, 's3:GetObject');
   versionId(request);
+  readWithKey(request);
   const content = await shownContent(request, bucket);
   const part = wantedPart(request, content);
   if (answeredByCondition(request, content)) return;
@@ -47,6 +50,7 @@ async function shownContent(request: S3Request, bucket: Bucket): Promise<Content
   }
   const state = await store.statObject(request, name);
   if (state === undefined) throw await mayBeTold(request, bucket, noSuchKey(request.key));
+  checkCustomerKey(encryptionOf(state), request.customerKey);
   if (manifestKind(state) === 'dynamic') {
     const reader = await store.openObject(request, name);
     if (reader !== undefined) return await contentOf(request, bucket, name, reader);

@@ -10,6 +10,7 @@ import { encodeGrants, grantsOfCanned, ownerIdOf } from './acl.ts';
 import { checkGrants } from './acl-rules.ts';
 import { type Bucket, noSuchBucket } from './bucket.ts';
 import { ALGORITHMS, DEFAULT_ALGORITHM, headerOf } from './checksums.ts';
+import { encryptionHeaders, wantedEncryption } from './encryption-headers.ts';
 import { refuse } from './errors.ts';
 import { type PostedForm, readForm } from './form-data.ts';
 import { DEFAULT_CONTENT_TYPE } from './object-headers.ts';
@@ -44,6 +45,8 @@ export async function postObject(request: S3Request): Promise<void> {
   request.nameKey(key);
   const bucket = await authorize(request, 's3:PutObject');
   checkKey(request, key);
+  const field = (name: string): string | undefined => fields.get(name);
+  const encryption = wantedEncryption(request, field);
   const body = new Upload(form.file, policy?.length, limits.maxPutBytes);
   const { algorithm, expected } = checksumField(fields);
   const hasher = await request.service.checksums.hasher(algorithm);
@@ -61,8 +64,10 @@ export async function postObject(request: S3Request): Promise<void> {
     length: undefined,
     maxLength: limits.maxPutBytes,
     finish: () => ({ checksums: { [algorithm]: checksum } }),
+    ...(encryption !== undefined && { encryption }),
   });
   if (result.kind === 'no-container') throw noSuchBucket(request.bucket);
+  request.extraHeaders.push(...encryptionHeaders(request, result.encryption, field));
   answer(request, fields, key, result.etag);
 }
 

@@ -3,6 +3,7 @@ import { authorize, objectName } from './access.ts';
 import { noSuchBucket } from './bucket.ts';
 import { headerOf } from './checksums.ts';
 import { writeCondition } from './conditions.ts';
+import { encryptionHeaders, wantedEncryption } from './encryption-headers.ts';
 import { expirationHeader } from './lifecycle.ts';
 import { aclGroup } from './object-acl-headers.ts';
 import { describedBy } from './object-headers.ts';
@@ -20,6 +21,7 @@ export async function putObject(request: S3Request): Promise<void> {
   checkStorageClass(request, bucket);
   const { store, limits } = request.service;
   const condition = writeCondition(request);
+  const encryption = wantedEncryption(request);
   const described = describedBy(request);
   const groups = { ...tagsOfHeader(request), ...aclGroup(request, bucket) };
   const payload = await payloadOf(request, limits.maxPutBytes);
@@ -30,6 +32,7 @@ export async function putObject(request: S3Request): Promise<void> {
     length: payload.length,
     maxLength: limits.maxPutBytes,
     groups,
+    ...(encryption !== undefined && { encryption }),
     finish: () => ({ checksums: { [payload.algorithm]: payload.checksum() } }),
     ...(request.expectsContinue && { onReady: () => request.sendContinue() }),
     ...(expectedMd5 !== undefined && { expectedEtag: expectedMd5 }),
@@ -41,5 +44,6 @@ export async function putObject(request: S3Request): Promise<void> {
     ...['ETag', `"${result.etag}"`],
     ...[headerOf(payload.algorithm), payload.checksum(), 'x-amz-checksum-type', 'FULL_OBJECT'],
     ...expirationHeader(request, bucket, { ...result, tags: groups.tags }),
+    ...encryptionHeaders(request, result.encryption),
   ]);
 }

@@ -44,6 +44,8 @@ export class S3Request extends Exchange<S3Service> implements Operation {
   /** `s3.PutObject` */
   label = 's3.other';
   readonly read = 'quorum';
+  /** Opens what the request reads (encryption-headers.ts). */
+  customerKey: Uint8Array | undefined;
   #located: Target = { bucket: undefined, key: undefined };
   #signed: SigV4Request | undefined;
 

@@ -1,8 +1,10 @@
 /** GET's answer: conditions first, then all of it, one range, or several as multipart/byteranges. */
+import { encryptionOf } from '#proxy/encryption/encryption.ts';
 import { pour } from '../http/outflow.ts';
 import { contentRange, parseRange, type Span, unsatisfied } from '../http/ranges.ts';
 import { checkConditions, preconditionFailed, rangeApplies } from './conditions.ts';
 import type { Content } from './content.ts';
+import { encryptionHeaders } from './encryption-headers.ts';
 import { refuse } from './errors.ts';
 import {
   checksumHeaders,
@@ -137,5 +139,6 @@ export function headersOf(
 ): string[] {
   const headers = objectHeaders(content.state, content.etag);
   headers.push('Content-Type', contentTypeHeader(content.state), ...more);
+  headers.push(...encryptionHeaders(request, encryptionOf(content.state)));
   return withOverrides(headers, overrides(request));
 }

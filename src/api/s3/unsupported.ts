@@ -2,15 +2,7 @@
 import { refuse } from './errors.ts';
 import type { S3Request } from './request.ts';
 
-const REFUSED = [
-  'x-amz-write-offset-bytes',
-  'x-amz-server-side-encryption',
-  'x-amz-server-side-encryption-aws-kms-key-id',
-  'x-amz-server-side-encryption-customer-algorithm',
-  'x-amz-server-side-encryption-customer-key',
-  'x-amz-server-side-encryption-customer-key-md5',
-  'x-amz-copy-source-server-side-encryption-customer-algorithm',
-] as const;
+const REFUSED = ['x-amz-write-offset-bytes'] as const;
 
 const LOCK_HEADERS = [
   'x-amz-object-lock-mode',

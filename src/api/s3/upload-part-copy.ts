@@ -4,12 +4,14 @@ import { authorize } from './access.ts';
 import { elementOf } from './checksums.ts';
 import { hashed } from './copy-object.ts';
 import { type CopySource, openCopySource } from './copy-source.ts';
+import { encryptionHeaders } from './encryption-headers.ts';
 import { refuse } from './errors.ts';
 import { replyWhenDone } from './heartbeat.ts';
 import type { S3Request } from './request.ts';
 import { bytesOf } from './send-content.ts';
 import { refuseUnsupported } from './unsupported.ts';
 import { checksumOf, findUpload, partNumberOf, uploadsOf } from './upload.ts';
+import { encryptionOfPart } from './upload-encryption.ts';
 import { document, isoDate, leaf } from './xml.ts';
 
 export async function uploadPartCopy(request: S3Request): Promise<void> {
@@ -17,6 +19,7 @@ export async function uploadPartCopy(request: S3Request): Promise<void> {
   const number = partNumberOf(request);
   refuseUnsupported(request);
   const upload = await findUpload(request, bucket);
+  const encryption = encryptionOfPart(request, upload);
   const source = await openCopySource(request);
   const span = copiedSpan(request, source);
   const length = span.end - span.start;
@@ -25,7 +28,7 @@ export async function uploadPartCopy(request: S3Request): Promise<void> {
   let checksum: string | undefined;
   await replyWhenDone(request, async () => {
     const body = hashed(bytesOf(source.content, span), hasher);
-    const part = { body, length, maxLength: length };
+    const part = { body, length, maxLength: length, ...(encryption && { encryption }) };
     const result = await uploadsOf(request).putPart(request, upload, number, part, () => {
       checksum ??= hasher.digest();
       return { [algorithm]: checksum };
@@ -34,7 +37,8 @@ export async function uploadPartCopy(request: S3Request): Promise<void> {
       leaf('LastModified', isoDate(Math.floor(result.clientMicros / 1e6) * 1e6)) +
       leaf('ETag', `"${result.etag}"`) +
       leaf(elementOf(algorithm), asked ? checksum : undefined);
-    return { xml: document('CopyPartResult', content) };
+    const headers = encryptionHeaders(request, result.encryption);
+    return { xml: document('CopyPartResult', content), headers };
   });
 }
 

@@ -1,11 +1,13 @@
 /** UploadPart. */
 import { authorize } from './access.ts';
 import { headerOf } from './checksums.ts';
+import { encryptionHeaders } from './encryption-headers.ts';
 import { payloadOf } from './payload.ts';
 import { replyEmpty } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { refuseUnsupported } from './unsupported.ts';
 import { checkPartAlgorithm, checksumOf, findUpload, partNumberOf, uploadsOf } from './upload.ts';
+import { encryptionOfPart } from './upload-encryption.ts';
 
 export async function uploadPart(request: S3Request): Promise<void> {
   const bucket = await authorize(request, 's3:PutObject');
@@ -14,6 +16,7 @@ export async function uploadPart(request: S3Request): Promise<void> {
   const upload = await findUpload(request, bucket);
   const { maxPartBytes } = request.service.limits;
   const wanted = checksumOf(upload);
+  const encryption = encryptionOfPart(request, upload);
   const payload = await payloadOf(request, maxPartBytes, {
     algorithm: wanted.algorithm,
   });
@@ -29,9 +32,15 @@ export async function uploadPart(request: S3Request): Promise<void> {
       maxLength: maxPartBytes,
       ...(request.expectsContinue && { onReady: () => request.sendContinue() }),
       ...(expectedMd5 !== undefined && { expectedEtag: expectedMd5 }),
+      ...(encryption !== undefined && { encryption }),
     },
     () => ({ [algorithm]: payload.checksum() }),
   );
   const shown = payload.asked || wanted.asked ? [headerOf(algorithm), payload.checksum()] : [];
-  replyEmpty(request, 200, ['ETag', `"${result.etag}"`, ...shown]);
+  replyEmpty(request, 200, [
+    'ETag',
+    `"${result.etag}"`,
+    ...shown,
+    ...encryptionHeaders(request, result.encryption),
+  ]);
 }

@@ -5,6 +5,7 @@
  *   u/  {"anello-upload": 1, "key": "...", "startedMicros": N, "contentType": "...", "user": {...},
  *        "system": {...}, "groups": {...}, "algorithm": "crc64nvme", "checksumType": "FULL_OBJECT",
  *        "initiator": "..."}
+ *       version 2 adds "encryption": how the parts are encrypted; an upload without it is written as version 1
  *   c/  {"anello-completion": 1, "key": "...", "etag": "...", "size": N, "checksums": {...}}
  *
  * The store keeps every object's checksum; what is read here is checked like any object.
@@ -13,10 +14,23 @@ import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
 
 const VERSION = 1;
+/** A process that does not know of encryption must not store parts of such an upload. */
+const ENCRYPTED_VERSION = 2;
 const texts = z.record(z.string(), z.string());
 
+const bytes = z.codec(z.base64(), z.instanceof(Buffer), {
+  decode: (text) => Buffer.from(text, 'base64'),
+  encode: (value) => value.toString('base64'),
+});
+
+const encryptionSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('store') }),
+  z.object({ kind: z.literal('named'), name: z.string(), bucketKey: z.boolean() }),
+  z.object({ kind: z.literal('customer'), salt: bytes, verifier: bytes }),
+]);
+
 const uploadSchema = z.object({
-  'anello-upload': z.literal(VERSION),
+  'anello-upload': z.union([z.literal(VERSION), z.literal(ENCRYPTED_VERSION)]),
   key: z.string(),
   startedMicros: z.number(),
   contentType: z.string(),
@@ -29,6 +43,7 @@ const uploadSchema = z.object({
   /** The client named the algorithm: answers show it. */
   asked: z.boolean(),
   initiator: z.string(),
+  encryption: encryptionSchema.optional(),
 });
 
 const completionSchema = z.object({
@@ -44,12 +59,14 @@ export type UploadRecord = Omit<z.infer<typeof uploadSchema>, 'anello-upload'>;
 export type CompletionRecord = Omit<z.infer<typeof completionSchema>, 'anello-completion'>;
 
 export function encodeUpload(record: UploadRecord): Buffer {
-  return Buffer.from(JSON.stringify({ 'anello-upload': VERSION, ...record }));
+  const version = record.encryption === undefined ? VERSION : ENCRYPTED_VERSION;
+  const fields = uploadSchema.encode({ 'anello-upload': version, ...record });
+  return Buffer.from(JSON.stringify(fields));
 }
 
 /** @throws OperatingError `malformed`, `newer-format` */
 export function decodeUpload(bytes: Uint8Array): UploadRecord {
-  return parse(bytes, 'anello-upload', uploadSchema);
+  return parse(bytes, 'anello-upload', uploadSchema, ENCRYPTED_VERSION);
 }
 
 export function encodeCompletion(record: CompletionRecord): Buffer {
@@ -58,10 +75,15 @@ export function encodeCompletion(record: CompletionRecord): Buffer {
 
 /** @throws OperatingError `malformed`, `newer-format` */
 export function decodeCompletion(bytes: Uint8Array): CompletionRecord {
-  return parse(bytes, 'anello-completion', completionSchema);
+  return parse(bytes, 'anello-completion', completionSchema, VERSION);
 }
 
-function parse<Value>(bytes: Uint8Array, name: string, schema: z.ZodType<Value>): Value {
+function parse<Value>(
+  bytes: Uint8Array,
+  name: string,
+  schema: z.ZodType<Value>,
+  newest: number,
+): Value {
   let value: unknown;
   try {
     value = JSON.parse(Buffer.from(bytes).toString('utf8'));
@@ -69,7 +91,7 @@ function parse<Value>(bytes: Uint8Array, name: string, schema: z.ZodType<Value>)
     throw new OperatingError('malformed', `${name} is not JSON`, {}, { cause });
   }
   const version = (value as Record<string, unknown> | null)?.[name];
-  if (typeof version === 'number' && version > VERSION) {
+  if (typeof version === 'number' && version > newest) {
     throw new OperatingError('newer-format', `${name} of a newer version`, { version });
   }
   const parsed = schema.safeParse(value);

@@ -100,7 +100,10 @@ export class Uploads {
     operation: Operation,
     upload: Upload,
     number: number,
-    part: Pick<PutRequest, 'body' | 'length' | 'maxLength' | 'expectedEtag' | 'onReady'>,
+    part: Pick<
+      PutRequest,
+      'body' | 'length' | 'maxLength' | 'expectedEtag' | 'onReady' | 'encryption'
+    >,
     /** Asked when the body has ended. */
     checksums: () => Readonly<Record<string, string>>,
   ): Promise<PutResult> {
@@ -165,7 +168,12 @@ export class Uploads {
       length: body.length,
       maxLength: body.length,
       writeId: writeIdOf(uploadId),
-      manifest: { kind: 'multipart', etag, size },
+      manifest: {
+        kind: 'multipart',
+        etag,
+        size,
+        ...(record.encryption !== undefined && { encryption: record.encryption }),
+      },
       finish: () => ({ checksums }),
       condition: single,
     });

@@ -76,7 +76,8 @@ export class MemoryStore implements Store {
 
   constructor(options: MemoryStoreOptions) {
     this.#options = options;
-    this.#encryption = options.encryption ?? new Encryption(new NodeRandom(), new MemoryKeys());
+    this.#encryption =
+      options.encryption ?? new Encryption(new NodeRandom(), new MemoryKeys('payroll'));
   }
 
   /** Downloads under way: 0 when everything has been released. */
