@@ -17,6 +17,7 @@ import {
 import { type Mirror, mirrorRange } from '#state/mirror.ts';
 import type { State } from '#state/state.ts';
 import { ANONYMOUS, type Caller, projectOf, type UserCaller } from './caller.ts';
+import { callerOf } from './caller-of-token.ts';
 import { type AskDirectory, DirectoryRelay } from './directory-relay.ts';
 import { type FetchS3Key, S3KeyCache } from './s3-key-cache.ts';
 import { S3KeyFile } from './s3-key-file.ts';
@@ -47,6 +48,8 @@ export interface ProxyAuthenticator extends Authenticator {
    * @throws OperatingError `state-unavailable`: not known here, and identity is away
    */
   findS3Key(request: S3KeyRequest): Promise<S3Signer | undefined>;
+  /** Whom a token that identity just made for an S3 signature speaks for. */
+  signerOf(token: string): Promise<UserCaller | undefined>;
 }
 
 export interface S3Signer {
@@ -139,6 +142,12 @@ class TokenAuthenticator implements ProxyAuthenticator {
     if (this.#tooSilent()) return undefined;
     const found = await this.#s3?.find(request);
     return found && { signingKey: found.signingKey, caller: this.#callerOf(found.token) };
+  }
+
+  async signerOf(token: string): Promise<UserCaller | undefined> {
+    if (this.#tooSilent()) return undefined;
+    const caller = await this.#verify(token, { keepsToPolicies: true });
+    return caller.kind === 'user' ? caller : undefined;
   }
 
   async close(): Promise<void> {
@@ -235,20 +244,7 @@ class TokenAuthenticator implements ProxyAuthenticator {
   #callerOf(token: VerifiedToken): UserCaller {
     const known = this.#callers.get(token);
     if (known !== undefined) return known;
-    const { user, project, roles, fields } = token;
-    const caller: UserCaller = {
-      kind: 'user',
-      userId: user.id,
-      userName: user.name,
-      domainId: user.domainId,
-      ...(project && {
-        projectId: project.id,
-        projectName: project.name,
-        projectDomainId: project.domainId,
-      }),
-      roles: roles.map(({ name }) => name),
-      expires: fields.expiresMs,
-    };
+    const caller = callerOf(this.#directory, token);
     this.#callers.set(token, caller);
     return caller;
   }

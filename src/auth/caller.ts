@@ -26,6 +26,15 @@ export interface UserCaller {
   readonly roles: readonly string[];
   /** Unix milliseconds. */
   readonly expires: number;
+  /** Made for policies, or in a project's role: what no policy allows is refused. */
+  readonly governed?: boolean;
+  /** Texts of the policies of the user and their groups, or of the role taken on. */
+  readonly policies?: readonly string[];
+  /** Narrows all of it: what this does not allow is refused. */
+  readonly sessionPolicy?: string;
+  /** For principals; a name only where it is no one else's. */
+  readonly groups?: readonly { readonly id: string; readonly name?: string }[];
+  readonly assumedRole?: { readonly name: string; readonly session: string };
 }
 
 export const ANONYMOUS: Caller = { kind: 'anonymous' };

@@ -10,6 +10,7 @@ import { createNodeEnv } from '#env/node/node-env.ts';
 import { Directory } from '#identity/directory.ts';
 import { decodeDirectory, encodeDirectory } from '#identity/directory-file.ts';
 import { USER } from '#identity/records.ts';
+import { openSession } from '#identity/session-facts.ts';
 import { createVault } from '#identity/vault.ts';
 import { decodeS3Keys, encodeS3Keys } from './s3-key-file.ts';
 
@@ -50,6 +51,20 @@ describe('golden bytes', () => {
     expect(() => USER.decode(bytesOf('state-record/newer/user.bin'))).toThrow(
       expect.objectContaining({ code: 'newer-format' }),
     );
+  });
+
+  it("of a session's facts", () => {
+    const facts = {
+      groups: ['aa'.repeat(16)],
+      role: { id: 'bb'.repeat(16), session: 'night' },
+      policy: '{"Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}}',
+    };
+    const bytes = bytesOf('session-facts/v1/facts.bin');
+    expect(openSession(bytes)).toEqual(facts);
+    // The token's signature covers them: what is damaged need only open nothing, or end.
+    for (let length = 0; length < bytes.length; length++) {
+      expect(openSession(bytes.subarray(0, length)), `${length} bytes`).toBeUndefined();
+    }
   });
 
   it("of a proxy's directory", () => {

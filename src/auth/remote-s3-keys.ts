@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { messageOf, OperatingError } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
 import type { S3Key, S3KeyRequest } from '#identity/s3-keys.ts';
+import { MAX_TOKEN_LENGTH } from '#identity/token.ts';
 import type { FetchS3Key } from './s3-key-cache.ts';
 
 export interface RemoteS3KeysOptions {
@@ -21,7 +22,7 @@ export interface RemoteS3KeysOptions {
 const TIMEOUT_MS = 3000;
 const DOMAIN = { id: 'default' };
 const answerSchema = z.object({
-  s3_key: z.object({ signing_key: z.base64(), token: z.string().max(512) }),
+  s3_key: z.object({ signing_key: z.base64(), token: z.string().max(MAX_TOKEN_LENGTH) }),
 });
 
 export function fetchS3KeysFrom(options: RemoteS3KeysOptions): FetchS3Key {

@@ -91,8 +91,9 @@ export class S3KeyCache {
     const { directory, verifier } = this.#options;
     const isNews = this.#now() - entry.fetchedAtMs < NEWS_MS;
     const isSession = entry.sessionToken !== undefined;
-    if (!isSession && !directory.accessKeys.has(entry.access) && !isNews) return undefined;
-    const verification = verifier.verify(entry.token);
+    const key = directory.accessKeys.get(entry.access);
+    if (!isSession && key?.enabled !== true && !(key === undefined && isNews)) return undefined;
+    const verification = verifier.verify(entry.token, { keepsToPolicies: true });
     if (!verification.valid) return undefined;
     return { signingKey: entry.signingKey, token: verification.token };
   }

@@ -29,6 +29,13 @@ export interface NewKeyPair {
   readonly secret?: string;
 }
 
+export interface KeyFacts {
+  readonly access: string;
+  readonly credentialId: string;
+  readonly enabled: boolean;
+  readonly createdMs: number;
+}
+
 export interface OpenCredential {
   readonly id: string;
   readonly type: string;
@@ -118,6 +125,37 @@ export class Credentials {
   async keyPair(access: string): Promise<KeyPair | undefined> {
     const stored = await this.#context.store.credentials.get(keyPairId(access));
     return stored && toKeyPair(this.#open(stored.fields));
+  }
+
+  async isActive(access: string): Promise<boolean> {
+    return (await this.#context.store.accessKeys.get(access))?.fields.enabled === true;
+  }
+
+  /** A key that is not active signs nothing; it can be made active again. */
+  async activate(access: string, enabled: boolean): Promise<void> {
+    const { accessKeys } = this.#context.store;
+    const stored = await accessKeys.get(access);
+    if (stored === undefined) throw notFound('access key', access);
+    const transaction = {
+      compare: [accessKeys.unchanged(stored)],
+      success: [accessKeys.put({ ...stored.fields, enabled }, access)],
+    };
+    await commit(this.#context, transaction, 'The access key was changed at the same time.');
+  }
+
+  /** What is known of a user's keys in one project, without their secrets. */
+  async accessKeysOf(userId: string, projectId: string): Promise<KeyFacts[]> {
+    const { credentials, accessKeys } = this.#context.store;
+    const own = (await accessKeys.list())
+      .map(({ fields }) => fields)
+      .filter((key) => key.userId === userId && key.projectId === projectId);
+    const found = await Promise.all(
+      own.map(async ({ access, credentialId, enabled }) => {
+        const stored = await credentials.get(credentialId);
+        return stored && { access, credentialId, enabled, createdMs: stored.fields.createdMs };
+      }),
+    );
+    return found.filter((key) => key !== undefined);
   }
 
   /** Replaces the blob or type; a key pair keeps its access key, which its id is made from. */

@@ -14,6 +14,11 @@ import {
   ACCESS_KEY,
   type AccessKey,
   DOMAIN,
+  GRANT,
+  GROUP,
+  IAM_ROLE,
+  type IamRole,
+  POLICIES,
   PROJECT,
   PUBLIC,
   PUBLIC_KEY,
@@ -47,7 +52,18 @@ export interface PublicItem {
   readonly modRevision: Revision;
 }
 
-type Kind = 'user' | 'project' | 'domain' | 'role' | 'key' | 'revocation' | 'access';
+type Kind =
+  | 'user'
+  | 'project'
+  | 'domain'
+  | 'role'
+  | 'key'
+  | 'revocation'
+  | 'access'
+  | 'group'
+  | 'member'
+  | 'iam-role'
+  | 'policies';
 
 export class Directory {
   readonly users = new Map<string, NamedEntry>();
@@ -56,6 +72,12 @@ export class Directory {
   readonly rolesByNumber = new Map<number, RoleEntry>();
   readonly keys = new Map<string, VerifyingKey>();
   readonly accessKeys = new Map<string, AccessKey>();
+  readonly groups = new Map<string, Omit<NamedEntry, 'enabled'>>();
+  /** Group ids by user id. */
+  readonly memberships = new Map<string, Set<string>>();
+  readonly iamRoles = new Map<string, IamRole>();
+  /** Policy texts by `PROJECT/user/ID`, `PROJECT/group/ID`, `PROJECT/role/ID`. */
+  readonly policies = new Map<string, readonly string[]>();
   /** By `user/ID`, `audit/ID` ...: the revision below which tokens are revoked. */
   readonly revocations = new Map<string, Revision>();
   /** Raised with every change: what was derived from the directory is checked again. */
@@ -146,7 +168,20 @@ export class Directory {
     else if (kind === 'project') this.projects.set(id, named(read(PROJECT)));
     else if (kind === 'domain') this.domains.set(id, read(DOMAIN));
     else if (kind === 'access') this.accessKeys.set(id, read(ACCESS_KEY));
-    else if (kind === 'role') {
+    else if (kind === 'group') {
+      const { name, domainId } = read(GROUP);
+      this.groups.set(id, { id, name, domainId });
+    } else if (kind === 'member') {
+      read(GRANT);
+      const [userId, groupId] = pair(id);
+      this.memberships.set(userId, (this.memberships.get(userId) ?? new Set()).add(groupId));
+    } else if (kind === 'iam-role') this.iamRoles.set(pair(id)[1], read(IAM_ROLE));
+    else if (kind === 'policies') {
+      this.policies.set(
+        id,
+        read(POLICIES).documents.map(({ text }) => text),
+      );
+    } else if (kind === 'role') {
       const { number, name } = read(ROLE);
       this.#roleNumbers.set(id, number);
       this.rolesByNumber.set(number, { id, name, number });
@@ -159,6 +194,12 @@ export class Directory {
     }
   }
 
+  #leave(userId: string, groupId: string): void {
+    const groups = this.memberships.get(userId);
+    groups?.delete(groupId);
+    if (groups?.size === 0) this.memberships.delete(userId);
+  }
+
   #remove(key: string): void {
     const [kind, id] = split(key);
     this.#items.delete(key);
@@ -166,6 +207,10 @@ export class Directory {
     else if (kind === 'project') this.projects.delete(id);
     else if (kind === 'domain') this.domains.delete(id);
     else if (kind === 'access') this.accessKeys.delete(id);
+    else if (kind === 'group') this.groups.delete(id);
+    else if (kind === 'member') this.#leave(...pair(id));
+    else if (kind === 'iam-role') this.iamRoles.delete(pair(id)[1]);
+    else if (kind === 'policies') this.policies.delete(id);
     else if (kind === 'key') this.keys.delete(id);
     else if (kind === 'revocation') this.revocations.delete(id);
     else if (kind === 'role') {
@@ -174,6 +219,12 @@ export class Directory {
       this.#roleNumbers.delete(id);
     }
   }
+}
+
+/** `USER/GROUP`, `PROJECT/ROLE`. */
+function pair(id: string): [string, string] {
+  const slash = id.indexOf('/');
+  return [id.slice(0, slash), id.slice(slash + 1)];
 }
 
 function modRevisionOf(event: WatchEvent): Revision {

@@ -10,7 +10,10 @@ import { Credentials } from './credentials.ts';
 import { Directory } from './directory.ts';
 import { Domains, Projects } from './domains.ts';
 import { Enrolments } from './enrolments.ts';
-import { Groups } from './groups.ts';
+import { Groups, publishGroups } from './groups.ts';
+import { People } from './iam/people.ts';
+import { PolicyBook } from './iam/policy-book.ts';
+import { RoleBook } from './iam/role-book.ts';
 import { LogInGuard } from './log-in-guard.ts';
 import { LogIns } from './log-ins.ts';
 import { MappedUsers } from './mapped-users.ts';
@@ -55,6 +58,12 @@ export interface Identity {
   readonly scopes: Scopes;
   readonly s3Keys: S3Keys;
   readonly enrolments: Enrolments;
+  /** What projects make for themselves: users, groups, roles and policies. */
+  readonly iam: {
+    readonly people: People;
+    readonly roles: RoleBook;
+    readonly policies: PolicyBook;
+  };
   readonly signingKeys: SigningKeys;
   readonly verifier: TokenVerifier;
   readonly directory: Directory;
@@ -103,7 +112,10 @@ export function createIdentity(options: IdentityOptions): Identity {
   const upkeep = new Upkeep(context, signing.signingKeys, guard);
   const credentials = new Credentials(context);
   const logIns = new LogIns(context, { ...signing, proofs, scopes, mappedUsers });
+  const book = new PolicyBook(context);
+  const people = new People(context, { ...records, credentials, book });
   return {
+    iam: { people, roles: new RoleBook(context, book), policies: book },
     ...{ ...records, ...signing, scopes, proofs, credentials, logIns },
     enrolments: new Enrolments(context, { ...records, guard }),
     s3Keys: new S3Keys(context, credentials, logIns, signing.verifier),
@@ -187,6 +199,7 @@ class Upkeep {
       this.isReady = true;
       this.#tellReady();
       await purgeRevocations(this.#context);
+      await publishGroups(this.#context);
       await this.#guard.purge();
       this.#soon(MAINTAIN_EVERY_MS);
     } catch (error) {

@@ -1,6 +1,7 @@
 /** What a client says when it logs in, and what its proofs have shown. */
 import { OperatingError } from '#base/errors.ts';
 import type { User } from './records.ts';
+import type { SessionFacts } from './session-facts.ts';
 import type { Method, Scope } from './token.ts';
 
 export type DomainReference = { readonly id: string } | { readonly name: string };
@@ -25,6 +26,8 @@ export interface LogInRequest {
   readonly untilMs?: number;
   /** No other roles: such a token is limited, and gives only itself again. */
   readonly onlyRoleIds?: readonly string[];
+  /** A session policy: the token counts for S3 only, and for what this allows, too. */
+  readonly policy?: string;
 }
 
 export type ScopeRequest =
@@ -50,6 +53,7 @@ export interface Proof {
   readonly boundTo?: Scope;
   /** Roles beyond these are left out. */
   readonly roleIds?: readonly string[];
+  readonly session?: SessionFacts;
 }
 
 /** One answer to whatever was wrong: clients learn no more. */

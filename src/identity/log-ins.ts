@@ -9,13 +9,15 @@
  */
 import { OperatingError } from '#base/errors.ts';
 import { type IdentityContext, nowMs } from './context.ts';
+import { iamDomainId } from './iam/names.ts';
 import { ID_BYTES } from './id.ts';
 import { type LogInRequest, type Proof, unauthorized } from './log-in-request.ts';
 import type { MappedUsers } from './mapped-users.ts';
 import type { Mapped } from './mapping.ts';
 import type { Proofs } from './proofs.ts';
-import { PUBLIC } from './records.ts';
+import { type IamRole, PUBLIC } from './records.ts';
 import type { Scopes } from './scopes.ts';
+import { packSession } from './session-facts.ts';
 import type { SigningKeys } from './signing-keys.ts';
 import { MAX_TOKEN_ROLES, type Method, type Scope, signToken, type TokenFields } from './token.ts';
 import type { TokenVerifier } from './token-verifier.ts';
@@ -55,7 +57,8 @@ export class LogIns {
     const allRoleIds = await this.#parts.scopes.rolesFor(whole, scope);
     const { proof, roleIds } = narrowed(whole, allRoleIds, request.onlyRoleIds);
     const expiresMs = Math.min(request.untilMs ?? Infinity, proof.expiresMs ?? Infinity);
-    const token = await this.#issue({ ...proof, expiresMs }, scope, roleIds, revision);
+    const session = { ...proof.session, policy: request.policy };
+    const token = await this.#issue({ ...proof, expiresMs, session }, scope, roleIds, revision);
     this.#context.env.log.info('identity.log-in', {
       user: proof.user.id,
       scope: 'id' in scope ? scope.id : scope.kind,
@@ -75,6 +78,7 @@ export class LogIns {
     readonly projectId: string;
     readonly expiresMs?: number;
     readonly onlyRoleIds?: readonly string[];
+    readonly policy?: string;
   }): Promise<IssuedToken | undefined> {
     const revision = await this.#revision();
     const user = (await this.#context.store.users.get(owner.userId))?.fields;
@@ -84,11 +88,33 @@ export class LogIns {
       return undefined;
     const scope: Scope = { kind: 'project', id: project.id };
     const effective = await this.#parts.scopes.effectiveRoles(user.id, scope);
-    if (effective.size === 0) return undefined;
-    const { expiresMs } = owner;
-    const whole: Proof = { user, methods: ['ec2credential'], expiresMs };
+    // A user that was made for policies alone needs no role.
+    if (effective.size === 0 && user.domainId !== iamDomainId(project.id)) return undefined;
+    const { expiresMs, policy } = owner;
+    const whole: Proof = { user, methods: ['ec2credential'], expiresMs, session: { policy } };
     const { proof, roleIds } = narrowed(whole, [...effective], owner.onlyRoleIds);
     return this.#issue(proof, scope, roleIds, revision, expiresMs);
+  }
+
+  /** A session in a role of a project, for whom its trust policy names: its policies are all it has. */
+  async inRole(wanted: {
+    readonly userId: string;
+    readonly role: IamRole;
+    readonly session: string;
+    readonly expiresMs: number;
+    readonly policy?: string;
+  }): Promise<IssuedToken> {
+    const { role, expiresMs, policy } = wanted;
+    const revision = await this.#revision();
+    const user = (await this.#context.store.users.get(wanted.userId))?.fields;
+    const project = (await this.#context.store.projects.get(role.projectId))?.fields;
+    if (user === undefined || project === undefined) throw unauthorized();
+    if (!(await this.#parts.scopes.isEnabled(user)) || !(await this.#parts.scopes.isOpen(project)))
+      throw unauthorized();
+    const session = { role: { id: role.id, session: wanted.session }, policy };
+    const proof: Proof = { user, methods: ['ec2credential', 'limited'], expiresMs, session };
+    const scope: Scope = { kind: 'project', id: project.id };
+    return this.#issue(proof, scope, [], revision, expiresMs);
   }
 
   /**
@@ -101,6 +127,7 @@ export class LogIns {
     readonly expiresMs: number;
     readonly limited: boolean;
     readonly address: string;
+    readonly policy?: string;
   }): Promise<IssuedToken> {
     const { mapped, limited, expiresMs } = proof;
     const revision = await this.#revision();
@@ -109,10 +136,12 @@ export class LogIns {
     const user = await this.#parts.mappedUsers.find(mapped);
     if (!(await this.#parts.scopes.isEnabled(user))) throw unauthorized();
     const scope: Scope = { kind: 'project', id: project.id };
-    const roleIds = await this.#parts.mappedUsers.rolesOf(mapped, user, scope);
+    const groups = await this.#parts.mappedUsers.groupsOf(mapped);
+    const roleIds = await this.#parts.mappedUsers.rolesOf(mapped, user, scope, groups);
     if (roleIds.size === 0) throw unauthorized();
     const methods: Method[] = limited ? ['mapped', 'limited'] : ['mapped'];
-    const token = await this.#issue({ user, methods, expiresMs }, scope, [...roleIds], revision);
+    const whole: Proof = { user, methods, expiresMs, session: { groups, policy: proof.policy } };
+    const token = await this.#issue(whole, scope, [...roleIds], revision);
     this.#context.env.log.info('identity.log-in', {
       ...{ user: user.id, scope: project.id, methods: methods.join(','), rule: mapped.rule },
       ...{ audit: token.fields.auditId, address: proof.address },
@@ -151,6 +180,7 @@ export class LogIns {
       chainId: proof.chainId,
       applicationCredentialId: proof.applicationCredentialId,
       trustId: proof.trustId,
+      session: packSession(proof.session ?? {}),
     };
     const text = signToken(fields, this.#parts.signingKeys.current());
     this.#parts.verifier.remember(text);

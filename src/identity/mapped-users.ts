@@ -48,14 +48,22 @@ export class MappedUsers {
     }
   }
 
+  /** Ids of the mapped groups, of which the user is a member for this session. */
+  async groupsOf({ groups: names, domainId }: Mapped): Promise<string[]> {
+    const { groups } = this.#parts;
+    const found = await Promise.all(names.map((name) => groups.find(name, domainId)));
+    return found.flatMap((group) => (group === undefined ? [] : [group.id]));
+  }
+
   /** The mapped roles, those of the mapped groups, and what the user was granted besides. */
-  async rolesOf(mapped: Mapped, user: User, scope: Scope): Promise<Set<string>> {
-    const { roles, groups } = this.#parts;
+  async rolesOf(
+    mapped: Mapped,
+    user: User,
+    scope: Scope,
+    groupIds: readonly string[],
+  ): Promise<Set<string>> {
+    const { roles } = this.#parts;
     const named = await Promise.all(mapped.roles.map((name) => roles.find(name)));
-    const groupRecords = await Promise.all(
-      mapped.groups.map((name) => groups.find(name, mapped.domainId)),
-    );
-    const groupIds = groupRecords.flatMap((group) => (group === undefined ? [] : [group.id]));
     const granted = await this.#parts.scopes.effectiveRoles(user.id, scope, groupIds);
     return roles.withImplied([
       ...granted,

@@ -115,6 +115,7 @@ export class Proofs {
       expiresMs: fields.expiresMs,
       chainId: fields.chainId ?? fields.auditId,
       applicationCredentialId,
+      session: verification.token.session,
       ...(bound && {
         boundTo: fields.scope,
         roleIds: verification.token.roles.map(({ id }) => id),

@@ -200,6 +200,29 @@ export const lockOutSchema = z.strictObject({
 });
 export type LockOut = z.output<typeof lockOutSchema>;
 
+/** When a user or group of a project was made (iam/). */
+export const iamEntitySchema = z.strictObject({ createdMs: millis });
+export type IamEntity = z.output<typeof iamEntitySchema>;
+
+/** A role of a project that may be taken on by whom its trust policy names. */
+export const iamRoleSchema = z.strictObject({
+  id: idSchema,
+  projectId: idSchema,
+  name: z.string().min(1).max(64),
+  description,
+  /** Policy text. */
+  trust: z.string().max(16_384),
+  createdMs: millis,
+  maxSessionSeconds: z.number().int().positive(),
+});
+export type IamRole = z.output<typeof iamRoleSchema>;
+
+/** The policies of one user, group or role in one project. */
+export const policiesSchema = z.strictObject({
+  documents: z.array(z.strictObject({ name: z.string().max(128), text: z.string().max(32_768) })),
+});
+export type Policies = z.output<typeof policiesSchema>;
+
 const version = 1;
 export const DOMAIN = defineRecord({ name: 'domain', version, schema: domainSchema });
 export const PROJECT = defineRecord({ name: 'project', version, schema: projectSchema });
@@ -224,3 +247,6 @@ export const REGION = defineRecord({ name: 'region', version, schema: regionSche
 export const TRUST = defineRecord({ name: 'trust', version, schema: trustSchema });
 export const INVITATION = defineRecord({ name: 'invitation', version, schema: invitationSchema });
 export const LOCK_OUT = defineRecord({ name: 'lock-out', version, schema: lockOutSchema });
+export const IAM_ENTITY = defineRecord({ name: 'iam-entity', version, schema: iamEntitySchema });
+export const IAM_ROLE = defineRecord({ name: 'iam-role', version, schema: iamRoleSchema });
+export const POLICIES = defineRecord({ name: 'policies', version, schema: policiesSchema });

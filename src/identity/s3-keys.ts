@@ -93,13 +93,18 @@ export class S3Keys {
 
   #ofSession(request: S3KeyRequest, sessionToken: string): S3Key | undefined {
     const secret = sessionSecret(this.#context.vault, request.access, sessionToken);
-    if (secret === undefined || !this.#verifier.verify(sessionToken).valid) return undefined;
+    if (secret === undefined || !this.#isGood(sessionToken)) return undefined;
     return { signingKey: deriveSigningKey(secret, request), token: sessionToken };
+  }
+
+  /** The signing key is for S3, which keeps to what narrows the session. */
+  #isGood(sessionToken: string): boolean {
+    return this.#verifier.verify(sessionToken, { keepsToPolicies: true }).valid;
   }
 
   async #tokenFor(access: string, expiresMs?: number): Promise<IssuedToken | undefined> {
     const pair = await this.#credentials.keyPair(access);
-    if (pair === undefined) return undefined;
+    if (pair === undefined || !(await this.#credentials.isActive(access))) return undefined;
     const { userId, projectId } = pair;
     return this.#logIns.byKeyPair({ userId, projectId, expiresMs });
   }

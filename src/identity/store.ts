@@ -16,12 +16,18 @@ import {
   GROUP,
   type Grant,
   type Group,
+  IAM_ENTITY,
+  IAM_ROLE,
+  type IamEntity,
+  type IamRole,
   INVITATION,
   type Invitation,
   LOCK_OUT,
   type LockOut,
   PASSWORD,
   type PasswordRecord,
+  POLICIES,
+  type Policies,
   PRIVATE,
   PROJECT,
   type Project,
@@ -59,6 +65,9 @@ export interface IdentityStore {
   readonly members: Table<Grant>;
   /** user id / group id: the same, the other way round */
   readonly memberships: Table<Grant>;
+  /** What proxies know of the two above: the group, and user id / group id. */
+  readonly publicGroups: Table<Group>;
+  readonly publicMemberships: Table<Grant>;
   readonly passwords: Table<PasswordRecord>;
   readonly signingSeeds: Table<SealedRecord>;
   /** actor kind / actor id / target kind / target id / inherited / role id */
@@ -74,6 +83,14 @@ export interface IdentityStore {
   readonly trusts: Table<Trust>;
   readonly invitations: Table<Invitation>;
   readonly lockOuts: Table<LockOut>;
+  /** project id / user id */
+  readonly iamUsers: Table<IamEntity>;
+  /** project id / group id */
+  readonly iamGroups: Table<IamEntity>;
+  /** project id / role id */
+  readonly iamRoles: Table<IamRole>;
+  /** project id / user, group or role / its id */
+  readonly policies: Table<Policies>;
   readonly names: Names;
 }
 
@@ -106,11 +123,17 @@ export function openIdentityStore(state: State): IdentityStore {
     trusts: new Table(state, `${PRIVATE}trust/`, TRUST),
     invitations: new Table(state, `${PRIVATE}invitation/`, INVITATION),
     lockOuts: new Table(state, `${PRIVATE}lock-out/`, LOCK_OUT),
+    publicGroups: new Table(state, `${PUBLIC}group/`, GROUP),
+    publicMemberships: new Table(state, `${PUBLIC}member/`, GRANT),
+    iamUsers: new Table(state, `${PRIVATE}iam-user/`, IAM_ENTITY),
+    iamGroups: new Table(state, `${PRIVATE}iam-group/`, IAM_ENTITY),
+    iamRoles: new Table(state, `${PUBLIC}iam-role/`, IAM_ROLE),
+    policies: new Table(state, `${PUBLIC}policies/`, POLICIES),
     names: new Names(state),
   };
 }
 
-export type NamedKind = 'domain' | 'project' | 'user' | 'group' | 'role' | 'app-cred';
+export type NamedKind = 'domain' | 'project' | 'user' | 'group' | 'role' | 'app-cred' | 'iam-role';
 
 /** An index from (kind, scope, name) to id. A transaction that takes a name compares it as free. */
 export class Names {

@@ -5,6 +5,8 @@
  */
 import type { Clock } from '#env/env.ts';
 import type { Directory, NamedEntry, RoleEntry } from './directory.ts';
+import { iamDomainId } from './iam/names.ts';
+import { isForS3Only, openSession, type SessionFacts } from './session-facts.ts';
 import { type DecodedToken, decodeToken, signatureMatches, type TokenFields } from './token.ts';
 
 export type TokenRejection =
@@ -13,6 +15,8 @@ export type TokenRejection =
   | 'bad-signature'
   | 'expired'
   | 'revoked'
+  /** Of a user made for policies, or a session with one, shown elsewhere than with S3's signature. */
+  | 'for-s3-only'
   /** Signed by us, but it names a user, project or role that the directory does not have (yet). */
   | 'stale';
 
@@ -22,6 +26,9 @@ export interface VerifiedToken {
   /** Present for a token scoped to a project. */
   readonly project?: NamedEntry;
   readonly roles: readonly RoleEntry[];
+  readonly session?: SessionFacts;
+  /** Policies say what it may, and only S3 keeps to them. */
+  readonly forS3Only?: boolean;
 }
 
 export type Verification =
@@ -31,6 +38,8 @@ export type Verification =
 export interface VerifyOptions {
   /** Believes an expired token that expired at most this long ago (`allow_expired`). */
   readonly graceMs?: number;
+  /** Who asks keeps to what narrows a session: its policy, or the policies of its role. */
+  readonly keepsToPolicies?: boolean;
 }
 
 /** As Keystone: how long a service may still use a user's token that has ended. */
@@ -70,7 +79,11 @@ export class TokenVerifier {
     const { expiresMs } = entry.decoded.fields;
     const nowMs = this.#clock.wallMicros() / 1000;
     if (nowMs >= expiresMs + (options.graceMs ?? 0)) return reject('expired');
-    return entry.verification;
+    const { verification } = entry;
+    const elsewhere = options.keepsToPolicies !== true;
+    if (elsewhere && verification.valid && verification.token.forS3Only)
+      return reject('for-s3-only');
+    return verification;
   }
 
   /** A token that this process has just signed itself. */
@@ -111,7 +124,7 @@ export class TokenVerifier {
     const { fields, keyId } = decoded;
     const key = this.#directory.keys.get(keyId);
     if (key === undefined || fields.expiresMs > key.notAfterMs) return reject('unknown-key');
-    const { users, projects, domains, rolesByNumber } = this.#directory;
+    const { users, projects, domains, rolesByNumber, iamRoles } = this.#directory;
     const { scope } = fields;
     const user = users.get(fields.userId);
     const project = scope.kind === 'project' ? projects.get(scope.id) : undefined;
@@ -124,8 +137,18 @@ export class TokenVerifier {
     if (this.#isRevoked(fields, user, project)) return reject('revoked');
     const roles = fields.roles.map((number) => rolesByNumber.get(number));
     if (roles.includes(undefined)) return reject('stale');
-    const token = { fields, user, project, roles: roles as RoleEntry[] };
-    return { valid: true, token };
+    const session = fields.session && openSession(fields.session);
+    if (fields.session !== undefined && session === undefined) return reject('malformed');
+    if (session?.role && iamRoles.get(session.role.id)?.projectId !== project?.id) {
+      return reject('stale');
+    }
+    const known = { fields, user, project, roles: roles as RoleEntry[] };
+    const madeForPolicies = project !== undefined && user.domainId === iamDomainId(project.id);
+    const forS3Only = madeForPolicies || (session !== undefined && isForS3Only(session));
+    return {
+      valid: true,
+      token: { ...known, ...(session && { session }), ...(forS3Only && { forS3Only }) },
+    };
   }
 
   #isRevoked(fields: TokenFields, user: NamedEntry, project: NamedEntry | undefined): boolean {

@@ -2,6 +2,7 @@ import { createPublicKey } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { privateKeyFromSeed } from './ed25519.ts';
+import { MAX_PACKED_BYTES } from './session-facts.ts';
 import {
   decodeToken,
   MAX_LIFETIME_MS,
@@ -35,6 +36,10 @@ const fields = fc
     chainId: fc.option(hexId, { nil: undefined }),
     applicationCredentialId: fc.option(hexId, { nil: undefined }),
     trustId: fc.option(hexId, { nil: undefined }),
+    session: fc.option(
+      fc.uint8Array({ maxLength: MAX_PACKED_BYTES }).map((bytes) => Buffer.from(bytes)),
+      { nil: undefined },
+    ),
   })
   .map(
     ({ times: [issuedMs, lifetime], ...rest }): TokenFields => ({

@@ -5,7 +5,7 @@
  *   1    4  id of the signing key
  *   5    1  scope: 0 none, 1 project, 2 domain, 3 system
  *   6    2  authentication methods, one bit each (METHODS)
- *   8    1  flags: 1 chain follows, 2 application credential follows, 4 trust follows
+ *   8    1  flags: 1 chain follows, 2 application credential follows, 4 trust follows, 8 session follows
  *   9   16  user id
  *   25  16  project or domain id, else zeros
  *   41   6  issued, milliseconds since 1970
@@ -17,10 +17,11 @@
  *       16  audit id of the first token of the chain, if flagged
  *       16  application credential id, if flagged
  *       16  trust id, if flagged
+ *      2+n  length and bytes of the session's facts (session-facts.ts), if flagged
  *   -64 64  Ed25519 signature of DOMAIN_SEPARATION and everything before
  *
  * All integers big-endian; as text: `at1_` and base64url. With 8 roles and every option 274
- * characters. Roles travel as short numbers that are never given out twice; names and the rest are
+ * characters, a session policy apart. Roles travel as short numbers that are never given out twice; names and the rest are
  * in the directory that every proxy follows.
  *
  * The revision makes revocation exact without clocks: an event revokes the tokens whose revision is
@@ -35,8 +36,8 @@ export const TOKEN_VERSION = 1;
 export const TOKEN_PREFIX = 'at1_';
 export const MAX_TOKEN_ROLES = 64;
 export const MAX_LIFETIME_MS = 0xffff_ffff;
-/** The text of a token with every option and MAX_TOKEN_ROLES roles is shorter. */
-export const MAX_TOKEN_LENGTH = 512;
+/** The text of a token with every option, MAX_TOKEN_ROLES roles and MAX_PACKED_BYTES is shorter. */
+export const MAX_TOKEN_LENGTH = 4096;
 export const KEY_ID_BYTES = 4;
 const SIGNATURE_BYTES = 64;
 const FIXED_BYTES = 74;
@@ -63,7 +64,8 @@ export type Scope =
   | { readonly kind: 'system' };
 
 const SCOPE_KINDS = ['none', 'project', 'domain', 'system'] as const;
-const FLAG = { chain: 1, applicationCredential: 2, trust: 4 } as const;
+const FLAG = { chain: 1, applicationCredential: 2, trust: 4, session: 8 } as const;
+const ALL_FLAGS = 15;
 
 export interface TokenFields {
   readonly userId: string;
@@ -78,6 +80,8 @@ export interface TokenFields {
   readonly chainId?: string;
   readonly applicationCredentialId?: string;
   readonly trustId?: string;
+  /** As packed: to be opened when the signature matched. */
+  readonly session?: Uint8Array;
 }
 
 export interface SigningKey {
@@ -93,7 +97,7 @@ export function signToken(fields: TokenFields, key: SigningKey): string {
 }
 
 function encode(fields: TokenFields, keyId: string): Buffer {
-  const { scope, roles, chainId, applicationCredentialId, trustId } = fields;
+  const { scope, roles, chainId, applicationCredentialId, trustId, session } = fields;
   const lifetime = fields.expiresMs - fields.issuedMs;
   if (roles.length > MAX_TOKEN_ROLES || lifetime < 0 || lifetime > MAX_LIFETIME_MS) {
     throw new OperatingError('bad-request', 'a token has at most 64 roles and 49 days');
@@ -106,7 +110,8 @@ function encode(fields: TokenFields, keyId: string): Buffer {
   fixed[8] =
     (chainId ? FLAG.chain : 0) |
     (applicationCredentialId ? FLAG.applicationCredential : 0) |
-    (trustId ? FLAG.trust : 0);
+    (trustId ? FLAG.trust : 0) |
+    (session ? FLAG.session : 0);
   idToBytes(fields.userId).copy(fixed, 9);
   if ('id' in scope) idToBytes(scope.id).copy(fixed, 25);
   fixed.writeUIntBE(fields.issuedMs, 41, 6);
@@ -118,7 +123,14 @@ function encode(fields: TokenFields, keyId: string): Buffer {
     fixed.writeUInt16BE(role, FIXED_BYTES + 2 * i);
   });
   const optional = [chainId, applicationCredentialId, trustId].filter((id) => id !== undefined);
-  return Buffer.concat([fixed, ...optional.map(idToBytes)]);
+  const tail = session === undefined ? [] : [lengthOf(session), session];
+  return Buffer.concat([fixed, ...optional.map(idToBytes), ...tail]);
+}
+
+function lengthOf(session: Uint8Array): Buffer {
+  const length = Buffer.alloc(2);
+  length.writeUInt16BE(session.length);
+  return length;
 }
 
 function methodBits(methods: readonly Method[]): number {
@@ -155,9 +167,11 @@ function decodeFields(body: Buffer): TokenFields | undefined {
   const optional = [FLAG.chain, FLAG.applicationCredential, FLAG.trust].filter(
     (bit) => flags & bit,
   );
-  const length = offset + ID_BYTES * optional.length;
-  if (kind === undefined || flags > 7 || count > MAX_TOKEN_ROLES) return undefined;
-  if (body.length !== length) return undefined;
+  const fixedEnd = offset + ID_BYTES * optional.length;
+  if (kind === undefined || flags > ALL_FLAGS || count > MAX_TOKEN_ROLES) return undefined;
+  const session = flags & FLAG.session ? sessionAt(body, fixedEnd) : undefined;
+  const length = session === undefined ? fixedEnd : fixedEnd + 2 + session.length;
+  if (body.length !== length || (flags & FLAG.session && session === undefined)) return undefined;
   const take = (flag: number): string | undefined => {
     if (!(flags & flag)) return undefined;
     offset += ID_BYTES;
@@ -176,7 +190,14 @@ function decodeFields(body: Buffer): TokenFields | undefined {
     chainId: take(FLAG.chain),
     applicationCredentialId: take(FLAG.applicationCredential),
     trustId: take(FLAG.trust),
+    ...(session && { session }),
   };
+}
+
+function sessionAt(body: Buffer, offset: number): Buffer | undefined {
+  if (body.length < offset + 2) return undefined;
+  const end = offset + 2 + body.readUInt16BE(offset);
+  return end === body.length ? body.subarray(offset + 2) : undefined;
 }
 
 function scopeOf(kind: (typeof SCOPE_KINDS)[number], id: string): Scope {

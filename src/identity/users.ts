@@ -119,6 +119,7 @@ export class Users {
         passwords.remove(id),
         grants.removeAll('user', id),
         memberships.removeAll(id),
+        store.publicMemberships.removeAll(id),
         store.applicationCredentials.removeAll(id),
         revoke(this.#context, { kind: 'user', id }),
         ...(await revokeTrustsOf(this.#context, id)),

@@ -163,8 +163,7 @@ function s3Signers(identity: Identity, authenticator: ProxyAuthenticator): S3Sig
       for (const text of stringsToSign) {
         const token = await identity.s3Keys.check(access, Buffer.from(text, 'latin1'), signature);
         if (token === undefined) continue;
-        const caller = await authenticator.authenticate({ 'x-auth-token': token.text });
-        return caller.kind === 'user' ? caller : undefined;
+        return authenticator.signerOf(token.text);
       }
       return undefined;
     },

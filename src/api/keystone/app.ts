@@ -19,6 +19,7 @@ import { domainRoutes } from './domains.ts';
 import { enrolmentRoutes } from './enrolments.ts';
 import { errorResponse } from './errors.ts';
 import { groupRoutes } from './groups.ts';
+import { iamRoutes } from './iam.ts';
 import { peerChainOf, socketOf } from './peer-chain.ts';
 import { projectRoutes } from './projects.ts';
 import { roleRoutes } from './roles.ts';
@@ -91,6 +92,7 @@ export function createKeystoneApp(options: KeystoneAppOptions): Hono {
     serviceRoutes,
     s3TokenRoutes,
     s3KeyRoutes,
+    iamRoutes,
     stsRoutes,
     trustRoutes,
     enrolmentRoutes,

@@ -5,6 +5,7 @@
 import { Hono } from 'hono';
 import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
+import { MAX_TOKEN_LENGTH } from '#identity/token.ts';
 import { isAdmin, isService, type KeystoneApi, notAuthorized, readBody } from './api.ts';
 
 const schema = z.object({
@@ -13,7 +14,7 @@ const schema = z.object({
     day: z.string().max(8),
     region: z.string().max(64),
     service: z.string().max(64),
-    session_token: z.string().max(512).optional(),
+    session_token: z.string().max(MAX_TOKEN_LENGTH).optional(),
   }),
 });
 

@@ -1,6 +1,6 @@
 /**
- * Who calls STS with a signature of their S3 keys, as AWS's own clients do: version 4, service `sts`,
- * in the Authorization header, over the whole body. The keys may be a session's.
+ * Who calls STS or IAM with a signature of their S3 keys, as AWS's own clients do: version 4, service `sts`
+ * or `iam`, in the Authorization header, over the whole body. The keys may be a session's.
  */
 import { hash } from 'node:crypto';
 import type { Context } from 'hono';
@@ -19,8 +19,6 @@ export interface StsCaller {
   readonly keys?: 'stored' | 'session';
 }
 
-const SERVICE = 'sts';
-
 /**
  * Undefined: the request is not signed.
  *
@@ -31,11 +29,12 @@ export async function signedCaller(
   api: KeystoneApi,
   c: Context,
   body: string,
+  service: 'sts' | 'iam',
 ): Promise<StsCaller | undefined> {
   const request = rawRequestOf(c);
   const claim = claimOf(() => readClaim(request));
   if (claim === undefined) return undefined;
-  if (claim.service !== SERVICE || unsignedAmzHeaders(claim, request.headers).length > 0)
+  if (claim.service !== service || unsignedAmzHeaders(claim, request.headers).length > 0)
     throw refused('sts-incomplete-signature', 'The signature does not cover this request.');
   if (timelinessOf(claim, api.nowMs()) !== 'now')
     throw refused('sts-expired', 'Signature expired or not yet current.');
@@ -47,7 +46,7 @@ export async function signedCaller(
       'sts-wrong-signature',
       'The request signature we calculated does not match the signature you provided.',
     );
-  const token = await freshToken(api, key.token);
+  const token = await freshToken(api, key.token, { keepsToPolicies: true });
   return { token, text: key.token, keys: claim.sessionToken === undefined ? 'stored' : 'session' };
 }
 

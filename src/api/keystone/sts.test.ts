@@ -1,16 +1,15 @@
-import { generateKeyPairSync, hash, sign as signBytes } from 'node:crypto';
+import { generateKeyPairSync, sign as signBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Hono } from 'hono';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createAuthenticator, type ProxyAuthenticator } from '#auth/authenticator.ts';
 import { dayOf } from '#auth/s3-key-cache.ts';
-import { canonicalRequest, sign, stringToSign } from '#auth/sigv4.ts';
-import { basicTime } from '#auth/sigv4-claim.ts';
 import { deriveSigningKey } from '#identity/s3-keys.ts';
 import { type IdentityFixture, startIdentity } from '#identity/testing/fixture.ts';
 import { WebLogIns } from '#identity/web-log-ins.ts';
 import { createKeystoneApp } from './app.ts';
+import { type Change, type Keys, signedPost as post } from './testing/signed-post.ts';
 
 let fixture: IdentityFixture;
 let app: Hono;
@@ -143,7 +142,8 @@ describe('STS', () => {
   it.each([
     [{ Action: 'AssumeRole' }, 400, 'ValidationError'],
     [{ Action: 'Launch' }, 400, 'InvalidAction'],
-    [{ Action: 'GetSessionToken', Policy: '{}' }, 400, 'ValidationError'],
+    [{ Action: 'GetSessionToken', Policy: '{}' }, 400, 'MalformedPolicyDocument'],
+    [{ Action: 'AssumeRoleWithWebIdentity', Policy: 'x'.repeat(2049) }, 400, 'ValidationError'],
     [{}, 400, 'ValidationError'],
     [{ Action: 'GetSessionToken' }, 403, 'MissingAuthenticationToken'],
     [{ Action: 'AssumeRoleWithCertificate' }, 403, 'AccessDenied'],
@@ -160,51 +160,14 @@ describe('STS', () => {
 });
 
 describe('STS signed with S3 keys', () => {
-  interface Keys {
-    readonly access: string;
-    readonly secret: string;
-    readonly sessionToken?: string;
-  }
-  const SERVICE = { region: 'us-east-1', service: 'sts' };
-
-  /** A POST as AWS's clients sign it. */
-  async function signedPost(
-    keys: Keys,
-    fields: Record<string, string>,
-    change: {
-      service?: string;
-      body?: string;
-      headers?: Record<string, string>;
-      aheadMs?: number;
-    } = {},
-  ) {
-    const body = new URLSearchParams({ Version: '2011-06-15', ...fields }).toString();
-    const date = basicTime(fixture.env.clock.wallMicros() / 1000 + (change.aheadMs ?? 0));
-    const scope = { ...SERVICE, service: change.service ?? 'sts', day: date.slice(0, 8), date };
-    const headers: Record<string, string> = {
-      ...{ host: 'sts.example.org', 'x-amz-date': date },
-      'content-type': 'application/x-www-form-urlencoded; charset=utf-8',
-      ...(keys.sessionToken !== undefined && { 'x-amz-security-token': keys.sessionToken }),
-    };
-    const signedHeaders = Object.keys(headers).sort();
-    const request = { method: 'POST', target: '/', headers };
-    const canonical = canonicalRequest(
-      request,
-      { form: 'header', service: scope.service, signedHeaders },
-      hash('sha256', body),
+  const signedPost = (keys: Keys, fields: Record<string, string>, change: Change = {}) =>
+    post(
+      app,
+      fixture.env.clock.wallMicros() / 1000,
+      keys,
+      { Version: '2011-06-15', ...fields },
+      change,
     );
-    const key = deriveSigningKey(keys.secret, scope);
-    const credential = `${keys.access}/${scope.day}/${scope.region}/${scope.service}/aws4_request`;
-    const authorization = `AWS4-HMAC-SHA256 Credential=${credential}, SignedHeaders=${signedHeaders.join(';')}, Signature=${sign(key, stringToSign(scope, canonical))}`;
-    const response = await app.request('/', {
-      method: 'POST',
-      body: change.body ?? body,
-      headers: { ...headers, authorization, ...change.headers },
-    });
-    const text = await response.text();
-    const field = (name: string) => new RegExp(`<${name}>([^<]*)</${name}>`).exec(text)?.[1] ?? '';
-    return { status: response.status, text, field };
-  }
 
   const sessionOf = (answer: Awaited<ReturnType<typeof signedPost>>): Keys => ({
     access: answer.field('AccessKeyId'),

@@ -5,31 +5,42 @@
  * - AssumeRoleWithCertificate: the TLS client certificate is the proof,
  * - AssumeRoleWithWebIdentity: `WebIdentityToken` is,
  * - GetSessionToken and AssumeRole: a signature with S3 keys (sts-caller.ts), or X-Auth-Token,
+ * - GetFederationToken: the same, for somebody else who is told a policy,
  * - GetCallerIdentity tells whose keys these are.
  *
  * `DurationSeconds` shortens what the proof allows. A session has its caller's project and roles;
- * `RoleArn` narrows it where its last part is the name of a role that exists here. Whom certificates and
- * web tokens lead to is mapped, not asked for.
+ * `RoleArn` names a role that a project has made (role-trust.ts), whose policies the session has; else it
+ * narrows where its last part is the name of a role of identity. Whom certificates and web tokens lead to
+ * is mapped, not asked for. `Policy` narrows any session: it is carried by the session's token.
  */
 import { type Context, Hono } from 'hono';
 import { z } from 'zod';
-import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
+import { parsePolicy } from '#auth/policy/policy.ts';
+import { OperatingError } from '#base/errors.ts';
 import type { IssuedToken } from '#identity/log-ins.ts';
+import type { IamRole } from '#identity/records.ts';
+import { MAX_SESSION_POLICY_CHARACTERS } from '#identity/session-facts.ts';
 import { type SessionKeyPair, sessionKeysFor } from '#identity/session-keys.ts';
 import { isDelegated, type KeystoneApi, notAuthorized } from './api.ts';
+import { answer, element, failure, isoSeconds, leaf, type QueryService } from './query-xml.ts';
+import { mustBeTrusted, namedRole } from './role-trust.ts';
 import { type StsCaller, signedCaller } from './sts-caller.ts';
 
 const MIN_SECONDS = 900;
 const MAX_SECONDS = 129_600;
 const DEFAULT_SECONDS = 3600;
-const NAMESPACE = 'https://sts.amazonaws.com/doc/2011-06-15/';
+/** A federated user without a policy has what buckets' policies give, which here is nothing. */
+const NOTHING = '{"Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}';
 const ACTIONS = [
   'AssumeRole',
   'AssumeRoleWithCertificate',
   'AssumeRoleWithWebIdentity',
   'GetCallerIdentity',
+  'GetFederationToken',
   'GetSessionToken',
 ] as const;
+
+const POLICY_CHARACTERS = /^[\t\n\r\x20-\xff]*$/;
 
 const formSchema = z.object({
   Action: z.enum(ACTIONS),
@@ -40,12 +51,18 @@ const formSchema = z.object({
     .string()
     .regex(/^[\w+=,.@-]{2,64}$/)
     .optional(),
-  // A session policy would narrow rights; ignoring one would not.
-  Policy: z.undefined({ error: 'session policies are not offered' }).optional(),
+  /** Narrows the session, whatever else it has. */
+  Policy: z.string().min(1).max(MAX_SESSION_POLICY_CHARACTERS).regex(POLICY_CHARACTERS).optional(),
+  'PolicyArns.member.1.arn': z.undefined({ error: 'managed policies are not offered' }).optional(),
+  Name: z
+    .string()
+    .regex(/^[\w+=,.@-]{2,32}$/)
+    .optional(),
+  ExternalId: z.string().max(1224).optional(),
 });
 type Form = z.output<typeof formSchema>;
 
-const ERRORS: Readonly<Record<string, readonly [number, string]>> = {
+const ERRORS = {
   'bad-request': [400, 'ValidationError'],
   'unknown-action': [400, 'InvalidAction'],
   unauthorized: [403, 'AccessDenied'],
@@ -59,6 +76,14 @@ const ERRORS: Readonly<Record<string, readonly [number, string]>> = {
   'sts-expired': [403, 'SignatureDoesNotMatch'],
   'state-unavailable': [503, 'ServiceUnavailable'],
   busy: [503, 'ServiceUnavailable'],
+  'malformed-policy': [400, 'MalformedPolicyDocument'],
+  'packed-policy-too-large': [400, 'PackedPolicyTooLarge'],
+} as const;
+
+const STS: QueryService = {
+  name: 'sts',
+  namespace: 'https://sts.amazonaws.com/doc/2011-06-15/',
+  errors: ERRORS,
 };
 
 export function stsRoutes(api: KeystoneApi): Hono {
@@ -67,10 +92,10 @@ export function stsRoutes(api: KeystoneApi): Hono {
     try {
       const body = await c.req.text();
       const form = readForm(c, body);
-      c.header('Content-Type', 'text/xml');
-      return c.body(render(api, form.Action, await perform(api, c, form, body)));
+      const parts = await perform(api, c, form, body);
+      return answer(api, c, STS, { action: form.Action, result: parts.join('') });
     } catch (error) {
-      return failure(api, c, error);
+      return failure(api, c, STS, error);
     }
   };
   return app.post('/sts', handle).post('/', handle);
@@ -82,7 +107,11 @@ function readForm(c: Context, body: string): Form {
   if (fields['Action'] !== undefined && !known)
     throw new OperatingError('unknown-action', 'Could not find this operation.');
   const parsed = formSchema.safeParse(fields);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    const { Policy: policy } = parsed.data;
+    if (policy !== undefined) parsePolicy(policy, { principals: false });
+    return parsed.data;
+  }
   const issue = parsed.error.issues[0];
   throw new OperatingError('bad-request', `${issue?.path.join('.')}: ${issue?.message}`);
 }
@@ -105,11 +134,23 @@ async function perform(
       if (form.RoleArn === undefined || form.RoleSessionName === undefined)
         throw new OperatingError('bad-request', 'RoleArn and RoleSessionName are needed.');
       const caller = await callerOf(api, c, body);
+      const role = await namedRole(api, form.RoleArn);
+      if (role !== undefined) {
+        const issued = await byRole(api, c, form, { caller, role });
+        return [sessionOf(issued), assumedRole(role.projectId, role.id, form)];
+      }
       const issued = await bySession(api, c, form, caller);
-      return [sessionOf(issued), assumedRole(caller, form)];
+      const { project, user } = caller.token;
+      return [sessionOf(issued), assumedRole(project!.id, user.id, form)];
+    }
+    case 'GetFederationToken': {
+      if (form.Name === undefined) throw new OperatingError('bad-request', 'Name is needed.');
+      const caller = await callerOf(api, c, body);
+      const issued = await bySession(api, c, { ...form, Policy: form.Policy ?? NOTHING }, caller);
+      return [sessionOf(issued), federatedUser(caller, form.Name)];
     }
     case 'GetCallerIdentity':
-      return callerIdentity(await callerOf(api, c, body));
+      return callerIdentity(api, await callerOf(api, c, body));
   }
 }
 
@@ -121,14 +162,20 @@ async function byMapping(api: KeystoneApi, c: Context, form: Form): Promise<Issu
     expiresMs: Math.min(proof.expiresMs, untilMs),
   });
   if (form.Action === 'AssumeRoleWithCertificate')
-    return identity.logIns.byMapping({ ...until(api.proveCertificate(c)), address: address(c) });
+    return identity.logIns.byMapping({
+      ...until(api.proveCertificate(c)),
+      ...{ address: address(c), policy: form.Policy },
+    });
   if (web === undefined) throw new OperatingError('unauthorized', 'Not offered here.');
   const proof = web.prove(form.WebIdentityToken ?? '');
-  return identity.logIns.byMapping({ ...until(proof), limited: false, address: address(c) });
+  return identity.logIns.byMapping({
+    ...until(proof),
+    ...{ limited: false, address: address(c), policy: form.Policy },
+  });
 }
 
 async function callerOf(api: KeystoneApi, c: Context, body: string): Promise<StsCaller> {
-  const signed = await signedCaller(api, c, body);
+  const signed = await signedCaller(api, c, body, 'sts');
   if (signed !== undefined) return signed;
   const text = c.req.header('X-Auth-Token');
   if (text === undefined)
@@ -145,7 +192,7 @@ async function bySession(
   const { token, text, keys } = caller;
   // A way in that was limited on purpose does not get itself another one.
   if (isDelegated(token) || token.project === undefined) throw notAuthorized();
-  if (keys === 'session' && form.Action === 'GetSessionToken') throw notAuthorized();
+  if (keys === 'session' && form.Action !== 'AssumeRole') throw notAuthorized();
   const onlyRoleIds = narrowedRoles(api, form.RoleArn, caller);
   const { logIns } = api.identity;
   const { user, project } = token;
@@ -154,12 +201,40 @@ async function bySession(
   // The token of stored keys ends with the day they signed for; a session need not.
   if (keys === 'stored') {
     const owner = { userId: user.id, projectId: project.id, expiresMs: untilMs, onlyRoleIds };
-    const issued = await logIns.byKeyPair(owner);
+    const issued = await logIns.byKeyPair({ ...owner, policy: form.Policy });
     if (issued === undefined) throw notAuthorized();
     return issued;
   }
   const scope = { kind: 'project' as const, id: project.id };
-  return logIns.logIn({ token: text, scope, address, untilMs, onlyRoleIds });
+  const policy = form.Policy;
+  return logIns.logIn({ token: text, scope, address, untilMs, onlyRoleIds, policy });
+}
+
+/** In a role of a project, whose policies are all that the session has. */
+async function byRole(
+  api: KeystoneApi,
+  c: Context,
+  form: Form,
+  { caller, role }: { readonly caller: StsCaller; readonly role: IamRole },
+): Promise<IssuedToken> {
+  const { token, keys } = caller;
+  if (isDelegated(token)) throw notAuthorized();
+  mustBeTrusted(api, c, { caller, role, externalId: form.ExternalId });
+  const { DurationSeconds: seconds = DEFAULT_SECONDS, RoleSessionName: session = '' } = form;
+  if (seconds > role.maxSessionSeconds) {
+    const message = `DurationSeconds: the role allows at most ${role.maxSessionSeconds}`;
+    throw new OperatingError('bad-request', message);
+  }
+  const [address, scope] = [api.deps.address(c), role.projectId];
+  api.deps.log.info('identity.session', {
+    user: token.user.id,
+    scope,
+    role: role.name,
+    address,
+    keys,
+  });
+  const wanted = { userId: token.user.id, role, session, policy: form.Policy };
+  return api.identity.logIns.inRole({ ...wanted, expiresMs: endOf(api, form) });
 }
 
 /** Undefined: all that the caller has. */
@@ -185,53 +260,40 @@ function credentials(pair: SessionKeyPair): string {
     ['AccessKeyId', pair.access],
     ['SecretAccessKey', pair.secret],
     ['SessionToken', pair.sessionToken],
-    ['Expiration', new Date(pair.expiresMs).toISOString().replace(/\.\d+Z$/, 'Z')],
+    ['Expiration', isoSeconds(pair.expiresMs)],
   ] as const;
   return element('Credentials', fields.map(([name, value]) => element(name, value)).join(''));
 }
 
-function assumedRole({ token }: StsCaller, { RoleArn = '', RoleSessionName = '' }: Form): string {
+function assumedRole(projectId: string, id: string, form: Form): string {
+  const { RoleArn = '', RoleSessionName = '' } = form;
   const role = RoleArn.split('/').at(-1)!;
-  const arn = `arn:aws:sts::${token.project!.id}:assumed-role/${role}/${RoleSessionName}`;
-  const id = `${token.user.id}:${RoleSessionName}`;
+  const arn = `arn:aws:sts::${projectId}:assumed-role/${role}/${RoleSessionName}`;
   return element(
     'AssumedRoleUser',
-    element('Arn', escapeXml(arn)) + element('AssumedRoleId', escapeXml(id)),
+    leaf('Arn', arn) + leaf('AssumedRoleId', `${id}:${RoleSessionName}`),
   );
 }
 
-function callerIdentity({ token: { user, project } }: StsCaller): string[] {
+function federatedUser({ token }: StsCaller, name: string): string {
+  const account = token.project!.id;
+  return element(
+    'FederatedUser',
+    leaf('Arn', `arn:aws:sts::${account}:federated-user/${name}`) +
+      leaf('FederatedUserId', `${account}:${name}`),
+  );
+}
+
+function callerIdentity(api: KeystoneApi, { token }: StsCaller): string[] {
+  const { user, project, session } = token;
   const account = project?.id ?? '';
-  const arn = `arn:aws:iam::${account}:user/${user.name}`;
-  return [element('Arn', escapeXml(arn)), element('UserId', user.id), element('Account', account)];
-}
-
-function render(api: KeystoneApi, action: string, parts: readonly string[]): string {
-  const result = element(`${action}Result`, parts.join(''));
-  const metadata = element('ResponseMetadata', element('RequestId', requestId(api)));
-  return `<${action}Response xmlns="${NAMESPACE}">${result}${metadata}</${action}Response>`;
-}
-
-function failure(api: KeystoneApi, c: Context, error: unknown): Response {
-  const [status, code] = ERRORS[codeOf(error)] ?? [500, 'InternalFailure'];
-  if (status === 500) api.deps.log.error('sts.request-failed', { error: messageOf(error) });
-  const message = status >= 500 ? 'Please try again later.' : escapeXml(messageOf(error));
-  c.header('Content-Type', 'text/xml');
-  if (status === 503) c.header('Retry-After', '2');
-  const type = element('Type', status >= 500 ? 'Receiver' : 'Sender');
-  const told = element('Error', type + element('Code', code) + element('Message', message));
-  const body = told + element('RequestId', requestId(api));
-  return c.body(`<ErrorResponse xmlns="${NAMESPACE}">${body}</ErrorResponse>`, status as 400);
-}
-
-function requestId(api: KeystoneApi): string {
-  return api.identity.context.env.random.bytes(16).toString('hex');
-}
-
-function element(name: string, content: string): string {
-  return `<${name}>${content}</${name}>`;
-}
-
-function escapeXml(text: string): string {
-  return text.replace(/[<>&'"]/g, (c) => `&#${c.charCodeAt(0)};`);
+  const role = session?.role;
+  const arn = role ? undefined : `arn:aws:iam::${account}:user/${user.name}`;
+  const name = role && api.identity.directory.iamRoles.get(role.id)?.name;
+  const assumed = role && `arn:aws:sts::${account}:assumed-role/${name}/${role.session}`;
+  return [
+    leaf('Arn', arn ?? assumed),
+    leaf('UserId', role ? `${role.id}:${role.session}` : user.id),
+    leaf('Account', account),
+  ];
 }

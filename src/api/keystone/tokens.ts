@@ -5,7 +5,11 @@ import { OperatingError } from '#base/errors.ts';
 import { domainIdSchema, idSchema, nameSchema } from '#identity/id.ts';
 import type { DomainReference, LogInRequest, ScopeRequest } from '#identity/log-in-request.ts';
 import type { IssuedToken } from '#identity/log-ins.ts';
-import { ALLOW_EXPIRED_MS, type VerifiedToken } from '#identity/token-verifier.ts';
+import {
+  ALLOW_EXPIRED_MS,
+  type VerifiedToken,
+  type VerifyOptions,
+} from '#identity/token-verifier.ts';
 import {
   isAdmin,
   isoTime,
@@ -210,11 +214,16 @@ function scopeOf(scope: AuthBody['scope']): ScopeRequest | undefined {
 }
 
 /** The directory may be a moment behind the state that the log-in was decided on. */
-export async function freshToken(api: KeystoneApi, text: string): Promise<VerifiedToken> {
+export async function freshToken(
+  api: KeystoneApi,
+  text: string,
+  options: VerifyOptions = {},
+): Promise<VerifiedToken> {
   const { verifier, directory, context } = api.identity;
   for (let attempt = 0; attempt < 20; attempt++) {
-    const verification = verifier.verify(text);
+    const verification = verifier.verify(text, options);
     if (verification.valid) return verification.token;
+    if (verification.rejected === 'for-s3-only') throw notAuthorized();
     if (verification.rejected !== 'stale') break;
     await directory.changed(context.env.clock, 100);
   }

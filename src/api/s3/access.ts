@@ -1,23 +1,32 @@
 /**
  * May this caller do this? Asked in this order:
  *
- * 1. The bucket's policy: what it denies nobody may (its owners may still change the policy), what it
+ * 1. The policies of the caller's user, groups or role, and of their session: what one denies they may
+ *    not, nor what the session's policy does not allow.
+ * 2. The bucket's policy: what it denies nobody may (its owners may still change the policy), what it
  *    allows is allowed.
- * 2. The owners of the bucket's account may everything; whom a Swift ACL of the container names may what
+ * 3. What the caller's own policies allow, in the buckets of their own project.
+ * 4. The owners of the bucket's account may everything; whom a Swift ACL of the container names may what
  *    that says, the same objects being behind both APIs.
- * 3. S3's ACLs of bucket and object, unless the bucket's ownership or access block switch them off.
+ * 5. S3's ACLs of bucket and object, unless the bucket's ownership or access block switch them off.
+ *
+ * A governed caller (made for policies, or in a role) is not the project: what is meant for the whole
+ * project counts for them only as far as their own policies allow it, too.
  *
  * Only a caller whom nothing else allowed, or a policy about tags, costs a look at the object.
  */
 import { type AclOperation, decide } from '#auth/acl.ts';
-import { evaluate } from '#auth/policy/policy.ts';
+import { ANONYMOUS } from '#auth/caller.ts';
+import { evaluate, isPublic, type Policy, type PolicyRequest } from '#auth/policy/policy.ts';
+import { type Principals, principalsOf } from '#auth/policy/principals.ts';
+import { ownVerdict } from '#auth/policy/verdict.ts';
 import type { EntryState } from '#base/entry.ts';
 import type { ObjectName } from '#base/names.ts';
 import { decodeGrants, granteesFor, isGranted, isPublicGrantee, type Permission } from './acl.ts';
 import { type Bucket, findBucket, ownAccount } from './bucket.ts';
-import { acceptsAcls, isBlocked, type ParsedPolicy, resourceOf } from './bucket-rules.ts';
+import { acceptsAcls, isBlocked, policyOf, resourceOf } from './bucket-rules.ts';
 import { refuse } from './errors.ts';
-import { EXISTING_TAG, factsOf, principalsOf } from './policy-facts.ts';
+import { EXISTING_TAG, factsOf } from './policy-facts.ts';
 import type { S3Request } from './request.ts';
 
 /** As in policies: `s3:GetObject`. */
@@ -66,60 +75,109 @@ export async function isAllowed(
     looked ??= request.service.store.statObject(request, objectName(bucket, key));
     return looked;
   };
-  const parsed = request.service.policies.of(bucket);
-  if (parsed !== undefined) {
-    const tags =
-      asksTags(parsed) && key !== '' ? (await object())?.groups['tags']?.values : undefined;
-    const verdict = byPolicy(request, bucket, parsed, { action, key, tags });
+  const policy = policyOf(bucket, request.service.policies);
+  const asksTags = key !== '' && policiesOf(request, policy).some(asksForTags);
+  const tags = asksTags ? (await object())?.groups['tags']?.values : undefined;
+  const principals = principalsOf(request.caller);
+  const asked: PolicyRequest = {
+    principals: principals.all,
+    action,
+    resource: resourceOf(bucket.container, key),
+    facts: factsOf(request, tags),
+  };
+  const own = byOwnPolicies(request, asked);
+  if (own === 'deny') return false;
+  const inOwnAccount = ownAccount(request) === bucket.account;
+  const isProject = own === 'allow' || !isGoverned(request);
+  if (policy !== undefined) {
+    const verdict = byPolicy(request, bucket, policy, { asked, principals, isProject });
     if (verdict !== 'none') return verdict === 'allow';
   }
-  if (bySwift(request, bucket, action) || byBucketAcl(request, bucket, action)) return true;
+  if (own === 'allow' && inOwnAccount) return true;
+  if (bySwift(request, bucket, action, isProject)) return true;
+  if (byBucketAcl(request, bucket, action, isProject)) return true;
   const permission = OBJECT_PERMISSIONS[action];
   if (permission === undefined || key === '') return false;
-  return isGrantedBy(
-    request,
-    bucket,
-    (await object())?.groups['acl']?.values['grants'],
-    permission,
-  );
+  const grants = (await object())?.groups['acl']?.values['grants'];
+  return isGrantedBy(request, bucket, grants, { permission, isProject });
+}
+
+/** What no bucket decides: creating one, listing all. `account`: the one it is done in. */
+export function mayInAccount(
+  request: S3Request,
+  account: string,
+  action: Action,
+  resource: string,
+): boolean {
+  const { all: principals } = principalsOf(request.caller);
+  const asked = { principals, action, resource, facts: factsOf(request, undefined) };
+  const own = byOwnPolicies(request, asked);
+  if (own === 'deny') return false;
+  if (own === 'allow' && ownAccount(request) === account) return true;
+  return ownsAccount(request, account);
+}
+
+/** Those of the caller and of their session, in one word. */
+function byOwnPolicies({ caller, service }: S3Request, asked: PolicyRequest) {
+  if (caller.kind !== 'user') return 'none';
+  const { identity, inSession } = ownVerdict(caller, service.policies, asked);
+  return inSession ? identity : 'deny';
+}
+
+function isGoverned({ caller }: S3Request): boolean {
+  return caller.kind === 'user' && caller.governed === true;
+}
+
+function policiesOf({ caller, service }: S3Request, ofBucket: Policy | undefined): Policy[] {
+  const { policies = [], sessionPolicy } = caller.kind === 'user' ? caller : {};
+  const texts = sessionPolicy === undefined ? policies : [...policies, sessionPolicy];
+  const own = texts.map((text) => service.policies.of(text));
+  return ofBucket === undefined ? own : [ofBucket, ...own];
 }
 
 function byPolicy(
   request: S3Request,
   bucket: Bucket,
-  { policy, isPublic }: ParsedPolicy,
-  { action, key, tags }: { action: Action; key: string; tags?: Readonly<Record<string, string>> },
+  policy: Policy,
+  given: { asked: PolicyRequest; principals: Principals; isProject: boolean },
 ): 'allow' | 'deny' | 'none' {
-  const verdict = evaluate(policy, {
-    principals: principalsOf(request),
-    action,
-    resource: resourceOf(bucket.container, key),
-    facts: factsOf(request, tags),
-  });
-  const isOwner = ownsAccount(request, bucket.account);
+  const { asked, principals, isProject } = given;
+  const verdict = evaluate(policy, asked);
   // Nobody locks himself out of his own bucket for good.
-  if (verdict === 'deny' && isOwner && OWNERS_ALWAYS.has(action)) return 'allow';
-  const restricted = isPublic && isBlocked(bucket, 'RestrictPublicBuckets');
-  const own = ownAccount(request) === bucket.account;
-  return verdict === 'allow' && restricted && !own ? 'none' : verdict;
+  if (verdict === 'deny') {
+    const kept = OWNERS_ALWAYS.has(asked.action) && ownsAccount(request, bucket.account);
+    return kept ? 'allow' : 'deny';
+  }
+  if (verdict === 'none') return 'none';
+  const inOwnAccount = ownAccount(request) === bucket.account;
+  if (!inOwnAccount && isBlocked(bucket, 'RestrictPublicBuckets') && isPublic(policy))
+    return 'none';
+  if (isProject) return 'allow';
+  if (!inOwnAccount) return 'none';
+  return evaluate(policy, { ...asked, principals: principals.personal });
 }
 
-const OWNERS_ALWAYS = new Set<Action>([
+const OWNERS_ALWAYS: ReadonlySet<string> = new Set<Action>([
   's3:GetBucketPolicy',
   's3:PutBucketPolicy',
   's3:DeleteBucketPolicy',
 ]);
 
-function asksTags({ policy }: ParsedPolicy): boolean {
-  return policy.statements.some(({ conditions }) =>
+function asksForTags({ statements }: Policy): boolean {
+  return statements.some(({ conditions }) =>
     conditions.some(({ key }) => key.startsWith(EXISTING_TAG)),
   );
 }
 
-function bySwift(request: S3Request, { account, info }: Bucket, action: Action): boolean {
+function bySwift(
+  request: S3Request,
+  { account, info }: Bucket,
+  action: Action,
+  isProject: boolean,
+): boolean {
   const { service, caller } = request;
   return decide({
-    caller,
+    caller: isProject ? caller : ANONYMOUS,
     account,
     operation: SWIFT_OPERATIONS[action] ?? 'admin',
     readAcl: info.headers['x-container-read'],
@@ -130,24 +188,29 @@ function bySwift(request: S3Request, { account, info }: Bucket, action: Action):
   }).allowed;
 }
 
-function byBucketAcl(request: S3Request, bucket: Bucket, action: Action): boolean {
+function byBucketAcl(
+  request: S3Request,
+  bucket: Bucket,
+  action: Action,
+  isProject: boolean,
+): boolean {
   const permission = BUCKET_PERMISSIONS[action];
   if (permission === undefined) return false;
-  return isGrantedBy(request, bucket, bucket.info.headers[ACL_HEADER], permission);
+  return isGrantedBy(request, bucket, bucket.info.headers[ACL_HEADER], { permission, isProject });
 }
 
 function isGrantedBy(
   request: S3Request,
   bucket: Bucket,
   acl: string | undefined,
-  permission: Permission,
+  { permission, isProject }: { permission: Permission; isProject: boolean },
 ): boolean {
   if (acl === undefined || !acceptsAcls(bucket)) return false;
   const grants = decodeGrants(acl);
   const counted = isBlocked(bucket, 'IgnorePublicAcls')
     ? grants.filter(({ grantee }) => !isPublicGrantee(grantee))
     : grants;
-  return isGranted(counted, granteesFor(request), permission);
+  return isGranted(counted, granteesFor(request, isProject), permission);
 }
 
 /** Whether the caller owns this account: sees and sets everything in it. */

@@ -183,11 +183,12 @@ export function isPublicGrantee(grantee: Grantee): boolean {
   return grantee === ALL_USERS || grantee === AUTHENTICATED_USERS;
 }
 
-/** As whom a caller is granted things. */
-export function granteesFor(request: S3Request): Set<Grantee> {
+/** As whom a caller is granted things; `isProject`: also as their project. */
+export function granteesFor(request: S3Request, isProject: boolean): Set<Grantee> {
   const { caller } = request;
   if (caller.kind !== 'user') return new Set([ALL_USERS]);
-  const own = caller.projectId === undefined ? [] : [`id:${canonicalIdOf(caller.projectId)}`];
+  const own =
+    caller.projectId === undefined || !isProject ? [] : [`id:${canonicalIdOf(caller.projectId)}`];
   return new Set([ALL_USERS, AUTHENTICATED_USERS, ...own]);
 }
 

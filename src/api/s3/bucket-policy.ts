@@ -3,7 +3,7 @@ import { isPublic, parsePolicy } from '#auth/policy/policy.ts';
 import { codeOf, messageOf } from '#base/errors.ts';
 import { ACL_HEADER, authorize } from './access.ts';
 import { decodeGrants, isPublicGrantee } from './acl.ts';
-import { acceptsAcls, isBlocked, POLICY_HEADER, resourceOf } from './bucket-rules.ts';
+import { acceptsAcls, isBlocked, POLICY_HEADER, policyOf, resourceOf } from './bucket-rules.ts';
 import { configure } from './configure.ts';
 import { refuse } from './errors.ts';
 import { readDocument } from './payload.ts';
@@ -46,7 +46,8 @@ export async function deleteBucketPolicy(request: S3Request): Promise<void> {
 
 export async function getBucketPolicyStatus(request: S3Request): Promise<void> {
   const bucket = await authorize(request, 's3:GetBucketPolicyStatus');
-  const byPolicy = request.service.policies.of(bucket)?.isPublic === true;
+  const policy = policyOf(bucket, request.service.policies);
+  const byPolicy = policy !== undefined && isPublic(policy);
   const grants = decodeGrants(bucket.info.headers[ACL_HEADER]);
   const byAcl =
     acceptsAcls(bucket) &&

@@ -1,9 +1,9 @@
 /**
- * A bucket's own rules about access, parsed from its configuration once per text: the policy, the public
- * access block, who owns what others store. They stand in container headers; a bucket is looked up for
- * every request, its texts change seldom.
+ * A bucket's own rules about access: the policy, the public access block, who owns what others store.
+ * They stand in container headers.
  */
-import { isPublic, type Policy, parsePolicy } from '#auth/policy/policy.ts';
+import type { Policy } from '#auth/policy/policy.ts';
+import type { PolicyCache } from '#auth/policy/policy-cache.ts';
 import type { Bucket } from './bucket.ts';
 
 export const POLICY_HEADER = 's3-policy';
@@ -21,32 +21,14 @@ export type AccessBlockSwitch = (typeof ACCESS_BLOCK_SWITCHES)[number];
 export const OWNERSHIPS = ['BucketOwnerEnforced', 'BucketOwnerPreferred', 'ObjectWriter'] as const;
 export type Ownership = (typeof OWNERSHIPS)[number];
 
-export interface ParsedPolicy {
-  readonly policy: Policy;
-  readonly isPublic: boolean;
-}
-
 export function resourceOf(bucket: string, key = ''): string {
   return key === '' ? `arn:aws:s3:::${bucket}` : `arn:aws:s3:::${bucket}/${key}`;
 }
 
-const MAX_PARSED = 1000;
-
-/** Policies by their text: the same text means the same in every bucket. */
-export class PolicyCache {
-  readonly #parsed = new Map<string, ParsedPolicy>();
-
-  of({ info }: Bucket): ParsedPolicy | undefined {
-    const text = info.headers[POLICY_HEADER];
-    if (text === undefined) return undefined;
-    const known = this.#parsed.get(text);
-    if (known !== undefined) return known;
-    const policy = parsePolicy(text, { principals: true });
-    const parsed = { policy, isPublic: isPublic(policy) };
-    if (this.#parsed.size >= MAX_PARSED) this.#parsed.clear();
-    this.#parsed.set(text, parsed);
-    return parsed;
-  }
+/** Undefined: the bucket has none. */
+export function policyOf({ info }: Bucket, cache: PolicyCache): Policy | undefined {
+  const text = info.headers[POLICY_HEADER];
+  return text === undefined ? undefined : cache.ofBucket(text);
 }
 
 export function isBlocked({ info }: Bucket, what: AccessBlockSwitch): boolean {

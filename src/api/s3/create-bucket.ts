@@ -3,9 +3,10 @@
  * container could not be made is its own account's, and making it again succeeds.
  */
 import { isBucketName } from '#proxy/bucket-names.ts';
-import { ACL_HEADER, ownsAccount } from './access.ts';
+import { ACL_HEADER, mayInAccount } from './access.ts';
 import { encodeGrants, grantsOfHeaders, ownerIdOf } from './acl.ts';
 import { ownAccount } from './bucket.ts';
+import { resourceOf } from './bucket-rules.ts';
 import { refuse } from './errors.ts';
 import { readDocument } from './payload.ts';
 import { replyEmpty } from './reply.ts';
@@ -15,8 +16,11 @@ import { readXml, textOf } from './xml-reader.ts';
 
 export async function createBucket(request: S3Request): Promise<void> {
   const account = ownAccount(request);
-  if (account === undefined || !ownsAccount(request, account)) throw refuse('AccessDenied');
   const { bucket: container, service } = request;
+  const resource = resourceOf(container);
+  if (account === undefined || !mayInAccount(request, account, 's3:CreateBucket', resource)) {
+    throw refuse('AccessDenied');
+  }
   if (!isBucketName(container)) {
     throw refuse('InvalidBucketName', undefined, { BucketName: container });
   }

@@ -3,11 +3,11 @@
  * operation; `answer` sees to it that it is answered exactly once.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { PolicyCache } from '#auth/policy/policy-cache.ts';
 import { DAY_MS, decodeLifecycle } from '#proxy/lifecycle/rules.ts';
 import { answer, type Dialect } from '../http/answer.ts';
 import { TransactionIds } from '../http/transaction-id.ts';
 import { authenticate } from './authentication.ts';
-import { PolicyCache } from './bucket-rules.ts';
 import { Checksums } from './checksums.ts';
 import { addCorsHeaders } from './cors.ts';
 import { refuse } from './errors.ts';

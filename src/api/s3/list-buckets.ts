@@ -1,7 +1,8 @@
 /** ListBuckets: the containers of the signer's project, by pages where a page size is asked for. */
-import { ownsAccount } from './access.ts';
+import { mayInAccount } from './access.ts';
 import { ownerIdOf } from './acl.ts';
 import { ownAccount } from './bucket.ts';
+import { resourceOf } from './bucket-rules.ts';
 import { continuationToken, tokenText } from './continuation-token.ts';
 import { refuse } from './errors.ts';
 import { replyXml } from './reply.ts';
@@ -12,7 +13,9 @@ const MAX_BUCKETS = 10_000;
 
 export async function listBuckets(request: S3Request): Promise<void> {
   const account = ownAccount(request);
-  if (account === undefined || !ownsAccount(request, account)) throw refuse('AccessDenied');
+  const may =
+    account !== undefined && mayInAccount(request, account, 's3:ListAllMyBuckets', resourceOf('*'));
+  if (!may) throw refuse('AccessDenied');
   const { query, service } = request;
   const limit = query.count('max-buckets', MAX_BUCKETS);
   if (limit === 0)

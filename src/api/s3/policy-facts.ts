@@ -1,30 +1,9 @@
 /** What a policy may ask about a request: who, from where, and with which parameters. */
 import { isIPv4 } from 'node:net';
-import { accountOf } from '#auth/caller.ts';
+import type { Caller } from '#auth/caller.ts';
 import type { Facts } from '#auth/policy/conditions.ts';
-import { canonicalIdOf } from '#identity/credentials.ts';
+import { arnOf } from '#identity/iam/names.ts';
 import type { S3Request } from './request.ts';
-
-/**
- * Principals that mean this caller. A project is an account: by its id, its name, as `AUTH_ID`, or by its
- * canonical id; a user by id or name.
- */
-export function principalsOf({ caller }: S3Request): Set<string> {
-  const names = new Set(['*']);
-  if (caller.kind !== 'user' || caller.projectId === undefined) return names;
-  const { projectId, projectName, userId, userName } = caller;
-  names.add(canonicalIdOf(projectId));
-  const accounts = [
-    projectId,
-    accountOf(projectId),
-    ...(projectName === undefined ? [] : [projectName]),
-  ];
-  for (const account of accounts) {
-    names.add(account).add(`arn:aws:iam::${account}:root`);
-    for (const user of [userId, userName]) names.add(`arn:aws:iam::${account}:user/${user}`);
-  }
-  return names;
-}
 
 /** `tags`: of the object that is there, when the policy asks for them. */
 export function factsOf(
@@ -46,10 +25,13 @@ const SIMPLE: Readonly<Record<string, (request: S3Request) => Fact>> = {
   'aws:useragent': (request) => request.header('user-agent'),
   'aws:currenttime': ({ nowMicros }) => new Date(nowMicros / 1000).toISOString(),
   'aws:epochtime': ({ nowMicros }) => String(Math.floor(nowMicros / 1e6)),
-  'aws:username': ({ caller }) => (caller.kind === 'user' ? caller.userName : undefined),
+  // Who has taken on a role has no name of their own in it.
+  'aws:username': ({ caller }) =>
+    caller.kind === 'user' && caller.assumedRole === undefined ? caller.userName : undefined,
   'aws:userid': ({ caller }) => (caller.kind === 'user' ? caller.userId : undefined),
   'aws:principalaccount': ({ caller }) => (caller.kind === 'user' ? caller.projectId : undefined),
-  'aws:principaltype': ({ caller }) => (caller.kind === 'user' ? 'User' : 'Anonymous'),
+  'aws:principaltype': ({ caller }) => principalType(caller),
+  'aws:principalarn': ({ caller }) => principalArn(caller),
   's3:prefix': ({ query }) => query.get('prefix'),
   's3:delimiter': ({ query }) => query.get('delimiter'),
   's3:max-keys': ({ query }) => query.get('max-keys'),
@@ -58,6 +40,19 @@ const SIMPLE: Readonly<Record<string, (request: S3Request) => Fact>> = {
     signature && (signature.version === 4 ? 'AWS4-HMAC-SHA256' : 'AWS'),
   's3:authtype': ({ signature }) => signature && AUTH_TYPES[signature.form],
 };
+
+function principalType(caller: Caller): string {
+  if (caller.kind !== 'user') return 'Anonymous';
+  return caller.assumedRole === undefined ? 'User' : 'AssumedRole';
+}
+
+function principalArn(caller: Caller): string | undefined {
+  if (caller.kind !== 'user' || caller.projectId === undefined) return undefined;
+  const { projectId, userName, assumedRole } = caller;
+  return assumedRole === undefined
+    ? arnOf(projectId, 'user', userName)
+    : arnOf(projectId, 'role', assumedRole.name);
+}
 
 const AUTH_TYPES = { header: 'REST-HEADER', query: 'REST-QUERY-STRING', post: 'POST' } as const;
 

@@ -2,6 +2,7 @@
 import type { RoleLists } from '#auth/acl.ts';
 import type { S3Signer } from '#auth/authenticator.ts';
 import type { UserCaller } from '#auth/caller.ts';
+import type { PolicyCache } from '#auth/policy/policy-cache.ts';
 import type { Env } from '#env/env.ts';
 import type { S3KeyRequest } from '#identity/s3-keys.ts';
 import type { BucketNames } from '#proxy/bucket-names.ts';
@@ -9,7 +10,6 @@ import type { Store } from '#proxy/contract.ts';
 import type { Lifecycle } from '#proxy/lifecycle/rules.ts';
 import type { FinishedRequest } from '../http/finished-request.ts';
 import type { TransactionIds } from '../http/transaction-id.ts';
-import type { PolicyCache } from './bucket-rules.ts';
 import type { Checksums } from './checksums.ts';
 import type { S3Limits } from './limits.ts';
 import type { ParsedTexts } from './parsed-texts.ts';

@@ -43,6 +43,10 @@ function dated(compare: (given: number, value: number) => boolean): Operator {
 }
 
 const equals: Operator = { test: (value, given, facts) => expand(value, facts) === given };
+const binary: Operator = {
+  test: (value, given) => value === given,
+  accepts: (value) => Buffer.from(value, 'base64').toString('base64') === value,
+};
 const equalsIgnoreCase: Operator = {
   test: (value, given, facts) => expand(value, facts).toLowerCase() === given.toLowerCase(),
 };
@@ -73,13 +77,18 @@ const OPERATORS: Readonly<Record<string, Operator>> = {
   DateGreaterThan: dated((a, b) => a > b),
   DateGreaterThanEquals: dated((a, b) => a >= b),
   Bool: equalsIgnoreCase,
+  BinaryEquals: binary,
   IpAddress: inRange,
   NotIpAddress: { ...inRange, negated: true },
 };
 
-/** Keys that say who asks, or from where. */
+/**
+ * Keys that say who asks, or from where. A condition on one narrows when it must hold, of values that are
+ * spelled out: neither `*` nor half of all addresses is anybody in particular.
+ */
 const NARROWING = /^aws:(sourceip|sourcearn|sourcevpc|sourcevpce|principal.*|userid|username)$/;
 const NULL = 'Null';
+const WIDE = /[*?]|\/[0-7]$/;
 
 /** Undefined: no condition that could be kept. */
 export function parseCondition(
@@ -95,7 +104,7 @@ export function parseCondition(
     values,
     quantifier: quantifier === undefined ? undefined : quantifier === 'ForAnyValue' ? 'any' : 'all',
     ifExists: suffix !== undefined,
-    narrows: NARROWING.test(key.toLowerCase()),
+    narrows: false,
   } as const;
   if (name === NULL) {
     // Told apart by its test: it is asked whether the key is there.
@@ -104,7 +113,10 @@ export function parseCondition(
   }
   const found = Object.hasOwn(OPERATORS, name) ? OPERATORS[name] : undefined;
   if (found === undefined || !values.every(found.accepts ?? (() => true))) return undefined;
-  return { ...common, negated: found.negated ?? false, test: found.test };
+  const negated = found.negated ?? false;
+  const must = !negated && suffix === undefined && quantifier !== 'ForAllValues';
+  const narrows = must && NARROWING.test(common.key) && !values.some((value) => WIDE.test(value));
+  return { ...common, narrows, negated, test: found.test };
 }
 
 const isNull: Test = () => false;
@@ -113,7 +125,9 @@ export function conditionHolds(condition: Condition, facts: Facts): boolean {
   const { key, values, test, negated, ifExists, quantifier } = condition;
   const given = facts(key);
   if (test === isNull) return values.some((value) => (given === undefined) === /true/i.test(value));
-  if (given === undefined) return negated || ifExists || quantifier === 'all';
+  if (given === undefined || given.length === 0) {
+    return ifExists || (quantifier === 'any' ? false : negated || quantifier === 'all');
+  }
   const fits = (text: string): boolean =>
     values.some((value) => test(value, text, facts)) !== negated;
   return quantifier === 'any' ? given.some(fits) : given.every(fits);

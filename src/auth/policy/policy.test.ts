@@ -77,6 +77,23 @@ describe('a policy', () => {
     ['Bool', 'true', ['true'], ['false'], false],
     ['IpAddress', '10.1.0.0/16', ['10.1.2.3'], ['10.2.0.1'], false],
     ['NotIpAddress', '10.1.0.0/16', ['10.2.0.1'], ['10.1.2.3'], true],
+    ['BinaryEquals', 'YQ==', ['YQ=='], ['YWI='], false],
+    ['ArnLike', 'arn:aws:iam::*:user/a*', ['arn:aws:iam::p:user/anna'], ['arn:x'], false],
+    ['ArnNotEquals', 'arn:a', ['arn:b'], ['arn:a'], true],
+    ['StringNotLike', 'a*', ['b'], ['ab'], true],
+    ['StringNotEqualsIgnoreCase', 'A', ['b'], ['a'], true],
+    ['NumericEquals', '5', ['5.0'], ['6'], false],
+    ['NumericNotEquals', '5', ['6'], ['5'], true],
+    ['NumericLessThanEquals', '5', ['5'], ['6'], false],
+    ['NumericGreaterThan', '5', ['6'], ['5'], false],
+    ['DateEquals', '2030-01-01T00:00:00Z', ['1893456000'], ['1893456001'], false],
+    ['DateNotEquals', '2030-01-01T00:00:00Z', ['1893456001'], ['1893456000'], true],
+    ['DateLessThanEquals', '1893456000', ['2030-01-01T00:00:00Z'], ['1893456001'], false],
+    ['DateGreaterThan', '1893456000', ['1893456001'], ['1893456000'], false],
+    ['DateGreaterThanEquals', '1893456000', ['1893456000'], ['1893455999'], false],
+    ['ForAnyValue:StringNotEquals', 'a', ['a', 'b'], ['a'], false],
+    ['ForAllValues:StringNotEquals', 'a', ['b', 'c'], ['a', 'b'], true],
+    ['NumericLessThanIfExists', '5', ['4'], ['5'], true],
     ['Null', 'false', ['x'], undefined, false],
     ['ForAnyValue:StringEquals', 'a', ['b', 'a'], ['b'], false],
     ['ForAllValues:StringLike', 'a*', ['a', 'ab'], ['a', 'b'], true],
@@ -95,6 +112,15 @@ describe('a policy', () => {
     expect(isPublic(policyOf({ Effect: 'Deny' }))).toBe(false);
     const inside = { IpAddress: { 'aws:SourceIp': '10.0.0.0/8' } };
     expect(isPublic(policyOf({ Condition: inside }))).toBe(false);
+    for (const open of [
+      { IpAddress: { 'aws:SourceIp': '0.0.0.0/1' } },
+      { NotIpAddress: { 'aws:SourceIp': '10.9.0.0/16' } },
+      { IpAddressIfExists: { 'aws:SourceIp': '10.9.0.0/16' } },
+      { StringLike: { 'aws:PrincipalArn': '*' } },
+      { Null: { 'aws:userid': 'false' } },
+    ]) {
+      expect(isPublic(policyOf({ Condition: open })), JSON.stringify(open)).toBe(true);
+    }
   });
 
   it.each([

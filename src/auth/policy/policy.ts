@@ -89,6 +89,8 @@ export interface PolicyKind {
   readonly principals: boolean;
   /** What its resources must begin with: `arn:aws:s3:::bucket`. */
   readonly resource?: string;
+  /** A role's trust policy: it names no resource, being about the role; services may be its principals. */
+  readonly trust?: boolean;
 }
 
 /** @throws OperatingError `malformed-policy` with a message for the client */
@@ -129,10 +131,8 @@ function parseStatement(value: unknown, kind: PolicyKind): Statement {
   if (!actions.items.every((item) => /^(\*|[a-z0-9-]+:[\w*?]+)$/i.test(item))) {
     throw malformed('Policy has invalid action');
   }
-  const resources = choice(fields, 'Resource', texts);
-  if (resources === undefined) throw malformed('Missing required field Resource');
-  checkResources(resources, kind);
-  const principals = choice(fields, 'Principal', principalsOf);
+  const resources = resourcesOf(fields, kind);
+  const principals = choice(fields, 'Principal', (names) => principalsOf(names, kind));
   if (kind.principals && principals === undefined) {
     throw malformed('Missing required field Principal');
   }
@@ -147,6 +147,17 @@ function parseStatement(value: unknown, kind: PolicyKind): Statement {
     resources,
     conditions: parseConditions(condition),
   };
+}
+
+function resourcesOf(fields: Readonly<Record<string, unknown>>, kind: PolicyKind): Choice {
+  const resources = choice(fields, 'Resource', texts);
+  if (kind.trust) {
+    if (resources !== undefined) throw malformed('Has prohibited field Resource');
+    return { not: false, items: ['*'] };
+  }
+  if (resources === undefined) throw malformed('Missing required field Resource');
+  checkResources(resources, kind);
+  return resources;
 }
 
 /** A bucket's policy speaks of the bucket and what is in it, and of nothing else. */
@@ -186,13 +197,14 @@ function choice(
   return not === undefined ? undefined : { not: true, items: parse(not) };
 }
 
-function principalsOf(value: unknown): string[] {
+function principalsOf(value: unknown, { trust }: PolicyKind): string[] {
   if (value === '*') return ['*'];
   if (!isRecord(value)) throw malformed('Invalid policy syntax.');
   return Object.entries(value).flatMap(([kind, names]) => {
-    if (kind !== 'AWS' && kind !== 'CanonicalUser' && kind !== 'Federated') {
-      throw malformed('Invalid principal in policy');
-    }
+    const known = ['AWS', 'CanonicalUser', 'Federated'].includes(kind);
+    // A cloud's services never call here: naming one is no mistake, and gives nobody anything.
+    if (trust && kind === 'Service') return texts(names).map((name) => `service:${name}`);
+    if (!known) throw malformed('Invalid principal in policy');
     return texts(names);
   });
 }

@@ -21,7 +21,12 @@ export const REGION = 'here';
 export const DOMAIN = 's3.test';
 export const WEBSITE_DOMAIN = 's3-website.test';
 
-function user(id: string, projectId: string, roles: readonly string[]): UserCaller {
+function user(
+  id: string,
+  projectId: string,
+  roles: readonly string[],
+  more: Partial<UserCaller> = {},
+): UserCaller {
   return {
     kind: 'user',
     userId: id,
@@ -32,15 +37,21 @@ function user(id: string, projectId: string, roles: readonly string[]): UserCall
     projectDomainId: 'default',
     roles,
     expires: Number.MAX_SAFE_INTEGER,
+    ...more,
   };
 }
 
 /** Access keys; the secret is the key's name twice. */
-const CALLERS: Readonly<Record<string, UserCaller>> = {
+const CALLERS: Record<string, UserCaller> = {
   owner: user('u1', 'p1', ['admin']),
   member: user('u2', 'p1', ['member']),
   stranger: user('u4', 'p2', ['admin']),
 };
+
+/** Somebody made for policies, in a project: `access` signs for them from now on. */
+export function governed(access: string, projectId: string, more: Partial<UserCaller>): void {
+  CALLERS[access] = user(access, projectId, [], { governed: true, ...more });
+}
 
 export function secretOf(access: string): string {
   return access + access;
