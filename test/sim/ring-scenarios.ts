@@ -30,6 +30,7 @@ const BOX = { account: 'AUTH_sim', container: 'box' };
 export const OLD: readonly Name[] = ['a', 'b', 'c'];
 export const NEW: readonly Name[] = ['a', 'b', 'd'];
 const STANDING: readonly Name[] = ['e', 'f', 'g'];
+const FIVE: readonly Name[] = ['a', 'b', 'c', 'd', 'e'];
 const LIMIT_MS = 120_000;
 const ATTEMPTS = 6;
 const PAUSE_MS = 1_500;
@@ -84,9 +85,14 @@ export class Stage {
   }
 
   /** A version with these sets, to these nodes. */
-  publish(to: readonly Name[], primaries: readonly Name[], former?: readonly Name[]): void {
+  publish(
+    to: readonly Name[],
+    primaries: readonly Name[],
+    former?: readonly Name[],
+    copies = Math.min(primaries.length, former?.length ?? primaries.length),
+  ): void {
     this.#version++;
-    this.#ring = ringOf(this.#policy, this.#version, primaries, former);
+    this.#ring = ringOf(this.#policy, this.#version, primaries, former, copies);
     this.deliver(to);
   }
 
@@ -247,13 +253,14 @@ function ringOf(
   version: number,
   primaries: readonly Name[],
   former?: readonly Name[],
+  copies = 3,
 ): Ring {
   const ids = (names: readonly Name[]): number[] => names.map((name) => NAMES.indexOf(name));
   return new Ring({
     policy,
     version,
     partPower: 0,
-    copies: 3,
+    copies,
     devices: DEVICES,
     columns: ids(primaries).map((id) => Uint16Array.of(id)),
     former:
@@ -444,6 +451,56 @@ export const RING_SCENARIOS: readonly RingScenario[] = [
       assert.equal((await stored).kind, 'stored');
       assert.equal((await stage.get('d', 'x'))?.length, 8 * chunk.length);
       await stage.until('d has the body', async () => (await stage.stat('d', 'x', 3)).hasBody);
+    },
+  },
+  {
+    name: 'a policy that keeps more copies: what was written before gets them too',
+    mutants: [],
+    run: async (stage) => {
+      // c is a witness, which has the state alone.
+      stage.publish(ALL, OLD, undefined, 2);
+      const large = 'large '.repeat(20_000);
+      for (const [key, content] of [
+        ['x', 'small'],
+        ['y', large],
+      ] as const)
+        assert.ok(await stage.put('a', key, content));
+      assert.equal((await stage.stat('c', 'y', 2)).hasBody, false);
+      stage.publish(ALL, OLD, undefined, 3);
+      for (const [key, content] of [
+        ['x', 'small'],
+        ['y', large],
+      ] as const) {
+        await stage.until('c has the body', async () => (await stage.stat('c', key, 3)).hasBody);
+        assert.equal(await stage.get('d', key), content);
+      }
+    },
+  },
+  {
+    name: 'a policy of three replicas becomes one of five, and of three again',
+    mutants: [],
+    run: async (stage) => {
+      const has = (name: Name, key: string, version: number) => async () =>
+        (await stage.stat(name, key, version)).hasBody;
+      assert.ok(await stage.put('a', 'x', 'old'));
+      stage.publish(NAMES, FIVE, OLD, 3);
+      assert.ok(await stage.put('b', 'y', 'during'));
+      await stage.until('d and e have learnt', () => stage.isSettleable());
+      stage.publish(NAMES, FIVE);
+      for (const name of FIVE) await stage.until(`${name} has x`, has(name, 'x', 3));
+      for (const name of FIVE) await stage.until(`${name} has y`, has(name, 'y', 3));
+      assert.ok(await stage.put('g', 'z', 'five'));
+      stage.publish(NAMES, OLD, FIVE, 3);
+      await stage.until('three are enough', () => stage.isSettleable());
+      stage.publish(NAMES, OLD);
+      for (const [key, content] of [
+        ['x', 'old'],
+        ['y', 'during'],
+        ['z', 'five'],
+      ] as const) {
+        for (const name of OLD) await stage.until(`${name} has ${key}`, has(name, key, 5));
+        assert.equal(await stage.get('c', key), content);
+      }
     },
   },
 ];
