@@ -14,6 +14,7 @@ const ATTEMPT_MS = 10_000;
 const SERVERS = 3;
 /** Requests before and after what is tested: load, however slow the machine is. */
 const ENOUGH = 12;
+const ADDED_LABELS = ['site', 'node', 'job', 'le'];
 
 let cluster: Cluster;
 let haproxy: ChildProcess;
@@ -189,6 +190,31 @@ describe.skipIf(!installed && process.env['CI'] !== 'true')(
       });
       expect(tally.failures).toBe(0);
       expect(tally.lost).toEqual([]);
+    });
+
+    it('alert rules and dashboard ask for metrics and labels that the processes have', async () => {
+      const { admin } = cluster.nodes.find(({ name }) => name === 'lngs-1')!.ports;
+      const rendered = [['prometheus', '--rules'], ['grafana']].map((args) =>
+        execFileSync(process.execPath, [CLI, 'deploy', ...args, '--data', cluster.folder], {
+          encoding: 'utf8',
+        }),
+      );
+      const asked = new Set(rendered.flatMap((text) => text.match(/anello_[a-z_]+/g) ?? []));
+      expect(asked.size).toBeGreaterThan(4);
+      let metrics = '';
+      // What the durability meter counts is there some time after it was first asked for.
+      await until(`all of ${[...asked]}`, async () => {
+        metrics = await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text();
+        return [...asked].every((name) => metrics.includes(`\n${name}`));
+      });
+      // Those that a metric has, besides what Prometheus adds to each target.
+      const labels = rendered.flatMap((text) =>
+        [...text.matchAll(/(?:by \(|\{)([a-z, ]+)[)=]/g)].flatMap(([, list]) => list!.split(', ')),
+      );
+      for (const label of new Set(labels)) {
+        if (ADDED_LABELS.includes(label)) continue;
+        expect(metrics).toContain(`${label}="`);
+      }
     });
 
     it('a request through it carries what it should: 100-continue, large headers, the client’s address', async () => {

@@ -168,7 +168,7 @@ const PANELS = [
     `sum by (site) (rate(anello_http_sent_bytes_total{${SITE}}[5m]))`,
     '{{site}}',
   ],
-  ['Objects by good copies', 'short', 'max by (copies) (anello_durability_objects)', '{{copies}}'],
+  ['Objects by state', 'short', 'max by (state) (anello_durability_objects)', '{{state}}'],
   [
     'CPU',
     'percentunit',
