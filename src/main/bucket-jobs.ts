@@ -8,6 +8,7 @@ import { BucketWalk } from '#proxy/bucket-jobs/bucket-walk.ts';
 import { LifecycleJob } from '#proxy/lifecycle/lifecycle-job.ts';
 import { LIFECYCLE_HEADER } from '#proxy/lifecycle/rules.ts';
 import { createProxy } from '#proxy/proxy.ts';
+import { withVersions } from '#proxy/versions/versions.ts';
 import type { RowStore } from '#rows/row-store.ts';
 import { isUsable } from '#rows/service/keeper.ts';
 import type { JobStatus } from '#worker/job.ts';
@@ -26,7 +27,8 @@ export function startBucketJobs(
   { env, config, clock, cluster, wire, name }: Foundation,
   storage: Pick<StorageRole, 'open'>,
 ): BucketJobs {
-  const store = createProxy({ env, wire, cluster, clock, self: { node: name, site: config.site } });
+  const self = { node: name, site: config.site };
+  const store = withVersions(createProxy({ env, wire, cluster, clock, self }), env);
   const walk = new BucketWalk({
     cluster,
     rows: () => usableRows(storage),

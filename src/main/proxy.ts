@@ -17,6 +17,7 @@ import { ObjectKeys } from '#identity/object-keys.ts';
 import { BucketNames } from '#proxy/bucket-names.ts';
 import { Sweeper } from '#proxy/multipart/sweeper.ts';
 import { createProxy } from '#proxy/proxy.ts';
+import { withVersions } from '#proxy/versions/versions.ts';
 import type { State } from '#state/state.ts';
 import { JobRunner } from '#worker/runner.ts';
 import { fetchNewer } from './authority-client.ts';
@@ -67,13 +68,14 @@ export async function startProxy(
     registry,
     keys,
   });
-  objects.store = proxy;
+  const store = withVersions(proxy, env);
+  objects.store = store;
   const readiness = new Readiness({ env, wire, cluster });
   readiness.start();
   const names = new BucketNames(env, state);
   const finished = requestReport(env, registry);
   const swift = createSwiftHandler({
-    store: proxy,
+    store,
     authenticator,
     env,
     clusterName: config.site,
@@ -83,7 +85,7 @@ export async function startProxy(
     finished,
   });
   const s3 = await createS3Handler({
-    store: proxy,
+    store,
     signers: s3Signers(identity, authenticator),
     names,
     env,
@@ -93,7 +95,7 @@ export async function startProxy(
     dayMs: config.lifecycleDaySeconds * 1000,
     finished,
   });
-  const sweeper = new JobRunner(env, new Sweeper({ env, store: proxy, state, name }), {
+  const sweeper = new JobRunner(env, new Sweeper({ env, store, state, name }), {
     startMs: SWEEPER_START_MS,
   });
   const listener = await serveHttp(

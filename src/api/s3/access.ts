@@ -21,7 +21,7 @@ import { evaluate, isPublic, type Policy, type PolicyRequest } from '#auth/polic
 import { type Principals, principalsOf } from '#auth/policy/principals.ts';
 import { ownVerdict } from '#auth/policy/verdict.ts';
 import type { EntryState } from '#base/entry.ts';
-import type { ObjectName } from '#base/names.ts';
+import type { VersionedName } from '#proxy/contract.ts';
 import { decodeGrants, granteesFor, isGranted, isPublicGrantee, type Permission } from './acl.ts';
 import { type Bucket, findBucket, ownAccount } from './bucket.ts';
 import { acceptsAcls, isBlocked, policyOf, resourceOf } from './bucket-rules.ts';
@@ -35,9 +35,13 @@ export type Action = `s3:${string}`;
 export const ACL_HEADER = 's3-acl';
 
 /** The request's bucket, and that the caller may do this to it or to its key. @throws S3Error */
-export async function authorize(request: S3Request, action: Action): Promise<Bucket> {
+export async function authorize(
+  request: S3Request,
+  action: Action,
+  version?: string,
+): Promise<Bucket> {
   const bucket = await findBucket(request);
-  await checkAccess(request, bucket, action, request.key);
+  await checkAccess(request, bucket, action, request.key, version);
   return bucket;
 }
 
@@ -47,9 +51,10 @@ export async function authorizeOther(
   name: string,
   key: string,
   action: Action,
+  version?: string,
 ): Promise<Bucket> {
   const bucket = await findBucket(request, name);
-  await checkAccess(request, bucket, action, key);
+  await checkAccess(request, bucket, action, key, version);
   return bucket;
 }
 
@@ -59,20 +64,23 @@ export async function checkAccess(
   bucket: Bucket,
   action: Action,
   key: string,
+  version?: string,
 ): Promise<void> {
-  if (!(await isAllowed(request, bucket, action, key))) throw refuse('AccessDenied');
+  if (!(await isAllowed(request, bucket, action, key, version))) throw refuse('AccessDenied');
 }
 
 /** `key`: '' for the bucket itself. */
 export async function isAllowed(
   request: S3Request,
   bucket: Bucket,
-  action: Action,
+  plainAction: Action,
   key: string,
+  version?: string,
 ): Promise<boolean> {
+  const action = version === undefined ? plainAction : versionAction(plainAction);
   let looked: Promise<EntryState | undefined> | undefined;
   const object = (): Promise<EntryState | undefined> => {
-    looked ??= request.service.store.statObject(request, objectName(bucket, key));
+    looked ??= request.service.store.statObject(request, objectName(bucket, key, version));
     return looked;
   };
   const policy = policyOf(bucket, request.service.policies);
@@ -96,7 +104,7 @@ export async function isAllowed(
   if (own === 'allow' && inOwnAccount) return true;
   if (bySwift(request, bucket, action, isProject)) return true;
   if (byBucketAcl(request, bucket, action, isProject)) return true;
-  const permission = OBJECT_PERMISSIONS[action];
+  const permission = OBJECT_PERMISSIONS[plain(action)];
   if (permission === undefined || key === '') return false;
   const grants = (await object())?.groups['acl']?.values['grants'];
   return isGrantedBy(request, bucket, grants, { permission, isProject });
@@ -179,7 +187,7 @@ function bySwift(
   return decide({
     caller: isProject ? caller : ANONYMOUS,
     account,
-    operation: SWIFT_OPERATIONS[action] ?? 'admin',
+    operation: SWIFT_OPERATIONS[plain(action)] ?? 'admin',
     readAcl: info.headers['x-container-read'],
     writeAcl: info.headers['x-container-write'],
     referrer: request.header('referer'),
@@ -194,7 +202,7 @@ function byBucketAcl(
   action: Action,
   isProject: boolean,
 ): boolean {
-  const permission = BUCKET_PERMISSIONS[action];
+  const permission = BUCKET_PERMISSIONS[plain(action)];
   if (permission === undefined) return false;
   return isGrantedBy(request, bucket, bucket.info.headers[ACL_HEADER], { permission, isProject });
 }
@@ -219,8 +227,20 @@ export function ownsAccount(request: S3Request, account: string): boolean {
   return decide({ caller, account, operation: 'admin', roles: service.roles }).allowed;
 }
 
-export function objectName(bucket: Bucket, key: string): ObjectName {
-  return { account: bucket.account, container: bucket.container, object: key };
+export function objectName(bucket: Bucket, key: string, version?: string): VersionedName {
+  const { account, container } = bucket;
+  return { account, container, object: key, ...(version !== undefined && { version }) };
+}
+
+/** What policies call it where a version is named: `s3:GetObjectVersion` for `s3:GetObject`. */
+function versionAction(action: Action): Action {
+  return action.replace('Object', 'ObjectVersion') as Action;
+}
+
+/** Who may do it with an object may do it with any of its versions; but to delete one is the owners'. */
+function plain(action: Action): Action {
+  if (action === 's3:DeleteObjectVersion') return action;
+  return action.replace('ObjectVersion', 'Object') as Action;
 }
 
 const OBJECT_PERMISSIONS: Readonly<Record<string, Permission>> = {

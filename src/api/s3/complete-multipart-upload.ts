@@ -18,6 +18,7 @@ import type { S3Request } from './request.ts';
 import { shownChecksums } from './stored-checksums.ts';
 import { checksumOf, noSuchUpload, type UploadChecksum, uploadIdOf, uploadsOf } from './upload.ts';
 import { checkUploadKey, factsOfUpload } from './upload-encryption.ts';
+import { versionHeaders } from './version-id.ts';
 import { document, leaf } from './xml.ts';
 import { children, onlyChildren, readXml, requiredText, textOf } from './xml-reader.ts';
 
@@ -51,6 +52,7 @@ export async function completeMultipartUpload(request: S3Request): Promise<void>
     return {
       xml: resultXml(request, { etag: result.etag, checksums }),
       headers: [
+        ...versionHeaders(result.versionId),
         ...expirationHeader(request, bucket, { ...result, tags }),
         ...encryptionHeaders(request, factsOfUpload(upload)),
       ],

@@ -34,6 +34,7 @@ import { replyEmpty, replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
 import type { Route } from './router.ts';
 import { tagSetXml, tagsOfXml } from './tags.ts';
+import { getBucketVersioning, putBucketVersioning } from './versioning.ts';
 import { deleteBucketWebsite, getBucketWebsite, putBucketWebsite } from './website.ts';
 import { document, leaf } from './xml.ts';
 import { readXml, requiredText } from './xml-reader.ts';
@@ -93,18 +94,6 @@ async function deleteBucketTagging(request: S3Request): Promise<void> {
   replyEmpty(request, 204);
 }
 
-/** Suspended is what every bucket is; enabling needs versions, which this store does not keep yet. */
-async function putBucketVersioning(request: S3Request): Promise<void> {
-  await authorize(request, 's3:PutBucketVersioning');
-  const body = await readDocument(request, request.service.limits.maxDocumentBytes);
-  const status = requiredText(readXml(body, 'VersioningConfiguration'), 'Status');
-  if (status !== 'Enabled' && status !== 'Suspended') {
-    throw refuse('IllegalVersioningConfigurationException');
-  }
-  if (status === 'Enabled') throw refuse('NotImplemented', undefined, { Header: 'versioning' });
-  replyEmpty(request, 200);
-}
-
 async function putRequestPayment(request: S3Request): Promise<void> {
   await authorize(request, 's3:PutBucketRequestPayment');
   const body = await readDocument(request, request.service.limits.maxDocumentBytes);
@@ -143,10 +132,7 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   'GET tagging': route('GetBucketTagging', getBucketTagging),
   'PUT tagging': route('PutBucketTagging', putBucketTagging),
   'DELETE tagging': route('DeleteBucketTagging', deleteBucketTagging),
-  'GET versioning': route(
-    'GetBucketVersioning',
-    empty('s3:GetBucketVersioning', 'VersioningConfiguration'),
-  ),
+  'GET versioning': route('GetBucketVersioning', getBucketVersioning),
   'PUT versioning': route('PutBucketVersioning', putBucketVersioning),
   'GET requestPayment': route(
     'GetBucketRequestPayment',

@@ -15,7 +15,7 @@ import {
   type Hasher,
 } from './checksums.ts';
 import { writeCondition } from './conditions.ts';
-import { type CopySource, openCopySource } from './copy-source.ts';
+import { type CopySource, copiedVersion, openCopySource } from './copy-source.ts';
 import { ENCRYPTION_CHANGES, encryptionHeaders, wantedEncryption } from './encryption-headers.ts';
 import { refuse } from './errors.ts';
 import { replyWhenDone } from './heartbeat.ts';
@@ -28,6 +28,7 @@ import { checkStorageClass } from './storage-class.ts';
 import { shownChecksums } from './stored-checksums.ts';
 import { tagsOfHeader } from './tags.ts';
 import { refuseUnsupported } from './unsupported.ts';
+import { versionHeaders } from './version-id.ts';
 import { document, isoDate, leaf } from './xml.ts';
 
 export async function copyObject(request: S3Request): Promise<void> {
@@ -70,6 +71,8 @@ export async function copyObject(request: S3Request): Promise<void> {
       leaf('ChecksumType', 'FULL_OBJECT') +
       leaf(elementOf(algorithm), checksum);
     const headers = [
+      ...copiedVersion(source),
+      ...versionHeaders(result.versionId),
       ...expirationHeader(request, bucket, { ...result, tags: put.groups?.['tags'] }),
       ...encryptionHeaders(request, result.encryption),
     ];
@@ -107,7 +110,8 @@ function checkChange(
   const same =
     source.bucket.account === bucket.account &&
     source.bucket.container === bucket.container &&
-    source.key === request.key;
+    source.key === request.key &&
+    source.version === undefined;
   const changes = [
     ...['x-amz-storage-class', REDIRECT_HEADER, 'x-amz-checksum-algorithm'],
     ...ENCRYPTION_CHANGES,

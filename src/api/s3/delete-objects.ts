@@ -1,5 +1,6 @@
 /** DeleteObjects: up to 1,000 keys in one request, each with an outcome of its own. */
 import { codeOf } from '#base/errors.ts';
+import type { Removal } from '#proxy/versions/contract.ts';
 import { parallel } from '../http/parallel.ts';
 import { checkAccess, objectName } from './access.ts';
 import { type Bucket, findBucket } from './bucket.ts';
@@ -55,18 +56,24 @@ async function deleteOne(
 ): Promise<string> {
   const about = leaf('Key', key) + leaf('VersionId', versionId);
   try {
-    await checkAccess(request, bucket, 's3:DeleteObject', key);
-    if (versionId !== undefined) checkVersionId(versionId, key);
+    if (versionId !== undefined) checkVersionId(versionId);
+    await checkAccess(request, bucket, 's3:DeleteObject', key, versionId);
     const condition = deleteTerms(key, terms);
     const { store } = request.service;
-    const outcome = await store.deleteObject(request, objectName(bucket, key), condition);
-    if (outcome === 'precondition-failed') throw condition!.failure();
-    return quiet ? '' : element('Deleted', about);
+    const name = objectName(bucket, key, versionId);
+    const removal = await store.removeObject(request, name, condition);
+    if (removal.kind === 'precondition-failed') throw condition!.failure();
+    // A version that is not there is as good as deleted.
+    return quiet ? '' : element('Deleted', about + markerXml(removal));
   } catch (error) {
     if (codeOf(error) === 'client-gone') throw error;
-    // A version that is not there is as good as deleted.
-    if (codeOf(error) === 'NoSuchVersion') return quiet ? '' : element('Deleted', about);
     const { code, message } = errorAnswer(error);
     return element('Error', about + leaf('Code', code) + leaf('Message', message));
   }
+}
+
+/** That a delete marker was made or deleted, and which. */
+function markerXml({ deleteMarker, versionId }: Removal): string {
+  if (deleteMarker !== true) return '';
+  return leaf('DeleteMarker', true) + leaf('DeleteMarkerVersionId', versionId);
 }

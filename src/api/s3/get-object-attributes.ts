@@ -1,9 +1,7 @@
 /** GetObjectAttributes: ETag, checksums, parts, size and storage class of an object. */
 import { partLength } from '#proxy/manifest.ts';
 import { httpDate } from '../http/http-date.ts';
-import { mayBeTold } from './absence.ts';
 import { authorize, objectName } from './access.ts';
-import { noSuchKey } from './bucket.ts';
 import { elementOf } from './checksums.ts';
 import { type Content, contentOf } from './content.ts';
 import { readWithKey } from './encryption-headers.ts';
@@ -14,20 +12,20 @@ import type { S3Request } from './request.ts';
 import { answeredByCondition } from './send-content.ts';
 import { STANDARD } from './storage-class.ts';
 import { shownChecksums } from './stored-checksums.ts';
-import { versionId } from './version-id.ts';
+import { isMarker, notFound, versionHeaders, versionId } from './version-id.ts';
 import { document, element, leaf } from './xml.ts';
 
 const ATTRIBUTES = ['ETag', 'Checksum', 'ObjectParts', 'StorageClass', 'ObjectSize'] as const;
 type Attribute = (typeof ATTRIBUTES)[number];
 
 export async function getObjectAttributes(request: S3Request): Promise<void> {
-  const bucket = await authorize(request, 's3:GetObjectAttributes');
-  versionId(request);
+  const version = versionId(request);
+  const bucket = await authorize(request, 's3:GetObjectAttributes', version);
   readWithKey(request);
   const wanted = wantedAttributes(request);
-  const name = objectName(bucket, request.key);
+  const name = objectName(bucket, request.key, version);
   const reader = await request.service.store.openObject(request, name);
-  if (reader === undefined) throw await mayBeTold(request, bucket, noSuchKey(request.key));
+  if (reader === undefined || isMarker(reader.state)) throw await notFound(request, bucket, name);
   const content = await contentOf(request, bucket, name, reader);
   if (answeredByCondition(request, content)) return;
   const parts = wanted.has('ObjectParts') ? partsXml(request, content) : '';
@@ -39,6 +37,7 @@ export async function getObjectAttributes(request: S3Request): Promise<void> {
     (wanted.has('ObjectSize') ? leaf('ObjectSize', content.length) : '');
   replyXml(request, document('GetObjectAttributesResponse', xml), [
     ...['Last-Modified', httpDate(content.modifiedSeconds)],
+    ...versionHeaders(dataOf(content.state).versionId),
   ]);
 }
 

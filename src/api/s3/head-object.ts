@@ -2,10 +2,8 @@
 import { checkCustomerKey, encryptionOf } from '#proxy/encryption/encryption.ts';
 import { manifestKind } from '#proxy/manifest.ts';
 import { contentRange } from '../http/ranges.ts';
-import { mayBeTold } from './absence.ts';
 import { authorize, objectName } from './access.ts';
 import type { Bucket } from './bucket.ts';
-import { noSuchKey } from './bucket.ts';
 import { type Content, contentOf } from './content.ts';
 import { readWithKey } from './encryption-headers.ts';
 import { expirationOf } from './lifecycle.ts';
@@ -14,13 +12,13 @@ import { wantedPart } from './part-number.ts';
 import { writeHead } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { answeredByCondition, headersOf, wantedSpans } from './send-content.ts';
-import { versionId } from './version-id.ts';
+import { isMarker, notFound, versionId } from './version-id.ts';
 
 export async function headObject(request: S3Request): Promise<void> {
-  const bucket = await authorize(request, 's3:GetObject');
-  versionId(request);
+  const version = versionId(request);
+  const bucket = await authorize(request, 's3:GetObject', version);
   readWithKey(request);
-  const content = await shownContent(request, bucket);
+  const content = await shownContent(request, bucket, version);
   const part = wantedPart(request, content);
   if (answeredByCondition(request, content)) return;
   const spans = wantedSpans(request, content);
@@ -40,16 +38,20 @@ export async function headObject(request: S3Request): Promise<void> {
 }
 
 /** The state alone, where nobody asks for parts: a manifest tells its length and ETag itself. */
-async function shownContent(request: S3Request, bucket: Bucket): Promise<Content> {
+async function shownContent(
+  request: S3Request,
+  bucket: Bucket,
+  version: string | undefined,
+): Promise<Content> {
   const { store } = request.service;
-  const name = objectName(bucket, request.key);
+  const name = objectName(bucket, request.key, version);
   if (request.query.has('partNumber')) {
     const reader = await store.openObject(request, name);
-    if (reader === undefined) throw await mayBeTold(request, bucket, noSuchKey(request.key));
+    if (reader === undefined || isMarker(reader.state)) throw await notFound(request, bucket, name);
     return await contentOf(request, bucket, name, reader);
   }
   const state = await store.statObject(request, name);
-  if (state === undefined) throw await mayBeTold(request, bucket, noSuchKey(request.key));
+  if (state === undefined || isMarker(state)) throw await notFound(request, bucket, name);
   checkCustomerKey(encryptionOf(state), request.customerKey);
   if (manifestKind(state) === 'dynamic') {
     const reader = await store.openObject(request, name);

@@ -1,19 +1,13 @@
-/** ListObjectVersions: in a bucket without versions every object is its own null version. */
+/** ListObjectVersions: in a bucket that keeps no versions every object is its own null version. */
+import type { ListedVersion } from '#proxy/versions/contract.ts';
 import { authorize } from './access.ts';
 import { ownerIdOf } from './acl.ts';
+import { noSuchBucket } from './bucket.ts';
 import { refuse } from './errors.ts';
-import {
-  commonPrefixXml,
-  echoXml,
-  listPage,
-  listParameters,
-  markerBehindPrefix,
-  shown,
-} from './listing.ts';
+import { commonPrefixXml, echoXml, listParameters, markerBehindPrefix, shown } from './listing.ts';
 import { replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { STANDARD } from './storage-class.ts';
-import { NULL_VERSION } from './version-id.ts';
 import { document, element, IsoDates, leaf } from './xml.ts';
 
 export async function listObjectVersions(request: S3Request): Promise<void> {
@@ -28,28 +22,25 @@ export async function listObjectVersions(request: S3Request): Promise<void> {
       'A version-id marker cannot be specified without a key marker.',
     );
   }
-  const after = markerBehindPrefix(keyMarker, parameters);
-  const page = await listPage(request, bucket, parameters, after);
-  const { encoded, limit } = parameters;
+  const { encoded, limit, prefix, delimiter } = parameters;
+  const page = await request.service.store.listVersions(request, bucket, {
+    limit,
+    prefix,
+    delimiter,
+    keyMarker: markerBehindPrefix(keyMarker, parameters),
+    ...(versionMarker !== undefined && versionMarker !== '' && { versionMarker }),
+  });
+  if (page === undefined) throw noSuchBucket(request.bucket);
   const dates = new IsoDates();
   const owner = element('Owner', leaf('ID', ownerIdOf(bucket.account)));
   const items = page.items.map((item) =>
     'prefix' in item
       ? commonPrefixXml(item.prefix, encoded)
-      : element(
-          'Version',
-          leaf('Key', shown(item.name, encoded)) +
-            leaf('VersionId', NULL_VERSION) +
-            leaf('IsLatest', true) +
-            leaf('LastModified', dates.format(item.clientMicros)) +
-            leaf('ETag', `"${item.etag}"`) +
-            leaf('Size', item.bytes) +
-            owner +
-            leaf('StorageClass', STANDARD),
-        ),
+      : versionXml(item, { encoded, dates, owner }),
   );
-  const next = page.truncated ? page.last : undefined;
-  const nextVersion = next === undefined || isPrefix(page.items.at(-1)) ? undefined : NULL_VERSION;
+  const last = page.truncated ? page.items.at(-1) : undefined;
+  const next = last && ('prefix' in last ? { key: last.prefix } : last);
+  const nextVersion = last && 'versionId' in last ? last.versionId : undefined;
   replyXml(
     request,
     document(
@@ -60,13 +51,23 @@ export async function listObjectVersions(request: S3Request): Promise<void> {
         leaf('VersionIdMarker', versionMarker ?? '') +
         leaf('MaxKeys', limit) +
         leaf('IsTruncated', page.truncated) +
-        leaf('NextKeyMarker', next === undefined ? undefined : shown(next, encoded)) +
+        leaf('NextKeyMarker', next === undefined ? undefined : shown(next.key, encoded)) +
         leaf('NextVersionIdMarker', nextVersion) +
         items.join(''),
     ),
   );
 }
 
-function isPrefix(item: object | undefined): boolean {
-  return item !== undefined && 'prefix' in item;
+function versionXml(
+  { key, versionId, isLatest, isMarker, clientMicros, etag, bytes }: ListedVersion,
+  form: { readonly encoded: boolean; readonly dates: IsoDates; readonly owner: string },
+): string {
+  const about =
+    leaf('Key', shown(key, form.encoded)) +
+    leaf('VersionId', versionId) +
+    leaf('IsLatest', isLatest) +
+    leaf('LastModified', form.dates.format(clientMicros));
+  if (isMarker) return element('DeleteMarker', about + form.owner);
+  const content = leaf('ETag', `"${etag}"`) + leaf('Size', bytes);
+  return element('Version', about + content + form.owner + leaf('StorageClass', STANDARD));
 }

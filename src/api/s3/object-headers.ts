@@ -50,6 +50,8 @@ export function objectHeaders(state: EntryState, etag: string): string[] {
     ...['ETag', `"${etag}"`, 'Last-Modified', httpDate(modifiedSeconds(state))],
     ...['Accept-Ranges', 'bytes'],
   ];
+  const { versionId } = dataOf(state);
+  if (versionId !== undefined) headers.push('x-amz-version-id', versionId);
   for (const [name, value] of Object.entries(state.groups['system']?.values ?? {})) {
     if (name === 'content-type' || name === 'delete-at' || name === 'x-object-manifest') continue;
     headers.push(name, latin1FromUtf8(value));

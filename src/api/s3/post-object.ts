@@ -18,6 +18,7 @@ import { checkPostPolicy, type PostPolicy, parsePostPolicy } from './post-policy
 import { reply, replyEmpty } from './reply.ts';
 import { checkKey, type S3Request } from './request.ts';
 import { tagsOfXml } from './tags.ts';
+import { versionHeaders } from './version-id.ts';
 import { leaf, plainDocument } from './xml.ts';
 import { readXml } from './xml-reader.ts';
 
@@ -67,7 +68,10 @@ export async function postObject(request: S3Request): Promise<void> {
     ...(encryption !== undefined && { encryption }),
   });
   if (result.kind === 'no-container') throw noSuchBucket(request.bucket);
-  request.extraHeaders.push(...encryptionHeaders(request, result.encryption, field));
+  request.extraHeaders.push(
+    ...versionHeaders(result.versionId),
+    ...encryptionHeaders(request, result.encryption, field),
+  );
   answer(request, fields, key, result.etag);
 }
 

@@ -13,6 +13,7 @@ import { checkKey, type S3Request } from './request.ts';
 import { checkStorageClass } from './storage-class.ts';
 import { tagsOfHeader } from './tags.ts';
 import { refuseUnsupported } from './unsupported.ts';
+import { versionHeaders } from './version-id.ts';
 
 export async function putObject(request: S3Request): Promise<void> {
   const bucket = await authorize(request, 's3:PutObject');
@@ -41,7 +42,7 @@ export async function putObject(request: S3Request): Promise<void> {
   if (result.kind === 'no-container') throw noSuchBucket(request.bucket);
   if (result.kind === 'precondition-failed') throw condition!.failure();
   replyEmpty(request, 200, [
-    ...['ETag', `"${result.etag}"`],
+    ...['ETag', `"${result.etag}"`, ...versionHeaders(result.versionId)],
     ...[headerOf(payload.algorithm), payload.checksum(), 'x-amz-checksum-type', 'FULL_OBJECT'],
     ...expirationHeader(request, bucket, { ...result, tags: groups.tags }),
     ...encryptionHeaders(request, result.encryption),

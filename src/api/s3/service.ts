@@ -6,8 +6,8 @@ import type { PolicyCache } from '#auth/policy/policy-cache.ts';
 import type { Env } from '#env/env.ts';
 import type { S3KeyRequest } from '#identity/s3-keys.ts';
 import type { BucketNames } from '#proxy/bucket-names.ts';
-import type { Store } from '#proxy/contract.ts';
 import type { Lifecycle } from '#proxy/lifecycle/rules.ts';
+import type { VersionedStore } from '#proxy/versions/contract.ts';
 import type { FinishedRequest } from '../http/finished-request.ts';
 import type { TransactionIds } from '../http/transaction-id.ts';
 import type { Checksums } from './checksums.ts';
@@ -28,7 +28,7 @@ export interface S3Signers {
 }
 
 export interface S3Service {
-  readonly store: Store;
+  readonly store: VersionedStore;
   readonly signers: S3Signers;
   readonly names: BucketNames;
   readonly checksums: Checksums;

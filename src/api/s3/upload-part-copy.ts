@@ -3,7 +3,7 @@ import type { Span } from '../http/ranges.ts';
 import { authorize } from './access.ts';
 import { elementOf } from './checksums.ts';
 import { hashed } from './copy-object.ts';
-import { type CopySource, openCopySource } from './copy-source.ts';
+import { type CopySource, copiedVersion, openCopySource } from './copy-source.ts';
 import { encryptionHeaders } from './encryption-headers.ts';
 import { refuse } from './errors.ts';
 import { replyWhenDone } from './heartbeat.ts';
@@ -37,7 +37,7 @@ export async function uploadPartCopy(request: S3Request): Promise<void> {
       leaf('LastModified', isoDate(Math.floor(result.clientMicros / 1e6) * 1e6)) +
       leaf('ETag', `"${result.etag}"`) +
       leaf(elementOf(algorithm), asked ? checksum : undefined);
-    const headers = encryptionHeaders(request, result.encryption);
+    const headers = [...copiedVersion(source), ...encryptionHeaders(request, result.encryption)];
     return { xml: document('CopyPartResult', content), headers };
   });
 }

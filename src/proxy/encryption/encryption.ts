@@ -116,7 +116,8 @@ export class Encryption {
     { customerKey, asStored }: Pick<Operation, 'customerKey' | 'asStored'>,
     reader: ObjectReader,
   ): Promise<ObjectReader> {
-    if (asStored) return reader;
+    // A name that points at one of its versions has no bytes of its own.
+    if (asStored || reader.state.data?.versionId !== undefined) return reader;
     const envelope = envelopeOf(reader.state);
     checkCustomerKey(envelope?.facts, customerKey);
     if (envelope?.sealedKey === undefined) return reader;

@@ -98,7 +98,7 @@ async function again(
 ): Promise<PutResult> {
   const place = versionName(write.name, writeId);
   const state = await keeping.store.statObject(newest(write.operation), place);
-  if (state === undefined) return { kind: 'precondition-failed', ...NOT_STORED };
+  if (state === undefined) throw new OperatingError('undecided', 'it was deleted again meanwhile');
   const { etag, size, clientMicros } = state.data!;
   const versionId = versionIdOf(clientMicros, writeId);
   const outcome = await publish(keeping, write, linkTo(versionId, state), archived, false);

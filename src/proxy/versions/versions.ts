@@ -148,7 +148,7 @@ class Versions {
     }
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const state = await this.stat(exactly(operation), { ...name, version });
-      if (state === undefined) return 'not-found';
+      if (state === undefined || state.data?.deleteMarker) return 'not-found';
       const id = state.data?.versionId;
       const { place, isOwn } = await this.#placeOf(operation, name, id);
       // What is a link by now has its metadata elsewhere.

@@ -13,6 +13,7 @@ import { NodeClock } from '#env/node/clock.ts';
 import { NodeRandom } from '#env/node/random.ts';
 import { deriveSigningKey, sameText } from '#identity/s3-keys.ts';
 import { BucketNames } from '#proxy/bucket-names.ts';
+import { withVersions } from '#proxy/versions/versions.ts';
 import { MemoryStore } from '../../swift/testing/memory-store.ts';
 import { createS3Handler, type S3Options } from '../handler.ts';
 import { memoryState } from './memory-state.ts';
@@ -95,7 +96,7 @@ export async function startServer(options: Partial<S3Options> = {}): Promise<Tes
   const store = new MemoryStore({ nowMicros: () => clock.wallMicros() });
   const names = new BucketNames({ clock, log: SILENT }, memoryState());
   const handler = await createS3Handler({
-    store,
+    store: withVersions(store, { clock, random }),
     names,
     env: { clock, random, log: SILENT },
     region: REGION,
