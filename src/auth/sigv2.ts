@@ -23,7 +23,11 @@ export interface SigV2Claim {
   readonly dateMs?: number;
   /** Of a presigned URL, Unix seconds. */
   readonly expires?: number;
+  /** The access key is a session's. */
+  readonly sessionToken?: string;
 }
+
+const SESSION_TOKEN = 'x-amz-security-token';
 
 /** `malformed`: there is such a signature, but it can't be read. Undefined: there is none. */
 export function readSigV2(request: SigV4Request): SigV2Claim | 'malformed' | undefined {
@@ -36,7 +40,11 @@ export function readSigV2(request: SigV4Request): SigV2Claim | 'malformed' | und
   if (access === undefined || signature === undefined) return undefined;
   const expires = value('Expires') ?? '';
   if (!/^\d{1,12}$/.test(expires) || access === '' || signature === '') return 'malformed';
-  return { form: 'query', access, signature, expires: Number(expires) };
+  const sessionToken = value(SESSION_TOKEN);
+  return {
+    ...{ form: 'query', access, signature, expires: Number(expires) },
+    ...(sessionToken !== undefined && { sessionToken }),
+  };
 }
 
 function fromHeader(authorization: string, headers: SigV4Headers): SigV2Claim | 'malformed' {
@@ -44,11 +52,13 @@ function fromHeader(authorization: string, headers: SigV4Headers): SigV2Claim | 
   if (match === null) return 'malformed';
   const text = headerValue(headers, 'x-amz-date') ?? headerValue(headers, 'date');
   const dateMs = text === undefined ? Number.NaN : parseDate(text);
+  const sessionToken = headerValue(headers, SESSION_TOKEN);
   return {
     form: 'header',
     access: match[1]!,
     signature: match[2]!,
     ...(!Number.isNaN(dateMs) && { dateMs }),
+    ...(sessionToken !== undefined && { sessionToken }),
   };
 }
 
@@ -100,9 +110,15 @@ function stringToSign(
     headerValue(headers, 'content-md5') ?? '',
     headerValue(headers, 'content-type') ?? '',
     claim.form === 'query' ? String(claim.expires) : (date ?? ''),
-    ...amzHeaders(headers),
+    ...amzHeaders(withToken(headers, claim)),
     resourceOf(target, hostBucket),
   ].join('\n');
+}
+
+/** In a presigned URL the session's token is a parameter, and signed as if it were a header. */
+function withToken(headers: SigV4Headers, { form, sessionToken }: SigV2Claim): SigV4Headers {
+  if (form !== 'query' || sessionToken === undefined) return headers;
+  return { ...headers, [SESSION_TOKEN]: sessionToken };
 }
 
 function amzHeaders(headers: SigV4Headers): string[] {

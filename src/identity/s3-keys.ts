@@ -82,6 +82,17 @@ export class S3Keys {
     );
   }
 
+  /** The same for a session's keys: whether they signed this. */
+  checkSession(
+    { access, sessionToken }: { readonly access: string; readonly sessionToken: string },
+    stringToSign: Buffer,
+    signature: string,
+  ): boolean {
+    const secret = sessionSecret(this.#context.vault, access, sessionToken);
+    if (secret === undefined || !this.#isGood(sessionToken)) return false;
+    return sameText(signatureOf(secret, stringToSign), signature);
+  }
+
   /** The same with a check of the caller's own. */
   async checkWith(
     access: string,

@@ -160,10 +160,16 @@ function s3Signers(identity: Identity, authenticator: ProxyAuthenticator): S3Sig
   return {
     findS3Key: (request) => authenticator.findS3Key(request),
     accountDomain: (account) => authenticator.accountDomain(account),
-    checkSigV2: async (access, stringsToSign, signature) => {
+    checkSigV2: async (access, stringsToSign, signature, sessionToken) => {
+      const texts = stringsToSign.map((text) => Buffer.from(text, 'latin1'));
+      if (sessionToken !== undefined) {
+        const keys = { access, sessionToken };
+        const fits = texts.some((text) => identity.s3Keys.checkSession(keys, text, signature));
+        return fits ? authenticator.signerOf(sessionToken) : undefined;
+      }
       if ((await identity.credentials.keyPair(access)) === undefined) return 'no-such-key';
-      for (const text of stringsToSign) {
-        const token = await identity.s3Keys.check(access, Buffer.from(text, 'latin1'), signature);
+      for (const text of texts) {
+        const token = await identity.s3Keys.check(access, text, signature);
         if (token === undefined) continue;
         return authenticator.signerOf(token.text);
       }

@@ -1,6 +1,7 @@
 """What users of boto3 do, in one go: endpoint region access secret, and another project's access secret."""
 import hashlib
 import io
+import json
 import os
 import sys
 import urllib.request
@@ -14,13 +15,14 @@ endpoint, region, access, secret, other_access, other_secret = sys.argv[1:]
 MIB = 1024 * 1024
 
 
-def client(access=access, secret=secret, **config):
+def client(access=access, secret=secret, token=None, **config):
     return boto3.client(
         's3',
         endpoint_url=endpoint,
         region_name=region,
         aws_access_key_id=access,
         aws_secret_access_key=secret,
+        aws_session_token=token,
         config=Config(s3={'addressing_style': 'path'}, retries={'max_attempts': 2}, **config),
     )
 
@@ -77,6 +79,20 @@ old = client(signature_version='s3')
 old.put_object(Bucket=B, Key='v2 key', Body=b'v2')
 assert old.get_object(Bucket=B, Key='v2 key')['Body'].read() == b'v2'
 assert len(old.list_objects(Bucket=B, Prefix='v2')['Contents']) == 1
+
+sts = boto3.client('sts', endpoint_url=endpoint, region_name=region, aws_access_key_id=access, aws_secret_access_key=secret)
+reading = {'Effect': 'Allow', 'Action': 's3:GetObject', 'Resource': f'arn:aws:s3:::{B}/v2*'}
+policy = json.dumps({'Version': '2012-10-17', 'Statement': [reading]})
+given = sts.get_federation_token(Name='reader', Policy=policy)['Credentials']
+for version in ['s3v4', 's3']:
+    session = client(
+        given['AccessKeyId'], given['SecretAccessKey'], given['SessionToken'], signature_version=version
+    )
+    assert session.get_object(Bucket=B, Key='v2 key')['Body'].read() == b'v2'
+    refused('AccessDenied', session.get_object, Bucket=B, Key='plain')
+    refused('AccessDenied', session.put_object, Bucket=B, Key='v2 key', Body=b'')
+    url = session.generate_presigned_url('get_object', Params={'Bucket': B, 'Key': 'v2 key'})
+    assert urllib.request.urlopen(url).read() == b'v2'
 
 upload = s3.create_multipart_upload(Bucket=B, Key='aborted')['UploadId']
 s3.upload_part(Bucket=B, Key='aborted', UploadId=upload, PartNumber=1, Body=b'x')

@@ -15,7 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Cluster } from '../cluster/cluster.ts';
+import { Cluster, sleep } from '../cluster/cluster.ts';
 import { has, type RunOptions, run } from './program.ts';
 
 const MIB = 1024 * 1024;
@@ -114,6 +114,103 @@ describe.skipIf(!has('/usr/bin/aws'))('awscli', () => {
     await aws('s3api', 'delete-bucket', '--bucket', 'aws-api');
   });
 });
+
+describe.skipIf(!has('/usr/bin/aws'))('awscli, IAM', () => {
+  const aws = (...args: string[]) =>
+    program('/usr/bin/aws', ['--endpoint-url', endpoint(), ...args]);
+  const iam = async (...args: string[]): Promise<Record<string, Record<string, string>>> =>
+    JSON.parse((await aws('iam', ...args)) || '{}');
+
+  it('makes a user who may read one bucket, and a role that may write it', async () => {
+    await aws('s3', 'mb', 's3://iam-bucket');
+    await aws('s3', 'cp', '--only-show-errors', 'tree/a/1', 's3://iam-bucket/shown/1');
+    const user = (await iam('create-user', '--user-name', 'ada'))['User']!;
+    const key = (await iam('create-access-key', '--user-name', 'ada'))['AccessKey']!;
+    const env = {
+      AWS_ACCESS_KEY_ID: key['AccessKeyId']!,
+      AWS_SECRET_ACCESS_KEY: key['SecretAccessKey']!,
+    };
+    const as = (more: Record<string, string>, args: readonly string[]) =>
+      run('/usr/bin/aws', ['--endpoint-url', cluster.access.s3.endpoints[1]!, ...args], {
+        cwd: work,
+        env: { ...environment(), ...env, ...more },
+      });
+    const write = (name: string, Action: string, Resource: string): string => {
+      const Statement = [{ Effect: 'Allow', Action, Resource }];
+      writeFileSync(path.join(work, name), JSON.stringify({ Version: '2012-10-17', Statement }));
+      return `file://${name}`;
+    };
+    const read = write('read.json', 's3:GetObject', 'arn:aws:s3:::iam-bucket/shown/*');
+    const about = ['--user-name', 'ada', '--policy-name', 'read'];
+    await aws('iam', 'put-user-policy', ...about, '--policy-document', read);
+    const shown = ['s3', 'cp', 's3://iam-bucket/shown/1', '-'];
+    expect(
+      await eventually(
+        () => as({}, shown),
+        ({ code }) => code === 0,
+      ),
+    ).toMatchObject({
+      stdout: 'file 1',
+    });
+    expect((await as({}, ['s3', 'cp', 'tree/a/1', 's3://iam-bucket/x'])).stderr).toContain(
+      'AccessDenied',
+    );
+    const trust = { Effect: 'Allow', Principal: { AWS: user['Arn'] }, Action: 'sts:AssumeRole' };
+    writeFileSync(path.join(work, 'trust.json'), JSON.stringify({ Statement: [trust] }));
+    const role = ['--role-name', 'writer'];
+    const made = await iam(
+      ...['create-role', ...role, '--assume-role-policy-document', 'file://trust.json'],
+    );
+    const put = write('put.json', 's3:PutObject', 'arn:aws:s3:::iam-bucket/*');
+    await aws('iam', 'put-role-policy', ...role, '--policy-name', 'p', '--policy-document', put);
+    const arn = ['--role-arn', made['Role']!['Arn']!, '--role-session-name', 'night'];
+    const taken = await as({}, ['sts', 'assume-role', ...arn]);
+    const session = JSON.parse(taken.stdout).Credentials as Record<string, string>;
+    const inRole = {
+      AWS_ACCESS_KEY_ID: session['AccessKeyId']!,
+      AWS_SECRET_ACCESS_KEY: session['SecretAccessKey']!,
+      AWS_SESSION_TOKEN: session['SessionToken']!,
+    };
+    const upload = ['s3', 'cp', '--only-show-errors', 'tree/a/1', 's3://iam-bucket/x'];
+    const outcome = await eventually(
+      () => as(inRole, upload),
+      ({ code }) => code === 0,
+    );
+    expect(outcome.code, outcome.stderr).toBe(0);
+    expect((await as(inRole, shown)).code).not.toBe(0);
+    await aws('iam', 'delete-user-policy', ...about);
+    await aws(
+      'iam',
+      'delete-access-key',
+      '--user-name',
+      'ada',
+      '--access-key-id',
+      key['AccessKeyId']!,
+    );
+    await aws('iam', 'delete-user', '--user-name', 'ada');
+    expect(
+      await eventually(
+        () => as({}, shown),
+        ({ code }) => code !== 0,
+      ),
+    ).toMatchObject({
+      stderr: expect.stringContaining('403'),
+    });
+    await aws('s3', 'rb', '--force', 's3://iam-bucket');
+  });
+});
+
+/** News takes a moment to every proxy, longer on a busy machine. */
+async function eventually<Value>(
+  look: () => Promise<Value>,
+  isIt: (value: Value) => boolean,
+): Promise<Value> {
+  for (let attempt = 0; ; attempt++) {
+    const value = await look();
+    if (isIt(value) || attempt >= 20) return value;
+    await sleep(500);
+  }
+}
 
 describe.skipIf(!has('s3cmd'))('s3cmd', () => {
   const s3cmd = (...args: string[]) => {

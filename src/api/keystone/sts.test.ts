@@ -1,10 +1,11 @@
-import { generateKeyPairSync, sign as signBytes } from 'node:crypto';
+import { createHmac, generateKeyPairSync, sign as signBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Hono } from 'hono';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createAuthenticator, type ProxyAuthenticator } from '#auth/authenticator.ts';
 import { dayOf } from '#auth/s3-key-cache.ts';
+import { readSigV2, sigV2StringsToSign } from '#auth/sigv2.ts';
 import { deriveSigningKey } from '#identity/s3-keys.ts';
 import { type IdentityFixture, startIdentity } from '#identity/testing/fixture.ts';
 import { WebLogIns } from '#identity/web-log-ins.ts';
@@ -198,6 +199,27 @@ describe('STS signed with S3 keys', () => {
     const chained = await signedPost(session, { ...ROLE, RoleArn: 'arn:x:y:z' });
     expect(chained.status).toBe(200);
     expect(chained.field('Expiration') <= made.field('Expiration')).toBe(true);
+  });
+
+  it("signs requests of version 2 with a session's keys, by its token", async () => {
+    const { access, secret, sessionToken = '' } = sessionOf(await signedPost(fixture.admin, TOKEN));
+    const request = {
+      method: 'GET',
+      headers: { host: 'x', date: 'Sat, 21 Nov 2026 08:00:00 GMT' },
+    };
+    const target = `/b/k?AWSAccessKeyId=${access}&Expires=9999999999&x-amz-security-token=${sessionToken}`;
+    const claim = readSigV2({ ...request, target: `${target}&Signature=x` });
+    if (claim === undefined || claim === 'malformed') throw new Error('no claim');
+    const [text = ''] = sigV2StringsToSign({ ...request, target }, claim, undefined);
+    expect(text.split('\n').slice(-2)).toEqual([`x-amz-security-token:${sessionToken}`, '/b/k']);
+    const signature = createHmac('sha1', secret).update(text).digest('base64');
+    const { s3Keys } = fixture.identity;
+    const fits = (keys: { access: string; sessionToken: string }, made = signature) =>
+      s3Keys.checkSession(keys, Buffer.from(text), made);
+    expect(fits({ access, sessionToken })).toBe(true);
+    expect(fits({ access, sessionToken }, 'x')).toBe(false);
+    expect(fits({ access: 'ANLOSTSX', sessionToken })).toBe(false);
+    expect(fits({ access, sessionToken: `${sessionToken}x` })).toBe(false);
   });
 
   it('narrows a session to a role that is named, and it stays narrow', async () => {

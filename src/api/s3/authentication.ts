@@ -180,8 +180,9 @@ async function withSigV2(request: S3Request, claim: SigV2Claim): Promise<void> {
       throw skewed(request, isoDate(claim.dateMs * 1000));
   }
   const texts = sigV2StringsToSign(request.signed, claim, request.hostBucket);
-  const { access, signature } = claim;
-  const caller = await request.service.signers.checkSigV2(access, texts, signature);
+  const { access, signature, sessionToken } = claim;
+  const { signers } = request.service;
+  const caller = await signers.checkSigV2(access, texts, signature, sessionToken);
   if (caller === 'no-such-key') {
     throw refuse('InvalidAccessKeyId', undefined, { AWSAccessKeyId: access });
   }

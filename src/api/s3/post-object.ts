@@ -139,7 +139,9 @@ async function withSigV4(request: S3Request, fields: Fields, text: string): Prom
 async function withSigV2(request: S3Request, fields: Fields, text: string): Promise<void> {
   const access = required(fields, 'awsaccesskeyid');
   const signature = required(fields, 'signature');
-  const caller = await request.service.signers.checkSigV2(access, [text], signature);
+  const sessionToken = fields.get('x-amz-security-token');
+  const { signers } = request.service;
+  const caller = await signers.checkSigV2(access, [text], signature, sessionToken);
   if (caller === 'no-such-key') {
     throw refuse('InvalidAccessKeyId', undefined, { AWSAccessKeyId: access });
   }

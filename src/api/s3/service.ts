@@ -23,6 +23,7 @@ export interface S3Signers {
     access: string,
     stringsToSign: readonly string[],
     signature: string,
+    sessionToken?: string,
   ): Promise<UserCaller | 'no-such-key' | undefined>;
   accountDomain(account: string): string | undefined;
 }
