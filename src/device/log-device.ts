@@ -6,7 +6,7 @@
 import { newestTimestamp, sameBody } from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { HybridClock } from '#base/hybrid-clock.ts';
-import { makeTimestamp, microsOf, type Timestamp } from '#base/timestamp.ts';
+import { makeTimestamp, type Timestamp } from '#base/timestamp.ts';
 import type { Env } from '#env/env.ts';
 import { checkBody, observeState, statusesFor } from './admission.ts';
 import { DeviceAudit } from './audit.ts';
@@ -272,7 +272,8 @@ export class LogDevice implements contract.Device {
   /** Forgets promises of an hour ago and more; false: there were none. Floors stand for them from then on. */
   async #forgetPromises(): Promise<boolean> {
     const { store, clock, completeness } = this.#parts;
-    const before = makeTimestamp(microsOf(clock.now()) - PROMISE_MICROS, 0);
+    // Nothing is issued: an idle clock has nothing to reserve, so nothing to sync.
+    const before = makeTimestamp(Math.max(0, clock.peekMicros() - PROMISE_MICROS), 0);
     const old = store.promises.older(before, MAX_FORGOTTEN);
     if (old.length === 0) return false;
     for (const [policy, floors] of floorsOver(old)) await completeness.raiseFloors(policy, floors);

@@ -2,6 +2,9 @@
  * Asks every other node, once per cycle and with one message, whether what the two share is the same,
  * and keeps the answers on the board. Nothing else of repair talks to a peer that is in sync.
  *
+ * While all agree and nothing changes here, it asks ever more seldom, down to a third of the cycles; a
+ * change, a peer that is silent or differs, or a peer's question that shows a difference ends that.
+ *
  * Both sides of a pair ask: what only one of them can reach is still found, and each learns from its own
  * question when the other's rounds began (reclaim rests on that: rounds.ts).
  */
@@ -45,6 +48,8 @@ export interface PeerExchangeOptions {
   /** What this node's stand-ins hold for other sites. */
   readonly debt: () => DebtBySite;
   readonly cycleMs?: number;
+  /** Another list of values whenever a sum of this node may be another. */
+  readonly changes: () => readonly unknown[];
 }
 
 /** What both sides tell of themselves. */
@@ -55,6 +60,8 @@ const DEFAULT_CYCLE_MS = 10_000;
 const MIN_PER_PEER_MS = 200;
 const AT_ONCE = 16;
 const DEADLINE_MS = 5_000;
+/** Cycles that are left out at most while nothing happens: peers take who is silent for a minute for away. */
+const MAX_REST = 2;
 /** Ranges of completeness that are told; a device with more is in so many pieces that it is not good. */
 const MAX_TOLD_BOUNDS = 512;
 
@@ -62,6 +69,10 @@ export class PeerExchange implements Job {
   readonly name = 'repair.exchange';
   readonly #options: PeerExchangeOptions;
   #cycles = 0;
+  /** How many cycles are left out after the next one, and are still to be left out now. */
+  #calm = 0;
+  #rest = 0;
+  #seen: readonly unknown[] = [];
   #silent = 0;
   #differing = 0;
 
@@ -80,6 +91,26 @@ export class PeerExchange implements Job {
     const { cluster, env, cycleMs = DEFAULT_CYCLE_MS } = this.#options;
     const view = cluster.current();
     const peers = peersOf(view);
+    const changed = this.#hasChanged(view);
+    if (changed || this.#rest === 0) {
+      await this.#askAll(view, peers, signal);
+      const isCalm = !changed && this.#silent === 0 && this.#differing === 0;
+      this.#calm = isCalm ? Math.min(MAX_REST, this.#calm + 1) : 0;
+      this.#rest = this.#calm;
+    } else this.#rest--;
+    const waitMs = Math.max(cycleMs, MIN_PER_PEER_MS * peers.length);
+    return { kind: 'idle', waitMs: waitMs * (0.9 + 0.2 * env.random.float()) };
+  }
+
+  /** Since the last call. */
+  #hasChanged(view: ClusterView): boolean {
+    const now = [view, ...this.#options.changes()];
+    const before = this.#seen;
+    this.#seen = now;
+    return now.length !== before.length || now.some((value, i) => value !== before[i]);
+  }
+
+  async #askAll(view: ClusterView, peers: readonly string[], signal: AbortSignal): Promise<void> {
     const gate = new Semaphore(AT_ONCE);
     this.#differing = 0;
     const answers = await Promise.all(
@@ -87,8 +118,6 @@ export class PeerExchange implements Job {
     );
     this.#cycles++;
     this.#silent = answers.filter((answered) => !answered).length;
-    const waitMs = Math.max(cycleMs, MIN_PER_PEER_MS * peers.length);
-    return { kind: 'idle', waitMs: waitMs * (0.9 + 0.2 * env.random.float()) };
   }
 
   async #ask(view: ClusterView, peer: string): Promise<boolean> {
@@ -137,19 +166,18 @@ export class PeerExchange implements Job {
     const { rings } = told;
     this.#hear(peer, told);
     const view = cluster.current();
-    return {
-      rings: rings.map(({ policy, version, sum }): RingAnswer => {
-        const ring = view.rings.get(policy);
-        if (ring?.version !== version) return { equal: false, pairs: null };
-        const pairs = sums.pairs(ring, peer, self.node);
-        const own = sums.ofNodes(ring, pairs, 'asked');
-        if (sum !== null && own?.equals(sum) === true) return { equal: true, pairs: null };
-        if (pairs.length > MAX_PAIRS) return { equal: false, pairs: null };
-        const each = pairs.map((pair) => sums.ofPair(ring, pair, pair.asked) ?? null);
-        return { equal: false, pairs: each };
-      }),
-      ...this.#own(),
-    };
+    const answers = rings.map(({ policy, version, sum }): RingAnswer => {
+      const ring = view.rings.get(policy);
+      if (ring?.version !== version) return { equal: false, pairs: null };
+      const pairs = sums.pairs(ring, peer, self.node);
+      const own = sums.ofNodes(ring, pairs, 'asked');
+      if (sum !== null && own?.equals(sum) === true) return { equal: true, pairs: null };
+      if (pairs.length > MAX_PAIRS) return { equal: false, pairs: null };
+      const each = pairs.map((pair) => sums.ofPair(ring, pair, pair.asked) ?? null);
+      return { equal: false, pairs: each };
+    });
+    if (answers.some(({ equal }) => !equal)) this.#rest = 0;
+    return { rings: answers, ...this.#own() };
   }
 
   #hear(node: string, { devices, debts }: Told): void {

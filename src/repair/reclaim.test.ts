@@ -63,7 +63,7 @@ describe('reclaim', () => {
     await cluster.world.runFor(5_000);
     cluster.kill('padova');
     await remove(cluster, 'x');
-    await cluster.world.runFor(10 * RECLAIMED_MS);
+    await cluster.world.runFor(4 * RECLAIMED_MS);
     expect(kindAt(cluster, 'lngs', 'x')).toBe('deleted');
     expect(kindAt(cluster, 'bari', 'x')).toBe('deleted');
     await cluster.restart('padova');

@@ -67,6 +67,10 @@ export function createRepair(options: RepairOptions): Repair {
       for (const state of states) sweeps.told(state, askedMs);
     },
     debt: options.debt ?? (() => new Map()),
+    changes: () =>
+      [...devices().values()].flatMap(({ device, rows }) => {
+        return [device, device.status, device.digests.changes, rows.summaryChanges];
+      }),
   });
   return {
     board,

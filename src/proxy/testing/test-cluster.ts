@@ -231,6 +231,7 @@ export class TestCluster {
       ...common,
       devices: () => new Map([[deviceId, { device, rows: rows! }]]),
       cycleMs: 1_000,
+      debt: () => service?.debt() ?? new Map(),
       clearedAtMs: (device, ring) => service?.clearedAtMs(device, ring),
       limits: () => service?.budget.limits ?? DEFAULT_REPAIR_LIMITS,
     });
