@@ -29,6 +29,7 @@ const VERBS: Readonly<Record<string, () => Promise<{ register(program: Command):
   deploy: () => import('./commands/deploy.ts'),
   device: () => import('./commands/device.ts'),
   fsck: () => import('./commands/fsck.ts'),
+  bench: () => import('./commands/bench.ts'),
   doctor: () => import('./commands/doctor.ts'),
   object: () => import('./commands/object.ts'),
   container: () => import('./commands/container.ts'),

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
 import { readJsonFile } from '../up/json-file.ts';
 import type { S3Keys } from './sigv4.ts';
-import type { KeystoneLogin, SwiftLogin } from './swift-clients.ts';
+import type { KeystoneLogin, SwiftLogin } from './swift-account.ts';
 
 export interface Logins {
   readonly s3: (S3Keys & { readonly endpoint: string }) | undefined;
