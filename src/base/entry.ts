@@ -192,6 +192,23 @@ export function isLive(state: EntryState | undefined, nowSeconds: number): boole
   return state !== undefined && effectiveKind(state, nowSeconds) === 'live';
 }
 
+/** Whether a replica with this state should hold a body at all (never for a deletion or an expiry). */
+export function wantsBody(state: EntryState): boolean {
+  const { data } = state;
+  if (data === undefined) return false;
+  if (data.kind === 'live') return true;
+  // A POST that this replica had missed moved the expiry: the version is live again.
+  return (
+    data.kind === 'expired' &&
+    expirySource(state).timestamp > (data.expiredSource ?? ZERO_TIMESTAMP)
+  );
+}
+
+/** Bytes of the body that belongs to this state; 0 where there is none. */
+export function bodyLength(state: EntryState): number {
+  return wantsBody(state) ? (state.data?.body?.length ?? 0) : 0;
+}
+
 /** The content type as shown: a POST may have set a new one. */
 export function contentTypeOf(state: EntryState): string {
   return state.groups['system']?.values['content-type'] ?? state.data?.contentType ?? '';

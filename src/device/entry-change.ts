@@ -3,12 +3,20 @@
  * functions, so a rebuilt index is the index that was lost.
  */
 
-import { EMPTY_STATE, type EntryState, join, newestTimestamp, sameBody } from '#base/entry.ts';
+import {
+  bodyLength,
+  EMPTY_STATE,
+  type EntryState,
+  join,
+  newestTimestamp,
+  sameBody,
+  wantsBody,
+} from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
 import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import type { WriteRequest } from './contract.ts';
 import type { StandingPromise } from './promise-table.ts';
-import { expectedLength, type StoredEntry, wantsBody } from './stored-entry.ts';
+import type { StoredEntry } from './stored-entry.ts';
 
 export type Verdict =
   | { readonly kind: 'store' }
@@ -101,5 +109,5 @@ export function bodySource(
 /** What a record without a new body is called. */
 export function kindWithoutBody(state: EntryState): 'data' | 'metadata' | 'tombstone' {
   if (state.data?.kind === 'deleted' || state.data?.kind === 'gone') return 'tombstone';
-  return wantsBody(state) && expectedLength(state) === 0 ? 'data' : 'metadata';
+  return wantsBody(state) && bodyLength(state) === 0 ? 'data' : 'metadata';
 }

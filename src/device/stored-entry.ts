@@ -3,9 +3,8 @@
  * Immutable: a change makes a new one, so whoever holds one reads exactly that version.
  */
 
-import { type EntryState, expirySource } from '#base/entry.ts';
+import { bodyLength, type EntryState, expirySource, wantsBody } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
-import { ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import type { Entry, EntryKey } from './contract.ts';
 import type { Weight } from './digest-table.ts';
 
@@ -83,7 +82,7 @@ export class StoredEntry implements Entry, Weight {
   }
 
   get hasBody(): boolean {
-    return this.body !== undefined || expectedLength(this.state) === 0;
+    return this.body !== undefined || bodyLength(this.state) === 0;
   }
 
   get unlisted(): boolean {
@@ -114,23 +113,6 @@ export class StoredEntry implements Entry, Weight {
       ...changes,
     });
   }
-}
-
-/** Whether a replica with this state should hold a body at all (never for a deletion or an expiry). */
-export function wantsBody(state: EntryState): boolean {
-  const { data } = state;
-  if (data === undefined) return false;
-  if (data.kind === 'live') return true;
-  // A POST that this replica had missed moved the expiry: the version is live again.
-  return (
-    data.kind === 'expired' &&
-    expirySource(state).timestamp > (data.expiredSource ?? ZERO_TIMESTAMP)
-  );
-}
-
-/** Bytes of the body that belongs to this state; 0 where there is none. */
-export function expectedLength(state: EntryState): number {
-  return wantsBody(state) ? (state.data?.body?.length ?? 0) : 0;
 }
 
 /** Unix seconds at which the entry expires; undefined: never, or it has been freed already. */

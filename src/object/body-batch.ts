@@ -7,7 +7,7 @@
  * one that this replica has not (in exactly that version, undamaged), LATER for what would have made
  * the message too long.
  */
-import { bodyVersion } from '#base/entry.ts';
+import { bodyVersion, wantsBody } from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
 import { DEFAULT_INLINE_LIMIT, type Device, type Entry } from '#device/contract.ts';
 import type { BodyReader, Reply } from '#wire/contract.ts';
@@ -72,8 +72,7 @@ async function storeAll(
 
 async function store({ device, entry }: Pull, body: Buffer): Promise<void> {
   const { key, path, unlisted, state } = entry;
-  const { data } = state;
-  await device.write({ key, path, state: { data, groups: {} }, body, unlisted, intent: 'join' });
+  await device.write({ key, path, state, body, unlisted, intent: 'join' });
 }
 
 /** Cuts a stream into pieces of known lengths. */
@@ -140,7 +139,7 @@ export async function bodiesCall(
 function wanted(device: Device, policy: number, wish: BodyWish): Entry | undefined {
   const entry = device.stat({ policy, hash: wish.hash });
   const data = entry?.state.data;
-  if (entry?.hasBody !== true || data?.kind !== 'live') return undefined;
+  if (data === undefined || !entry?.hasBody || !wantsBody(entry.state)) return undefined;
   return bodyVersion(data) === wish.pin ? entry : undefined;
 }
 

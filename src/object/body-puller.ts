@@ -22,6 +22,7 @@ import { bringBody } from './bring-body.ts';
 import type { RepairBudget } from './budget.ts';
 import type { Target } from './calls.ts';
 import type { Devices } from './guard.ts';
+import { type Incoming, isBodiless, joinedEntry } from './incoming.ts';
 import { LargePull } from './large-pull.ts';
 import type { PeerBoard } from './peer-board.ts';
 import { objectTargets } from './targets.ts';
@@ -30,6 +31,8 @@ export interface PullRequest extends EntryKey {
   readonly device: number;
   /** Replicas believed to have the body; else the primaries are asked in turn. */
   readonly sources?: readonly Target[];
+  /** Of a state that is joined when its body is here; else that of the entry as it is. */
+  readonly incoming?: Incoming;
 }
 
 /** A body that is wanted, and who is still to be asked for it. */
@@ -156,8 +159,10 @@ export class BodyPuller {
   #prepare(request: PullRequest): Pull | undefined {
     try {
       const device = this.#parts.devices().get(request.device);
-      const entry = device?.stat(request);
-      if (device === undefined || entry === undefined || !wantsBody(entry)) return undefined;
+      const { policy, hash, incoming } = request;
+      const existing = device?.stat(request);
+      const entry = incoming ? joinedEntry({ policy, hash }, existing, incoming) : existing;
+      if (device === undefined || entry === undefined || !isBodiless(entry)) return undefined;
       const length = entry.state.data?.body?.length ?? 0;
       return { request, device, entry, length, sources: this.#sources(request) };
     } catch {
@@ -265,11 +270,6 @@ function batches(pulls: readonly Pull[]): Batch[] {
 
 /** Nobody has it: asking fails, and it is reported as missing. */
 const NOBODY: Target = { device: -1, node: '' };
-
-export function wantsBody(entry: Entry): boolean {
-  const { data } = entry.state;
-  return !entry.hasBody && data?.kind === 'live' && (data.body?.length ?? 0) > 0;
-}
 
 function keyText({ device, policy, hash }: PullRequest): string {
   return `${device}/${policy}/${hash.toString('hex')}`;

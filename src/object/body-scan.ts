@@ -9,9 +9,10 @@ import type { ClusterSource } from '#ring/cluster.ts';
 import { type BucketRange, type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Job, StepResult } from '#worker/job.ts';
-import { type BodyPuller, wantsBody } from './body-puller.ts';
+import type { BodyPuller } from './body-puller.ts';
 import { bucketHash } from './exchange.ts';
 import type { Devices } from './guard.ts';
+import { isBodiless } from './incoming.ts';
 import type { PeerBoard } from './peer-board.ts';
 
 const IDLE_MS = 30_000;
@@ -93,7 +94,7 @@ export class BodyScan implements Job {
     for (const { from, to } of lackingRanges(device, ring.policy, buckets)) {
       const last = bucketHash(to) ?? undefined;
       for (const entry of device.entries(ring.policy, bucketHash(from)!, last, PAGE)) {
-        if (wantsBody(entry) && this.#puller.enqueue({ device: device.id, ...entry.key })) found++;
+        if (isBodiless(entry) && this.#puller.enqueue({ device: device.id, ...entry.key })) found++;
       }
       if (this.#puller.waiting >= ENOUGH) break;
     }

@@ -7,7 +7,7 @@
  * it arrives. (A tombstone written at delete-at would delete the newer version everywhere.) The
  * grace is at least the drift limit: a clock that is hours ahead must not free what others still serve.
  */
-import { expirySource } from '#base/entry.ts';
+import { expirySource, wantsBody } from '#base/entry.ts';
 import { codeOf } from '#base/errors.ts';
 import type { Device, Entry } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
@@ -34,7 +34,8 @@ export function createExpirer(
 
   async function expire(device: Device, entry: Entry): Promise<void> {
     const { key, path, state } = entry;
-    if (state.data?.kind !== 'live') return;
+    // Also of a version that was freed before and brought back by a POST with another delete-at.
+    if (state.data === undefined || !wantsBody(state)) return;
     const expiredSource = expirySource(state).timestamp;
     const freed = { data: { ...state.data, kind: 'expired' as const, expiredSource }, groups: {} };
     await device.write({ key, path, state: freed, unlisted: true, intent: 'join' });

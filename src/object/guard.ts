@@ -9,6 +9,7 @@ import type { Device } from '#device/contract.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { Ring } from '#ring/ring.ts';
 import { checkPlaced, checkSender, type PlacedCall } from '#ring/ring-check.ts';
+import { objectTargets } from './targets.ts';
 
 export type Devices = () => ReadonlyMap<number, Device>;
 
@@ -45,6 +46,11 @@ export class Guard {
   /** This node's own. */
   ring(policy: PolicyIndex): Ring | undefined {
     return this.#cluster.current().rings.get(policy);
+  }
+
+  /** Whether the device is one of those that keep bodies of this name, not only states. */
+  keepsBody({ id }: Device, key: { readonly policy: PolicyIndex; readonly hash: Buffer }): boolean {
+    return objectTargets(this.#cluster.current(), key).some(({ device }) => device === id);
   }
 
   /**

@@ -6,6 +6,7 @@
  * and with its body where it keeps bodies, and only if its row is acknowledged. Anything that changed
  * meanwhile stays for the next round.
  */
+import { bodyLength } from '#base/entry.ts';
 import { decodeState, encodeState } from '#base/entry-codec.ts';
 import { codeOf } from '#base/errors.ts';
 import { HASH_BYTES } from '#base/hash.ts';
@@ -22,6 +23,7 @@ import type { EntryAddress, StatArgs, StatReply, Target, WriteArgs } from './cal
 import { type Debt, DebtCount } from './debt.ts';
 import { BUCKETS, bucketHash } from './exchange.ts';
 import type { Devices } from './guard.ts';
+import { isBodiless } from './incoming.ts';
 import { versionKey } from './version.ts';
 
 /** What a primary has of an entry. */
@@ -148,6 +150,7 @@ export class Handover implements Job {
   /** True: every primary has it, and it was dropped here. */
   async #handOver(device: Device, ring: Ring, entry: Entry): Promise<boolean> {
     if (this.#isYoung(entry)) return false;
+    if (isBodiless(entry)) return this.#dropEmpty(device, ring, entry);
     const { primaries, former = [] } = ring.placement(ring.partitionOf(entry.key.hash));
     try {
       // While joint, of both sets: either may be the one that counts in the end.
@@ -172,6 +175,23 @@ export class Handover implements Job {
       this.#env.log.debug('object.handover-failed', facts);
     }
     return false;
+  }
+
+  /** Its body is lost: there is nothing to give, and no primary takes the state alone (incoming.ts). */
+  async #dropEmpty(device: Device, ring: Ring, entry: Entry): Promise<boolean> {
+    const { primaries, former = [] } = ring.placement(ring.partitionOf(entry.key.hash));
+    try {
+      const known = await Promise.all(
+        [...primaries, ...former].map((primary) =>
+          this.#look(primary, addressOf(ring, primary, entry.key), entry, false),
+        ),
+      );
+      return known.every(({ isSafe }) => isSafe) && (await device.forget(entry));
+    } catch (error) {
+      const facts = { device: device.id, path: entry.path, error: codeOf(error) };
+      this.#env.log.debug('object.handover-failed', facts);
+      return false;
+    }
   }
 
   /**
@@ -237,10 +257,9 @@ export class Handover implements Job {
       'object.stat',
       args,
     )) as StatReply;
-    const { data } = entry.state;
     const isOther = version !== versionKey(entry.state);
     // Of another version it is not known here whether it wants a body: only one that is there is safe.
-    const needsBody = isOther || (data?.kind === 'live' && (data.body?.length ?? 0) > 0);
+    const needsBody = isOther || bodyLength(entry.state) > 0;
     return { primary, version, isSafe: complete && (hasBody || !keepsBody || !needsBody) };
   }
 

@@ -34,8 +34,7 @@ export class LargePull {
       if (!(await this.#fill(staged, pull))) return false;
       await staged.finish();
       const { key, path, unlisted, state } = entry;
-      const given = { data: state.data, groups: {} };
-      await device.write({ key, path, state: given, body: staged, unlisted, intent: 'join' });
+      await device.write({ key, path, state, body: staged, unlisted, intent: 'join' });
       committed = true;
       return true;
     } finally {

@@ -1,15 +1,21 @@
 /**
  * Brings the states of one device up to those of another replica: digests of ranges first, then, for
- * the ranges that differ, all states in pages, joined (and synced) here. Bodies are fetched behind.
+ * the ranges that differ, all states in pages, joined (and synced) here. Bodies are fetched behind;
+ * where something whole would be given up for what is not, the body comes first (incoming.ts).
  */
 import type { EntryState } from '#base/entry.ts';
 import { decodeState, encodeState } from '#base/entry-codec.ts';
-import type { Device } from '#device/contract.ts';
+import {
+  DEFAULT_INLINE_LIMIT,
+  type Device,
+  type Entry,
+  type WriteRequest,
+} from '#device/contract.ts';
 import { Coverage } from '#ring/coverage.ts';
 import type { BucketRange, OwnPartition } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
-import { type BodyPuller, wantsBody } from './body-puller.ts';
+import type { BodyPuller } from './body-puller.ts';
 import type {
   DigestsArgs,
   DigestsReply,
@@ -20,7 +26,9 @@ import type {
   Target,
 } from './calls.ts';
 import { bucketHash, rangeDigest } from './exchange.ts';
+import { isBodiless, mustWait } from './incoming.ts';
 import type { PeerBoard } from './peer-board.ts';
+import { bodyKeepers } from './targets.ts';
 
 /** A range of buckets, here and at a peer. */
 interface RangeComparison {
@@ -39,20 +47,22 @@ const SMALL_RANGE = 64;
 const PARTS = 64;
 const PAGE = 1_000;
 const MAX_JOINS_AT_ONCE = 128;
+/** While so many bodies wait, states of new names come before theirs. */
+const MANY = 5_000;
 const DEADLINE_MS = 10_000;
 
 export class PeerStates {
   readonly #caller: Caller;
   readonly #puller: BodyPuller;
   readonly #board: PeerBoard;
-  readonly #txn: string;
+  readonly #job: 'compare' | 'rejoin';
 
-  /** `txn` names the job in the logs of the peers. */
-  constructor(caller: Caller, puller: BodyPuller, board: PeerBoard, txn: string) {
+  /** Who rejoins must know everything, so it waits for no body longer than one call takes. */
+  constructor(caller: Caller, puller: BodyPuller, board: PeerBoard, job: 'compare' | 'rejoin') {
     this.#board = board;
     this.#caller = caller;
     this.#puller = puller;
-    this.#txn = txn;
+    this.#job = job;
   }
 
   /** @throws WireError */
@@ -153,7 +163,7 @@ export class PeerStates {
       const page = (await this.#call(peer, 'object.states', args)) as StatesReply;
       for (let i = 0; i < page.entries.length; i += MAX_JOINS_AT_ONCE) {
         const items = page.entries.slice(i, i + MAX_JOINS_AT_ONCE);
-        await Promise.all(items.map((item) => this.#joinOne(device, ring, item)));
+        await Promise.all(items.map((item) => this.#joinOne(peer, device, ring, item)));
       }
       sent += page.entries.length;
       from = page.next === null ? null : Buffer.from(page.next);
@@ -161,33 +171,48 @@ export class PeerStates {
     return sent;
   }
 
-  async #joinOne(device: Device, ring: Ring, item: StateItem): Promise<void> {
-    const { policy } = ring;
-    const key = { policy, hash: Buffer.from(item.hash) };
+  async #joinOne(peer: Target, device: Device, ring: Ring, item: StateItem): Promise<void> {
+    const key = { policy: ring.policy, hash: Buffer.from(item.hash) };
     const { path, unlisted } = item;
-    const known = device.stat(key)?.state;
-    if (!isKnown(known, item.state)) {
+    const existing = device.stat(key);
+    const keeps = bodyKeepers(ring, key.hash).some(({ id }) => id === device.id);
+    if (!isKnown(existing?.state, item.state)) {
       const state = decodeState(item.state);
-      if (known === undefined && this.#board.isReclaimed(state)) return;
-      await device.write({ key, path, state, unlisted, intent: 'join' });
+      if (existing === undefined && this.#board.isReclaimed(state)) return;
+      const request = { key, path, state, unlisted, intent: 'join' as const };
+      const isMany = existing === undefined && this.#puller.waiting >= MANY;
+      if (!keeps || isMany || !mustWait(existing, state)) await device.write(request);
+      else if (this.#job === 'rejoin') await this.#joinWhole(peer, device, request, existing);
+      else {
+        const incoming = { path, state, unlisted };
+        this.#puller.enqueue({ device: device.id, ...key, sources: [peer], incoming });
+        return;
+      }
     }
     const entry = device.stat(key);
-    if (entry !== undefined && keepsBody(ring, device, key.hash) && wantsBody(entry)) {
+    if (entry !== undefined && keeps && isBodiless(entry)) {
       this.#puller.enqueue({ device: device.id, ...key });
     }
   }
 
+  /** Over something older with its body, if the peer gives it at once; else the state alone. */
+  async #joinWhole(
+    peer: Target,
+    device: Device,
+    request: WriteRequest,
+    existing: Entry | undefined,
+  ): Promise<void> {
+    const { key, state } = request;
+    const { data } = state;
+    const isAtOnce = existing !== undefined && (data?.body?.length ?? 0) <= DEFAULT_INLINE_LIMIT;
+    const body = isAtOnce ? await this.#puller.bring(device, key, data!, [peer]) : undefined;
+    await device.write(body === undefined ? request : { ...request, body });
+  }
+
   async #call(peer: Target, method: string, args: unknown): Promise<unknown> {
-    const options = { txn: this.#txn, deadlineMs: DEADLINE_MS, lane: 'bulk' as const };
+    const options = { txn: this.#job, deadlineMs: DEADLINE_MS, lane: 'bulk' as const };
     return (await this.#caller.call(peer.node, method, args, options)).result;
   }
-}
-
-/** Whether the device is one of those that keep bodies of this name, not only states. */
-function keepsBody(ring: Ring, device: Device, hash: Buffer): boolean {
-  const { primaries, former = [] } = ring.placement(ring.partitionOf(hash));
-  const keepers = [...primaries.slice(0, ring.copies), ...former.slice(0, ring.copies)];
-  return keepers.some(({ id }) => id === device.id);
 }
 
 /** What is small, can't be split, or is mostly missing here anyway (a refill), is sent as a whole. */

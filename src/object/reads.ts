@@ -2,7 +2,7 @@
  * object.stat and object.read. A replica tells its state as it is (also an expired or deleted one);
  * what a client may see of it is decided by the reader, who has heard a majority.
  */
-import { bodyVersion } from '#base/entry.ts';
+import { bodyLength, bodyVersion, wantsBody } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { ByteRange, Device, Entry } from '#device/contract.ts';
@@ -74,9 +74,8 @@ export class Reads {
     entry: Entry,
     request: ReadArgs,
   ): Promise<Buffer | 'damaged' | undefined> {
-    const { data } = entry.state;
-    const length = data?.body?.length ?? 0;
-    if (data?.kind !== 'live' || length > Math.min(request.inlineUpTo ?? 0, MAX_INLINE)) {
+    const length = bodyLength(entry.state);
+    if (!wantsBody(entry.state) || length > Math.min(request.inlineUpTo ?? 0, MAX_INLINE)) {
       return undefined;
     }
     try {

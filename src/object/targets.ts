@@ -2,7 +2,7 @@
 import { hashPath } from '#base/hash.ts';
 import { CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
 import type { ClusterView } from '#ring/cluster.ts';
-import type { RingDevice } from '#ring/ring.ts';
+import type { Ring, RingDevice } from '#ring/ring.ts';
 import type { Target } from './calls.ts';
 
 /** Devices that should have the body: the first `copies` of the new set, then of the former one. */
@@ -12,8 +12,13 @@ export function objectTargets(
 ): Target[] {
   const ring = view.rings.get(key.policy);
   if (ring === undefined) return [];
-  const { primaries, former = [] } = ring.placement(ring.partitionOf(key.hash));
-  return unique([...primaries.slice(0, ring.copies), ...former.slice(0, ring.copies)]);
+  return unique(bodyKeepers(ring, key.hash));
+}
+
+/** Those of a ring; a device of both sets is there twice. */
+export function bodyKeepers(ring: Ring, hash: Uint8Array): RingDevice[] {
+  const { primaries, former = [] } = ring.placement(ring.partitionOf(hash));
+  return [...primaries.slice(0, ring.copies), ...former.slice(0, ring.copies)];
 }
 
 export interface ContainerPlace {

@@ -36,6 +36,7 @@ import type {
 } from './calls.ts';
 import type { DebtBrake } from './debt.ts';
 import type { Guard } from './guard.ts';
+import { mustWait } from './incoming.ts';
 import type { Listed, Lister } from './lister.ts';
 import { type Stage, Stages } from './stages.ts';
 
@@ -181,7 +182,8 @@ export class Writes {
     }
     if (request.stage === undefined) {
       checkLength(state, request.body);
-      return write(request.body);
+      const isWhole = intent !== 'join' || request.body !== undefined;
+      return write(isWhole ? request.body : await this.#whole(device, key, request, state));
     }
     const stage = this.#stages.take(request.stage, device);
     if (stage === undefined) {
@@ -191,6 +193,28 @@ export class Writes {
       return isKept ? write(undefined) : this.#repeat(device, before, state, write);
     }
     return this.#commitStage(request, stage, write);
+  }
+
+  /**
+   * The body that a joined state has to come with: see incoming.ts. A large one is fetched behind, and
+   * the state joined then.
+   */
+  async #whole(
+    device: Device,
+    key: EntryKey,
+    { path, sources = [], unlisted = false }: WriteArgs,
+    state: EntryState,
+  ): Promise<Buffer | StagedBody | undefined> {
+    const { data } = state;
+    if (!mustWait(device.stat(key), state) || !this.#guard.keepsBody(device, key)) return undefined;
+    const isLarge = (data?.body?.length ?? 0) > DEFAULT_INLINE_LIMIT;
+    if (isLarge) {
+      const incoming = { path, state, unlisted };
+      this.#puller.enqueue({ device: device.id, ...key, sources, incoming });
+    }
+    const body = isLarge ? undefined : await this.#puller.bring(device, key, data!, sources);
+    if (body === undefined) throw new OperatingError('no-body', 'it is joined with its body only');
+    return body;
   }
 
   /**

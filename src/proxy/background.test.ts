@@ -91,6 +91,25 @@ describe('the expirer', () => {
     expect(facts).toEqual([]);
   });
 
+  it('fetches the body again where it missed that a POST had taken the expiry away', async () => {
+    const cluster = await started();
+    const now = Math.floor(cluster.node('lngs').env.clock.wallMicros() / 1e6);
+    await put(cluster, 'x', Buffer.from('stays after all'), { deleteAt: now + 60 });
+    cluster.kill('bari');
+    const change = { user: {}, system: {}, deleteAt: null };
+    await cluster.run(cluster.proxy.updateObject(cluster.operation(), objectName('x'), change));
+    await cluster.world.runFor(2 * GRACE_MS);
+    await cluster.restart('bari');
+    await cluster.runJob('bari', 'object.expirer');
+    expect(entryAt(cluster, 'bari', 'x')).toMatchObject({ state: { data: { kind: 'expired' } } });
+    for (let round = 0; round < 3; round++) await compare(cluster, 'bari');
+    await cluster.runJob('bari', 'object.bodies');
+    await cluster.world.runFor(1_000);
+    const entry = entryAt(cluster, 'bari', 'x')!;
+    expect(isLive(entry.state, now + 3600)).toBe(true);
+    expect(cluster.device('bari').readSmall(entry)?.toString()).toBe('stays after all');
+  });
+
   it('never hides an overwrite that this replica missed', async () => {
     const cluster = await started();
     const now = Math.floor(cluster.node('lngs').env.clock.wallMicros() / 1e6);
@@ -177,6 +196,7 @@ describe('compare', () => {
     await cluster.restart('bari');
     await cluster.world.runFor(1_000);
     for (let round = 0; round < 2; round++) await compare(cluster, 'bari');
+    await cluster.world.runFor(1_000);
     expect(entryAt(cluster, 'bari', 'o7')?.state).toEqual(entryAt(cluster, 'lngs', 'o7')?.state);
     const job = cluster.node('bari').jobs.find(({ name }) => name === 'object.compare');
     // About 75 entries share the partition; a sub-range has a few.

@@ -147,6 +147,12 @@ export interface PutResult {
   readonly versionId?: string;
 }
 
+/** What a HEAD tells. */
+export interface ObjectStat extends EntryState {
+  /** An `available` container answered with the best version found. */
+  readonly degraded?: true;
+}
+
 /** An object's newest version, with as much of its body as is asked for. */
 export interface ObjectReader {
   readonly state: EntryState;
@@ -205,7 +211,7 @@ export interface Store {
   putObject(operation: Operation, name: ObjectName, request: PutRequest): Promise<PutResult>;
   /** State and, for small objects, the body. Undefined: 404, honestly. */
   openObject(operation: Operation, name: VersionedName): Promise<Found<ObjectReader>>;
-  statObject(operation: Operation, name: VersionedName): Promise<Found<EntryState>>;
+  statObject(operation: Operation, name: VersionedName): Promise<Found<ObjectStat>>;
   /** What is known of the name whatever it is, a tombstone too. */
   peekObject(operation: Operation, name: ObjectName): Promise<Found<EntryState>>;
   /** Replaces user metadata and the system values given (POST). */

@@ -4,7 +4,7 @@
  * mended here: what a majority would hide is what is looked for. (A damaged body that is met is
  * quarantined and fetched anew by its own node, as with every read.)
  */
-import { type EntryState, effectiveKind, newestTimestamp } from '#base/entry.ts';
+import { type EntryState, effectiveKind, newestTimestamp, wantsBody } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import { ACCOUNT_RING, CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
@@ -165,7 +165,7 @@ export class Copies {
     hasBody: boolean,
     { verify, signal }: Pick<CopiesQuery, 'verify' | 'signal'>,
   ): Promise<Pick<Copy, 'state' | 'reason'>> {
-    if (entry.data?.kind !== 'live') return { state: 'good' };
+    if (entry.data === undefined || !wantsBody(entry)) return { state: 'good' };
     if (!hasBody) return { state: replica.holdsBody ? 'no-body' : 'good' };
     if (!verify) return { state: 'unread' };
     const reason = await verifyBody(this.#sources.wire, replica.node, address, entry.data, signal);

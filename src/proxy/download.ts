@@ -24,7 +24,8 @@ export interface DownloadOptions {
   readonly sources: readonly Replica[];
 }
 
-const HANDOFFS = 6;
+/** Stand-ins that may have a body. */
+export const HANDOFFS = 6;
 /** How often one replica may be tried in one download, and how many replicas fail in a row. */
 const MAX_TRIES = 12;
 

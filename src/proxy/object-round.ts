@@ -2,7 +2,7 @@
  * One round of a state of an object: to its replicas, and its row to those of its container. Plain writes
  * and the accepts of conditional rounds differ in the call, and in who is asked.
  */
-import type { EntryState } from '#base/entry.ts';
+import { bodyLength, type EntryState } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import { CONTAINER_RING, containerPath } from '#base/names.ts';
@@ -129,7 +129,7 @@ async function within<Result>(
 
 /** A body must survive what a state does: on W devices, or as many as the policy keeps. */
 export function bodiesNeeded(place: Place, state: EntryState): number {
-  const length = state.data?.kind === 'live' ? (state.data.body?.length ?? 0) : 0;
+  const length = bodyLength(state);
   if (length === 0) return 0;
   return Math.min(place.copies, writeQuorum(place.quorum.sets.at(-1)!.length));
 }

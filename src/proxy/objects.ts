@@ -8,7 +8,14 @@ import { type ObjectName, objectPath } from '#base/names.ts';
 import type { Condition } from './condition.ts';
 import type { Containers } from './containers.ts';
 import { newWriteId, nowSeconds, type ProxyContext } from './context.ts';
-import type { ContainerInfo, Found, MetadataGroups, ObjectReader, Operation } from './contract.ts';
+import type {
+  ContainerInfo,
+  Found,
+  MetadataGroups,
+  ObjectReader,
+  ObjectStat,
+  Operation,
+} from './contract.ts';
 import { withFreshRing } from './fresh-ring.ts';
 import { type Place, placeOf } from './placement.ts';
 import { type ObjectRead, openObject, readState } from './read-object.ts';
@@ -63,7 +70,7 @@ export class Objects {
     });
   }
 
-  stat(call: ObjectCall): Promise<Found<EntryState>> {
+  stat(call: ObjectCall): Promise<Found<ObjectStat>> {
     return withFreshRing(this.#context, async () => {
       const found = await this.#find(call);
       return found && this.#current(this.#read(call, found));
@@ -139,9 +146,10 @@ export class Objects {
     return !condition.holds(await this.current(call, found));
   }
 
-  async #current(read: ObjectRead): Promise<Found<EntryState>> {
-    const { state } = await readState(this.#context, this.#repairs, read);
-    return this.#isLive(state) ? state : undefined;
+  async #current(read: ObjectRead): Promise<Found<ObjectStat>> {
+    const { state, degraded } = await readState(this.#context, this.#repairs, read);
+    if (!this.#isLive(state)) return undefined;
+    return degraded ? { ...state, degraded } : state;
   }
 
   #isLive(state: EntryState): boolean {
@@ -151,7 +159,7 @@ export class Objects {
   #read({ operation, trace }: ObjectCall, found: FoundObject, wantsBody = false): ObjectRead {
     const { place } = found;
     if (!isStrict(found)) return { operation, trace, place, wantsBody, mayDegrade: true };
-    const settle = (): Promise<EntryState> => settledState(this.#context, { trace, ...found });
+    const settle = (anew?: boolean) => settledState(this.#context, { trace, ...found }, anew);
     return { operation, trace, place, wantsBody, mayDegrade: false, settle };
   }
 

@@ -33,6 +33,8 @@ export interface PromiseRound {
   /** Those that count and are in: all that promised (kind `promised`), or a majority of any answer. */
   readonly answers: readonly PromiseAnswer[];
   readonly joined: EntryState;
+  /** Somebody knows more, which was given up (backed-round.ts) and has to be overwritten. */
+  readonly gaveUp?: true;
   /** The highest number heard of. */
   readonly newest: Timestamp;
   readonly codes: readonly string[];
@@ -53,9 +55,9 @@ export function promiseRound(
 }
 
 /** A majority tells the same, and nothing can surface over it: that is what the key is. */
-export function isSettled({ place, answers }: PromiseRound): boolean {
+export function isSettled({ place, answers, gaveUp }: PromiseRound): boolean {
   const [first, ...others] = answers;
-  if (first === undefined || !answers.every(({ certain }) => certain)) return false;
+  if (gaveUp || first === undefined || !answers.every(({ certain }) => certain)) return false;
   const version = versionKey(first.state);
   if (others.some(({ state }) => versionKey(state) !== version)) return false;
   return place.quorum.isWrite(new Set(answers.map(({ replica }) => replica.device)));

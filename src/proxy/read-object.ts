@@ -2,12 +2,13 @@
  * Reads of objects: the quorum read, what a client may see of its result, the repair of what was
  * found stale, and the reader of the body.
  */
-import { EMPTY_STATE, type EntryState, isLive, sameBody } from '#base/entry.ts';
+import { bodyLength, EMPTY_STATE, type EntryState, isLive, sameBody } from '#base/entry.ts';
+import { decodeState } from '#base/entry-codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { EntryAddress, ReadArgs, StatArgs, StatReply } from '#object/calls.ts';
 import { nowSeconds, type ProxyContext, unavailable } from './context.ts';
 import type { ObjectReader, Operation } from './contract.ts';
-import { Download } from './download.ts';
+import { Download, HANDOFFS } from './download.ts';
 import type { Place, Replica } from './placement.ts';
 import { type Answer, type FullReply, quorumRead, type ReadResult } from './quorum-read.ts';
 import type { Repairs } from './repair.ts';
@@ -21,8 +22,8 @@ export interface ObjectRead {
   /** Whether the container lets a read fall back on the best version found. */
   readonly mayDegrade: boolean;
   readonly wantsBody: boolean;
-  /** `newest` in a strict container: settles what is undecided, where replicas differ (rounds.ts). */
-  readonly settle?: () => Promise<EntryState>;
+  /** In a strict container: settles what is undecided, or writes what there is anew (rounds.ts). */
+  readonly settle?: (anew?: boolean) => Promise<EntryState>;
 }
 
 export interface FoundState {
@@ -47,7 +48,8 @@ export async function readState(
     if (!result.quorum) throw unavailable('read', result.codes);
     const agreed = agreement(result, read.place);
     if (agreed !== undefined) return { state: agreed.state, degraded: false, result: agreed };
-    await settle();
+    // Where settling finds nothing to do and the replicas still differ, somebody keeps what nobody has.
+    await settle(attempt >= MAX_SETTLING / 2);
   }
   throw new OperatingError('undecided', 'the object is written all the time');
 }
@@ -98,12 +100,27 @@ function ask(context: ProxyContext, read: ObjectRead): Promise<ReadResult> {
   });
 }
 
-/** Undefined: honestly not there. @throws OperatingError `unavailable` */
+/** Undefined: honestly not there. @throws OperatingError `unavailable`, `undecided` */
 export async function openObject(
   context: ProxyContext,
   repairs: Repairs,
   read: ObjectRead,
 ): Promise<ObjectReader | undefined> {
+  const first = await openOnce(context, repairs, read);
+  if (first !== 'no-body') return first;
+  // What nobody can give and a majority never knew was not acknowledged: the rounds go on without it.
+  await read.settle?.(true);
+  const second = await openOnce(context, repairs, read);
+  if (second !== 'no-body') return second;
+  const { path } = read.place;
+  throw new OperatingError('unavailable', 'no replica has the body', { path });
+}
+
+async function openOnce(
+  context: ProxyContext,
+  repairs: Repairs,
+  read: ObjectRead,
+): Promise<ObjectReader | undefined | 'no-body'> {
   const { state, degraded, result } = await readState(context, repairs, read);
   if (!isLive(state, nowSeconds(context.env)) || state.data === undefined) return undefined;
   const { data } = state;
@@ -111,7 +128,9 @@ export async function openObject(
   const holders = result.answers.filter((answer) => holdsVersion(answer, result, state));
   const inline = length === 0 ? Buffer.alloc(0) : holders.find((answer) => answer.inline)?.inline;
   const { operation, trace, place } = read;
-  const sources = context.peers.nearestFirst(holders.map((answer) => answer.replica));
+  let sources = context.peers.nearestFirst(holders.map((answer) => answer.replica));
+  if (sources.length === 0 && length > 0) sources = await locateBody(context, read, state);
+  if (sources.length === 0 && length > 0) return 'no-body';
   const download = new Download({ context, operation, trace, place, data, sources });
   return {
     state,
@@ -121,6 +140,23 @@ export async function openObject(
     read: (start, end) =>
       inline === undefined ? download.read(start, end) : slice(inline, start, end),
   };
+}
+
+/** None of those that were asked has it: the first of the others, or of the stand-ins, that does. */
+async function locateBody(
+  context: ProxyContext,
+  { trace, place }: ObjectRead,
+  state: EntryState,
+): Promise<Replica[]> {
+  const asked = [...place.primaries, ...place.handoffs(HANDOFFS)].map(async (replica) => {
+    const reply = await statCall(context, trace, place, replica, false);
+    const has = reply.hasBody && reply.state !== null && sameBody(decodeState(reply.state), state);
+    return has ? replica : Promise.reject(new OperatingError('no-body', 'it has another version'));
+  });
+  return Promise.any(asked).then(
+    (replica) => [replica],
+    () => [],
+  );
 }
 
 async function* slice(body: Buffer, start: number, end: number): AsyncGenerator<Buffer> {
@@ -175,8 +211,7 @@ export function addressOf(place: Place, replica: Replica): EntryAddress {
 
 /** Whom a read found behind: another version, or the version without its body. */
 function* stale(result: ReadResult, place: Place): Generator<Answer> {
-  const bytes = result.state.data?.body?.length ?? 0;
-  const needsBody = result.state.data?.kind === 'live' && bytes > 0;
+  const needsBody = bodyLength(result.state) > 0;
   const primaries = new Set(place.primaries.map((replica) => replica.device));
   for (const answer of result.answers) {
     if (!primaries.has(answer.replica.device)) continue;

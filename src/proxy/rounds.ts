@@ -12,10 +12,18 @@
  * (round-record.ts), and never starts anew as if it had done nothing; also when the ring has changed
  * between (`own` outlives the attempts). A round is bound to one ring version: `ring-old` ends it.
  */
-import { type EntryState, isLive, join, newestTimestamp, sameBody } from '#base/entry.ts';
+import {
+  bodyLength,
+  type EntryState,
+  isLive,
+  join,
+  newestTimestamp,
+  sameBody,
+} from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
 import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import { versionKey } from '#object/version.ts';
+import { backed, isBacked } from './backed-round.ts';
 import { ALWAYS, type Condition } from './condition.ts';
 import { newWriteId, nowSeconds, type ProxyContext, unavailable } from './context.ts';
 import { failure, objectRound, type SentBody } from './object-round.ts';
@@ -45,16 +53,23 @@ export function writeByRounds(
   );
 }
 
-/** What the key is, after whatever was undecided has been settled: for `newest` reads. */
+/**
+ * What the key is, after whatever was undecided has been settled: for `newest` reads. `anew`: written
+ * again in any case, over a version that somebody knows and nobody has; `unavailable` if that can't be.
+ */
 export async function settledState(
   context: ProxyContext,
   key: Pick<ObjectWrite, 'trace' | 'place' | 'container'>,
+  anew = false,
 ): Promise<EntryState> {
   const stateAt = (): EntryState => {
     throw new Error('a read writes nothing of its own');
   };
   const write = { ...key, own: new OwnWrite(newWriteId(context.env)), stateAt };
-  const { state } = await writeByRounds(context, write, { holds: () => false });
+  const { turns, limits } = context;
+  const { state } = await turns.take(key.place.path, limits.turnMs, () =>
+    new Rounds(context, write, { holds: () => false }, anew).run(),
+  );
   return state;
 }
 
@@ -65,15 +80,17 @@ class Rounds {
   readonly #context: ProxyContext;
   readonly #write: ObjectWrite;
   readonly #condition: Condition;
+  readonly #anew: boolean;
   /** Above everything heard of. */
   #above: Timestamp = ZERO_TIMESTAMP;
   #roundMs = 0;
   #codes: readonly string[] = [];
 
-  constructor(context: ProxyContext, write: ObjectWrite, condition: Condition) {
+  constructor(context: ProxyContext, write: ObjectWrite, condition: Condition, anew = false) {
     this.#context = context;
     this.#write = write;
     this.#condition = condition;
+    this.#anew = anew;
   }
 
   async run(): Promise<Written | Refused> {
@@ -91,12 +108,13 @@ class Rounds {
   }
 
   async #attempt(): Promise<Step> {
-    const { clock, env } = this.#context;
+    const { clock, env, limits } = this.#context;
     const { place, trace } = this.#write;
     const startMs = env.clock.monotonicMs();
     const ballot = clock.above(this.#above);
-    const round = await promiseRound(this.#context, { trace, place }, ballot);
+    const first = await promiseRound(this.#context, { trace, place }, ballot);
     this.#roundMs = env.clock.monotonicMs() - startMs;
+    const round = await backed(env, first, limits.stallMs);
     this.#above = maxTimestamp(this.#above, round.newest);
     this.#codes = round.codes;
     switch (round.kind) {
@@ -116,14 +134,16 @@ class Rounds {
     if (effect === 'undecided') throw undecided();
     own.sent = [];
     if (this.#holds(round.joined)) return this.#accept(round);
-    if (isSettled(round)) return { kind: 'refused', state: round.joined };
+    if (!this.#anew && isSettled(round)) return { kind: 'refused', state: round.joined };
+    if (this.#anew && !isBacked(round)) throw unavailable('body', this.#codes);
     const settled = await this.#settle(round);
     return settled && { kind: 'refused', state: settled.state };
   }
 
   /** A rival is ahead. What a majority agrees on can refuse the write without a ballot of its own. */
   #refused(round: PromiseRound): Step {
-    if (this.#write.own.sent.length > 0 || !isSettled(round)) return undefined;
+    const mustWrite = this.#anew || this.#write.own.sent.length > 0;
+    if (mustWrite || !isSettled(round)) return undefined;
     return this.#holds(round.joined) ? undefined : { kind: 'refused', state: round.joined };
   }
 
@@ -247,7 +267,7 @@ async function bodyOf(
   { answers, joined, place }: PromiseRound,
   answer: PromiseAnswer,
 ): Promise<SentBody> {
-  const length = joined.data?.kind === 'live' ? (joined.data.body?.length ?? 0) : 0;
+  const length = bodyLength(joined);
   if (length === 0 || !answer.replica.holdsBody || hasBodyOf(answer, joined)) return {};
   const holders = answers.filter((other) => hasBodyOf(other, joined)).map(({ replica }) => replica);
   const sources = holders.length > 0 ? holders : place.primaries;

@@ -45,7 +45,7 @@ const ROUNDS: readonly Mutant[] = [
   {
     name: 'refuse-without-re-assertion',
     file: 'proxy/rounds.ts',
-    find: "if (isSettled(round)) return { kind: 'refused', state: round.joined };",
+    find: "if (!this.#anew && isSettled(round)) return { kind: 'refused', state: round.joined };",
     replace: "return { kind: 'refused', state: round.joined };",
     faults: DISTURBED,
   },

@@ -2,6 +2,7 @@
  * Looks at every replica when the faults have stopped (promise 10): a machine of its own that asks the
  * storage nodes over the wire, so it sees what other processes would see.
  */
+import { bodyLength } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import { hashPath } from '#base/hash.ts';
 import { HybridClock } from '#base/hybrid-clock.ts';
@@ -9,7 +10,7 @@ import { ACCOUNT_RING, accountPath, CONTAINER_RING, containerPath } from '#base/
 import type { DevicesReply, StatReply } from '#object/calls.ts';
 import { Endpoint } from '#wire/endpoint.ts';
 import type { SimCluster } from './cluster.ts';
-import { ACCOUNT } from './session.ts';
+import { ACCOUNT, type Box } from './session.ts';
 import { CLUSTER_ID } from './shape.ts';
 import type { Workload } from './workload.ts';
 
@@ -41,7 +42,8 @@ export class Observer {
 
   /**
    * What is not as it should be, in words; empty: everything has converged. Keys whose newest write was
-   * never acknowledged and lost the only copy of its body go to `orphans` instead (README, "Known").
+   * never acknowledged and lost the only copy of its body go to `orphans` instead, where nothing that was
+   * is hidden, the box is not strict, or a witness knows states without bodies (README, "Known").
    */
   async differences(workload: Workload, orphans: Set<string>): Promise<string[]> {
     const found: string[] = [];
@@ -57,9 +59,9 @@ export class Observer {
 
   async #contents(workload: Workload, orphans: Set<string>): Promise<string[]> {
     const found: string[] = [];
-    for (const { keys, policy } of workload.boxes) {
-      for (const { key } of keys)
-        found.push(...(await this.#object(workload, policy, key, orphans)));
+    for (const box of workload.boxes) {
+      for (const { key } of box.keys)
+        found.push(...(await this.#object(workload, box, key, orphans)));
     }
     for (const { name } of workload.boxes) {
       const path = containerPath({ account: ACCOUNT, container: name });
@@ -114,7 +116,7 @@ export class Observer {
   /** All primaries know one state, and have its body where they should. */
   async #object(
     workload: Workload,
-    policy: number,
+    { policy, mode }: Box,
     path: string,
     orphans: Set<string>,
   ): Promise<string[]> {
@@ -136,9 +138,12 @@ export class Observer {
     for (const { device, reply } of replies.slice(0, copies)) {
       if (reply.state === null || reply.hasBody) continue;
       const state = decodeState(Buffer.from(reply.state));
-      if (state.data?.kind === 'live') {
+      if (state.data !== undefined && bodyLength(state) > 0) {
         const write = workload.writeAt(path, state.data.contentType);
-        if (write?.outcome === 'undecided') {
+        const hidden = workload.model(path)?.floor.dataWrite;
+        const hasWitness = copies < primaries.length;
+        const isKnown = mode !== 'strict' || hasWitness || hidden === undefined;
+        if (isKnown && write?.outcome === 'undecided') {
           orphans.add(path);
           continue;
         }

@@ -62,23 +62,31 @@ export interface Plan {
   readonly rates: ReadonlyMap<Fault, number>;
 }
 
-export function drawPlan(
-  random: Prng,
-  hasSkew: boolean,
-  only?: readonly Fault[],
-  intensity = 1,
-): Plan {
+/** A short run has as many faults as a long one in so many times less time. */
+const BRIEF = 5;
+
+export interface PlanOptions {
+  readonly hasSkew: boolean;
+  /** These kinds of faults, all of them on. */
+  readonly only?: readonly Fault[];
+  readonly intensity?: number;
+  readonly brief?: boolean;
+}
+
+export function drawPlan(random: Prng, options: PlanOptions): Plan {
+  const { hasSkew, only, intensity = 1, brief = false } = options;
   const rates = new Map<Fault, number>();
-  const eagerness = intensity * (0.5 + 3 * random.float());
+  const times = brief ? BRIEF : 1;
+  const eagerness = times * intensity * (0.5 + 3 * random.float());
   for (const fault of FAULTS) {
     const isOn = random.chance(0.35);
     const rate = eagerness * (0.3 + 2 * random.float());
     if (only === undefined ? isOn : only.includes(fault)) rates.set(fault, rate);
   }
   return {
-    chaosMs: 20_000 + random.integer(60_000),
+    chaosMs: (20_000 + random.integer(60_000)) / times,
     clients: 1 + random.integer(5),
-    thinkMs: 100 + random.integer(600),
+    thinkMs: (100 + random.integer(600)) / Math.sqrt(times),
     boxes: 1 + random.integer(3),
     keysPerBox: 2 + random.integer(5),
     largeBytes: random.chance(0.2) ? 100_000 : 20_000,

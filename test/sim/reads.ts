@@ -80,10 +80,9 @@ export class Reads {
     this.#session.count('head', settled);
     if (settled.kind !== 'done') return false;
     const by = `head via ${node.name} at ${this.#session.nowMs}`;
-    // A head does not say whether it is degraded, so outside of strict boxes it is judged as if it were.
-    const judged = box.mode === 'available' ? model.noFloor : floor;
-    if (settled.result === undefined) model.sawNothing(floor, by);
-    else this.#sawState(model, settled.result, judged, by);
+    const { result } = settled;
+    if (result === undefined) model.sawNothing(floor, by);
+    else this.#sawState(model, result, floorFor(result, model, floor), by);
     return true;
   }
 
@@ -101,6 +100,10 @@ export class Reads {
 }
 
 /** The best version found may be an older one (promise 4). */
-function floorFor({ degraded }: ObjectReader, model: KeyModel, floor: Floor): Floor {
+function floorFor(
+  { degraded }: { readonly degraded?: boolean },
+  model: KeyModel,
+  floor: Floor,
+): Floor {
   return degraded ? model.noFloor : floor;
 }

@@ -65,7 +65,9 @@ class RoundsRun {
     }
     const faults = options.faults ?? FAULTS.filter((fault) => !USELESS.has(fault));
     const drawn = faults.filter(() => options.faults !== undefined || this.#random.chance(0.4));
-    const plan = drawPlan(this.#world.random('plan'), shape.hasSkew, drawn, options.intensity);
+    const { hasSkew } = shape;
+    const { intensity = 1 } = options;
+    const plan = drawPlan(this.#world.random('plan'), { hasSkew, only: drawn, intensity });
     this.#cluster = new SimCluster(this.#world, shape, new Tap(), plan.clockErrorMs);
     this.#nemesis = new Nemesis(this.#cluster, this.#world.random('nemesis'), plan);
     this.#chaosMs = 5_000 + this.#random.integer(15_000);

@@ -19,6 +19,8 @@ export interface RunOptions {
   readonly faults?: readonly Fault[];
   /** How many times more of them than usual. */
   readonly intensity?: number;
+  /** A fifth of the time, with as many faults. */
+  readonly brief?: boolean;
   /** Conditional writes (rounds-run.ts) instead of everything. */
   readonly rounds?: boolean;
 }
@@ -79,12 +81,9 @@ class Run {
     this.#seed = seed;
     this.#world = new SimWorld({ seed, maxEvents: MAX_EVENTS });
     const shape = drawShape(this.#world.random('shape'));
-    const plan = drawPlan(
-      this.#world.random('plan'),
-      shape.hasSkew,
-      options.faults,
-      options.intensity,
-    );
+    const { faults: only, ...more } = options;
+    const { hasSkew } = shape;
+    const plan = drawPlan(this.#world.random('plan'), { ...more, ...(only && { only }), hasSkew });
     const reclaimAge = drawReclaimAge(this.#world.random('reclaim'), plan);
     this.#cluster = new SimCluster(this.#world, shape, new Tap(), plan.clockErrorMs, reclaimAge);
     this.#workload = new Workload({

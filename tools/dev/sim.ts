@@ -29,7 +29,8 @@ async function runSeeds({ firstSeed, seeds, jobs, keepGoing, ...more }: Options)
   const faults = more.faults ?? mutant?.faults;
   const intensity = more.intensity ?? (mutant?.faults === undefined ? 1 : MUTANT_INTENSITY);
   const rounds = more.rounds || mutant?.rounds === true;
-  const run: RunOptions = { ...(faults && { faults }), intensity, rounds };
+  const { brief } = more;
+  const run: RunOptions = { ...(faults && { faults }), intensity, rounds, brief };
   const count = seeds ?? (mutant === undefined ? DEFAULT_SEEDS : MUTANT_SEEDS);
   const totals = new Totals();
   const onResult = (result: RunResult): boolean => {
@@ -56,10 +57,10 @@ function report({ seed, traceHash, events, failure }: RunResult): void {
 }
 
 function replay(seed: number): string {
-  const { faults, mutant, intensity, rounds } = options;
+  const { faults, mutant, intensity, rounds, brief } = options;
   const only = faults === undefined ? '' : ` --faults ${faults.join(',')}`;
   const broken = mutant === undefined ? '' : ` --mutant ${mutant}`;
   const more = intensity === undefined ? '' : ` --intensity ${intensity}`;
-  const kind = rounds ? ' --rounds' : '';
+  const kind = `${rounds ? ' --rounds' : ''}${brief ? ' --brief' : ''}`;
   return `npm run sim -- --first-seed ${seed} --seeds 1 --verbose${kind}${only}${more}${broken}`;
 }

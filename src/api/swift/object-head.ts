@@ -16,6 +16,7 @@ export async function objectHead(request: SwiftRequest): Promise<void> {
   await authorize(request, 'read');
   const state = await request.service.store.statObject(request, request.objectName);
   if (state === undefined) return replyNotFound(request);
+  if (state.degraded) request.extraHeaders.push('X-Anello-Read', 'degraded');
   const kind = manifestKind(state);
   if (kind === undefined) return sendHead(request, faceOf(state));
   await headOfLarge(request, state, kind);

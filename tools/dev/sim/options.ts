@@ -8,6 +8,7 @@ export interface Options {
   readonly firstSeed: number;
   readonly faults: readonly Fault[] | undefined;
   readonly intensity: number | undefined;
+  readonly brief: boolean;
   readonly jobs: number;
   readonly rounds: boolean;
   readonly mutants: boolean;
@@ -21,6 +22,7 @@ export const USAGE = `npm run sim -- [options]
   --first-seed N    any integer from 0 to 2^53-1000 (1)
   --faults A,B      only these kinds, all of them on: ${FAULTS.join(' ')}
   --intensity X     times as many faults as usual (1)
+  --brief           runs of a fifth of the time, with as many faults (what npm test does)
   --jobs N          processes to run in (1)
   --rounds          conditional writes: histories must be linearizable
   --keep-going      go on after a broken promise
@@ -46,6 +48,7 @@ export function parseOptions(args: readonly string[]): Options {
     firstSeed,
     faults: values.faults === undefined ? undefined : faultsOf(values.faults),
     intensity: values.intensity === undefined ? undefined : intensityOf(values.intensity),
+    brief: values.brief,
     jobs: integer(values.jobs, 'jobs', 1, MAX_JOBS),
     rounds: values.rounds,
     mutants: values.mutants,
@@ -64,6 +67,7 @@ function parsed(args: readonly string[]) {
         'first-seed': { type: 'string', default: '1' },
         faults: { type: 'string' },
         intensity: { type: 'string' },
+        brief: { type: 'boolean', default: false },
         jobs: { type: 'string', default: '1' },
         rounds: { type: 'boolean', default: false },
         mutants: { type: 'boolean', default: false },
