@@ -25,6 +25,7 @@ export function bundleDocument(
       links: document.links,
       limits: document.limits,
       features: document.features,
+      ...(document.webhooks.length > 0 && { webhooks: document.webhooks }),
       authorities: authoritiesOf(active),
       revoked: {
         nodes: members.filter((node) => node.expelled).map(({ name }) => name),

@@ -52,6 +52,7 @@ const settingsSchema = z.object({
   ),
   limits: z.record(z.string(), z.number()),
   features: z.record(z.string(), z.boolean()),
+  webhooks: z.array(z.string()).optional(),
   authorities: z.array(z.string()),
   revoked: z.object({ nodes: z.array(z.string()), serials: z.array(z.string()) }),
 });

@@ -60,6 +60,11 @@ export const documentSchema = z
     /** Numbers that processes take as limits, by name. */
     limits: z.record(z.string().regex(/^[a-z][a-zA-Z.]{0,63}$/), z.number()).default({}),
     features: z.record(z.string().regex(/^[a-z][a-zA-Z.-]{0,63}$/), z.boolean()).default({}),
+    /** Where users may have events sent (src/env/node/outside.ts): hosts, `*.example.org`, networks. */
+    webhooks: z
+      .array(z.string().regex(/^[*a-zA-Z0-9._:/-]{1,255}$/))
+      .max(1024)
+      .default([]),
     /** Where what must agree is kept: `etcd:http://...`, `sqlite:FILE` on one machine. */
     state: z.string().max(4096).default(''),
     /** What to do about failing devices: minutes until their plan is applied; absent: propose only. */

@@ -39,6 +39,7 @@ export async function initialiseCluster(
     links: [],
     limits: {},
     features: {},
+    webhooks: [],
     state,
   };
   await store.initialise({

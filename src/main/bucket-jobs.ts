@@ -1,12 +1,16 @@
 /**
- * Jobs that do what buckets are configured to: lifecycle. They run beside the devices, on the first
+ * Jobs that do what buckets are configured to: lifecycle, and sending events. They run beside the devices, on the first
  * healthy primary of each container, and work through a proxy of their own, as a client would: a storage
  * node has no other.
  */
 
-import { BucketWalk } from '#proxy/bucket-jobs/bucket-walk.ts';
+import { Outside } from '#env/node/outside.ts';
+import { BucketWalk, type BucketWalkOptions } from '#proxy/bucket-jobs/bucket-walk.ts';
 import { LifecycleJob } from '#proxy/lifecycle/lifecycle-job.ts';
 import { LIFECYCLE_HEADER } from '#proxy/lifecycle/rules.ts';
+import { DeliveryJob } from '#proxy/notification/delivery-job.ts';
+import { QUEUE_HEADER } from '#proxy/notification/event-queue.ts';
+import { notifyingStore } from '#proxy/notification/notifying-store.ts';
 import { createProxy } from '#proxy/proxy.ts';
 import { withVersions } from '#proxy/versions/versions.ts';
 import type { RowStore } from '#rows/row-store.ts';
@@ -29,13 +33,27 @@ export function startBucketJobs(
 ): BucketJobs {
   const self = { node: name, site: config.site };
   const store = withVersions(createProxy({ env, wire, cluster, clock, self }), env);
-  const walk = new BucketWalk({
-    cluster,
-    rows: () => usableRows(storage),
-    isWanted: (headers) => headers[LIFECYCLE_HEADER] !== undefined,
-  });
-  const dayMs = config.lifecycleDaySeconds * 1000;
-  const jobs = [new LifecycleJob({ env, store, walk, node: name, dayMs })];
+  const rows = (): Map<number, RowStore> => usableRows(storage);
+  const walk = (isWanted: BucketWalkOptions['isWanted']): BucketWalk =>
+    new BucketWalk({ cluster, rows, isWanted });
+  const outside = new Outside(() => cluster.current().settings?.webhooks ?? []);
+  const deletion = 'LifecycleExpiration';
+  const jobs = [
+    new LifecycleJob({
+      env,
+      store: notifyingStore(store, { env, region: config.site, deletion }),
+      walk: walk((headers) => headers[LIFECYCLE_HEADER] !== undefined),
+      node: name,
+      dayMs: config.lifecycleDaySeconds * 1000,
+    }),
+    new DeliveryJob({
+      env,
+      store,
+      walk: walk((headers, objects) => objects > 0 && headers[QUEUE_HEADER] !== undefined),
+      node: name,
+      send: (url, request, signal) => outside.post(url, request, signal),
+    }),
+  ];
   const runners = jobs.map((job) => new JobRunner(env, job, { startMs: START_MS }));
   return {
     statuses: () => runners.map((runner) => runner.status()),

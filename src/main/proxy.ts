@@ -10,12 +10,14 @@ import type { AskDirectory } from '#auth/directory-relay.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { NodeConfig } from '#config/node-config.ts';
 import type { Env } from '#env/env.ts';
+import { Outside } from '#env/node/outside.ts';
 import { openNews } from '#identity/directory-news.ts';
 import type { Identity } from '#identity/identity.ts';
 import { ObjectKeyFile } from '#identity/object-key-file.ts';
 import { ObjectKeys } from '#identity/object-keys.ts';
 import { BucketNames } from '#proxy/bucket-names.ts';
 import { Sweeper } from '#proxy/multipart/sweeper.ts';
+import { notifyingStore } from '#proxy/notification/notifying-store.ts';
 import { createProxy } from '#proxy/proxy.ts';
 import { withVersions } from '#proxy/versions/versions.ts';
 import type { State } from '#state/state.ts';
@@ -68,8 +70,10 @@ export async function startProxy(
     registry,
     keys,
   });
-  const store = withVersions(proxy, env);
-  objects.store = store;
+  const versioned = withVersions(proxy, env);
+  objects.store = versioned;
+  const store = notifyingStore(versioned, { env, region: config.site });
+  const outside = new Outside(() => cluster.current().settings?.webhooks ?? []);
   const readiness = new Readiness({ env, wire, cluster });
   readiness.start();
   const names = new BucketNames(env, state);
@@ -93,6 +97,7 @@ export async function startProxy(
     domains: config.s3Domains,
     websiteDomains: config.s3WebsiteDomains,
     dayMs: config.lifecycleDaySeconds * 1000,
+    mayNotify: (url) => outside.allows(url),
     finished,
   });
   const sweeper = new JobRunner(env, new Sweeper({ env, store, state, name }), {

@@ -25,6 +25,8 @@ export interface Operation {
   readonly txn: string;
   readonly signal: AbortSignal;
   readonly read: 'quorum' | 'newest' | 'nearest';
+  /** For whom, for those who are told of it (notifications). */
+  readonly by?: { readonly principal: string; readonly address: string };
   /** Opens objects that their owner encrypted with a key of his own. Only ever in memory. */
   readonly customerKey?: Uint8Array;
   /** Bodies as they are stored, also where they are encrypted: to keep them in another place. */
@@ -120,6 +122,8 @@ export interface PutRequest {
   readonly version?: { readonly id?: string; readonly deleteMarker?: true };
   /** The body is the stored bytes of another object, read `asStored`: they are kept as they are. */
   readonly stored?: { readonly transform: BodyPieces['transform'] };
+  /** What notifications call it, where it is no plain PUT. */
+  readonly cause?: 'Copy' | 'Post';
   /** Asked once, when the body has been read to its end: what is known of it only then. */
   readonly finish?: () => BodyFacts;
 }

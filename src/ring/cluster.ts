@@ -36,6 +36,8 @@ export interface ClusterSettings {
   readonly links: readonly SiteLink[];
   readonly limits: Readonly<Record<string, number>>;
   readonly features: Readonly<Record<string, boolean>>;
+  /** Where users may have events sent; absent: nowhere. */
+  readonly webhooks?: readonly string[] | undefined;
   /** Where authorities answer. */
   readonly authorities: readonly string[];
   /** Nodes and serial numbers of certificates that nobody talks to any more. */

@@ -75,6 +75,8 @@ export interface OwnState {
   readonly path: string;
   /** Undefined: rows came here before it. */
   readonly state: EntryState | undefined;
+  /** Live ones. */
+  readonly rows: number;
 }
 
 export interface Change {
@@ -221,9 +223,9 @@ export class RowStore implements RowSink {
    */
   ownStates(ring: PolicyIndex, from: Buffer, limit: number): OwnState[] {
     return this.#guard(() =>
-      this.#lines.range(ring, from, undefined, limit).map(({ id, hash, path }) => {
+      this.#lines.range(ring, from, undefined, limit).map(({ id, hash, path, rows }) => {
         const row = this.#rows.find(id, Buffer.alloc(0));
-        return { hash, path, state: row && stateOf(row) };
+        return { hash, path, rows, state: row && stateOf(row) };
       }),
     );
   }

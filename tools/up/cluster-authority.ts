@@ -72,6 +72,7 @@ async function initialise({ store }: Authority, parts: AuthorityParts): Promise<
     links: [],
     limits: {},
     features: {},
+    webhooks: [],
     state: '',
   };
   await store.initialise({

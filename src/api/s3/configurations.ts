@@ -19,6 +19,7 @@ import { configure } from './configure.ts';
 import { deleteBucketCors, getBucketCors, putBucketCors } from './cors.ts';
 import { refuse } from './errors.ts';
 import { deleteBucketLifecycle, getBucketLifecycle, putBucketLifecycle } from './lifecycle.ts';
+import { getBucketNotification, putBucketNotification } from './notification.ts';
 import {
   deleteOwnershipControls,
   getOwnershipControls,
@@ -152,6 +153,8 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   'GET website': route('GetBucketWebsite', getBucketWebsite),
   'PUT website': route('PutBucketWebsite', putBucketWebsite),
   'DELETE website': route('DeleteBucketWebsite', deleteBucketWebsite),
+  'GET notification': route('GetBucketNotificationConfiguration', getBucketNotification),
+  'PUT notification': route('PutBucketNotificationConfiguration', putBucketNotification),
   'GET policy': route('GetBucketPolicy', getBucketPolicy),
   'PUT policy': route('PutBucketPolicy', putBucketPolicy),
   'DELETE policy': route('DeleteBucketPolicy', deleteBucketPolicy),
@@ -164,7 +167,6 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   'DELETE ownershipControls': route('DeleteBucketOwnershipControls', deleteOwnershipControls),
   ...emptyUnset('accelerate', 'AccelerateConfiguration', 'AccelerateConfiguration'),
   ...emptyUnset('logging', 'Logging', 'BucketLoggingStatus'),
-  ...emptyUnset('notification', 'NotificationConfiguration', 'NotificationConfiguration'),
   'GET encryption': route('GetBucketEncryption', getBucketEncryption),
   'PUT encryption': route('PutBucketEncryption', putBucketEncryption),
   'DELETE encryption': route('DeleteBucketEncryption', deleteBucketEncryption),

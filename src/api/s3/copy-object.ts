@@ -56,6 +56,7 @@ export async function copyObject(request: S3Request): Promise<void> {
       body: hashed(bytesOf(source.content, { start: 0, end: length }), hasher),
       length,
       maxLength: length,
+      cause: 'Copy',
       finish: () => {
         checksum = hasher.digest();
         return { checksums: { [algorithm]: checksum } };

@@ -25,7 +25,9 @@ export type { S3Service, S3Signers } from './service.ts';
 
 export interface S3Options
   extends Pick<S3Service, 'store' | 'signers' | 'names' | 'env' | 'region'>,
-    Partial<Pick<S3Service, 'roles' | 'domains' | 'websiteDomains' | 'finished' | 'dayMs'>> {
+    Partial<
+      Pick<S3Service, 'roles' | 'domains' | 'websiteDomains' | 'finished' | 'dayMs' | 'mayNotify'>
+    > {
   readonly limits?: Partial<S3Limits>;
 }
 
@@ -45,6 +47,7 @@ export async function createS3Handler(given: S3Options): Promise<S3Handler> {
     websiteDomains: [],
     finished: () => {},
     dayMs: DAY_MS,
+    mayNotify: () => false,
     ...given,
     checksums: await Checksums.create(),
     policies: new PolicyCache(),

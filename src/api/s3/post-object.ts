@@ -63,6 +63,7 @@ export async function postObject(request: S3Request): Promise<void> {
       },
     ),
     length: undefined,
+    cause: 'Post',
     maxLength: limits.maxPutBytes,
     finish: () => ({ checksums: { [algorithm]: checksum } }),
     ...(encryption !== undefined && { encryption }),

@@ -103,6 +103,12 @@ export class S3Request extends Exchange<S3Service> implements Operation {
     this.response.writeContinue();
   }
 
+  get by(): { readonly principal: string; readonly address: string } {
+    const { caller, incoming } = this;
+    const address = (incoming.socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, '');
+    return { principal: caller.kind === 'user' ? caller.userId : 'Anonymous', address };
+  }
+
   get nowMicros(): number {
     return this.service.env.clock.wallMicros();
   }

@@ -48,5 +48,7 @@ export interface S3Service {
   readonly websiteDomains: readonly string[];
   /** This site's name: what GetBucketLocation answers and CreateBucket may ask for, among others. */
   readonly region: string;
+  /** Whether the operator's list allows events to be sent there. */
+  readonly mayNotify: (url: string) => boolean;
   readonly finished: (request: FinishedRequest) => void;
 }

@@ -5,10 +5,9 @@
  * Every primary of a container finds it. `rank` is the primary's place among them: the first does the
  * work, the others wait for so many leases, so that the first healthy one does it.
  */
-import type { EntryState } from '#base/entry.ts';
 import { CONTAINER_RING, type ContainerName } from '#base/names.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import type { RowStore } from '#rows/row-store.ts';
+import type { OwnState, RowStore } from '#rows/row-store.ts';
 import { headersOf } from '../own-state.ts';
 
 export interface FoundBucket extends ContainerName {
@@ -25,7 +24,8 @@ export interface BucketWalkOptions {
   readonly cluster: ClusterSource;
   /** By device id. */
   readonly rows: () => ReadonlyMap<number, Pick<RowStore, 'ownStates'>>;
-  readonly isWanted: (headers: Readonly<Record<string, string>>) => boolean;
+  /** By its headers, and how many objects it has. */
+  readonly isWanted: (headers: Readonly<Record<string, string>>, objects: number) => boolean;
 }
 
 const PAGE = 200;
@@ -58,14 +58,11 @@ export class BucketWalk {
     return { found: id === undefined ? [] : this.#wanted(id, page), done };
   }
 
-  #wanted(
-    device: number,
-    page: readonly { hash: Buffer; path: string; state: EntryState | undefined }[],
-  ): FoundBucket[] {
+  #wanted(device: number, page: readonly OwnState[]): FoundBucket[] {
     const ring = this.#options.cluster.current().rings.get(CONTAINER_RING);
     if (ring === undefined) return [];
-    return page.flatMap(({ hash, path, state }) => {
-      if (state === undefined || !this.#options.isWanted(headersOf(state))) return [];
+    return page.flatMap(({ hash, path, state, rows }) => {
+      if (state === undefined || !this.#options.isWanted(headersOf(state), rows)) return [];
       const { primaries } = ring.placement(ring.partitionOf(hash));
       const rank = primaries.findIndex(({ id }) => id === device);
       const name = nameOf(path);
