@@ -149,8 +149,8 @@ function checkPart(
   { algorithm, type, asked }: UploadChecksum,
 ): void {
   const value = named.checksums[algorithm];
-  const others = Object.keys(named.checksums).some((name) => name !== algorithm);
-  if (others || (value !== undefined && value !== found.checksums[algorithm])) {
+  const stated = Object.entries(named.checksums);
+  if (stated.some(([name, text]) => text !== found.checksums[name])) {
     throw invalidPart(request, named);
   }
   if (value === undefined && asked && type === 'COMPOSITE') {

@@ -29,6 +29,8 @@ export interface Payload {
   readonly asked: boolean;
   /** Base64; after the body's end. */
   checksum(): string;
+  /** By algorithm: the same, and what `always` asked for besides. */
+  checksums(): Readonly<Record<string, string>>;
 }
 
 const SHA256 = /^[0-9a-f]{64}$/i;
@@ -44,6 +46,8 @@ const STREAMS: Readonly<Record<string, { signed: boolean; trailer: boolean }>> =
 export interface PayloadOptions {
   /** Computed where the client names none. */
   readonly algorithm?: Algorithm;
+  /** Computed in any case, besides what the client names. */
+  readonly always?: Algorithm;
   /** Checksum headers are about an object, not about this body. */
   readonly ofObject?: boolean;
 }
@@ -71,12 +75,16 @@ export async function payloadOf(
       'The aws-chunked encoding is not declared in x-amz-content-sha256.',
     );
   }
-  const algorithm = wanted.algorithm ?? options.algorithm ?? DEFAULT_ALGORITHM;
+  const algorithm = wanted.algorithm ?? options.algorithm ?? options.always ?? DEFAULT_ALGORITHM;
+  const { always = algorithm } = options;
+  const { checksums } = request.service;
+  const second = always === algorithm ? undefined : await checksums.hasher(always);
   const check = new Check({
     algorithm,
     expected: wanted.expected,
     sha256,
-    hasher: await request.service.checksums.hasher(algorithm),
+    hasher: await checksums.hasher(algorithm),
+    second,
   });
   const bytes = raw === 0 ? EMPTY_BODY : incoming(request, raw, maxBytes);
   const content =
@@ -95,6 +103,10 @@ export async function payloadOf(
     algorithm,
     asked: wanted.algorithm !== undefined,
     checksum: () => check.checksum(),
+    checksums: () => ({
+      [algorithm]: check.checksum(),
+      ...(second !== undefined && { [always]: check.second() }),
+    }),
   };
 }
 
@@ -233,6 +245,8 @@ function badValue(algorithm: Algorithm) {
 interface Expectations {
   readonly algorithm: Algorithm;
   readonly hasher: Hasher;
+  /** Of another algorithm; compared with nothing. */
+  readonly second: Hasher | undefined;
   readonly expected: string | undefined;
   readonly sha256: string | undefined;
 }
@@ -242,6 +256,7 @@ class Check {
   readonly #sha256: Hash | undefined;
   #inTrailer: string | undefined;
   #value: string | undefined;
+  #second: string | undefined;
 
   constructor(expectations: Expectations) {
     this.#expectations = expectations;
@@ -249,9 +264,10 @@ class Check {
   }
 
   async *pass(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    const { hasher } = this.#expectations;
+    const { hasher, second } = this.#expectations;
     for await (const chunk of source) {
       hasher.update(chunk);
+      second?.update(chunk);
       this.#sha256?.update(chunk);
       yield chunk;
     }
@@ -271,9 +287,15 @@ class Check {
     return this.#value;
   }
 
+  second(): string {
+    if (this.#second === undefined) throw refuse('InternalError');
+    return this.#second;
+  }
+
   #finish(): void {
-    const { algorithm, hasher, expected, sha256 } = this.#expectations;
+    const { algorithm, hasher, second, expected, sha256 } = this.#expectations;
     this.#value = hasher.digest();
+    this.#second = second?.digest();
     const given = expected ?? this.#inTrailer;
     if (given !== undefined && given !== this.#value) {
       const name = algorithm.toUpperCase();

@@ -17,9 +17,7 @@ export async function uploadPart(request: S3Request): Promise<void> {
   const { maxPartBytes } = request.service.limits;
   const wanted = checksumOf(upload);
   const encryption = encryptionOfPart(request, upload);
-  const payload = await payloadOf(request, maxPartBytes, {
-    algorithm: wanted.algorithm,
-  });
+  const payload = await payloadOf(request, maxPartBytes, { always: wanted.algorithm });
   checkPartAlgorithm(wanted, payload.asked ? payload.algorithm : undefined);
   const { body, length, expectedMd5, algorithm } = payload;
   const result = await uploadsOf(request).putPart(
@@ -34,7 +32,7 @@ export async function uploadPart(request: S3Request): Promise<void> {
       ...(expectedMd5 !== undefined && { expectedEtag: expectedMd5 }),
       ...(encryption !== undefined && { encryption }),
     },
-    () => ({ [algorithm]: payload.checksum() }),
+    payload.checksums,
   );
   const shown = payload.asked || wanted.asked ? [headerOf(algorithm), payload.checksum()] : [];
   replyEmpty(request, 200, [

@@ -93,16 +93,20 @@ export function checksumOf({ record }: Upload): UploadChecksum {
   return { algorithm, type: record.checksumType, asked: record.asked };
 }
 
-/** What the client sends with a part must be what the upload was begun with. @throws S3Error */
+/**
+ * What the client sends with a part must be what the upload was begun with. Where it named nothing then,
+ * any will do, as boto3 sends a CRC32 with parts of such uploads: it is checked and kept beside ours.
+ *
+ * @throws S3Error InvalidRequest
+ */
 export function checkPartAlgorithm(
   { algorithm, type, asked }: UploadChecksum,
   given: Algorithm | undefined,
 ): void {
-  const expected = asked ? algorithm : undefined;
-  const mayBeAbsent = type === 'FULL_OBJECT' || !asked;
-  if (given === undefined ? mayBeAbsent : given === expected) return;
+  if (!asked || given === algorithm) return;
+  if (given === undefined && type === 'FULL_OBJECT') return;
   throw refuse(
     'InvalidRequest',
-    `Checksum Type mismatch occurred, expected checksum Type: ${expected ?? 'null'}, actual checksum Type: ${given ?? 'null'}`,
+    `Checksum Type mismatch occurred, expected checksum Type: ${algorithm}, actual checksum Type: ${given ?? 'null'}`,
   );
 }

@@ -275,6 +275,27 @@ describe('checksums of an upload', () => {
   });
 });
 
+describe('an upload that was begun without a checksum', () => {
+  it('takes parts with any, checks them, and has the CRC of the whole', async () => {
+    const id = await begin('k');
+    const parts = ['first part', 'second'];
+    const named: string[] = [];
+    for (const [i, body] of parts.entries()) {
+      const value = await checksums.of('crc32', Buffer.from(body));
+      const header = { 'x-amz-checksum-crc32': value };
+      const wrong = await put('k', id, i + 1, `${body}!`, header);
+      expect(wrong).toMatchObject({ code: 'BadDigest' });
+      const { status, headers } = await put('k', id, i + 1, body, header);
+      expect([status, headers['x-amz-checksum-crc32']]).toEqual([200, value]);
+      named.push(partXml(i + 1, body, `<ChecksumCRC32>${value}</ChecksumCRC32>`));
+    }
+    const lie = named.map((xml) => xml.replace(/<ChecksumCRC32>[^<]*/, '<ChecksumCRC32>AAAAAA=='));
+    expect(await complete('k', id, lie)).toMatchObject({ code: 'InvalidPart' });
+    const whole = await checksums.of('crc64nvme', Buffer.from(parts.join('')));
+    expect((await complete('k', id, named)).text).toContain(`>${whole}</ChecksumCRC64NVME>`);
+  });
+});
+
 describe('the sweep', () => {
   async function object(key: string): Promise<void> {
     const id = await begin(key);
