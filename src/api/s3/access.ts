@@ -16,13 +16,20 @@
  * Only a caller whom nothing else allowed, or a policy about tags, costs a look at the object.
  */
 import { type AclOperation, decide } from '#auth/acl.ts';
-import { ANONYMOUS } from '#auth/caller.ts';
+import { ANONYMOUS, projectOf } from '#auth/caller.ts';
 import { evaluate, isPublic, type Policy, type PolicyRequest } from '#auth/policy/policy.ts';
 import { type Principals, principalsOf } from '#auth/policy/principals.ts';
 import { ownVerdict } from '#auth/policy/verdict.ts';
 import type { EntryState } from '#base/entry.ts';
 import type { VersionedName } from '#proxy/contract.ts';
-import { decodeGrants, granteesFor, isGranted, isPublicGrantee, type Permission } from './acl.ts';
+import {
+  decodeGrants,
+  granteesFor,
+  isGranted,
+  isPublicGrantee,
+  ownerIdOf,
+  type Permission,
+} from './acl.ts';
 import { type Bucket, findBucket, ownAccount } from './bucket.ts';
 import { acceptsAcls, isBlocked, policyOf, resourceOf } from './bucket-rules.ts';
 import { refuse } from './errors.ts';
@@ -40,7 +47,7 @@ export async function authorize(
   action: Action,
   version?: string,
 ): Promise<Bucket> {
-  const bucket = await findBucket(request);
+  const bucket = await expectedBucket(request);
   await checkAccess(request, bucket, action, request.key, version);
   return bucket;
 }
@@ -54,8 +61,23 @@ export async function authorizeOther(
   version?: string,
 ): Promise<Bucket> {
   const bucket = await findBucket(request, name);
+  checkOwner(bucket, request.header('x-amz-source-expected-bucket-owner'));
   await checkAccess(request, bucket, action, key, version);
   return bucket;
+}
+
+/** The request's bucket, of the owner that the request expects. @throws S3Error */
+export async function expectedBucket(request: S3Request): Promise<Bucket> {
+  const bucket = await findBucket(request);
+  checkOwner(bucket, request.header('x-amz-expected-bucket-owner'));
+  return bucket;
+}
+
+/** An account may be told as a project's id, as `AUTH_ID`, or as the owner's canonical id. */
+function checkOwner({ account }: Bucket, expected: string | undefined): void {
+  if (expected === undefined || expected === account) return;
+  if (expected !== projectOf(account) && expected !== ownerIdOf(account))
+    throw refuse('AccessDenied');
 }
 
 /** @throws S3Error AccessDenied */

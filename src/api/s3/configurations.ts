@@ -120,6 +120,19 @@ function unset(resource: string, name: string, code: string): Record<string, Rou
   };
 }
 
+/** One of several that are told apart by an id: without one, all are listed, and there are none. */
+function unsetSeveral(resource: string, name: string, root: string): Record<string, Route> {
+  const action = `s3:Get${name}` as const;
+  const list = empty(action, root, leaf('IsTruncated', false));
+  const one = absent(action, 'NoSuchConfiguration');
+  return {
+    ...unset(resource, name, 'NoSuchConfiguration'),
+    [`GET ${resource}`]: route(`GetBucket${name}`, (request) =>
+      request.query.get('id') === undefined ? list(request) : one(request),
+    ),
+  };
+}
+
 /** The same where the answer to GET is an empty document. */
 function emptyUnset(resource: string, name: string, root: string): Record<string, Route> {
   return {
@@ -172,8 +185,12 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   'DELETE encryption': route('DeleteBucketEncryption', deleteBucketEncryption),
   ...unset('object-lock', 'ObjectLockConfiguration', 'ObjectLockConfigurationNotFoundError'),
   ...unset('replication', 'Replication', 'ReplicationConfigurationNotFoundError'),
-  ...unset('analytics', 'AnalyticsConfiguration', 'NoSuchConfiguration'),
-  ...unset('inventory', 'InventoryConfiguration', 'NoSuchConfiguration'),
-  ...unset('metrics', 'MetricsConfiguration', 'NoSuchConfiguration'),
-  ...unset('intelligent-tiering', 'IntelligentTieringConfiguration', 'NoSuchConfiguration'),
+  ...unsetSeveral('analytics', 'AnalyticsConfiguration', 'ListBucketAnalyticsConfigurationResult'),
+  ...unsetSeveral('inventory', 'InventoryConfiguration', 'ListInventoryConfigurationsResult'),
+  ...unsetSeveral('metrics', 'MetricsConfiguration', 'ListMetricsConfigurationsResult'),
+  ...unsetSeveral(
+    'intelligent-tiering',
+    'IntelligentTieringConfiguration',
+    'ListBucketIntelligentTieringConfigurationsOutput',
+  ),
 };

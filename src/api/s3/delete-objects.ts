@@ -2,8 +2,8 @@
 import { codeOf } from '#base/errors.ts';
 import type { Removal } from '#proxy/versions/contract.ts';
 import { parallel } from '../http/parallel.ts';
-import { checkAccess, objectName } from './access.ts';
-import { type Bucket, findBucket } from './bucket.ts';
+import { checkAccess, expectedBucket, objectName } from './access.ts';
+import type { Bucket } from './bucket.ts';
 import { type DeleteTerms, deleteTerms } from './conditions.ts';
 import { errorAnswer, refuse } from './errors.ts';
 import { readDocument } from './payload.ts';
@@ -20,7 +20,7 @@ interface Doomed {
 }
 
 export async function deleteObjects(request: S3Request): Promise<void> {
-  const bucket = await findBucket(request);
+  const bucket = await expectedBucket(request);
   const { limits } = request.service;
   const root = readXml(await readDocument(request, limits.maxListDocumentBytes), 'Delete');
   const doomed = children(root, 'Object').map(parseDoomed);

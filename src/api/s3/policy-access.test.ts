@@ -133,3 +133,34 @@ describe('ownership controls', () => {
     expect(await status('GET', `${B}/k`, '')).toBe(200);
   });
 });
+
+describe('a request that expects an owner', () => {
+  it('is refused where the bucket, or the source of a copy, is another one', async () => {
+    const source = { 'x-amz-copy-source': `${B}/k` };
+    for (const [owner, expected] of [
+      ['p1', 200],
+      ['AUTH_p1', 200],
+      ['111111111111', 403],
+    ] as const) {
+      const header = { 'x-amz-expected-bucket-owner': owner };
+      expect(await status('GET', `${B}/k`, 'owner', header)).toBe(expected);
+      expect(await status('PUT', `${B}/k2`, 'owner', header)).toBe(expected);
+      const copy = { ...source, 'x-amz-source-expected-bucket-owner': owner };
+      expect(await status('PUT', `${B}/k3`, 'owner', copy)).toBe(expected);
+    }
+  });
+});
+
+describe('configurations that are told apart by an id', () => {
+  it.each(['analytics', 'inventory', 'metrics', 'intelligent-tiering'])(
+    '%s: none are listed, and none is found',
+    async (name) => {
+      const listed = await server.ask('GET', `${B}?${name}`);
+      expect([listed.status, listed.text]).toEqual([
+        200,
+        expect.stringContaining('<IsTruncated>false<'),
+      ]);
+      expect((await server.ask('GET', `${B}?${name}&id=x`)).code).toBe('NoSuchConfiguration');
+    },
+  );
+});
