@@ -339,6 +339,36 @@ describe('changing rings', () => {
   );
 
   it(
+    'a plan tells bytes and hours between sites, and how full the fullest disk gets',
+    withAuthority(async ({ ask, authority, view }) => {
+      const document = await ask('GET', '/v1/document');
+      const links = [{ between: ['lngs', 'bari'], rttMs: 12, bandwidth: 1e6 }];
+      await ask('PUT', '/v1/document', { document: { ...document, links } });
+      const ring = (await view()).rings.get(0)!;
+      for (const node of new Set(ring.devices.map((device) => device!.node))) {
+        const own = ring.devices.filter((device) => device!.node === node);
+        const devices = own.map((device) => {
+          const { id, name } = device!;
+          return { id, name, status: 'ok', usedBytes: id === 0 ? 4e9 : 3e9, totalBytes: 1e10 };
+        });
+        const told = { roles: ['storage'], version: '0', bundleVersion: 99, rings: {}, devices };
+        await authority.reports.note({ process: node, site: own[0]!.site, ...told });
+      }
+      const { view: drained } = await ask('POST', '/v1/rings/plan', drain('bari-2'));
+      const { before, after } = drained.fullness!;
+      expect(before).toEqual({ device: 'lngs/lngs-1/d0', share: 0.4 });
+      // What bari-2 held is spread over the others.
+      expect(after.device).not.toMatch(/^bari\/bari-2\//);
+      expect(after.share).toBeGreaterThan(0.41);
+      expect(after.share).toBeLessThan(0.7);
+      expect(drained.bytes).toBeGreaterThan(5e9);
+      expect(drained.seconds).toBeGreaterThanOrEqual(0);
+      const total = drained.pairs.reduce((sum, { bytes }) => sum + bytes, 0);
+      expect(Math.abs(total - drained.bytes)).toBeLessThan(100);
+    }),
+  );
+
+  it(
     'the next change waits for processes that run an older version, unless they are away or it is forced',
     withAuthority(async (fixture, world) => {
       const { ask, authority } = fixture;

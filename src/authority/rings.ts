@@ -57,7 +57,9 @@ export class AuthorityRings {
     const now = await this.#store.snapshot();
     const change = changeOf(now, wish);
     const made = this.#plan(now.set, change, options.seed);
-    const view = viewPlan(made, options.bytesUsed ?? (await this.#bytesOn()), rates(now.document));
+    const { used, total } = await this.#devices();
+    const known = options.bytesUsed ?? ((id: number) => used.get(id) ?? 0);
+    const view = viewPlan(made, known, rates(now.document), (id) => total.get(id));
     return { plan: planContent(now.set, made), view };
   }
 
@@ -162,11 +164,15 @@ export class AuthorityRings {
     return set.plan(change, { seed: seed ?? versions, nowHours: this.#nowHours() });
   }
 
-  async #bytesOn(): Promise<(id: number) => number> {
-    const used = new Map<number, number>();
+  /** Bytes by id, as the nodes last told: what is on a device, and what it has room for. */
+  async #devices(): Promise<Record<'used' | 'total', ReadonlyMap<number, number>>> {
+    const [used, total] = [new Map<number, number>(), new Map<number, number>()];
     for (const { report } of await this.#reports.all())
-      for (const { id, usedBytes } of report.devices) used.set(id, usedBytes);
-    return (id) => used.get(id) ?? 0;
+      for (const { id, usedBytes, totalBytes } of report.devices) {
+        used.set(id, usedBytes);
+        total.set(id, totalBytes);
+      }
+    return { used, total };
   }
 
   #nowHours(): number {

@@ -1,4 +1,5 @@
 /** A plan for people. */
+import type { Fullest } from '#ring/builder/fullness.ts';
 import type { PlanView, RingView } from '#ring/builder/plan-view.ts';
 import type { Quality } from '#ring/builder/quality.ts';
 import type { PairReport } from '#ring/builder/report.ts';
@@ -10,6 +11,13 @@ export function printPlan(view: PlanView): void {
   for (const pair of view.pairs) console.log(`  ${pairText(pair)}`);
   if (view.seconds !== undefined)
     console.log(`  at that bandwidth: ${formatSeconds(view.seconds)}`);
+  if (view.fullness === undefined) return;
+  const { before, after } = view.fullness;
+  console.log(`fullest disk: ${fullText(before)} before, ${fullText(after)} after`);
+}
+
+function fullText({ device, share }: Fullest): string {
+  return `${device} ${(share * 100).toFixed(1)} %`;
 }
 
 function printRing({ ring, version, quality, risks, moves }: RingView): void {

@@ -1,4 +1,5 @@
 /** What a plan would do to the whole cluster, in figures: for a person before `apply`, and for scripts. */
+import { type Capacity, type Fullness, fullnessOf } from './fullness.ts';
 import type { Quality } from './quality.ts';
 import {
   type BytesOnDevice,
@@ -28,6 +29,8 @@ export interface PlanView {
   readonly pairs: readonly PairReport[];
   /** At the given bandwidth between each two sites, all at once. */
   readonly seconds?: number;
+  /** Where it is known what the disks hold and have room for. */
+  readonly fullness?: Fullness;
 }
 
 /** Bytes in all, or on each device; nothing is known of them when absent. */
@@ -35,7 +38,12 @@ export type KnownBytes = number | BytesOnDevice | undefined;
 /** Bytes per second between two sites; undefined: no matter how long it takes. */
 export type LinkRate = (from: string, to: string) => number | undefined;
 
-export function viewPlan(plan: SetPlan, known?: KnownBytes, rate?: LinkRate): PlanView {
+export function viewPlan(
+  plan: SetPlan,
+  known?: KnownBytes,
+  rate?: LinkRate,
+  capacity: Capacity = () => undefined,
+): PlanView {
   const bytes = bytesByRing(plan, known);
   const rings = plan.rings.map((ring, i) => ({
     ring: ring.name,
@@ -45,6 +53,10 @@ export function viewPlan(plan: SetPlan, known?: KnownBytes, rate?: LinkRate): Pl
     moves: reportMoves(ring, bytes[i]),
     joint: ring.after.former.size,
   }));
+  const fullness = fullnessOf(
+    rings.map(({ moves }) => moves.devices),
+    capacity,
+  );
   const pairs = joinPairs(rings.flatMap((ring) => ring.moves.pairs));
   const sum = (pick: (moves: MoveReport) => number): number =>
     rings.reduce((total, ring) => total + pick(ring.moves), 0);
@@ -55,6 +67,7 @@ export function viewPlan(plan: SetPlan, known?: KnownBytes, rate?: LinkRate): Pl
     bytes: sum((moves) => moves.bytes),
     pairs,
     ...(rate !== undefined && { seconds: secondsFor(pairs, rate) }),
+    ...(fullness !== undefined && { fullness }),
   };
 }
 
