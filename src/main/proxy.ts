@@ -16,6 +16,7 @@ import type { Identity } from '#identity/identity.ts';
 import { ObjectKeyFile } from '#identity/object-key-file.ts';
 import { ObjectKeys } from '#identity/object-keys.ts';
 import { BucketNames } from '#proxy/bucket-names.ts';
+import { Fairness } from '#proxy/fairness/fairness.ts';
 import { Sweeper } from '#proxy/multipart/sweeper.ts';
 import { notifyingStore } from '#proxy/notification/notifying-store.ts';
 import { createProxy } from '#proxy/proxy.ts';
@@ -77,6 +78,10 @@ export async function startProxy(
   const readiness = new Readiness({ env, wire, cluster });
   readiness.start();
   const names = new BucketNames(env, state);
+  const fairness = new Fairness({
+    clock: env.clock,
+    headersOf: (account) => proxy.accountHeaders(account),
+  });
   const finished = requestReport(env, registry);
   const swift = createSwiftHandler({
     store,
@@ -86,12 +91,14 @@ export async function startProxy(
     version: VERSION,
     healthy: () => readiness.isReady && !isDrained(config),
     names,
+    fairness,
     finished,
   });
   const s3 = await createS3Handler({
     store,
     signers: s3Signers(identity, authenticator),
     names,
+    fairness,
     env,
     region: config.site,
     domains: config.s3Domains,

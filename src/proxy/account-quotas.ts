@@ -43,6 +43,12 @@ export class AccountQuotas {
     }
   }
 
+  /** What is known of it now; asked for again when that is long ago. */
+  headersOf(account: string): AccountInfo['headers'] | undefined {
+    this.refresh(account);
+    return this.#known.get(account)?.info?.headers;
+  }
+
   /** Asks for the account's totals if that was long ago; after a write, so as to be in no write's way. */
   refresh(account: string): void {
     const known = this.#known.get(account);

@@ -14,7 +14,7 @@ import { AccountQuotas } from './account-quotas.ts';
 import { Accounts } from './accounts.ts';
 import { Containers } from './containers.ts';
 import { type ProxyContext, traced } from './context.ts';
-import type { Store } from './contract.ts';
+import type { AccountInfo, Store } from './contract.ts';
 import { deleteContainer } from './delete-container.ts';
 import { Encryption, type KeySource, NO_KEYS } from './encryption/encryption.ts';
 import { withFreshRing } from './fresh-ring.ts';
@@ -43,6 +43,8 @@ export interface ProxyOptions {
 export interface ProxyStore extends Store {
   /** For `anello trace TXID`. */
   readonly tracer: Tracer;
+  /** What is known of an account at once; it is asked for behind the caller's back when that is old. */
+  accountHeaders(account: string): AccountInfo['headers'] | undefined;
   /** Latency and error limits of the devices, for `anello status`. */
   peers(): PeerStatus[];
 }
@@ -66,11 +68,21 @@ export function createProxy(options: ProxyOptions): ProxyStore {
     turns: new Turns(env),
     encryption: new Encryption(env.random, keys),
   };
-  return { ...accountOperations(context), tracer: context.tracer, peers: () => peers.statuses() };
+  const accounts = new Accounts(context);
+  const quotas = new AccountQuotas(context, accounts);
+  return {
+    ...accountOperations(context, accounts, quotas),
+    tracer: context.tracer,
+    peers: () => peers.statuses(),
+    accountHeaders: (account) => quotas.headersOf(account),
+  };
 }
 
-function accountOperations(context: ProxyContext): Store {
-  const accounts = new Accounts(context);
+function accountOperations(
+  context: ProxyContext,
+  accounts: Accounts,
+  quotas: AccountQuotas,
+): Store {
   const containers = new Containers(context, accounts);
   return {
     accountInfo: (operation, account) =>
@@ -87,7 +99,7 @@ function accountOperations(context: ProxyContext): Store {
         accounts.list(operation, trace, account, query),
       ),
     ...containerOperations(context, containers),
-    ...objectOperations(context, containers, new AccountQuotas(context, accounts)),
+    ...objectOperations(context, containers, quotas),
     policies: () => context.cluster.current().policies,
   };
 }

@@ -1,12 +1,15 @@
 /** `anello quota show|set`: how much a project's account may hold. */
 import type { Command } from 'commander';
 import { OperatingError } from '#base/errors.ts';
+import { BYTE_RATE_HEADER, REQUEST_RATE_HEADER } from '#proxy/fairness/fairness.ts';
 import { addIdentityOptions, IdentityClient, type IdentityOptions } from '../identity/client.ts';
 import { printJson } from '../identity/output.ts';
 
 interface SetOptions extends IdentityOptions {
   readonly bytes?: string;
   readonly objects?: string;
+  readonly requestsPerSecond?: string;
+  readonly bytesPerSecond?: string;
 }
 
 const NO_LIMIT = '-';
@@ -20,6 +23,8 @@ export function register(program: Command): void {
     .description('in force at every proxy within seconds; "-" takes a limit away')
     .option('--bytes <n>', 'bytes of all objects')
     .option('--objects <n>', 'number of objects')
+    .option('--requests-per-second <n>', 'of its users, at each proxy process')
+    .option('--bytes-per-second <n>', 'of its users, both ways, at each proxy process')
     .addHelpText(
       'after',
       `
@@ -27,7 +32,8 @@ Whoever sets quotas needs the role ResellerAdmin (anello grant --user U --projec
 
 Examples:
   anello quota set photos --bytes 1000000000000 --objects 5000000
-  anello quota set photos --bytes -`,
+  anello quota set photos --bytes -
+  anello quota set photos --requests-per-second 200 --bytes-per-second 50000000`,
     )
     .action(set);
 }
@@ -46,24 +52,53 @@ async function show(name: string, options: IdentityOptions): Promise<void> {
     objects: number('x-account-object-count') ?? 0,
     maxBytes: number('x-account-meta-quota-bytes'),
     maxObjects: number('x-account-meta-quota-count'),
+    requestsPerSecond: number(REQUEST_RATE_HEADER),
+    bytesPerSecond: number(BYTE_RATE_HEADER),
   };
   if (options.json) return printJson(account);
   console.log(`bytes    ${account.bytes} of ${account.maxBytes ?? 'no limit'}`);
   console.log(`objects  ${account.objects} of ${account.maxObjects ?? 'no limit'}`);
+  const { requestsPerSecond, bytesPerSecond } = account;
+  console.log(
+    `rates    ${requestsPerSecond ?? 'no limit'} requests/s, ${bytesPerSecond ?? 'no limit'} bytes/s`,
+  );
 }
 
 async function set(name: string, options: SetOptions): Promise<void> {
-  const { bytes, objects } = options;
-  if (bytes === undefined && objects === undefined)
-    throw new OperatingError('wrong-use', 'give --bytes, --objects or both');
+  const headers = Object.fromEntries(
+    LIMITS.flatMap(({ option, header, value }) => {
+      const text = value(options);
+      return text === undefined ? [] : [[header, limitOf(option, text)]];
+    }),
+  );
+  if (Object.keys(headers).length === 0) {
+    const all = LIMITS.map(({ option }) => option).join(', ');
+    throw new OperatingError('wrong-use', `give at least one of ${all}`);
+  }
   const client = new IdentityClient(options);
   const project = await client.find('project', name);
-  await client.account('POST', project.id, {
-    ...(bytes !== undefined && { 'x-account-meta-quota-bytes': limitOf('--bytes', bytes) }),
-    ...(objects !== undefined && { 'x-account-meta-quota-count': limitOf('--objects', objects) }),
-  });
+  await client.account('POST', project.id, headers);
   await show(name, options);
 }
+
+const LIMITS: readonly {
+  readonly option: string;
+  readonly header: string;
+  readonly value: (options: SetOptions) => string | undefined;
+}[] = [
+  { option: '--bytes', header: 'x-account-meta-quota-bytes', value: ({ bytes }) => bytes },
+  { option: '--objects', header: 'x-account-meta-quota-count', value: ({ objects }) => objects },
+  {
+    option: '--requests-per-second',
+    header: REQUEST_RATE_HEADER,
+    value: ({ requestsPerSecond }) => requestsPerSecond,
+  },
+  {
+    option: '--bytes-per-second',
+    header: BYTE_RATE_HEADER,
+    value: ({ bytesPerSecond }) => bytesPerSecond,
+  },
+];
 
 function limitOf(option: string, text: string): string {
   if (text === NO_LIMIT) return '';

@@ -1,6 +1,7 @@
 /** One request under way and its answer, as far as no dialect matters. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Env } from '#env/env.ts';
+import type { Fairness, Turn } from '#proxy/fairness/fairness.ts';
 import { clientGone } from './client-gone.ts';
 import type { FinishedRequest } from './finished-request.ts';
 
@@ -15,6 +16,8 @@ export interface ExchangeService {
   };
   /** Called when a request is over, for metrics and traces. */
   readonly finished: (request: FinishedRequest) => void;
+  /** Keeps tenants out of each other's way; absent: all are served at once. */
+  readonly fairness?: Fairness | undefined;
 }
 
 export abstract class Exchange<Service extends ExchangeService = ExchangeService> {
@@ -30,6 +33,8 @@ export abstract class Exchange<Service extends ExchangeService = ExchangeService
   continued = false;
   bytesSent = 0;
   bytesReceived = 0;
+  /** Holds bodies back where the caller's account has a byte rate. */
+  pace: Turn['pace'];
   /** Headers for any answer, also a refusal (CORS). */
   readonly extraHeaders: string[] = [];
   #abort: AbortController | undefined;

@@ -26,6 +26,7 @@ export async function pour(
       sent += item.value.length;
       if (sent > length) throw broken(sent, length);
       await outflow.write(item.value);
+      await request.pace?.(item.value.length);
       item = await iterator.next();
     }
     if (sent !== length) throw broken(sent, length);

@@ -9,6 +9,7 @@
 import type { IncomingMessage } from 'node:http';
 import { OperatingError } from '#base/errors.ts';
 import type { Env, Timer } from '#env/env.ts';
+import type { Exchange } from './exchange.ts';
 
 /** Read ahead of the store; a hundred uploads to a store that is slow must not take a hundred MiB. */
 const HIGH_WATER = 256 * 1024;
@@ -20,6 +21,8 @@ export interface RequestBodyOptions {
   readonly maxBytes: number;
   /** Told of each chunk's length. */
   readonly received: (bytes: number) => void;
+  /** Waited for before a chunk is handed on. */
+  readonly pace: Exchange['pace'];
 }
 
 type Waiter = {
@@ -52,6 +55,17 @@ export class RequestBody implements AsyncIterableIterator<Buffer> {
   }
 
   next(): Promise<IteratorResult<Buffer>> {
+    const { pace } = this.#options;
+    return pace === undefined ? this.#next() : this.#paced(pace);
+  }
+
+  async #paced(pace: (bytes: number) => Promise<void>): Promise<IteratorResult<Buffer>> {
+    const result = await this.#next();
+    if (result.done !== true) await pace(result.value.length);
+    return result;
+  }
+
+  #next(): Promise<IteratorResult<Buffer>> {
     if (!this.#started) this.#start();
     const chunk = this.#chunks.shift();
     if (chunk !== undefined) return Promise.resolve(this.#taken(chunk));

@@ -3,6 +3,7 @@
  * codes; the others are codes of the store and of src/auth, each with the S3 code that stands for it.
  */
 import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
+import { retryAfter } from '../http/retry-after.ts';
 
 interface Answer {
   readonly status: number;
@@ -214,6 +215,7 @@ const STANDS_FOR: Readonly<Record<string, string>> = {
   'object-key-lost': 'KMS.NotFoundException',
   unavailable: 'ServiceUnavailable',
   overloaded: 'SlowDown',
+  'slow-down': 'SlowDown',
   timeout: 'ServiceUnavailable',
   gone: 'ServiceUnavailable',
   'ring-old': 'ServiceUnavailable',
@@ -288,5 +290,11 @@ export function errorAnswer(error: unknown): ErrorAnswer {
       headers: error.headers,
     };
   }
-  return { code, status, message: MESSAGES[own] ?? message, fields: {}, headers: [] };
+  return {
+    code,
+    status,
+    message: MESSAGES[own] ?? message,
+    fields: {},
+    headers: retryAfter(error),
+  };
 }

@@ -4,10 +4,13 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PolicyCache } from '#auth/policy/policy-cache.ts';
+import type { Tenant } from '#proxy/fairness/fairness.ts';
 import { DAY_MS, decodeLifecycle } from '#proxy/lifecycle/rules.ts';
 import { answer, type Dialect } from '../http/answer.ts';
 import { TransactionIds } from '../http/transaction-id.ts';
+import { inTurn } from '../http/turn.ts';
 import { authenticate } from './authentication.ts';
+import { ownAccount } from './bucket.ts';
 import { Checksums } from './checksums.ts';
 import { addCorsHeaders } from './cors.ts';
 import { refuse } from './errors.ts';
@@ -26,7 +29,10 @@ export type { S3Service, S3Signers } from './service.ts';
 export interface S3Options
   extends Pick<S3Service, 'store' | 'signers' | 'names' | 'env' | 'region'>,
     Partial<
-      Pick<S3Service, 'roles' | 'domains' | 'websiteDomains' | 'finished' | 'dayMs' | 'mayNotify'>
+      Pick<
+        S3Service,
+        'roles' | 'domains' | 'websiteDomains' | 'finished' | 'dayMs' | 'mayNotify' | 'fairness'
+      >
     > {
   readonly limits?: Partial<S3Limits>;
 }
@@ -48,6 +54,7 @@ export async function createS3Handler(given: S3Options): Promise<S3Handler> {
     finished: () => {},
     dayMs: DAY_MS,
     mayNotify: () => false,
+    fairness: undefined,
     ...given,
     checksums: await Checksums.create(),
     policies: new PolicyCache(),
@@ -69,11 +76,15 @@ async function serve(request: S3Request): Promise<void> {
   request.locate();
   if (request.isWebsite && request.method !== 'OPTIONS') {
     await addCorsHeaders(request);
-    return await serveWebsite(request);
+    return await inTurn(request, tenantOf(request), () => serveWebsite(request));
   }
   const route = findRoute(request);
   request.label = `s3.${route.name}`;
   await authenticate(request);
   await addCorsHeaders(request);
-  await route.run(request);
+  await inTurn(request, tenantOf(request), () => route.run(request));
+}
+
+function tenantOf(request: S3Request): Tenant {
+  return { account: ownAccount(request), of: request.bucket };
 }

@@ -168,6 +168,7 @@ function incoming(
     clock: env.clock,
     timeoutMs: limits.clientTimeoutMs,
     maxBytes: length ?? 2 * maxBytes,
+    pace: request.pace,
     received: (bytes) => {
       request.bytesReceived += bytes;
     },

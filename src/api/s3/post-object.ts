@@ -82,6 +82,7 @@ function bodyOf(request: S3Request): AsyncIterable<Uint8Array> {
     clock: env.clock,
     timeoutMs: limits.clientTimeoutMs,
     maxBytes: limits.maxPutBytes + 2 * limits.maxFormBytes,
+    pace: request.pace,
     received: (bytes) => {
       request.bytesReceived += bytes;
     },

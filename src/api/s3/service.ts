@@ -6,6 +6,7 @@ import type { PolicyCache } from '#auth/policy/policy-cache.ts';
 import type { Env } from '#env/env.ts';
 import type { S3KeyRequest } from '#identity/s3-keys.ts';
 import type { BucketNames } from '#proxy/bucket-names.ts';
+import type { Fairness } from '#proxy/fairness/fairness.ts';
 import type { Lifecycle } from '#proxy/lifecycle/rules.ts';
 import type { VersionedStore } from '#proxy/versions/contract.ts';
 import type { FinishedRequest } from '../http/finished-request.ts';
@@ -50,5 +51,6 @@ export interface S3Service {
   readonly region: string;
   /** Whether the operator's list allows events to be sent there. */
   readonly mayNotify: (url: string) => boolean;
+  readonly fairness: Fairness | undefined;
   readonly finished: (request: FinishedRequest) => void;
 }

@@ -1,5 +1,6 @@
 /** POST of an account: metadata, for its owners. */
 import type { HeaderChanges } from '#proxy/contract.ts';
+import { BYTE_RATE_HEADER, REQUEST_RATE_HEADER } from '#proxy/fairness/fairness.ts';
 import { authorizeAccount, ownsEveryAccount } from './access.ts';
 import { refuse } from './errors.ts';
 import { checkMerged, headerChanges, setsMetadata } from './metadata.ts';
@@ -23,7 +24,12 @@ export async function changeAccount(request: SwiftRequest): Promise<void> {
   await store.updateAccount(request, request.account, changes);
 }
 
-const QUOTAS = ['x-account-meta-quota-bytes', 'x-account-meta-quota-count'] as const;
+const QUOTAS = [
+  'x-account-meta-quota-bytes',
+  'x-account-meta-quota-count',
+  REQUEST_RATE_HEADER,
+  BYTE_RATE_HEADER,
+] as const;
 
 /** An account's quota is set by who owns all accounts, not by the account. @throws Refusal 400, 403 */
 function checkQuotaChanges(request: SwiftRequest, changes: HeaderChanges): void {

@@ -4,6 +4,7 @@
  */
 import { STATUS_CODES } from 'node:http';
 import { codeOf, OperatingError } from '#base/errors.ts';
+import { retryAfter } from '../http/retry-after.ts';
 
 interface Answer {
   readonly status: number;
@@ -44,6 +45,7 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   undecided: { status: 503 },
   'not-strict': { status: 501 },
   overloaded: { status: 503 },
+  'slow-down': { status: 498, text: 'Slow down: too many requests of this account.' },
   timeout: { status: 503 },
   gone: { status: 503 },
   'ring-old': { status: 503 },
@@ -90,7 +92,7 @@ export interface ErrorReply {
 export function errorReply(error: unknown): ErrorReply {
   const answer = answerTo(codeOf(error));
   const text = (error instanceof Refusal ? error.text : undefined) ?? answer.text;
-  const headers = error instanceof Refusal ? error.headers : [];
+  const headers = error instanceof Refusal ? error.headers : retryAfter(error);
   if (text === undefined) return { ...page(answer.status), headers };
   const contentType = 'text/plain; charset=UTF-8';
   return { status: answer.status, contentType, body: text, headers };
@@ -121,6 +123,7 @@ const PAGES: Readonly<Record<number, readonly [title: string, sentence: string]>
   413: ['Request Entity Too Large', 'The body of your request was too large for this server.'],
   416: ['Requested Range Not Satisfiable', 'The Range requested is not available.'],
   422: ['Unprocessable Entity', 'Unable to process the contained instructions'],
+  498: ['Rate Limited', 'The account has made too many requests.'],
   499: ['Client Disconnect', 'The client was disconnected during request.'],
   500: [
     'Internal Error',

@@ -4,11 +4,14 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RoleLists } from '#auth/acl.ts';
+import { accountOf } from '#auth/caller.ts';
 import type { Env } from '#env/env.ts';
 import type { Store } from '#proxy/contract.ts';
+import type { Tenant } from '#proxy/fairness/fairness.ts';
 import { answer, type Dialect } from '../http/answer.ts';
 import type { FinishedRequest } from '../http/finished-request.ts';
 import { TransactionIds } from '../http/transaction-id.ts';
+import { inTurn } from '../http/turn.ts';
 import { byteLength } from '../http/utf8.ts';
 import { addCorsHeaders } from './cors.ts';
 import { refuse } from './errors.ts';
@@ -37,6 +40,7 @@ export interface SwiftOptions {
   /** What /healthcheck says: false is 503. */
   readonly healthy?: () => boolean;
   readonly names?: SwiftService['names'];
+  readonly fairness?: SwiftService['fairness'];
   /** Called when a request is over, for metrics and traces. */
   readonly finished?: (request: FinishedRequest) => void;
 }
@@ -69,6 +73,7 @@ export function createSwiftHandler(given: SwiftOptions): SwiftHandler {
     version: given.version ?? '0',
     healthy: given.healthy ?? (() => true),
     names: given.names,
+    fairness: given.fairness,
     finished: given.finished ?? (() => {}),
   };
   return {
@@ -92,7 +97,12 @@ async function serve(request: SwiftRequest): Promise<void> {
   }
   request.label = route.label;
   request.caller = await request.service.authenticator.authenticate(request.incoming.headers);
-  await route.run(request);
+  await inTurn(request, tenantOf(request), () => route.run(request));
+}
+
+function tenantOf({ caller, account }: SwiftRequest): Tenant {
+  const own = caller.kind === 'user' ? caller.projectId : undefined;
+  return { account: own === undefined ? undefined : accountOf(own), of: account };
 }
 
 function checkAccount(request: SwiftRequest): void {

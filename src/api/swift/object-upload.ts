@@ -92,6 +92,7 @@ export function bodyOf(
     clock: request.service.env.clock,
     timeoutMs: request.service.limits.clientTimeoutMs,
     maxBytes,
+    pace: request.pace,
     received: (bytes) => {
       request.bytesReceived += bytes;
     },

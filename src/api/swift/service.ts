@@ -4,6 +4,7 @@ import type { Authenticator } from '#auth/authenticator.ts';
 import type { Env } from '#env/env.ts';
 import type { BucketNames } from '#proxy/bucket-names.ts';
 import type { Store } from '#proxy/contract.ts';
+import type { Fairness } from '#proxy/fairness/fairness.ts';
 import type { FinishedRequest } from '../http/finished-request.ts';
 import type { TransactionIds } from '../http/transaction-id.ts';
 import type { SwiftLimits } from './limits.ts';
@@ -23,5 +24,6 @@ export interface SwiftService {
   readonly healthy: () => boolean;
   /** Told of containers that come and go: their names are buckets' names, too. */
   readonly names: Pick<BucketNames, 'created' | 'deleted'> | undefined;
+  readonly fairness: Fairness | undefined;
   readonly finished: (request: FinishedRequest) => void;
 }

@@ -31,6 +31,7 @@ import type {
   Store,
 } from '#proxy/contract.ts';
 import { Encryption, markOf, type Sealer } from '#proxy/encryption/encryption.ts';
+import { checkQuota } from '#proxy/quota.ts';
 import { MemoryKeys } from '#proxy/testing/memory-keys.ts';
 import type { ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
 import { pageOf } from './page-of.ts';
@@ -181,6 +182,7 @@ export class MemoryStore implements Store {
     const nothing = { etag: '', size: 0, clientMicros: 0 };
     if (container === undefined) return { kind: 'no-container', ...nothing };
     const sealer = await this.#encryption.sealerFor(container, request);
+    checkQuota('container', { headers: container.headers, ...totals(container) }, request);
     request.onReady?.();
     const { body: plain, md5 } = await receive(request);
     if (!this.#allows(name, request.condition)) return { kind: 'precondition-failed', ...nothing };
