@@ -1,5 +1,5 @@
 /** LifecycleConfiguration between XML and the rules that the store keeps. */
-import { aborts, expires, type LifecycleRule } from '#proxy/lifecycle/rules.ts';
+import { aborts, expires, type LifecycleRule, removesVersions } from '#proxy/lifecycle/rules.ts';
 import { refuse } from './errors.ts';
 import { checkTags, type Tags } from './tags.ts';
 import { element, isoDate, leaf } from './xml.ts';
@@ -19,7 +19,8 @@ const MAX_RULE_TAGS = 10;
 const MAX_DAYS = 0x7fff_ffff;
 const DAY_MS = 24 * 3600 * 1000;
 const DATE = /^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?)?$/;
-const NOT_KEPT = ['Transition', 'NoncurrentVersionTransition', 'NoncurrentVersionExpiration'];
+const NOT_KEPT = ['Transition', 'NoncurrentVersionTransition'];
+const MAX_KEPT = 100;
 
 /** @throws S3Error MalformedXML, InvalidArgument, InvalidRequest, InvalidTag, NotImplemented */
 export function rulesOfXml(root: XmlElement, newId: () => string): LifecycleRule[] {
@@ -35,6 +36,7 @@ export function rulesOfXml(root: XmlElement, newId: () => string): LifecycleRule
 function parseRule(rule: XmlElement, newId: () => string): LifecycleRule {
   onlyChildren(rule, [
     ...['ID', 'Prefix', 'Filter', 'Status', 'Expiration', 'AbortIncompleteMultipartUpload'],
+    'NoncurrentVersionExpiration',
     ...NOT_KEPT,
   ]);
   const status = requiredText(rule, 'Status').trim();
@@ -50,11 +52,16 @@ function parseRule(rule: XmlElement, newId: () => string): LifecycleRule {
     ...parseSelection(rule),
     ...parseExpiration(child(rule, 'Expiration')),
     ...parseAbort(child(rule, 'AbortIncompleteMultipartUpload')),
+    ...parseNoncurrent(child(rule, 'NoncurrentVersionExpiration')),
   };
-  if (!expires(parsed) && !aborts(parsed)) {
-    throw refuse('InvalidRequest', 'At least one action needs to be specified in a rule.');
+  if (!expires(parsed) && !aborts(parsed) && !removesVersions(parsed)) {
+    throw noAction();
   }
   const { tags, largerThan, smallerThan } = parsed;
+  if (parsed.expireMarkers && (tags ?? largerThan ?? smallerThan) !== undefined) {
+    const why = 'ExpiredObjectDeleteMarker cannot be specified with Tags or Object Size.';
+    throw refuse('InvalidRequest', why);
+  }
   if (aborts(parsed) && tags !== undefined) throw abortWith('Tags');
   if (aborts(parsed) && (largerThan ?? smallerThan) !== undefined) throw abortWith('Object Size');
   return parsed;
@@ -123,12 +130,16 @@ function sizeOf(parent: XmlElement, name: string): number | undefined {
 
 function parseExpiration(
   expiration: XmlElement | undefined,
-): Pick<LifecycleRule, 'expireDays' | 'expireMs'> {
+): Pick<LifecycleRule, 'expireDays' | 'expireMs' | 'expireMarkers'> {
   if (expiration === undefined) return {};
   onlyChildren(expiration, ['Days', 'Date', 'ExpiredObjectDeleteMarker']);
   const [what] = expiration.children;
   if (what === undefined || expiration.children.length > 1) throw malformed();
-  if (what.name === 'ExpiredObjectDeleteMarker') throw notKept(what.name);
+  if (what.name === 'ExpiredObjectDeleteMarker') {
+    const wanted = what.text.trim();
+    if (wanted === 'true') return { expireMarkers: true };
+    throw wanted === 'false' ? noAction() : malformed();
+  }
   if (what.name === 'Days') {
     const expireDays = daysOf(what.text);
     if (expireDays > 0) return { expireDays };
@@ -150,6 +161,26 @@ function parseAbort(abort: XmlElement | undefined): Pick<LifecycleRule, 'abortDa
   );
 }
 
+function parseNoncurrent(
+  noncurrent: XmlElement | undefined,
+): Pick<LifecycleRule, 'noncurrentDays' | 'keptNoncurrent'> {
+  if (noncurrent === undefined) return {};
+  onlyChildren(noncurrent, ['NoncurrentDays', 'NewerNoncurrentVersions']);
+  const noncurrentDays = daysOf(requiredText(noncurrent, 'NoncurrentDays'));
+  if (noncurrentDays <= 0) {
+    throw invalid(
+      "'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer",
+    );
+  }
+  const kept = textOf(noncurrent, 'NewerNoncurrentVersions');
+  if (kept === undefined) return { noncurrentDays };
+  const keptNoncurrent = daysOf(kept);
+  if (keptNoncurrent > 0 && keptNoncurrent <= MAX_KEPT) return { noncurrentDays, keptNoncurrent };
+  throw invalid(
+    `'NewerNoncurrentVersions' for NoncurrentVersionExpiration action must be between 1 and ${MAX_KEPT}`,
+  );
+}
+
 function daysOf(text: string): number {
   const days = /^-?\d{1,10}$/.test(text.trim()) ? Number(text) : Number.NaN;
   if (Number.isNaN(days) || days > MAX_DAYS) throw malformed();
@@ -164,6 +195,10 @@ function invalid(message: string) {
   return refuse('InvalidArgument', message);
 }
 
+function noAction() {
+  return refuse('InvalidRequest', 'At least one action needs to be specified in a rule.');
+}
+
 function notKept(name: string) {
   return refuse('NotImplemented', undefined, { Header: name });
 }
@@ -174,13 +209,14 @@ function abortWith(what: string) {
 }
 
 export function ruleXml(rule: LifecycleRule): string {
-  const { id, enabled, abortDays } = rule;
+  const { id, enabled, abortDays, expireMarkers } = rule;
   return element(
     'Rule',
     leaf('ID', id) +
       selectionXml(rule) +
       leaf('Status', enabled ? 'Enabled' : 'Disabled') +
-      (expires(rule) ? element('Expiration', endXml(rule)) : '') +
+      (expires(rule) || expireMarkers ? element('Expiration', endXml(rule)) : '') +
+      noncurrentXml(rule) +
       (abortDays === undefined
         ? ''
         : element('AbortIncompleteMultipartUpload', leaf('DaysAfterInitiation', abortDays))),
@@ -200,6 +236,14 @@ function selectionXml({ form, prefix, tags, largerThan, smallerThan }: Lifecycle
   return element('Filter', form === 'and' ? element('And', terms) : terms);
 }
 
-function endXml({ expireDays, expireMs }: LifecycleRule): string {
+function noncurrentXml({ noncurrentDays, keptNoncurrent }: LifecycleRule): string {
+  if (noncurrentDays === undefined) return '';
+  const days = leaf('NoncurrentDays', noncurrentDays);
+  const kept = leaf('NewerNoncurrentVersions', keptNoncurrent);
+  return element('NoncurrentVersionExpiration', days + kept);
+}
+
+function endXml({ expireDays, expireMs, expireMarkers }: LifecycleRule): string {
+  if (expireMarkers) return leaf('ExpiredObjectDeleteMarker', true);
   return expireMs === undefined ? leaf('Days', expireDays) : leaf('Date', isoDate(expireMs * 1000));
 }

@@ -46,6 +46,10 @@ describe('the lifecycle of a bucket', () => {
         { id: 'three', which: '<Prefix></Prefix>' },
       ),
       rule(DAYS, { id: 'four', which: `<Filter>${tag('only')}</Filter>` }),
+      rule(
+        '<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration><NoncurrentVersionExpiration><NoncurrentDays>4</NoncurrentDays><NewerNoncurrentVersions>2</NewerNoncurrentVersions></NoncurrentVersionExpiration>',
+        { id: 'five' },
+      ),
     ].join('');
     const stored = await put(rules);
     expect(stored.status).toBe(200);

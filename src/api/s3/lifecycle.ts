@@ -102,6 +102,8 @@ export function expirationHeader(
 
 /** The same of an object that was read. */
 export function expirationOf(request: S3Request, bucket: Bucket, state: EntryState): string[] {
+  // Of the current version; one that is named may end by other rules.
+  if (request.query.has('versionId')) return [];
   const { size, clientMicros } = dataOf(state);
   const tags = state.groups['tags']?.values;
   return expirationHeader(request, bucket, { size, clientMicros, tags });

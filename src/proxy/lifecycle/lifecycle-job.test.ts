@@ -5,6 +5,8 @@ import type { PutRequest } from '../contract.ts';
 import { partsContainer } from '../multipart/names.ts';
 import { Uploads } from '../multipart/uploads.ts';
 import { CONTAINER, objectName, putRequest, TestCluster } from '../testing/test-cluster.ts';
+import { VERSIONING_HEADER } from '../versions/contract.ts';
+import { withVersions } from '../versions/versions.ts';
 import { LifecycleJob } from './lifecycle-job.ts';
 import { DAY_MS, encodeLifecycle, LIFECYCLE_HEADER, type LifecycleRule } from './rules.ts';
 
@@ -66,7 +68,7 @@ class Bench {
     let job = this.#jobs.get(node);
     job ??= new LifecycleJob({
       env,
-      store: proxy,
+      store: withVersions(proxy, env),
       node,
       pageItems: 2,
       walk: new BucketWalk({
@@ -157,6 +159,58 @@ describe('the lifecycle job', () => {
     expect(await stat('a')).toBeDefined();
   });
 
+  it('removes versions that were replaced long ago, and markers that hide nothing', async () => {
+    const bench = await Bench.start(
+      { noncurrentDays: 1, keptNoncurrent: 1, prefix: 'v/' },
+      { expireMarkers: true },
+    );
+    const { cluster } = bench;
+    const { env, proxy } = cluster.node('lngs');
+    const store = withVersions(proxy, env);
+    const enabled = { [VERSIONING_HEADER]: 'Enabled' };
+    await cluster.run(store.updateContainer(cluster.operation(), CONTAINER, enabled));
+    const put = (key: string): Promise<unknown> => {
+      const request = putRequest(Buffer.from(key));
+      return cluster.run(store.putObject(cluster.operation(), objectName(key), request));
+    };
+    for (const key of ['v/a', 'v/a', 'v/a', 'v/a', 'other', 'other']) await put(key);
+    await put('v/gone');
+    const removed = { ...objectName('v/gone') };
+    await cluster.run(store.removeObject(cluster.operation(), removed));
+    const listed = async (): Promise<string[]> => {
+      const query = { limit: 1000 };
+      const page = await cluster.run(store.listVersions(cluster.operation(), CONTAINER, query));
+      return (page?.items ?? []).map((item) =>
+        'prefix' in item ? '' : `${item.key}${item.isMarker ? ' marker' : ''}`,
+      );
+    };
+    await bench.walk('lngs');
+    expect(await listed()).toEqual([
+      ...['other', 'other', 'v/a', 'v/a', 'v/a', 'v/a', 'v/gone marker', 'v/gone'],
+    ]);
+    const later = (): LifecycleJob =>
+      new LifecycleJob({
+        env: { ...env, clock: shifted(env.clock, 3 * DAYS) },
+        store,
+        node: 'lngs',
+        pageItems: 2,
+        walk: { next: () => ({ found: [{ ...CONTAINER, rank: 0 }], done: true }) },
+      });
+    const job = later();
+    for (let i = 0; i < 20; i++) await cluster.run(job.step(new AbortController().signal));
+    // The current one and one before it stay; what the marker hid was the newest that is not current.
+    expect(await listed()).toEqual(['other', 'other', 'v/a', 'v/a', 'v/gone marker', 'v/gone']);
+    expect(job.facts()).toMatchObject({ removed: 2, failed: 0 });
+    await bench.configure({ noncurrentDays: 1, prefix: 'v/' }, { expireMarkers: true });
+    const next = later();
+    for (let i = 0; i < 20; i++) await cluster.run(next.step(new AbortController().signal));
+    expect(await listed()).toEqual(['other', 'other', 'v/a', 'v/gone marker']);
+    await bench.configure({ expireMarkers: true });
+    const last = later();
+    for (let i = 0; i < 20; i++) await cluster.run(last.step(new AbortController().signal));
+    expect(await listed()).toEqual(['other', 'other', 'v/a']);
+  });
+
   it('spares what was overwritten after it was listed', async () => {
     const bench = await Bench.start({ expireDays: 1 });
     await bench.put('o', 5);
@@ -204,7 +258,7 @@ describe('the lifecycle job', () => {
     // Three days on: the record's own time is what listings show.
     const later = new LifecycleJob({
       env: { ...env, clock: shifted(env.clock, 4 * DAYS) },
-      store: proxy,
+      store: withVersions(proxy, env),
       node: 'lngs',
       walk: { next: () => ({ found: [{ ...CONTAINER, rank: 0 }], done: true }) },
     });

@@ -12,13 +12,14 @@ import type { Env } from '#env/env.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import type { BucketPage, FoundBucket } from '../bucket-jobs/bucket-walk.ts';
 import { type Held, JobRecords, LEASE_MS } from '../bucket-jobs/job-record.ts';
-import type { Operation, Store } from '../contract.ts';
+import type { Operation } from '../contract.ts';
+import type { VersionedStore } from '../versions/contract.ts';
 import { LifecycleRound } from './round.ts';
 import { DAY_MS, decodeLifecycle, LIFECYCLE_HEADER } from './rules.ts';
 
 export interface LifecycleOptions {
   readonly env: Pick<Env, 'clock' | 'random' | 'log'>;
-  readonly store: Store;
+  readonly store: VersionedStore;
   /** Containers of this node that have rules (BucketWalk). */
   readonly walk: { next(): BucketPage };
   /** Who holds leases, for people who look at them. */

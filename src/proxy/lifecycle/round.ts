@@ -1,6 +1,7 @@
 /**
- * One round of a bucket's lifecycle, a page at a time: its objects, then its uploads. The place between
- * two pages is text, `o` or `u` and the name that was looked at last, so that another node can go on.
+ * One round of a bucket's lifecycle, a page at a time: its objects, its uploads, its versions. The place
+ * between two pages is text, `o`, `u` or `v` and the name that was looked at last, so that another node can
+ * go on.
  *
  * A listing only proposes: each deletion is a conditional one, which asks the rules once more about the
  * very version that it deletes, so what was overwritten or tagged anew meanwhile stays. That makes it
@@ -10,27 +11,39 @@ import { type EntryState, isLive } from '#base/entry.ts';
 import { codeOf, messageOf } from '#base/errors.ts';
 import type { ContainerName } from '#base/names.ts';
 import type { Env } from '#env/env.ts';
-import type { ListedObject, Operation, Page, Store } from '../contract.ts';
+import type { ListedObject, Operation, Page } from '../contract.ts';
 import { parseUploadName, partsContainer, UPLOADS } from '../multipart/names.ts';
 import { Uploads } from '../multipart/uploads.ts';
-import { abortOf, aborts, commonPrefix, expires, expiryOf, type Lifecycle } from './rules.ts';
+import { type ListedVersion, type VersionedStore, versioningOf } from '../versions/contract.ts';
+import { dueVersions, isReplaced } from './noncurrent.ts';
+import {
+  abortOf,
+  aborts,
+  commonPrefix,
+  expires,
+  expiryOf,
+  type Lifecycle,
+  removesVersions,
+} from './rules.ts';
+import { versionsByKey } from './version-pages.ts';
 
 const PAGE = 1000;
 const CONCURRENCY = 8;
 const OBJECTS = 'o';
 const INCOMPLETE = 'u';
+const VERSIONS = 'v';
 
 export class LifecycleRound {
-  readonly counts = { expired: 0, aborted: 0, failed: 0 };
+  readonly counts = { expired: 0, aborted: 0, removed: 0, failed: 0 };
   readonly #env: Pick<Env, 'clock' | 'random' | 'log'>;
-  readonly #store: Store;
+  readonly #store: VersionedStore;
   readonly #uploads: Uploads;
   readonly #dayMs: number;
   readonly #pageItems: number;
 
   constructor(
     env: Pick<Env, 'clock' | 'random' | 'log'>,
-    store: Store,
+    store: VersionedStore,
     dayMs: number,
     pageItems = PAGE,
   ) {
@@ -52,10 +65,13 @@ export class LifecycleRound {
     place: string,
   ): Promise<string | undefined> {
     const marker = place.slice(1);
-    if (place.startsWith(INCOMPLETE))
-      return await this.#uploadsPage(operation, bucket, lifecycle, marker);
-    const next = await this.#objectsPage(operation, bucket, lifecycle, marker);
-    return next ?? INCOMPLETE;
+    if (place.startsWith(VERSIONS)) {
+      return await this.#versionsPage(operation, bucket, lifecycle, marker);
+    }
+    if (place.startsWith(INCOMPLETE)) {
+      return (await this.#uploadsPage(operation, bucket, lifecycle, marker)) ?? VERSIONS;
+    }
+    return (await this.#objectsPage(operation, bucket, lifecycle, marker)) ?? INCOMPLETE;
   }
 
   async #objectsPage(
@@ -125,6 +141,64 @@ export class LifecycleRound {
       this.#env.log.info('s3.upload-aborted', { ...bucket, key, uploadId });
     });
     return this.#next(page, INCOMPLETE);
+  }
+
+  async #versionsPage(
+    operation: Operation,
+    bucket: ContainerName,
+    lifecycle: Lifecycle,
+    after: string,
+  ): Promise<string | undefined> {
+    const prefix = commonPrefix(lifecycle, removesVersions);
+    if (prefix === undefined) return undefined;
+    const info = await this.#store.containerInfo(operation, bucket, true);
+    if (versioningOf(info) === undefined) return undefined;
+    const query = { limit: this.#pageItems, prefix, after };
+    const { keys, last } = await versionsByKey(this.#store, operation, bucket, query);
+    const context = { dayMs: this.#dayMs, nowMs: this.#nowMs() };
+    for (const versions of keys) {
+      const due = dueVersions(lifecycle, versions, context);
+      // From the oldest on, so that a round that is broken off leaves no gap.
+      for (const version of due.reverse()) {
+        const i = versions.indexOf(version);
+        const since = (versions[i - 1]?.clientMicros ?? 0) / 1000;
+        const replaced = { since, newer: i - 1 };
+        await this.#each(operation, [version], () =>
+          this.#remove(operation, bucket, lifecycle, version, replaced),
+        );
+      }
+    }
+    return last === undefined ? undefined : VERSIONS + last;
+  }
+
+  /** Unless it has become the current one meanwhile. */
+  async #remove(
+    operation: Operation,
+    bucket: ContainerName,
+    lifecycle: Lifecycle,
+    version: ListedVersion,
+    { since, newer }: { readonly since: number; readonly newer: number },
+  ): Promise<void> {
+    const { key, versionId, isMarker, isLatest } = version;
+    const name = { ...bucket, object: key };
+    if (!isLatest) {
+      const current = await this.#store.statObject({ ...operation, read: 'newest' }, name);
+      if (current?.data?.versionId === versionId) return;
+    }
+    const context = { dayMs: this.#dayMs, nowMs: this.#nowMs() };
+    const holds = (state: EntryState | undefined): boolean => {
+      if (isMarker) return true;
+      const tags = state?.groups['tags']?.values ?? {};
+      return state !== undefined && isReplaced(lifecycle, version, { since, newer, tags }, context);
+    };
+    const removal = await this.#store.removeObject(
+      operation,
+      { ...name, version: versionId },
+      { holds },
+    );
+    if (removal.kind !== 'deleted') return;
+    this.counts.removed += 1;
+    this.#env.log.info('s3.version-expired', { ...name, versionId });
   }
 
   async #list(

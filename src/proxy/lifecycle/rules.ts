@@ -32,6 +32,11 @@ export interface LifecycleRule {
   /** Unix milliseconds of a midnight. */
   readonly expireMs?: number;
   readonly abortDays?: number;
+  /** Days after which a version that was replaced is removed, and how many of the newest stay. */
+  readonly noncurrentDays?: number;
+  readonly keptNoncurrent?: number;
+  /** A delete marker with no versions behind it goes. */
+  readonly expireMarkers?: true;
 }
 
 export interface Lifecycle {
@@ -117,6 +122,11 @@ export function aborts({ abortDays }: LifecycleRule): boolean {
   return abortDays !== undefined;
 }
 
+export function removesVersions(rule: LifecycleRule): boolean {
+  const { noncurrentDays, expireMarkers, expireDays } = rule;
+  return noncurrentDays !== undefined || expireMarkers === true || expireDays !== undefined;
+}
+
 function endOf(
   { enabled, expireDays, expireMs }: LifecycleRule,
   createdMs: number,
@@ -129,11 +139,11 @@ function endOf(
     : midnightAfter(createdMs + expireDays * dayMs, dayMs);
 }
 
-function midnightAfter(ms: number, dayMs: number): number {
+export function midnightAfter(ms: number, dayMs: number): number {
   return (Math.floor(ms / dayMs) + 1) * dayMs;
 }
 
-function matches(rule: LifecycleRule, { name, size, tags }: Subject): boolean {
+export function matches(rule: LifecycleRule, { name, size, tags }: Subject): boolean {
   return (
     name.startsWith(rule.prefix ?? '') &&
     (rule.largerThan === undefined || size > rule.largerThan) &&
