@@ -14,6 +14,7 @@ const WRONG_USE = 2;
 const VERBS: Readonly<Record<string, () => Promise<{ register(program: Command): void }>>> = {
   up: () => import('./commands/up.ts'),
   run: () => import('./commands/run.ts'),
+  completion: () => import('./commands/completion.ts'),
   restart: () => import('./commands/restart.ts'),
   status: () => import('./commands/status.ts'),
   trace: () => import('./commands/trace.ts'),
@@ -46,22 +47,28 @@ const VERBS: Readonly<Record<string, () => Promise<{ register(program: Command):
 };
 
 export async function main(args: readonly string[]): Promise<void> {
+  const program = await programOf(wanted(args));
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+  } catch (error) {
+    process.exitCode = report(error);
+  }
+}
+
+/** With these verbs; by default all of them. */
+export async function programOf(loads = Object.values(VERBS)): Promise<Command> {
   const program = new Command('anello')
     .description('A geo-distributed, ring-based object store')
     .version(version(), '-V, --version')
     .showHelpAfterError('(anello VERB --help tells more)')
     .exitOverride()
     .configureHelp({ sortSubcommands: true });
-  for (const load of wanted(args)) {
+  for (const load of loads) {
     const verb = await load();
     verb.register(program);
   }
   exitOverrideDeep(program);
-  try {
-    await program.parseAsync([...args], { from: 'user' });
-  } catch (error) {
-    process.exitCode = report(error);
-  }
+  return program;
 }
 
 function version(): string {

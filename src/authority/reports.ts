@@ -45,6 +45,19 @@ export const reportSchema = z
     /** The last bundle that it refused, and why. */
     refused: z.object({ version: z.number(), code: text }).optional(),
     certifiedUntilMs: z.number().optional(),
+    /** How it is at this moment: always another, and no reason to write a report anew. */
+    moment: z
+      .object({
+        /** Its wall clock. */
+        clockMs: z.number(),
+        uptimeSeconds: z.number().min(0),
+        /** What waits: to be listed, on stand-ins for others, in quarantine for a person. */
+        queues: z.record(text, z.number().min(0)),
+        /** Everything on its devices was read since then; absent: not yet. */
+        verifiedSinceMs: z.number().optional(),
+      })
+      .strict()
+      .optional(),
   })
   .strict();
 
@@ -79,7 +92,7 @@ export class Reports {
 
   async note(report: ProcessReport): Promise<void> {
     const atMs = this.#now();
-    const content = JSON.stringify(report);
+    const content = JSON.stringify({ ...report, moment: undefined });
     const written = this.#written.get(report.process);
     if (written?.text === content && atMs - written.atMs < REFRESH_MS) return;
     const key = KEYS.process(report.process);

@@ -11,7 +11,7 @@ import type { StorageRole } from './storage.ts';
 export const VERSION = '0.1.0';
 
 export function processReport(
-  { config, cluster, name }: Foundation,
+  { env, config, cluster, name }: Foundation,
   storage: StorageRole | undefined,
   certifiedUntilMs: number | undefined,
 ): ProcessReport {
@@ -27,6 +27,31 @@ export function processReport(
     devices: devicesOf(config.devices, storage?.reports() ?? []),
     ...(refused !== undefined && { refused }),
     ...(certifiedUntilMs !== undefined && { certifiedUntilMs }),
+    moment: momentOf(env, storage),
+  };
+}
+
+/** What `anello recon` shows of queues and times. */
+function momentOf(
+  { clock }: Foundation['env'],
+  storage: StorageRole | undefined,
+): ProcessReport['moment'] {
+  const now = { clockMs: clock.wallMicros() / 1000, uptimeSeconds: process.uptime() };
+  if (storage === undefined) return { ...now, queues: {} };
+  const reports = storage.reports();
+  const sum = (pick: (report: DeviceReport) => number): number =>
+    reports.reduce((total, report) => total + pick(report), 0);
+  const waiting = [...storage.debt().values()].reduce((total, { entries }) => total + entries, 0);
+  const verified = reports.map(({ audit }) => audit.verifiedSinceMs ?? Number.NaN);
+  const oldest = Math.min(...verified);
+  return {
+    ...now,
+    queues: {
+      unlisted: sum(({ facts }) => facts.unlisted),
+      standIns: waiting,
+      quarantined: sum(({ facts }) => facts.quarantined),
+    },
+    ...(Number.isFinite(oldest) && { verifiedSinceMs: oldest }),
   };
 }
 

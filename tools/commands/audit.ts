@@ -53,6 +53,14 @@ export function register(program: Command): void {
   verb('rate', 'bytes a second; "auto": what a cycle of 30 days needs')
     .argument('<bytes>', 'such as 5000000, or auto')
     .action(setRate);
+  audit.addHelpText(
+    'after',
+    `
+Examples:
+  anello audit status
+  anello audit run --wait --device 3
+  anello audit rate 20000000`,
+  );
 }
 
 async function show(options: Options): Promise<void> {

@@ -32,6 +32,7 @@ interface InitOptions {
   readonly site: string;
   readonly roles: string;
   readonly operator: string;
+  readonly json?: boolean;
 }
 
 export function register(program: Command): void {
@@ -48,6 +49,7 @@ export function register(program: Command): void {
     .requiredOption('--site <site>', 'where this machine stands')
     .option('--roles <list>', 'of this machine', 'authority,identity,proxy,storage')
     .option('--operator <file>', "where the operators' file goes", '/etc/anello/operator.json')
+    .option('--json', 'machine-readable output')
     .addHelpText(
       'after',
       `
@@ -80,7 +82,7 @@ async function initialise(
   state: State,
   machine: MachineFile,
   description: ClusterDescription,
-  { state: stateUrl, site, roles, operator }: InitOptions,
+  { state: stateUrl, site, roles, operator, json }: InitOptions,
 ): Promise<void> {
   const masterKey = await loadMasterKey(env, path.join(machine.data, 'master.key'));
   const authority = createAuthority({
@@ -103,6 +105,11 @@ async function initialise(
   writeOperatorFile(operator, { authorities, token, ca: known.caCertificate });
   const admin = path.join(path.dirname(operator), 'admin.openrc');
   await firstAdministrator(env, state, masterKey, machine, admin);
+  if (json) {
+    const { clusterId, name } = known;
+    console.log(JSON.stringify({ clusterId, node: name, operator, administrator: admin }, null, 2));
+    return;
+  }
   console.log(`cluster ${known.clusterId} is made; ${known.name} is its first node`);
   console.log(`the first administrator of identity: . ${admin}`);
   console.log(`operators use ${operator}: keep a copy of it, and of ${machine.data}/master.key`);

@@ -19,7 +19,7 @@ import {
   prometheusContext,
 } from '../deploy/contexts.ts';
 import type { ClusterFacts, Member } from '../deploy/facts.ts';
-import { render } from '../deploy/render.ts';
+import { render, type TemplateName } from '../deploy/render.ts';
 
 type SiteOptions = AuthorityOptions & { readonly site: string };
 
@@ -32,6 +32,7 @@ interface UnitOptions {
   readonly data: string;
   readonly disk: readonly string[];
   readonly command: string;
+  readonly json?: boolean;
 }
 
 export function register(program: Command): void {
@@ -50,29 +51,37 @@ export function register(program: Command): void {
     .option('--ca-file <file>', "authority of the proxies' certificates")
     .option('--runtime <socket>', "HAProxy's own socket for operators")
     .action(async (options: SiteOptions & HaproxyOptions) =>
-      print(render('haproxy.cfg', haproxyContext(await factsOf(options), options.site, options))),
+      show('haproxy.cfg', haproxyContext(await factsOf(options), options.site, options), options),
     );
   ofSite('nftables', 'what must be open at a site, from where').action(
     async (options: SiteOptions) =>
-      print(render('nftables.conf', nftablesContext(await factsOf(options), options.site))),
+      show('nftables.conf', nftablesContext(await factsOf(options), options.site), options),
   );
   verb('etcd', "environment of a site's etcd member")
     .option('--site <site>', 'the site it is for')
     .option('--state <store>', 'instead, before the cluster is made: its etcd:https://A:2379,...')
     .option('--address <host>', 'which of them')
     .option('--description <file>', "the cluster's, for its name")
-    .action(async (options: EtcdOptions) => print(render('etcd.env', await etcdOf(options))));
+    .action(async (options: EtcdOptions) => show('etcd.env', await etcdOf(options), options));
   verb('prometheus', 'what to scrape, and with --rules when to call somebody')
     .option('--rules', 'the alert rules instead')
     .option('--rules-file <file>', 'where they will stand', 'anello-rules.yml')
     .action(async (options: AuthorityOptions & { rules?: boolean; rulesFile: string }) => {
       const context = prometheusContext(await factsOf(options), options.rulesFile);
-      print(render(options.rules ? 'anello-rules.yml' : 'prometheus.yml', context));
+      show(options.rules ? 'anello-rules.yml' : 'prometheus.yml', context, options);
     });
   verb('grafana', 'a dashboard').action(async (options: AuthorityOptions) =>
-    print(render('grafana-dashboard.json', grafanaContext(await factsOf(options)))),
+    show('grafana-dashboard.json', grafanaContext(await factsOf(options)), options),
   );
   unitVerb(deploy);
+  deploy.addHelpText(
+    'after',
+    `
+Examples:
+  anello deploy haproxy --site lngs --certificate /etc/anello/public.pem > /etc/haproxy/haproxy.cfg
+  anello deploy nftables --site lngs > /etc/nftables.d/anello.nft
+  anello deploy prometheus --rules > anello-rules.yml`,
+  );
 }
 
 async function etcdOf(options: EtcdOptions): Promise<ReturnType<typeof etcdMemberContext>> {
@@ -93,13 +102,20 @@ function unitVerb(deploy: Command): void {
     .option('--data <dir>', "the node's own folder", '/var/lib/anello')
     .option('--disk <folder>', 'a disk for data; may be repeated', collect, [])
     .option('--command <path>', 'where anello is', '/usr/bin/anello')
-    .action(({ config, data, disk: disks, command }: UnitOptions) =>
-      print(render('anello.service', { config, data, disks, command })),
+    .option('--json', 'what was filled in, beside the text')
+    .action(({ config, data, disk: disks, command, json }: UnitOptions) =>
+      show('anello.service', { config, data, disks, command }, { json }),
     );
 }
 
-function print(text: string): void {
-  process.stdout.write(text);
+function show(
+  name: TemplateName,
+  context: object,
+  { json }: { readonly json?: boolean | undefined },
+): void {
+  const text = render(name, context);
+  if (json) console.log(JSON.stringify({ name, text, values: context }, null, 2));
+  else process.stdout.write(text);
 }
 
 async function factsOf(options: AuthorityOptions): Promise<ClusterFacts> {

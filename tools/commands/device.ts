@@ -49,6 +49,14 @@ export function register(program: Command): void {
   registerAcceptLoss(device);
   registerImport(device);
   verb('rebuild', 'make the index anew from the log and the blobs').action(rebuild);
+  device.addHelpText(
+    'after',
+    `
+Examples:
+  anello device check /srv/disk1
+  anello device dump /srv/disk1 --prefix /AUTH_demo/photos/ | head
+  anello device quarantine list`,
+  );
 }
 
 async function check(folder: string, options: Options): Promise<void> {

@@ -25,6 +25,14 @@ const assignmentSchema = z.object({
 
 export function register(program: Command): void {
   const grant = program.command('grant').description('roles of users in projects');
+  grant.addHelpText(
+    'after',
+    `
+Examples:
+  anello grant --user anna --project photos --role member
+  anello grant remove --user anna --project photos --role member
+  anello grant list`,
+  );
   const place = (command: Command): Command =>
     addIdentityOptions(command)
       .requiredOption('--user <name>', 'who')

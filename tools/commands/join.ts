@@ -20,6 +20,7 @@ interface JoinOptions {
   readonly disk: readonly string[];
   readonly mountPoints: boolean;
   readonly replace?: boolean;
+  readonly json?: boolean;
 }
 
 export function register(program: Command): void {
@@ -41,6 +42,7 @@ export function register(program: Command): void {
     .option('--disk <folder>', 'a disk for data, mounted there; may be repeated', collect, [])
     .option('--no-mount-points', 'the folders need not be mount points')
     .option('--replace', 'an earlier machine of this name is gone')
+    .option('--json', 'machine-readable output')
     .addHelpText(
       'after',
       `

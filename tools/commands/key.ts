@@ -28,6 +28,14 @@ interface CreateOptions extends IdentityOptions {
 
 export function register(program: Command): void {
   const key = program.command('key').description('S3 access keys');
+  key.addHelpText(
+    'after',
+    `
+Examples:
+  anello key create --user anna --project photos
+  anello key list --user anna
+  anello key delete ACCESS`,
+  );
 
   addIdentityOptions(key.command('create'))
     .description('make a key pair for a user in a project')

@@ -102,17 +102,23 @@ async function expel(name: string, options: AuthorityOptions): Promise<void> {
 
 export async function joinFromFile(
   config: string,
-  options: { readonly replace?: boolean },
+  options: { readonly replace?: boolean; readonly json?: boolean },
 ): Promise<void> {
   const machine = parseMachineFile(readFileSync(config, 'utf8'));
   const env = createNodeEnv({ logLevel: 'warn' });
   if (!options.replace && (await hasJoined(machine, env.disk))) {
-    console.log(`${machine.name} is a node already`);
+    if (options.json) console.log(JSON.stringify({ name: machine.name, joined: false }));
+    else console.log(`${machine.name} is a node already`);
     return;
   }
   const { replace = false } = options;
   const known = await join(machine, { disk: env.disk, ...joinRequests }, { replace });
   await env.close();
+  const { name, site, roles, devices } = known;
+  if (options.json) {
+    console.log(JSON.stringify({ name, joined: true, site, roles, devices }, null, 2));
+    return;
+  }
   const disks = known.devices.map(({ id, name }) => `${name}=${id}`).join(' ');
   console.log(`${known.name} joined at ${known.site}: ${known.roles.join(' ')}; disks ${disks}`);
   console.log(`start it with: anello run --config ${config}`);

@@ -15,6 +15,14 @@ const projectSchema = z.object({ id: z.string(), name: z.string(), enabled: z.bo
 
 export function register(program: Command): void {
   const project = program.command('project').description('projects: each owns one account');
+  project.addHelpText(
+    'after',
+    `
+Examples:
+  anello project create photos
+  anello project list --json
+  anello project delete photos`,
+  );
 
   addIdentityOptions(project.command('create <name>'))
     .description('make a project')

@@ -16,6 +16,13 @@ const NO_LIMIT = '-';
 
 export function register(program: Command): void {
   const quota = program.command('quota').description("limits of projects' accounts");
+  quota.addHelpText(
+    'after',
+    `
+Examples:
+  anello quota show photos
+  anello quota set photos --bytes 1000000000000`,
+  );
   addIdentityOptions(quota.command('show <project>'))
     .description('what the account holds, and may hold')
     .action(show);

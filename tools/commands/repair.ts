@@ -32,6 +32,7 @@ export function register(program: Command): void {
     .description('what repair does on running nodes, and how much it may take');
   addEndpointOptions(repair.command('show'))
     .description('limits in force, progress, copies that wait on stand-ins')
+    .addHelpText('after', '\nExample:\n  anello repair show')
     .action(show);
   addEndpointOptions(repair.command('set'))
     .description('changes limits of the nodes, at once and for good')

@@ -17,6 +17,7 @@ const ASK_TIMEOUT_MS = 2_000;
 interface RestartOptions {
   readonly data: string;
   readonly rolling?: boolean;
+  readonly json?: boolean;
 }
 
 const statusSchema = z.object({
@@ -33,11 +34,15 @@ export function register(program: Command): void {
     .description('nodes of this machine anew, one after another, without a failed request')
     .option('--data <dir>', "the cluster's data folder", './data')
     .option('--rolling', 'all nodes, each when the one before counts again')
+    .option('--json', 'machine-readable output: a line for each node')
     .addHelpText('after', '\nExamples:\n  anello restart --rolling\n  anello restart bari-1')
     .action((name: string | undefined, options: RestartOptions) => restart(name, options));
 }
 
-async function restart(name: string | undefined, { data, rolling }: RestartOptions): Promise<void> {
+async function restart(
+  name: string | undefined,
+  { data, rolling, json }: RestartOptions,
+): Promise<void> {
   if ((name === undefined) !== (rolling === true))
     throw new OperatingError('wrong-use', 'anello restart: the name of a node, or --rolling');
   const nodes = readNodes(data).filter((node) => name === undefined || node.name === name);
@@ -48,7 +53,8 @@ async function restart(name: string | undefined, { data, rolling }: RestartOptio
     if (node.pid === null) throw new OperatingError('no-node', `${node.name} does not run`);
     process.kill(node.pid, 'SIGTERM');
     const pid = await untilCounts(data, node.name, node.pid);
-    console.log(`${node.name} serves again (pid ${pid})`);
+    if (json) console.log(JSON.stringify({ node: node.name, pid }));
+    else console.log(`${node.name} serves again (pid ${pid})`);
   }
 }
 

@@ -13,6 +13,7 @@ export function register(program: Command): void {
     .command('run')
     .description("run this machine's roles in the foreground")
     .requiredOption('--config <file>', "the node's own file")
+    .option('--json', 'as always: its log is JSON, a line for each event')
     .addHelpText('after', '\nExample:\n  anello run --config /etc/anello/node.yaml')
     .action(async ({ config }: { config: string }) => {
       if (!existsSync(config)) throw new OperatingError('no-config', `there is no ${config}`);

@@ -33,6 +33,7 @@ interface UpOptions {
   readonly s3Domain: readonly string[];
   readonly s3WebsiteDomain: readonly string[];
   readonly fresh?: boolean;
+  readonly json?: boolean;
   readonly tls?: boolean;
   readonly sites?: string;
   readonly workers: string;
@@ -71,6 +72,7 @@ export function register(program: Command): void {
       "HTTPS, with a demo authority's certificate (DIR/grid/certificates/demo-ca.pem)",
     )
     .option('--fresh', 'forget what is in the data folder')
+    .option('--json', 'say in one line of JSON that it is ready')
     .addHelpText(
       'after',
       '\nExamples:\n  npm start\n  anello up --data /tmp/a --port 9080 --rtt 20ms',
@@ -116,7 +118,8 @@ async function up(options: UpOptions): Promise<void> {
   try {
     const access = await prepareRun(env, folder, made, plans, { ...settings, etcd });
     await env.close();
-    await supervise(folder, plans, access, stop);
+    await supervise(folder, plans, stop);
+    console.log(options.json ? readyLine(folder, plans) : banner(folder, plans, access));
   } catch (error) {
     await members.stop();
     throw error;
@@ -185,7 +188,6 @@ function stopOnSignal(first: Stoppable): {
 async function supervise(
   folder: string,
   plans: readonly NodePlan[],
-  access: Access,
   stop: ReturnType<typeof stopOnSignal>,
 ): Promise<void> {
   const supervisor = new Supervisor(folder, plans, report);
@@ -193,13 +195,13 @@ async function supervise(
   try {
     await supervisor.start();
   } catch (error) {
-    if (stop.stopping) return;
+    // The process is about to end: there is nothing to announce.
+    if (stop.stopping) return new Promise(() => undefined);
     throw new OperatingError(
       'start-failed',
       `the cluster did not start: ${messageOf(error)}; see ${folder}/nodes/*/node.log`,
     );
   }
-  console.log(banner(folder, plans, access));
 }
 
 function report(line: string): void {
@@ -301,6 +303,11 @@ function wholeNumber(option: string, text: string, least: number, most: number):
     'wrong-use',
     `${option} ${text}: a whole number from ${least} to ${most}`,
   );
+}
+
+function readyLine(folder: string, plans: readonly NodePlan[]): string {
+  const nodes = plans.map(({ name, site, ports }) => ({ name, site, ports }));
+  return JSON.stringify({ ready: true, access: path.join(folder, 'access.json'), nodes });
 }
 
 function banner(folder: string, plans: readonly NodePlan[], access: Access): string {

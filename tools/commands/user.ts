@@ -37,6 +37,15 @@ function positive(text: string): number {
 
 export function register(program: Command): void {
   const user = program.command('user').description('users and their passwords');
+  user.addHelpText(
+    'after',
+    `
+Examples:
+  anello user create anna --password s3cret --project photos --role member
+  anello user invite --project photos --days 3
+  anello user password anna --password n3w
+  anello user delete anna`,
+  );
 
   addIdentityOptions(user.command('create <name>'))
     .description('make a user, with a role in a project')

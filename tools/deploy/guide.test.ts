@@ -1,42 +1,78 @@
-/** The guide's commands are ones that the program has: a verb or an option that changed breaks this, not an operator. */
-import { execFileSync } from 'node:child_process';
+/**
+ * The guide's commands are ones that the program has: a verb or an option that changed breaks this, not
+ * an operator. (`test/cluster/guide.test.ts` runs what is marked `run`.)
+ */
 import { readFileSync } from 'node:fs';
-import path from 'node:path';
-import { describe, expect, it } from 'vitest';
+import type { Command } from 'commander';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { parseMachineFile } from '#config/machine-file.ts';
+import { programOf } from '../program.ts';
+import { commandsOf, GUIDE_FILE, guideBlocks } from './guide-blocks.ts';
 
-const ROOT = path.resolve(import.meta.dirname, '../..');
-const guide = readFileSync(path.join(ROOT, 'deploy/README.md'), 'utf8');
-const blocks = [...guide.matchAll(/^```(.*)\n([\s\S]*?)^```$/gm)].map(([, mark, text]) => ({
-  mark: mark!,
-  lines: text!.trim().split('\n'),
-}));
+const MARKS = ['sh run', 'sh check', 'yaml check'];
+/** What a guide may ask for besides. */
+const PROGRAMS = ['haproxy', 'nft', 'openssl', 'promtool', 'sed', 'systemctl', 'systemd-analyze'];
+const CHAPTERS = [
+  ...['Three sites from nothing', 'Sizing', 'WAN tuning', 'The firewall', 'Replacing a disk'],
+  ...['Losing a node', 'Losing a site, adding a site', 'Upgrading', 'Raising the part power'],
+  ...['Backing up', 'Reading the metrics'],
+];
+const blocks = guideBlocks();
+let program: Command;
 
-/** What `--help` says of each verb of these, asked once. */
-function helpOf(words: readonly string[]): string {
-  const args = ['--no-warnings', path.join(ROOT, 'tools/anello.js'), ...words, '--help'];
-  return execFileSync(process.execPath, args, { encoding: 'utf8' });
+beforeAll(async () => {
+  program = await programOf();
+}, 60_000);
+
+/** The verb that a line calls, and what is left of the line. */
+function verbOf(line: string): { verb: Command; rest: string[] } {
+  const [first, ...words] = line.split(/ > |; /)[0]!.split(/\s+/);
+  expect(first, line).toBe('anello');
+  let verb = program;
+  while (words.length > 0) {
+    const next = verb.commands.find((command) => command.name() === words[0]);
+    if (next === undefined) break;
+    verb = next;
+    words.shift();
+  }
+  expect(verb, `${line}: no such verb`).not.toBe(program);
+  return { verb, rest: words };
 }
 
-describe('the guide', { timeout: 60_000 }, () => {
-  it('marks every block', () => {
-    expect(blocks.length).toBeGreaterThan(8);
-    for (const { mark } of blocks) expect(['sh check', 'yaml']).toContain(mark);
+describe('the guide', () => {
+  it('has every chapter, and marks every block', () => {
+    const guide = readFileSync(GUIDE_FILE, 'utf8');
+    const titles = guide.split('\n').filter((line) => /^##+ /.test(line));
+    for (const chapter of CHAPTERS)
+      expect(
+        titles.some((title) => title.includes(chapter)),
+        chapter,
+      ).toBe(true);
+    expect(blocks.filter(({ mark }) => mark === 'sh run').length).toBeGreaterThan(6);
+    for (const { mark, line } of blocks) expect(MARKS, `line ${line}`).toContain(mark);
   });
 
-  it('names only commands and options that there are', () => {
-    const helps = new Map<string, string>();
-    const lines = blocks.filter(({ mark }) => mark === 'sh check').flatMap((block) => block.lines);
-    for (const line of lines) {
-      const [command] = line.split(' > ');
-      const words = command!.split(' ');
-      expect(['anello', 'haproxy', 'nft', 'openssl'], line).toContain(words[0]);
-      if (words[0] !== 'anello') continue;
-      const verbs = words.slice(1, 3).filter((word) => /^[a-z]+$/.test(word));
-      const verb = verbs.join(' ');
-      if (!helps.has(verb)) helps.set(verb, helpOf(verbs));
-      expect(helps.get(verb), line).toContain(`Usage: anello ${verb}`);
-      for (const option of words.filter((word) => word.startsWith('--')))
-        expect(helps.get(verb), line).toContain(` ${option}`);
+  it('names only commands and options that there are, with the arguments they want', () => {
+    for (const line of blocks.filter(({ mark }) => mark.startsWith('sh ')).flatMap(commandsOf)) {
+      if (PROGRAMS.includes(line.split(' ')[0]!)) continue;
+      const { verb, rest } = verbOf(line);
+      const known = new Map(verb.options.map((option) => [option.long, option]));
+      for (const word of rest.filter((text) => text.startsWith('--')))
+        expect([...known.keys()], line).toContain(word);
+      for (const { mandatory, long } of known.values())
+        if (mandatory) expect(rest, line).toContain(long);
+      expect(verb.commands.length === 0 || rest.length > 0, `${line}: incomplete`).toBe(true);
     }
+  });
+
+  it("shows a machine's file that is one", () => {
+    const files = blocks.filter(({ mark }) => mark === 'yaml check');
+    expect(files.length).toBeGreaterThan(0);
+    for (const { text } of files) expect(parseMachineFile(text).name).toBe('lngs-1');
+  });
+
+  it('is not taken for whole with a block that is not marked, or has no end', () => {
+    expect(guideBlocks('a\n```\nanello x\n```\n')).toMatchObject([{ mark: '', line: 3 }]);
+    expect(() => guideBlocks('```sh run\nanello x\n')).toThrow(/no end/);
   });
 });

@@ -77,6 +77,12 @@ export interface ProcessStatus {
   readonly behind: boolean;
   readonly refused?: { readonly version: number; readonly code: string };
   readonly certifiedUntilMs?: number;
+  readonly moment?: {
+    readonly clockMs: number;
+    readonly uptimeSeconds: number;
+    readonly queues: Readonly<Record<string, number>>;
+    readonly verifiedSinceMs?: number;
+  };
   readonly devices: readonly {
     readonly id: number;
     readonly name: string;
