@@ -136,6 +136,7 @@ export async function startProxy(
       readiness.stop();
       forgetTls();
       await listener.close(graceMs, LINGER_MS);
+      await s3.close();
       await sweeper.stop();
       names.close();
       await keys.close();

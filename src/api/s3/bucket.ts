@@ -22,6 +22,12 @@ export function ownAccount(request: S3Request): string | undefined {
 
 /** @throws S3Error NoSuchBucket */
 export async function findBucket(request: S3Request, name = request.bucket): Promise<Bucket> {
+  const bucket = await lookUp(request, name);
+  if (name === request.bucket) request.found = bucket;
+  return bucket;
+}
+
+async function lookUp(request: S3Request, name: string): Promise<Bucket> {
   const { store, names } = request.service;
   const own = ownAccount(request);
   if (own !== undefined) {

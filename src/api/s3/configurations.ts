@@ -19,6 +19,7 @@ import { configure } from './configure.ts';
 import { deleteBucketCors, getBucketCors, putBucketCors } from './cors.ts';
 import { refuse } from './errors.ts';
 import { deleteBucketLifecycle, getBucketLifecycle, putBucketLifecycle } from './lifecycle.ts';
+import { getBucketLogging, putBucketLogging } from './logging.ts';
 import { getBucketNotification, putBucketNotification } from './notification.ts';
 import {
   deleteOwnershipControls,
@@ -168,6 +169,8 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   'DELETE website': route('DeleteBucketWebsite', deleteBucketWebsite),
   'GET notification': route('GetBucketNotificationConfiguration', getBucketNotification),
   'PUT notification': route('PutBucketNotificationConfiguration', putBucketNotification),
+  'GET logging': route('GetBucketLogging', getBucketLogging),
+  'PUT logging': route('PutBucketLogging', putBucketLogging),
   'GET policy': route('GetBucketPolicy', getBucketPolicy),
   'PUT policy': route('PutBucketPolicy', putBucketPolicy),
   'DELETE policy': route('DeleteBucketPolicy', deleteBucketPolicy),
@@ -179,7 +182,6 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   'PUT ownershipControls': route('PutBucketOwnershipControls', putOwnershipControls),
   'DELETE ownershipControls': route('DeleteBucketOwnershipControls', deleteOwnershipControls),
   ...emptyUnset('accelerate', 'AccelerateConfiguration', 'AccelerateConfiguration'),
-  ...emptyUnset('logging', 'Logging', 'BucketLoggingStatus'),
   'GET encryption': route('GetBucketEncryption', getBucketEncryption),
   'PUT encryption': route('PutBucketEncryption', putBucketEncryption),
   'DELETE encryption': route('DeleteBucketEncryption', deleteBucketEncryption),

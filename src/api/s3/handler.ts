@@ -9,6 +9,7 @@ import { DAY_MS, decodeLifecycle } from '#proxy/lifecycle/rules.ts';
 import { answer, type Dialect } from '../http/answer.ts';
 import { TransactionIds } from '../http/transaction-id.ts';
 import { inTurn } from '../http/turn.ts';
+import { AccessLog } from './access-log.ts';
 import { authenticate } from './authentication.ts';
 import { ownAccount } from './bucket.ts';
 import { Checksums } from './checksums.ts';
@@ -42,6 +43,8 @@ export interface S3Handler {
   matches(incoming: IncomingMessage): boolean;
   /** For `request` and `checkContinue` alike. Never rejects. */
   handle(incoming: IncomingMessage, response: ServerResponse): Promise<void>;
+  /** Writes what is left of access logs. */
+  close(): Promise<void>;
 }
 
 const DIALECT: Dialect<S3Request> = { name: 's3', serve, replyError };
@@ -63,9 +66,17 @@ export async function createS3Handler(given: S3Options): Promise<S3Handler> {
     limits: { ...DEFAULT_S3_LIMITS, ...given.limits },
     requestIds: new TransactionIds(given.env),
   };
+  const accessLog = new AccessLog(service);
   return {
     matches: (incoming) => isS3(incoming, [...service.domains, ...service.websiteDomains]),
-    handle: (incoming, response) => answer(new S3Request(service, incoming, response), DIALECT),
+    handle: async (incoming, response) => {
+      const { clock } = service.env;
+      const started = clock.monotonicMs();
+      const request = new S3Request(service, incoming, response);
+      await answer(request, DIALECT);
+      accessLog.add(request, clock.monotonicMs() - started);
+    },
+    close: () => accessLog.flush(),
   };
 }
 

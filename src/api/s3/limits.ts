@@ -23,6 +23,8 @@ export interface S3Limits {
   readonly concurrency: number;
   readonly clientTimeoutMs: number;
   readonly maxDiscardBytes: number;
+  /** How often access logs are written. */
+  readonly accessLogMs: number;
 }
 
 const KIB = 1024;
@@ -48,4 +50,5 @@ export const DEFAULT_S3_LIMITS: S3Limits = {
   concurrency: 16,
   clientTimeoutMs: 60_000,
   maxDiscardBytes: MIB,
+  accessLogMs: 60_000,
 };

@@ -36,6 +36,7 @@ export function replyEmpty(request: S3Request, status: number, headers: string[]
 
 export function replyError(request: S3Request, error: unknown): number {
   const { code, status, message, fields, headers } = errorAnswer(error);
+  request.errorCode = code;
   if (request.method === 'HEAD' || status === 304) {
     writeHead(request, status, [...headers]);
     request.response.end();

@@ -9,6 +9,7 @@ import type { Operation } from '#proxy/contract.ts';
 import { Exchange } from '../http/exchange.ts';
 import { splitTarget } from '../http/split-target.ts';
 import { utf8FromLatin1 } from '../http/utf8.ts';
+import type { Bucket } from './bucket.ts';
 import { refuse } from './errors.ts';
 import { Query } from './query.ts';
 import type { S3Service } from './service.ts';
@@ -41,6 +42,10 @@ export class S3Request extends Exchange<S3Service> implements Operation {
   caller: Caller = ANONYMOUS;
   /** Undefined: nobody signed. */
   signature: Signature | undefined;
+  /** The request's bucket, once it has been looked up: for its access log. */
+  found: Bucket | undefined;
+  /** S3's code of what the request was refused with. */
+  errorCode: string | undefined;
   /** `s3.PutObject` */
   label = 's3.other';
   readonly read = 'quorum';

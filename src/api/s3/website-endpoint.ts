@@ -154,6 +154,7 @@ const TITLES: Readonly<Record<number, string>> = {
 
 /** `page`: why the error document could not be shown. */
 function replyPage(request: S3Request, answer: ErrorAnswer, page?: ErrorAnswer): void {
+  request.errorCode = answer.code;
   const title = `${answer.status} ${TITLES[answer.status] ?? answer.code}`;
   const more =
     page === undefined

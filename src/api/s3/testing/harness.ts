@@ -137,7 +137,7 @@ export async function startServer(options: Partial<S3Options> = {}): Promise<Tes
       send(port, method, target, ask, ask.as === '' ? {} : signed(method, target, ask)),
     close: () =>
       new Promise((resolve) => {
-        server.close(() => resolve());
+        server.close(() => void handler.close().then(resolve));
         server.closeAllConnections();
       }),
   };
