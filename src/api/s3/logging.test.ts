@@ -83,7 +83,7 @@ describe('the access log of a bucket', () => {
     expect(about('nothing')).toContain(' 403 AccessDenied ');
     expect(about('?lifecycle')).toContain('REST.GET.LIFECYCLE - ');
     expect(about('?lifecycle')).toContain(' 404 NoSuchLifecycleConfiguration ');
-    expect(about('"GET ' + `${B}/a`)).toMatch(/127\.0\.0\.1 - tx.* 403 AccessDenied /);
+    expect(about(`"GET ${B}/a`)).toMatch(/127\.0\.0\.1 - tx.* 403 AccessDenied /);
   });
 
   it('goes into folders by day where that is wanted', async () => {
