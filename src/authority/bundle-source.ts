@@ -82,21 +82,31 @@ export class BundleSource implements ClusterSource {
     });
   }
 
+  /** Who answers wrongly is passed over like who doesn't answer: another authority may know better. */
   async #poll(): Promise<void> {
-    const { env } = this.#options;
-    const bytes = await fetchNewer(this.#options, this.authorities(), this.#view.version);
-    if (bytes === undefined || this.#closed) return;
+    for (const authority of this.authorities()) {
+      const answer = await fetchNewer(this.#options, authority, this.#view.version);
+      if (this.#closed || answer === 'nothing') return;
+      if (answer !== 'silent' && (await this.#take(answer))) return;
+    }
+  }
+
+  /** False: it was refused. */
+  async #take(bytes: Buffer): Promise<boolean> {
+    const { env, file } = this.#options;
     try {
       const view = checked(this.#options, bytes, this.#view.version);
       checkRings(view, this.#view);
-      await env.disk.replace(this.#options.file, bytes, 0o600);
+      await env.disk.replace(file, bytes, 0o600);
       this.#view = view;
       this.#refused = undefined;
       env.log.info('bundle.in-force', { version: view.version });
       for (const changed of this.#subscribers) changed(view);
+      return true;
     } catch (error) {
       this.#refused = { version: versionOf(error), code: codeOf(error) };
       env.log.error('bundle.refused', { code: codeOf(error), reason: messageOf(error) });
+      return false;
     }
   }
 }
@@ -111,18 +121,31 @@ async function firstView(options: BundleSourceOptions, attempts: number): Promis
     }
   }
   for (let attempt = 0; attempt < attempts; attempt += 1) {
-    const bytes = await fetchNewer(options, options.authorities, 0);
-    if (bytes !== undefined) {
-      const view = checked(options, bytes, 0);
-      checkRings(view);
-      await env.disk.replace(file, bytes, 0o600);
-      return view;
-    }
+    const view = await askedView(options);
+    if (view !== undefined) return view;
     await env.clock.sleep(POLL_MS);
   }
   throw new OperatingError('no-bundle', 'no authority answers and there is no bundle on disk', {
     authorities: options.authorities,
   });
+}
+
+/** Of the first authority that has a good one. */
+async function askedView(options: BundleSourceOptions): Promise<ClusterView | undefined> {
+  const { env, file, authorities } = options;
+  for (const authority of authorities) {
+    const answer = await fetchNewer(options, authority, 0);
+    if (typeof answer === 'string') continue;
+    try {
+      const view = checked(options, answer, 0);
+      checkRings(view);
+      await env.disk.replace(file, answer, 0o600);
+      return view;
+    } catch (error) {
+      env.log.error('bundle.refused', { code: codeOf(error), reason: messageOf(error) });
+    }
+  }
+  return undefined;
 }
 
 function checked(options: BundleSourceOptions, bytes: Buffer, above: number): ClusterView {
@@ -143,17 +166,15 @@ function checked(options: BundleSourceOptions, bytes: Buffer, above: number): Cl
 
 async function fetchNewer(
   options: BundleSourceOptions,
-  authorities: readonly string[],
+  authority: string,
   have: number,
-): Promise<Buffer | undefined> {
-  for (const authority of authorities) {
-    try {
-      return await options.fetchBundle(authority, have);
-    } catch (error) {
-      options.env.log.debug('authority.silent', { authority, reason: messageOf(error) });
-    }
+): Promise<Buffer | 'nothing' | 'silent'> {
+  try {
+    return (await options.fetchBundle(authority, have)) ?? 'nothing';
+  } catch (error) {
+    options.env.log.debug('authority.silent', { authority, reason: messageOf(error) });
+    return 'silent';
   }
-  return undefined;
 }
 
 /**
