@@ -173,7 +173,15 @@ describe('a running cluster', () => {
       () => put(0),
       (status) => status === 201,
     );
-  }, 60_000);
+    const rate = await quota('set', project, '--requests-per-second', '1');
+    expect(JSON.parse(rate.stdout)).toMatchObject({ requestsPerSecond: 1 });
+    const head = async (): Promise<number> =>
+      (await fetch(url, { method: 'HEAD', headers })).status;
+    const heads = () => Promise.all(Array.from({ length: 8 }, head));
+    await until('the rate', heads, (statuses) => statuses.includes(498));
+    await quota('set', project, '--requests-per-second', '-');
+    await until('no rate', heads, (statuses) => !statuses.includes(498));
+  }, 90_000);
 
   it('listens only inside its fifty ports', () => {
     const { basePort } = cluster;

@@ -18,7 +18,7 @@
 import { type AclOperation, decide } from '#auth/acl.ts';
 import { ANONYMOUS, projectOf } from '#auth/caller.ts';
 import { evaluate, isPublic, type Policy, type PolicyRequest } from '#auth/policy/policy.ts';
-import { type Principals, principalsOf } from '#auth/policy/principals.ts';
+import type { Principals } from '#auth/policy/principals.ts';
 import { ownVerdict } from '#auth/policy/verdict.ts';
 import type { EntryState } from '#base/entry.ts';
 import type { VersionedName } from '#proxy/contract.ts';
@@ -108,7 +108,7 @@ export async function isAllowed(
   const policy = policyOf(bucket, request.service.policies);
   const asksTags = key !== '' && policiesOf(request, policy).some(asksForTags);
   const tags = asksTags ? (await object())?.groups['tags']?.values : undefined;
-  const principals = principalsOf(request.caller);
+  const principals = request.service.policies.principalsOf(request.caller);
   const asked: PolicyRequest = {
     principals: principals.all,
     action,
@@ -139,7 +139,7 @@ export function mayInAccount(
   action: Action,
   resource: string,
 ): boolean {
-  const { all: principals } = principalsOf(request.caller);
+  const { all: principals } = request.service.policies.principalsOf(request.caller);
   const asked = { principals, action, resource, facts: factsOf(request, undefined) };
   const own = byOwnPolicies(request, asked);
   if (own === 'deny') return false;

@@ -1,5 +1,10 @@
-/** Policies parsed once per text: the same text means the same, whoever has it. */
+/**
+ * Policies parsed once per text (the same text means the same, whoever has it), and the names of callers
+ * put together once per caller: an authenticator gives the same object for all requests of a key.
+ */
+import type { Caller } from '../caller.ts';
 import { type Policy, type PolicyKind, parsePolicy } from './policy.ts';
+import { type Principals, principalsOf } from './principals.ts';
 
 const MAX_PARSED = 2000;
 
@@ -11,6 +16,15 @@ const DENY_ALL: Policy = parsePolicy(
 
 export class PolicyCache {
   readonly #parsed = new Map<string, Policy>();
+  readonly #principals = new WeakMap<Caller, Principals>();
+
+  principalsOf(caller: Caller): Principals {
+    const known = this.#principals.get(caller);
+    if (known !== undefined) return known;
+    const made = principalsOf(caller);
+    this.#principals.set(caller, made);
+    return made;
+  }
 
   /** Of a user, group, role or session: without principals. */
   of(text: string): Policy {
