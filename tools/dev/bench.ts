@@ -19,6 +19,7 @@ import {
   smallObjects,
   throttledUploads,
 } from './bench/cases.ts';
+import { idleCost, largeRefill, refills } from './bench/repair.ts';
 import { type Store, startAnello, startSwift } from './bench/store.ts';
 
 const { values } = parseArgs({
@@ -36,12 +37,22 @@ const peer = process.env['BENCH_PEER'];
 const PEER_ROWS = [10_000];
 const rows = values.quick ? [10_000] : [10_000, Number(values.rows)];
 
+const refillSizes = values.quick
+  ? [{ count: 500, bodyBytes: 65_536 }]
+  : [
+      { count: 5_000, bodyBytes: 65_536 },
+      { count: 100_000, bodyBytes: 4_096 },
+    ];
+
 const CASES: Readonly<Record<string, { own: Case; peer: Case | undefined }>> = {
   memory: { own: idleMemory, peer: idleMemory },
   small: { own: smallObjects, peer: smallObjects },
   medium: { own: mediumObjects, peer: mediumObjects },
   large: { own: largeObject, peer: largeObject },
   slow: { own: throttledUploads, peer: undefined },
+  repair: { own: refills(refillSizes), peer: undefined },
+  'repair-large': { own: largeRefill(values.quick ? 1 : 4), peer: undefined },
+  idle: { own: idleCost(values.quick ? 5_000 : 100_000, values.quick ? 1 : 10), peer: undefined },
   list: { own: listings(rows), peer: listings(PEER_ROWS) },
 };
 

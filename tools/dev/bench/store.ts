@@ -12,6 +12,8 @@ export interface Store {
   readonly account: string;
   readonly token: string;
   readonly pids: () => number[];
+  /** Of `anello up`. */
+  readonly folder?: string;
   stop(): Promise<void>;
 }
 

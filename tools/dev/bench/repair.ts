@@ -1,0 +1,214 @@
+/**
+ * What repair costs: a device is wiped under the running cluster, and three copies are there again after
+ * so long; what clients feel of it; and what a cluster costs in which nothing happens.
+ */
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Case, type Figure, load, planFor, preload, request } from './cases.ts';
+import { cpuSeconds } from './procfs.ts';
+import type { Store } from './store.ts';
+
+interface RunningNode {
+  readonly name: string;
+  readonly pid: number;
+  readonly ports: { readonly admin: number };
+  readonly devices: readonly string[];
+}
+
+interface NodeStatus {
+  readonly devices: readonly {
+    readonly path: string;
+    readonly incarnation: string;
+    readonly status: string;
+  }[];
+  readonly wire: {
+    readonly connections: readonly {
+      readonly peer: string;
+      readonly bytesOut: number;
+      readonly bytesIn: number;
+    }[];
+  };
+}
+
+export interface RefillSize {
+  readonly count: number;
+  readonly bodyBytes: number;
+}
+
+const KIB = 1024;
+const GIB = KIB ** 3;
+const LOOK_MS = 200;
+const LIMIT_MS = 30 * 60_000;
+const VICTIM = 'bari-1';
+const LOAD_SECONDS = 10;
+
+/** Wipes one device after the other: once for the time and the CPU, once under the eyes of clients. */
+export function refills(sizes: readonly RefillSize[]): Case {
+  return async (store) => {
+    const figures: Figure[] = [];
+    for (const { count, bodyBytes } of sizes) {
+      const what = `${count.toLocaleString('en')} x ${bodyBytes / KIB} KiB`;
+      await preload(store, `refill-${count}-${bodyBytes}`, count, bodyBytes);
+      await untilFull(store);
+      figures.push(...(await refill(store, 0, what)), ...(await underLoad(store, what)));
+    }
+    return figures;
+  };
+}
+
+/** One object of many gigabytes, on the device that has it. */
+export function largeRefill(gibibytes: number): Case {
+  return async (store) => {
+    await request(store, 'PUT', '/refill-large');
+    const bodyBytes = gibibytes * GIB;
+    const plan = { method: 'PUT' as const, bodyBytes, connections: 1, requests: 1, seconds: 3_600 };
+    await load(planFor(store, { ...plan, path: `${store.account}/refill-large/big` }));
+    await untilFull(store);
+    const held = nodeOf(store).devices.map((folder) => blobBytes(folder));
+    const device = held.indexOf(Math.max(...held));
+    const [time, cpu] = await refill(store, device, `one object of ${gibibytes} GiB`);
+    const megabytes = held[device]! / 1e6 / time!.value;
+    return [{ ...time!, unit: 'MB/s', better: 'more', value: megabytes }, cpu!];
+  };
+}
+
+/** What all processes of the cluster take while nothing changes, and what two nodes tell each other. */
+export function idleCost(objects: number, minutes: number): Case {
+  return async (store) => {
+    await preload(store, `idle-${objects}`, objects, 0);
+    await untilFull(store);
+    await sleep(60_000);
+    const nodes = nodesOf(store);
+    const pids = nodes.map(({ pid }) => pid);
+    const [cpu, bytes] = [cpuSeconds(pids), await mostBytes(nodes)];
+    await sleep(minutes * 60_000);
+    const share = (cpuSeconds(pids) - cpu) / pids.length / (minutes * 60);
+    const perMinute = ((await mostBytes(nodes)) - bytes) / minutes;
+    const what = `idle over ${objects.toLocaleString('en')} objects`;
+    return [
+      figure(`${what}: CPU of a node, all it does`, '% of a core', 100 * share),
+      figure(`${what}: bytes between two nodes, all they say`, 'KiB/minute', perMinute / KIB),
+    ];
+  };
+}
+
+async function refill(store: Store, device: number, what: string): Promise<Figure[]> {
+  const cpu = cpuSeconds(store.pids());
+  const seconds = await wipe(store, device);
+  return [
+    figure(`device wiped, ${what}: until three copies`, 's', seconds),
+    figure(`device wiped, ${what}: CPU`, 's', cpuSeconds(store.pids()) - cpu),
+  ];
+}
+
+/** 99th percentiles of clients beside a refill, as multiples of the undisturbed ones. */
+async function underLoad(store: Store, what: string): Promise<Figure[]> {
+  const clients = async (name: string): Promise<{ put: number; get: number }> => {
+    const plan = { connections: 4, seconds: LOAD_SECONDS, bodyBytes: 4 * KIB, keys: 500 };
+    const path = `${store.account}/refill-load/${name}%`;
+    const put = await load(planFor(store, { ...plan, method: 'PUT', order: 'sequential', path }));
+    const get = await load(planFor(store, { ...plan, method: 'GET', bodyBytes: 0, path }));
+    return { put: put.p99Ms, get: get.p99Ms };
+  };
+  await request(store, 'PUT', '/refill-load');
+  const alone = await clients('alone');
+  const [, beside] = await Promise.all([wipe(store, 1), clients('beside')]);
+  return [
+    figure(
+      `device wiped, ${what}: PUT p99 beside it, undisturbed 1`,
+      'times',
+      beside.put / alone.put,
+    ),
+    figure(
+      `device wiped, ${what}: GET p99 beside it, undisturbed 1`,
+      'times',
+      beside.get / alone.get,
+    ),
+  ];
+}
+
+/** Seconds from the device back in service to three copies of everything. */
+async function wipe(store: Store, device: number): Promise<number> {
+  const node = nodeOf(store);
+  const folder = node.devices[device]!;
+  const before = (await deviceAt(node, folder))?.incarnation;
+  for (const name of readdirSync(folder)) rmSync(path.join(folder, name), { recursive: true });
+  await until(async () => {
+    const now = await deviceAt(node, folder);
+    return now?.status === 'ok' && now.incarnation !== before;
+  });
+  const startMs = performance.now();
+  await untilFull(store);
+  return (performance.now() - startMs) / 1000;
+}
+
+function untilFull(store: Store): Promise<void> {
+  const { admin } = nodesOf(store)[0]!.ports;
+  return until(async () => {
+    const { objects } = (await json(`http://127.0.0.1:${admin}/durability?maxAgeMs=0`)) as {
+      objects: { total: number; full: number };
+    };
+    return objects.total > 0 && objects.full === objects.total;
+  });
+}
+
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  const endMs = performance.now() + LIMIT_MS;
+  while (!(await isSo().catch(() => false))) {
+    if (performance.now() > endMs) throw new Error('the cluster did not get there in half an hour');
+    await sleep(LOOK_MS);
+  }
+}
+
+async function deviceAt(node: RunningNode, folder: string) {
+  const { devices } = await statusOf(node);
+  return devices.find((device) => device.path === folder);
+}
+
+async function statusOf({ ports }: RunningNode): Promise<NodeStatus> {
+  return (await json(`http://127.0.0.1:${ports.admin}/status`)) as NodeStatus;
+}
+
+/** Of the pair of nodes that has said most so far. */
+async function mostBytes(nodes: readonly RunningNode[]): Promise<number> {
+  let most = 0;
+  for (const node of nodes) {
+    const { connections } = (await statusOf(node)).wire;
+    for (const same of Map.groupBy(connections, ({ peer }) => peer).values()) {
+      const bytes = same.reduce((sum, { bytesIn, bytesOut }) => sum + bytesIn + bytesOut, 0);
+      most = Math.max(most, bytes);
+    }
+  }
+  return most;
+}
+
+async function json(url: string): Promise<unknown> {
+  const response = await fetch(url);
+  return response.json();
+}
+
+function nodesOf({ folder }: Store): RunningNode[] {
+  if (folder === undefined) throw new Error('only a cluster of "anello up" can be looked into');
+  return JSON.parse(readFileSync(path.join(folder, 'nodes.json'), 'utf8')) as RunningNode[];
+}
+
+function nodeOf(store: Store): RunningNode {
+  return nodesOf(store).find(({ name }) => name === VICTIM)!;
+}
+
+function blobBytes(folder: string): number {
+  const files = readdirSync(path.join(folder, 'blobs'), { withFileTypes: true, recursive: true });
+  const sizes = files
+    .filter((file) => file.isFile())
+    .map((file) => sizeOf(file.parentPath, file.name));
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+function sizeOf(folder: string, name: string): number {
+  return statSync(path.join(folder, name)).size;
+}
+
+function figure(name: string, unit: string, value: number): Figure {
+  return { name, unit, better: 'less', value, errors: 0 };
+}
