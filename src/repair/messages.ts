@@ -8,6 +8,7 @@
 import { OperatingError } from '#base/errors.ts';
 import type { PolicyIndex } from '#base/names.ts';
 import type { Debt } from '#object/debt.ts';
+import { packBounds, unpackBounds } from './packed-bounds.ts';
 import { SUM_BYTES } from './pair-sums.ts';
 
 export interface CompareArgs {
@@ -42,12 +43,18 @@ export interface RingAnswer {
   readonly pairs: readonly (Buffer | null)[] | null;
 }
 
+export interface CompleteRanges {
+  readonly ring: PolicyIndex;
+  /** [from, to, from, to ...], ascending. */
+  readonly bounds: readonly number[];
+}
+
 export interface DeviceState {
   readonly id: number;
   readonly incarnation: string;
   readonly status: string;
-  /** [ring, from, to, from, to ...]; a ring with too many ranges is left out. */
-  readonly complete: readonly (readonly number[])[];
+  /** By ring; one with too many ranges is left out. Packed on the wire (packed-bounds.ts). */
+  readonly complete: readonly CompleteRanges[];
   /** Rounds of comparing everything that it holds: how many were begun and finished, since `run`. */
   readonly run: string;
   readonly roundsBegun: number;
@@ -62,6 +69,12 @@ const MAX_BOUNDS = 2 * 4_096 + 1;
 const MAX_TEXT = 64;
 
 type Fields = Readonly<Record<string, unknown>>;
+
+/** As it travels. */
+export function packedState(state: DeviceState): unknown {
+  const complete = state.complete.map(({ ring, bounds }) => ({ ring, bounds: packBounds(bounds) }));
+  return { ...state, complete };
+}
 
 export function parseCompareArgs(value: unknown): CompareArgs {
   const fields = record(value);
@@ -103,9 +116,10 @@ function parseDevices(value: unknown): DeviceState[] {
       id: count(device['id']),
       incarnation: text(device['incarnation']),
       status: text(device['status']),
-      complete: list(device['complete'], MAX_RINGS).map((ring) =>
-        list(ring, MAX_BOUNDS).map(count),
-      ),
+      complete: list(device['complete'], MAX_RINGS).map((item) => {
+        const { ring, bounds } = record(item);
+        return { ring: count(ring), bounds: unpackBounds(packed(bounds), MAX_BOUNDS) };
+      }),
       run: text(device['run']),
       roundsBegun: count(device['roundsBegun']),
       roundsDone: count(device['roundsDone']),
@@ -138,6 +152,11 @@ function sumOf(value: unknown): Buffer | null {
   if (value === null || value === undefined) return null;
   if (!(value instanceof Uint8Array) || value.length !== SUM_BYTES) throw malformed('sum');
   return Buffer.from(value);
+}
+
+function packed(value: unknown): Uint8Array {
+  if (!(value instanceof Uint8Array)) throw malformed('ranges');
+  return value;
 }
 
 function malformed(what: string): OperatingError {

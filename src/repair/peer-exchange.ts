@@ -18,18 +18,19 @@ import type { PeerBoard } from '#object/peer-board.ts';
 import type { ClusterSource, ClusterView } from '#ring/cluster.ts';
 import { Coverage } from '#ring/coverage.ts';
 import type { Ring } from '#ring/ring.ts';
-import type { Caller, Handler } from '#wire/contract.ts';
+import type { Caller, Handler, Reply } from '#wire/contract.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import {
   type CompareArgs,
-  type CompareReply,
   type DeviceState,
   MAX_DEVICES,
   MAX_PAIRS,
+  packedState,
   parseCompareArgs,
   parseCompareReply,
   type RingAnswer,
   type RingSum,
+  type SiteDebt,
 } from './messages.ts';
 import type { PairSums } from './pair-sums.ts';
 
@@ -78,9 +79,7 @@ export class PeerExchange implements Job {
 
   constructor(options: PeerExchangeOptions) {
     this.#options = options;
-    options.wire.handle('repair.compare', (args, { peer }) => ({
-      result: this.#answer(args, peer),
-    }));
+    options.wire.handle('repair.compare', (args, { peer }) => this.#answer(args, peer));
   }
 
   facts(): Record<string, number> {
@@ -131,7 +130,7 @@ export class PeerExchange implements Job {
       return { policy: ring.policy, version: ring.version, sum };
     });
     try {
-      const args: CompareArgs = { rings: asked, ...this.#own() };
+      const args = { rings: asked, ...this.#own() };
       const options = { txn: 'repair', deadlineMs: DEADLINE_MS };
       const { result } = await wire.call(peer, 'repair.compare', args, options);
       const reply = parseCompareReply(result);
@@ -160,7 +159,7 @@ export class PeerExchange implements Job {
     }
   }
 
-  #answer(args: unknown, peer: string): CompareReply {
+  #answer(args: unknown, peer: string): Reply {
     const { cluster, self, sums } = this.#options;
     const told = parseCompareArgs(args);
     const { rings } = told;
@@ -177,7 +176,7 @@ export class PeerExchange implements Job {
       return { equal: false, pairs: each };
     });
     if (answers.some(({ equal }) => !equal)) this.#rest = 0;
-    return { rings: answers, ...this.#own() };
+    return { result: { rings: answers, ...this.#own() } };
   }
 
   #hear(node: string, { devices, debts }: Told): void {
@@ -186,14 +185,15 @@ export class PeerExchange implements Job {
     const heardAtMs = env.clock.monotonicMs();
     for (const { id, incarnation, status, complete } of devices) {
       const byRing = new Map<PolicyIndex, Coverage>();
-      for (const [policy, ...bounds] of complete) byRing.set(policy!, coverageOf(bounds));
+      for (const { ring, bounds } of complete) byRing.set(ring, coverageOf(bounds));
       board.heard({ id, node, incarnation, status, complete: byRing, heardAtMs });
     }
   }
 
-  #own(): Told {
+  /** As it travels. */
+  #own(): { readonly devices: readonly unknown[]; readonly debts: readonly SiteDebt[] } {
     const debts = [...this.#options.debt()].map(([site, debt]) => ({ site, ...debt }));
-    return { devices: this.#ownDevices(), debts };
+    return { devices: this.#ownDevices().map(packedState), debts };
   }
 
   #ownDevices(): DeviceState[] {
@@ -204,11 +204,11 @@ export class PeerExchange implements Job {
       incarnation: device.incarnation,
       status: device.status,
       complete: policies
-        .map((policy) => [
-          policy,
-          ...device.completeness.ranges(policy).flatMap(({ from, to }) => [from, to]),
-        ])
-        .filter((bounds) => bounds.length <= MAX_TOLD_BOUNDS),
+        .map((ring) => {
+          const ranges = device.completeness.ranges(ring);
+          return { ring, bounds: ranges.flatMap(({ from, to }) => [from, to]) };
+        })
+        .filter(({ bounds }) => bounds.length <= MAX_TOLD_BOUNDS),
       ...rounds(device),
     }));
   }
