@@ -3,7 +3,7 @@
  * sum for each ring; where the sums differ, the reply has those of the pairs of devices, so that the
  * asker knows which to compare partition by partition. Both tell of their devices.
  *
- * In sync, with three rings and two devices each, that is about 400 bytes either way.
+ * In sync, with three rings and two devices each, that is about 2 KiB either way.
  */
 import { OperatingError } from '#base/errors.ts';
 import type { PolicyIndex } from '#base/names.ts';
