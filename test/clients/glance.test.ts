@@ -1,7 +1,7 @@
 /**
  * OpenStack's image service in front of the cluster: Debian's glance-api with paste flavour `keystone`
  * (its users' tokens are validated by Anello) and glance_store's swift driver, with one account for all
- * images, and with each in its owner's account.
+ * images, and with each in its owner's account; and its s3 driver.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -78,7 +78,10 @@ describe.skipIf(!AVAILABLE)('glance', () => {
     const reference = `[ref]\nuser = service:glance\nkey = glance-secret\nauth_address = ${keystone}\nauth_version = 3\nuser_domain_id = default\nproject_domain_id = default\n`;
     const file = path.join(work, 'swift.conf');
     writeFileSync(file, reference);
-    const glance = await startGlance('single', [`swift_store_config_file = ${file}`]);
+    const glance = await startGlance('single', [
+      ...SWIFT_DRIVER,
+      `swift_store_config_file = ${file}`,
+    ]);
     try {
       const id = await upload('first');
       const segments = (await must('swift', ['list', 'glance'], service)).split('\n');
@@ -94,6 +97,7 @@ describe.skipIf(!AVAILABLE)('glance', () => {
   it("keeps each image in its owner's account, readable for whom it is shared with", async () => {
     const keystone = cluster.access.keystone.url;
     const glance = await startGlance('multi', [
+      ...SWIFT_DRIVER,
       'swift_store_multi_tenant = True',
       'swift_store_admin_tenants = service:glance',
       `swift_store_auth_address = ${keystone}`,
@@ -106,6 +110,26 @@ describe.skipIf(!AVAILABLE)('glance', () => {
       await shareAndRead(id);
       await must('openstack', ['image', 'delete', id], owner);
       expect(await must('swift', ['list'], owner)).not.toContain(`glance_${id}`);
+    } finally {
+      await stop(glance);
+    }
+  });
+
+  it('keeps images in a bucket of S3', async () => {
+    const { accessKey, secretKey } = cluster.access.s3;
+    const endpoint = cluster.access.s3.endpoints[0]!;
+    const glance = await startGlance('s3', [
+      ...['stores = s3', 'default_store = s3', `s3_store_host = ${endpoint}`],
+      ...[`s3_store_access_key = ${accessKey}`, `s3_store_secret_key = ${secretKey}`],
+      ...['s3_store_bucket = glance-images', 's3_store_create_bucket_on_put = True'],
+      ...['s3_store_bucket_url_format = path'],
+      ...['s3_store_large_object_size = 64', 's3_store_large_object_chunk_size = 32'],
+    ]);
+    try {
+      const id = await upload('third');
+      expect(await must('swift', ['list', 'glance-images'], owner)).toBe(id);
+      await must('openstack', ['image', 'delete', id], owner);
+      expect(await must('swift', ['list', 'glance-images'], owner)).toBe('');
     } finally {
       await stop(glance);
     }
@@ -179,24 +203,20 @@ describe.skipIf(!AVAILABLE)('glance', () => {
       ...['[oslo_policy]', `policy_dirs = ${folder}/none`],
       ...['[os_glance_staging_store]', `filesystem_store_datadir = ${folder}/staging`],
       ...['[os_glance_tasks_store]', `filesystem_store_datadir = ${folder}/tasks`],
-      ...[
-        '[glance_store]',
-        'stores = swift',
-        'default_store = swift',
-        'default_swift_reference = ref',
-      ],
-      ...[
-        'swift_store_auth_version = 3',
-        'swift_store_container = glance',
-        'swift_store_region = bari',
-      ],
-      ...['swift_store_create_container_on_put = True', 'swift_store_endpoint_type = publicURL'],
-      ...['swift_store_large_object_size = 64', 'swift_store_large_object_chunk_size = 32'],
-      ...store,
+      ...['[glance_store]', ...store],
       '',
     ].join('\n');
   }
 });
+
+/** What both of its ways have in common. */
+const SWIFT_DRIVER = [
+  ...['stores = swift', 'default_store = swift', 'default_swift_reference = ref'],
+  ...['swift_store_auth_version = 3', 'swift_store_container = glance'],
+  ...['swift_store_region = bari', 'swift_store_endpoint_type = publicURL'],
+  'swift_store_create_container_on_put = True',
+  ...['swift_store_large_object_size = 64', 'swift_store_large_object_chunk_size = 32'],
+];
 
 async function stop({ process: child }: Glance): Promise<void> {
   const gone = new Promise((resolve) => child.once('exit', resolve));

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { LoadPlan, LoadResult } from './load.ts';
+import { presigned } from './presigned.ts';
 import { cpuSeconds, pssBytes } from './procfs.ts';
 import type { Store } from './store.ts';
 import type { ThrottledPlan } from './throttled.ts';
@@ -230,9 +231,31 @@ export function listings(sizes: readonly number[]): Case {
           }),
         );
       }
+      figures.push(...(await s3Listings(store, container, size)));
     }
     return figures;
   };
+}
+
+/**
+ * ListObjectsV2 from the middle. Keys are numbers, so a digit as the delimiter gives keys and common
+ * prefixes of one, ten and a hundred keys, mixed.
+ */
+async function s3Listings(store: Store, bucket: string, size: number): Promise<Figure[]> {
+  if (store.s3 === undefined) return [];
+  const middle = `k${String(Math.floor(size / 2.5)).padStart(7, '0')}`;
+  const figures: Figure[] = [];
+  for (const [what, more] of [
+    ['', ''],
+    [' by a delimiter', '&delimiter=5'],
+  ]) {
+    const target = `/${bucket}?list-type=2&max-keys=1000&start-after=${middle}${more}`;
+    const name = `S3 list 1,000${what} of ${size.toLocaleString('en')}`;
+    const path = presigned(store.s3, store.url.host, target);
+    const figure = await rate(store, name, { method: 'GET', connections: 1, path });
+    figures.push({ ...figure, unit: 'ms', better: 'less', value: figure.p50Ms ?? 0 });
+  }
+  return figures;
 }
 
 export const idleMemory: Case = async (store) => {

@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { S3Keys } from './presigned.ts';
 import { familyOf } from './procfs.ts';
 
 export interface Store {
@@ -11,6 +12,8 @@ export interface Store {
   readonly url: URL;
   readonly account: string;
   readonly token: string;
+  /** Absent: the peer has no S3. */
+  readonly s3?: S3Keys;
   readonly pids: () => number[];
   /** Of `anello up`. */
   readonly folder?: string;
@@ -29,6 +32,7 @@ export async function startAnello(
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   await untilHealthy(`http://127.0.0.1:${basePort}/healthcheck`, child);
   const access = JSON.parse(readFileSync(path.join(folder, 'access.json'), 'utf8'));
+  const { accessKey, secretKey, region } = access.s3;
   const { token, storageUrl } = await login(access.swift.auth, access.swift.user, access.swift.key);
   return {
     name: 'anello',
@@ -36,6 +40,7 @@ export async function startAnello(
     url: storageUrl,
     account: storageUrl.pathname,
     token,
+    s3: { access: accessKey, secret: secretKey, region },
     pids: () => familyOf([child.pid!]),
     stop: async () => {
       child.kill('SIGTERM');
