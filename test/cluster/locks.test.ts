@@ -1,24 +1,39 @@
 /**
- * A lock that many take at once through all proxies, as Terraform's backends do: a PUT of one name with
- * If-None-Match: *, released by its holder's DELETE. Real processes, also while one of them is gone.
+ * A lock that many take at once through all proxies, as Terraform's S3 backend does: a PutObject of one key
+ * with If-None-Match: *, released by its holder's DELETE. Who holds it is asked through Swift's API: it is one
+ * and the same object. Real processes, also while one of them is gone.
  */
+import { CreateBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Client, until } from './client.ts';
 import { Cluster, sleep } from './cluster.ts';
 
 const WRITERS = 50;
-const LOCK = '/locks/terraform.tfstate.tflock';
+const [Bucket, Key] = ['locks', 'terraform.tfstate.tflock'];
+const LOCK = `/${Bucket}/${Key}`;
+const TIMEOUT_MS = 30_000;
 
 let cluster: Cluster;
 let client: Client;
+/** One at each proxy; none of them tries again. */
+let s3: S3Client[];
 
 beforeAll(async () => {
   cluster = await Cluster.start();
   client = await Client.logIn(cluster);
-  await client.put(0, '/locks', '');
+  const { endpoints, region, accessKey, secretKey } = cluster.access.s3;
+  const credentials = { accessKeyId: accessKey, secretAccessKey: secretKey };
+  s3 = endpoints.map(
+    (endpoint) =>
+      new S3Client({ endpoint, region, credentials, forcePathStyle: true, maxAttempts: 1 }),
+  );
+  await s3[0]!.send(new CreateBucketCommand({ Bucket }));
 }, 60_000);
 
-afterAll(() => cluster?.stopAndRemove());
+afterAll(async () => {
+  for (const each of s3 ?? []) each.destroy();
+  await cluster?.stopAndRemove();
+});
 
 interface Attempt {
   readonly writer: string;
@@ -26,9 +41,16 @@ interface Attempt {
 }
 
 async function take(writer: string, proxy: number): Promise<Attempt> {
-  const headers = { 'if-none-match': '*' };
-  const { status } = await client.request(proxy, 'PUT', LOCK, { body: writer, headers });
-  return { writer, status };
+  const put = new PutObjectCommand({ Bucket, Key, Body: writer, IfNoneMatch: '*' });
+  const abortSignal = AbortSignal.timeout(TIMEOUT_MS);
+  try {
+    const { $metadata } = await s3[proxy]!.send(put, { abortSignal });
+    return { writer, status: $metadata.httpStatusCode ?? 0 };
+  } catch (error) {
+    const { $metadata } = error as { $metadata?: { httpStatusCode?: number } };
+    if ($metadata?.httpStatusCode === undefined) throw error;
+    return { writer, status: $metadata.httpStatusCode };
+  }
 }
 
 /** Who holds the lock, by every one of these proxies. */
@@ -66,14 +88,14 @@ async function race(
   });
   meanwhile?.();
   const results = await Promise.all(attempts);
-  const winners = results.filter(({ status }) => status === 201);
+  const winners = results.filter(({ status }) => status === 200);
   const undecided = results.filter(({ status }) => status === 503);
-  const others = results.filter(({ status }) => ![201, 412, 503].includes(status));
+  const others = results.filter(({ status }) => ![200, 412, 503].includes(status));
   expect(others).toEqual([]);
   const held = await holders(proxies);
   expect(held.size).toBe(1);
   const [holder] = [...held];
-  // Who was told 503 may hold it, and nobody else then; who was told 201 does.
+  // Who was told 503 may hold it, and nobody else then; who was told 200 does.
   const possible = winners.length > 0 ? winners : [...undecided, { writer: 'nobody' }];
   expect(winners.length).toBeLessThanOrEqual(1);
   expect(possible.map(({ writer }) => writer)).toContain(holder);
