@@ -104,19 +104,30 @@ export class Sweeper implements Job {
       (name) => parseUploadName(name)?.uploadId,
     );
     for (const uploadId of new Set([...withParts, ...completed])) {
-      if (underWay.has(uploadId) || operation.signal.aborted) continue;
-      if (completed.has(uploadId) && (await this.#isUsed(operation, bucket, uploadId))) continue;
+      if (operation.signal.aborted) return;
+      const isUnderWay = underWay.has(uploadId);
+      if (completed.has(uploadId) && (await this.#isUsed(operation, bucket, uploadId, isUnderWay)))
+        continue;
+      if (isUnderWay) continue;
       const deleted = await this.#uploads.discard(operation, bucket, uploadId);
       this.#deleted += deleted;
       this.#options.env.log.info('s3.parts-swept', { ...bucket, uploadId, deleted });
     }
   }
 
-  async #isUsed(operation: Operation, bucket: ContainerName, uploadId: string): Promise<boolean> {
+  /** Whoever completed it may have died before it was no longer under way: then that ends here. */
+  async #isUsed(
+    operation: Operation,
+    bucket: ContainerName,
+    uploadId: string,
+    isUnderWay: boolean,
+  ): Promise<boolean> {
     const record = await this.#uploads.completion(operation, bucket, uploadId);
     // Another sweep was faster: it deletes the parts.
     if (record === undefined) return true;
-    return await this.#uploads.isUsed(operation, { bucket, uploadId, record });
+    const isUsed = await this.#uploads.isUsed(operation, { bucket, uploadId, record });
+    if (isUsed && isUnderWay) await this.#uploads.end(operation, { bucket, uploadId, record });
+    return isUsed;
   }
 
   /** One look per upload, not per part. */

@@ -256,6 +256,18 @@ export class Uploads {
     return false;
   }
 
+  /** An upload that an object is made of is not under way any more. */
+  async end(
+    operation: Operation,
+    {
+      bucket,
+      uploadId,
+      record,
+    }: { bucket: ContainerName; uploadId: string; record: { key: string } },
+  ): Promise<void> {
+    await this.#forgetQuietly(operation, uploadName(bucket, record.key, uploadId));
+  }
+
   /** Deletes every part of an upload that no object is made of, and what remembers it. */
   async discard(operation: Operation, bucket: ContainerName, uploadId: string): Promise<number> {
     const items = await this.#attempts(operation, bucket, uploadId);
