@@ -19,6 +19,7 @@ import { configure } from './configure.ts';
 import { deleteBucketCors, getBucketCors, putBucketCors } from './cors.ts';
 import { refuse } from './errors.ts';
 import { deleteBucketLifecycle, getBucketLifecycle, putBucketLifecycle } from './lifecycle.ts';
+import { getObjectLockConfiguration, putObjectLockConfiguration } from './lock-configuration.ts';
 import { getBucketLogging, putBucketLogging } from './logging.ts';
 import { getBucketNotification, putBucketNotification } from './notification.ts';
 import {
@@ -185,7 +186,8 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   'GET encryption': route('GetBucketEncryption', getBucketEncryption),
   'PUT encryption': route('PutBucketEncryption', putBucketEncryption),
   'DELETE encryption': route('DeleteBucketEncryption', deleteBucketEncryption),
-  ...unset('object-lock', 'ObjectLockConfiguration', 'ObjectLockConfigurationNotFoundError'),
+  'GET object-lock': route('GetObjectLockConfiguration', getObjectLockConfiguration),
+  'PUT object-lock': route('PutObjectLockConfiguration', putObjectLockConfiguration),
   ...unset('replication', 'Replication', 'ReplicationConfigurationNotFoundError'),
   ...unsetSeveral('analytics', 'AnalyticsConfiguration', 'ListBucketAnalyticsConfigurationResult'),
   ...unsetSeveral('inventory', 'InventoryConfiguration', 'ListInventoryConfigurationsResult'),

@@ -4,7 +4,7 @@
  * directives.
  */
 import { contentTypeOf } from '#base/entry.ts';
-import type { PutRequest } from '#proxy/contract.ts';
+import type { MetadataGroups, PutRequest } from '#proxy/contract.ts';
 import { authorize, objectName } from './access.ts';
 import { type Bucket, noSuchBucket } from './bucket.ts';
 import {
@@ -20,6 +20,7 @@ import { ENCRYPTION_CHANGES, encryptionHeaders, wantedEncryption } from './encry
 import { refuse } from './errors.ts';
 import { replyWhenDone } from './heartbeat.ts';
 import { expirationHeader } from './lifecycle.ts';
+import { lockGroups } from './lock-headers.ts';
 import { aclGroup } from './object-acl-headers.ts';
 import { dataOf, describedBy, REDIRECT_HEADER } from './object-headers.ts';
 import { checkKey, type S3Request } from './request.ts';
@@ -45,12 +46,13 @@ export async function copyObject(request: S3Request): Promise<void> {
   const source = await openCopySource(request);
   checkSize(request, source);
   checkChange(request, bucket, source, facts.metadata);
+  const lock = await lockGroups(request, bucket);
   const algorithm = wantedAlgorithm(request, source);
   const hasher = await request.service.checksums.hasher(algorithm);
   await replyWhenDone(request, async () => {
     const { length } = source.content;
     let checksum = '';
-    const put = described(request, bucket, source, facts);
+    const put = described(request, bucket, source, { ...facts, lock });
     const result = await request.service.store.putObject(request, objectName(bucket, request.key), {
       ...put,
       body: hashed(bytesOf(source.content, { start: 0, end: length }), hasher),
@@ -137,17 +139,23 @@ function wantedAlgorithm(request: S3Request, { content }: CopySource): Algorithm
   return wanted ?? shownChecksums(dataOf(content.state)).values[0]?.[0] ?? DEFAULT_ALGORITHM;
 }
 
+interface CopyFacts {
+  readonly metadata: 'COPY' | 'REPLACE';
+  readonly tagging: 'COPY' | 'REPLACE';
+  readonly lock: MetadataGroups;
+}
+
 function described(
   request: S3Request,
   bucket: Bucket,
   { content, reader }: CopySource,
-  { metadata, tagging }: { metadata: 'COPY' | 'REPLACE'; tagging: 'COPY' | 'REPLACE' },
+  { metadata, tagging, lock }: CopyFacts,
 ): Omit<PutRequest, 'body' | 'length' | 'maxLength'> {
   const { groups } = reader.state;
   const own = describedBy(request);
   const tags =
     tagging === 'REPLACE' ? tagsOfHeader(request) : { tags: groups['tags']?.values ?? {} };
-  const common = { groups: { ...tags, ...aclGroup(request, bucket) } };
+  const common = { groups: { ...tags, ...aclGroup(request, bucket), ...lock } };
   const plain = content.parts === undefined && dataOf(reader.state).body?.transform === undefined;
   const expected = plain ? { expectedEtag: content.etag } : {};
   if (metadata === 'REPLACE') return { ...own, ...common, ...expected };

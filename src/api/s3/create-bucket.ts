@@ -3,11 +3,14 @@
  * container could not be made is its own account's, and making it again succeeds.
  */
 import { isBucketName } from '#proxy/bucket-names.ts';
+import { VERSIONING_HEADER } from '#proxy/versions/contract.ts';
+import { LOCK_HEADER } from '#proxy/versions/lock.ts';
 import { ACL_HEADER, mayInAccount } from './access.ts';
 import { encodeGrants, grantsOfHeaders, ownerIdOf } from './acl.ts';
 import { ownAccount } from './bucket.ts';
 import { resourceOf } from './bucket-rules.ts';
 import { refuse } from './errors.ts';
+import { LOCK_ENABLED } from './lock-configuration.ts';
 import { readDocument } from './payload.ts';
 import { replyEmpty } from './reply.ts';
 import type { S3Request } from './request.ts';
@@ -26,9 +29,7 @@ export async function createBucket(request: S3Request): Promise<void> {
   }
   const policy = policyOfBucket(request);
   const grants = grantsOfHeaders(request, ownerIdOf(account));
-  if (request.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true') {
-    throw refuse('NotImplemented', undefined, { Header: 'x-amz-bucket-object-lock-enabled' });
-  }
+  const locks = request.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true';
   await checkLocation(request);
   const owner = await service.names.claim(container, account);
   if (owner !== account) throw refuse('BucketAlreadyExists', undefined, { BucketName: container });
@@ -37,7 +38,11 @@ export async function createBucket(request: S3Request): Promise<void> {
     { account, container },
     {
       mode: 'strict',
-      changes: grants === undefined ? {} : { [ACL_HEADER]: encodeGrants(grants) },
+      changes: {
+        ...(grants !== undefined && { [ACL_HEADER]: encodeGrants(grants) }),
+        // What is locked can't be overwritten: every write makes a version.
+        ...(locks && { [LOCK_HEADER]: LOCK_ENABLED, [VERSIONING_HEADER]: 'Enabled' }),
+      },
       ...(policy !== undefined && { policy: policy.index }),
     },
   );

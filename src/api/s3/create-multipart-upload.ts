@@ -3,6 +3,7 @@
 import { authorize } from './access.ts';
 import { encryptionHeaders } from './encryption-headers.ts';
 import { abortHeaders } from './lifecycle.ts';
+import { lockGroups } from './lock-headers.ts';
 import { aclGroup } from './object-acl-headers.ts';
 import { describedBy } from './object-headers.ts';
 import { replyXml } from './reply.ts';
@@ -25,7 +26,11 @@ export async function createMultipartUpload(request: S3Request): Promise<void> {
     ...describedBy(request),
     ...(encryption !== undefined && { encryption }),
     key: request.key,
-    groups: { ...tagsOfHeader(request), ...aclGroup(request, bucket) },
+    groups: {
+      ...tagsOfHeader(request),
+      ...aclGroup(request, bucket),
+      ...(await lockGroups(request, bucket)),
+    },
     algorithm,
     checksumType: type,
     asked,

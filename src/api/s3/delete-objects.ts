@@ -6,6 +6,7 @@ import { checkAccess, expectedBucket, objectName } from './access.ts';
 import type { Bucket } from './bucket.ts';
 import { type DeleteTerms, deleteTerms } from './conditions.ts';
 import { errorAnswer, refuse } from './errors.ts';
+import { bypassesGovernance, objectIsLocked } from './object-lock.ts';
 import { readDocument } from './payload.ts';
 import { replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
@@ -61,7 +62,9 @@ async function deleteOne(
     const condition = deleteTerms(key, terms);
     const { store } = request.service;
     const name = objectName(bucket, key, versionId);
-    const removal = await store.removeObject(request, name, condition);
+    const bypassGovernance = await bypassesGovernance(request, bucket, key);
+    const removal = await store.removeObject(request, name, condition, { bypassGovernance });
+    if (removal.kind === 'locked') throw objectIsLocked();
     if (removal.kind === 'precondition-failed') throw condition!.failure();
     // A version that is not there is as good as deleted.
     return quiet ? '' : element('Deleted', about + markerXml(removal));

@@ -7,6 +7,7 @@ import { latin1FromUtf8, utf8FromLatin1 } from '../http/utf8.ts';
 import { headerOf } from './checksums.ts';
 import { refuse } from './errors.ts';
 import type { S3Request } from './request.ts';
+import { lockHeaders } from './shown-lock.ts';
 import { shownChecksums } from './stored-checksums.ts';
 
 /** What a PUT may set beside user metadata; the same names that Swift's API keeps. */
@@ -63,6 +64,7 @@ export function objectHeaders(state: EntryState, etag: string): string[] {
   }
   const tags = Object.keys(state.groups['tags']?.values ?? {}).length;
   if (tags > 0) headers.push('x-amz-tagging-count', String(tags));
+  headers.push(...lockHeaders(state));
   return headers;
 }
 

@@ -13,6 +13,7 @@ import { ALGORITHMS, DEFAULT_ALGORITHM, headerOf } from './checksums.ts';
 import { encryptionHeaders, wantedEncryption } from './encryption-headers.ts';
 import { refuse } from './errors.ts';
 import { type PostedForm, readForm } from './form-data.ts';
+import { lockGroups } from './lock-headers.ts';
 import { DEFAULT_CONTENT_TYPE } from './object-headers.ts';
 import { checkPostPolicy, type PostPolicy, parsePostPolicy } from './post-policy.ts';
 import { reply, replyEmpty } from './reply.ts';
@@ -54,7 +55,10 @@ export async function postObject(request: S3Request): Promise<void> {
   let checksum = '';
   const result = await store.putObject(request, objectName(bucket, key), {
     ...described(request, form),
-    groups: groupsOf(request, bucket, fields),
+    groups: {
+      ...groupsOf(request, bucket, fields),
+      ...(await lockGroups(request, bucket, (name) => fields.get(name))),
+    },
     body: body.pass(
       (chunk) => hasher.update(chunk),
       () => {

@@ -5,6 +5,7 @@ import { headerOf } from './checksums.ts';
 import { writeCondition } from './conditions.ts';
 import { encryptionHeaders, wantedEncryption } from './encryption-headers.ts';
 import { expirationHeader } from './lifecycle.ts';
+import { lockGroups } from './lock-headers.ts';
 import { aclGroup } from './object-acl-headers.ts';
 import { describedBy } from './object-headers.ts';
 import { payloadOf } from './payload.ts';
@@ -24,7 +25,11 @@ export async function putObject(request: S3Request): Promise<void> {
   const condition = writeCondition(request);
   const encryption = wantedEncryption(request);
   const described = describedBy(request);
-  const groups = { ...tagsOfHeader(request), ...aclGroup(request, bucket) };
+  const groups = {
+    ...tagsOfHeader(request),
+    ...aclGroup(request, bucket),
+    ...(await lockGroups(request, bucket)),
+  };
   const payload = await payloadOf(request, limits.maxPutBytes);
   const { expectedMd5 } = payload;
   const result = await store.putObject(request, objectName(bucket, request.key), {

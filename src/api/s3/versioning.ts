@@ -1,5 +1,6 @@
 /** GetBucketVersioning, PutBucketVersioning: whether the versions of a bucket's objects are kept. */
 import { VERSIONING_HEADER, VERSIONING_STATES, versioningOf } from '#proxy/versions/contract.ts';
+import { locksObjects } from '#proxy/versions/lock.ts';
 import { authorize } from './access.ts';
 import { configure } from './configure.ts';
 import { refuse } from './errors.ts';
@@ -29,6 +30,14 @@ export async function putBucketVersioning(request: S3Request): Promise<void> {
   // What is current is decided by the conditional rounds, which other modes do not have.
   if (bucket.info.mode !== 'strict') {
     throw refuse('NotImplemented', undefined, { Header: 'versioning' });
+  }
+  // As it is now: a cached answer could be older than the lock.
+  const info = await request.service.store.containerInfo(request, bucket, true);
+  if (versioning === 'Suspended' && info !== undefined && locksObjects(info)) {
+    throw refuse(
+      'InvalidBucketState',
+      'An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.',
+    );
   }
   await configure(request, bucket, { [VERSIONING_HEADER]: versioning });
   replyEmpty(request, 200);

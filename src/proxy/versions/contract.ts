@@ -16,7 +16,8 @@ export function versioningOf(
 }
 
 export interface Removal {
-  readonly kind: 'deleted' | 'not-found' | 'no-container' | 'precondition-failed';
+  /** `locked`: retention or a hold forbids it (lock.ts). */
+  readonly kind: 'deleted' | 'not-found' | 'no-container' | 'precondition-failed' | 'locked';
   /** Which version went, or the delete marker that was made. */
   readonly versionId?: string;
   /** A delete marker was made, or the version that went was one. */
@@ -53,7 +54,15 @@ export interface VersionedStore extends Store {
    * Deletes as S3 does: a version that is named is gone for good; without one, a container that keeps
    * versions gets a delete marker. `condition` is asked of what is to go.
    */
-  removeObject(operation: Operation, name: VersionedName, condition?: Condition): Promise<Removal>;
+  removeObject(
+    operation: Operation,
+    name: VersionedName,
+    condition?: Condition,
+    options?: {
+      /** The caller may overrule retention in the mode GOVERNANCE, and wants to. */
+      readonly bypassGovernance?: boolean;
+    },
+  ): Promise<Removal>;
   /** Undefined: there is no such container. */
   listVersions(
     operation: Operation,

@@ -4,6 +4,7 @@ import { expirySource } from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { ObjectName } from '#base/names.ts';
 import type { Env } from '#env/env.ts';
+import type { Condition } from '../condition.ts';
 import type {
   ContainerInfo,
   ListedObject,
@@ -101,9 +102,14 @@ export async function keep(
   throw new OperatingError('unavailable', 'the container for versions could not be made');
 }
 
+/** How often others may come between. */
+const MAX_ARCHIVINGS = 16;
+
 /**
  * The null version makes room for another one: it is copied to where versions are. Done once for an object
- * that is older than the versioning of its container, or written while that was suspended.
+ * that is older than the versioning of its container, or written while that was suspended. The copy is only
+ * made if nothing has happened in its place since before the name was looked at: whoever deletes the null
+ * version leaves a tombstone there, so it does not come back by a copy that was under way.
  */
 export async function archiveNull(
   keeping: Keeping,
@@ -113,16 +119,23 @@ export async function archiveNull(
 ): Promise<string | undefined> {
   const { store } = keeping;
   const exact = exactly(operation);
-  const reader = await store.openObject({ ...exact, asStored: true }, name);
-  if (reader === undefined || reader.state.data?.versionId !== undefined) return undefined;
-  const content = contentOf(reader.state);
   const place = nullName(name);
-  const before = await store.peekObject(exact, place);
-  if (before !== undefined && before.data?.kind === 'live' && contentOf(before) === content) {
-    return content;
+  for (let attempt = 0; attempt < MAX_ARCHIVINGS; attempt++) {
+    const before = stampOf(await store.peekObject(exact, place));
+    const reader = await store.openObject({ ...exact, asStored: true }, name);
+    if (reader === undefined || reader.state.data?.versionId !== undefined) return undefined;
+    const content = contentOf(reader.state);
+    if (before === `live ${content}`) return content;
+    const condition: Condition = { holds: (_, known) => stampOf(known) === before };
+    const request = { ...requestOf(reader), condition };
+    if ((await keep(keeping, exact, bucket, place, request)).kind === 'stored') return content;
   }
-  await keep(keeping, exact, bucket, place, requestOf(reader));
-  return content;
+  throw new OperatingError('undecided', 'others write the same object all the time');
+}
+
+/** Another one after every write, also of a tombstone. */
+function stampOf(known: EntryState | undefined): string {
+  return known?.data === undefined ? '' : `${known.data.kind} ${contentOf(known)}`;
 }
 
 /** A PUT that makes the same object again, in another place. */

@@ -3,7 +3,7 @@
  * condition, such as that it is not locked), and if it was the current one the name is pointed at the
  * newest that is left. Without a version, a delete marker is put before them all.
  */
-import { isLive } from '#base/entry.ts';
+import { type EntryState, isLive } from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { ObjectName } from '#base/names.ts';
 import type { Condition } from '../condition.ts';
@@ -20,6 +20,7 @@ import {
   nowSeconds,
   placeOfVersion,
 } from './keeping.ts';
+import { holdOf, locksObjects, retentionOf, Unlocked } from './lock.ts';
 import { NULL_VERSION, nullName } from './names.ts';
 import { markerRequest, putMarker } from './put-version.ts';
 import { nextOf, repoint } from './repoint.ts';
@@ -32,6 +33,7 @@ export interface VersionRemoval {
   readonly versioning: Versioning;
   readonly name: VersionedName;
   readonly condition: Condition | undefined;
+  readonly bypassGovernance: boolean;
 }
 
 /** @throws OperatingError `unavailable`, `undecided` */
@@ -44,11 +46,8 @@ export async function removeVersion(keeping: Keeping, removal: VersionRemoval): 
   return kind === 'pointed' ? { kind: 'deleted', versionId, deleteMarker: true } : { kind };
 }
 
-async function removeKept(
-  keeping: Keeping,
-  { operation, name, condition }: VersionRemoval,
-  id: string,
-): Promise<Removal> {
+async function removeKept(keeping: Keeping, removal: VersionRemoval, id: string): Promise<Removal> {
+  const { operation, name } = removal;
   const place = placeOfVersion(name, id);
   if (place === undefined) return { kind: 'not-found' };
   const { store } = keeping;
@@ -58,31 +57,49 @@ async function removeKept(
     await repoint(keeping, operation, name, new Set([id]));
     return { kind: 'not-found' };
   }
-  const kind = await store.deleteObject(operation, place, condition);
+  const unlocked = unlockedOf(keeping, removal, state);
+  const kind = await store.deleteObject(operation, place, unlocked ?? removal.condition);
+  if (unlocked?.wasLocked) return { kind: 'locked' };
   if (kind === 'precondition-failed') return { kind };
   await repoint(keeping, operation, name, new Set([id]));
   const deleteMarker = state.data?.deleteMarker === true;
   return { kind: 'deleted', versionId: id, ...(deleteMarker && { deleteMarker }) };
 }
 
+/** Undefined: neither the container nor the version has ever had a lock. */
+function unlockedOf(
+  keeping: Keeping,
+  { bucket, condition, bypassGovernance }: VersionRemoval,
+  state: EntryState,
+): Unlocked | undefined {
+  const hasLock = retentionOf(state) !== undefined || holdOf(state) !== undefined;
+  if (!hasLock && !locksObjects(bucket)) return undefined;
+  return new Unlocked(condition, () => nowSeconds(keeping), bypassGovernance);
+}
+
 /** The null version stands in its own place, or among the others. */
 async function removeNull(keeping: Keeping, removal: VersionRemoval): Promise<Removal> {
-  const { operation, name, condition } = removal;
+  const { operation, name } = removal;
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     const current = await lookAt(keeping, operation, name);
     if (current.kind !== 'own') return await removeKept(keeping, removal, NULL_VERSION);
     // What stands among the others is an older one that this one has replaced.
     const target: Target = await nextOf(keeping, operation, name, current, new Set([NULL_VERSION]));
+    const condition = unlockedOf(keeping, removal, current.state) ?? removal.condition;
     let failed = false;
     const done = await pointAt(keeping.store, operation, name, target, (known, live) => {
       const isOwn = currentOf(known, nowSeconds(keeping)).kind === 'own';
       failed = isOwn && condition?.holds(live) === false;
       return isOwn && !failed;
     });
-    if (failed) return { kind: 'precondition-failed' };
+    if (failed) {
+      const isLock = condition instanceof Unlocked && condition.wasLocked;
+      return { kind: isLock ? 'locked' : 'precondition-failed' };
+    }
     if (done === 'no-container') return { kind: done };
     if (done === 'refused') continue;
-    await forgetNull(keeping, operation, name);
+    // Also where nothing is: a copy that is under way must find that something has happened.
+    await keeping.store.deleteObject(operation, nullName(name));
     if (target.kind !== 'none') await heal(keeping, operation, name, target.id);
     return { kind: 'deleted', versionId: NULL_VERSION };
   }

@@ -55,8 +55,10 @@ export function withVersions(store: Store, env: Pick<Env, 'clock' | 'random'>): 
       versions.change(operation, name, condition, (place, may) =>
         store.updateGroups(operation, place, groups, may),
       ),
-    deleteObject: async (operation, name, condition) =>
-      (await versions.remove(operation, name, condition)).kind,
+    deleteObject: async (operation, name, condition) => {
+      const { kind } = await versions.remove(operation, name, condition);
+      return kind === 'locked' ? 'precondition-failed' : kind;
+    },
     removeObject: (...call) => versions.remove(...call),
     listVersions: (operation, bucket, query: VersionQuery) =>
       listVersions({ store, env }, operation, bucket, query),
@@ -167,10 +169,17 @@ class Versions {
     throw new OperatingError('undecided', 'others write the same object all the time');
   }
 
-  async remove(operation: Operation, name: VersionedName, condition?: Condition): Promise<Removal> {
+  async remove(
+    operation: Operation,
+    name: VersionedName,
+    condition?: Condition,
+    { bypassGovernance = false }: { readonly bypassGovernance?: boolean } = {},
+  ): Promise<Removal> {
     const found = await this.#versioned(operation, name);
     if (found !== undefined) {
-      return await removeVersion(this.#keeping, { operation, ...found, name, condition });
+      return await removeVersion(this.#keeping, {
+        ...{ operation, ...found, name, condition, bypassGovernance },
+      });
     }
     const { version, ...own } = name;
     if (version !== undefined && version !== NULL_VERSION) return { kind: 'not-found' };
