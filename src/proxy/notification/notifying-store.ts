@@ -6,7 +6,7 @@ import { codeOf, messageOf } from '#base/errors.ts';
 import type { ObjectName } from '#base/names.ts';
 import type { Env } from '#env/env.ts';
 import type { Operation, Store } from '../contract.ts';
-import type { VersionedStore } from '../versions/contract.ts';
+import { deletionOf, type VersionedStore } from '../versions/contract.ts';
 import { eventBody, type ObjectEvent } from './event.ts';
 import { EventQueue } from './event-queue.ts';
 import {
@@ -51,7 +51,7 @@ export function notifyingStore(store: VersionedStore, options: NotifyingOptions)
       return result;
     },
     deleteObject: async (operation, name, condition) =>
-      (await removeObject(operation, name, condition)).kind,
+      deletionOf(await removeObject(operation, name, condition)),
     removeObject,
     updateGroups: async (operation, name, groups, ...more) => {
       const outcome = await store.updateGroups(operation, name, groups, ...more);

@@ -152,15 +152,19 @@ class Trial {
 }
 
 describe('versions under way at several proxies', () => {
-  it.each([1, 2, 3, 4, 5, 6])('are neither lost nor found again (seed %i)', async (seed) => {
-    const trial = await Trial.start(seed);
-    const { cluster } = trial;
-    const workers = Array.from({ length: WORKERS }, (_, number) => trial.worker(number));
-    await cluster.run(Promise.all([...workers, trial.crashes()]));
-    expect(trial.counts.done).toBeGreaterThan(0);
-    await cluster.run(cluster.node('lngs').env.clock.sleep(20_000));
-    // A name that points at nothing is mended by who reads it.
-    for (const key of KEYS) await cluster.run(trial.read(key));
-    await cluster.run(trial.check());
-  });
+  it.each([1, 2, 3, 4])(
+    'are neither lost nor found again (seed %i)',
+    async (seed) => {
+      const trial = await Trial.start(seed);
+      const { cluster } = trial;
+      const workers = Array.from({ length: WORKERS }, (_, number) => trial.worker(number));
+      await cluster.run(Promise.all([...workers, trial.crashes()]));
+      expect(trial.counts.done).toBeGreaterThan(0);
+      await cluster.run(cluster.node('lngs').env.clock.sleep(20_000));
+      // A name that points at nothing is mended by who reads it.
+      for (const key of KEYS) await cluster.run(trial.read(key));
+      await cluster.run(trial.check());
+    },
+    120_000,
+  );
 });

@@ -24,6 +24,11 @@ export interface Removal {
   readonly deleteMarker?: boolean;
 }
 
+/** As an outcome of the Store's deleteObject, which knows no lock: what is locked was not deleted. */
+export function deletionOf({ kind }: Removal): Awaited<ReturnType<Store['deleteObject']>> {
+  return kind === 'locked' ? 'precondition-failed' : kind;
+}
+
 export interface ListedVersion {
   readonly key: string;
   readonly versionId: string;

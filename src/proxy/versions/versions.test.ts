@@ -183,5 +183,5 @@ describe('versions of one writer', () => {
       }),
       { numRuns: 12 },
     );
-  });
+  }, 120_000);
 });

@@ -18,6 +18,7 @@ import type {
   VersionedName,
 } from '../contract.ts';
 import {
+  deletionOf,
   type Removal,
   type VersionedStore,
   type Versioning,
@@ -55,10 +56,8 @@ export function withVersions(store: Store, env: Pick<Env, 'clock' | 'random'>): 
       versions.change(operation, name, condition, (place, may) =>
         store.updateGroups(operation, place, groups, may),
       ),
-    deleteObject: async (operation, name, condition) => {
-      const { kind } = await versions.remove(operation, name, condition);
-      return kind === 'locked' ? 'precondition-failed' : kind;
-    },
+    deleteObject: async (operation, name, condition) =>
+      deletionOf(await versions.remove(operation, name, condition)),
     removeObject: (...call) => versions.remove(...call),
     listVersions: (operation, bucket, query: VersionQuery) =>
       listVersions({ store, env }, operation, bucket, query),
