@@ -9,12 +9,14 @@ const MAX_REPLY_BYTES = 256 * 1024 * 1024;
 const MAX_HOPS = 3;
 
 export interface AuthorityOptions extends OperatorOptions {
+  readonly endpoint?: string;
   readonly json?: boolean;
 }
 
 export function addAuthorityOptions(command: Command): Command {
   return command
     .option('--data <dir>', "the data folder of `anello up`'s cluster", './data')
+    .option('--endpoint <url>', "this authority, instead of those of the operator's file")
     .option('--operator <file>', "an operator's file; default DATA/operator.json, then /etc/anello")
     .option('--json', 'machine-readable output');
 }
@@ -25,7 +27,12 @@ export class AuthorityClient {
   readonly #file: OperatorFile;
 
   constructor(options: AuthorityOptions) {
-    this.#file = readOperatorFile(options);
+    const file = readOperatorFile(options);
+    const { endpoint } = options;
+    if (endpoint !== undefined && URL.parse(endpoint) === null)
+      throw new OperatingError('wrong-use', `--endpoint ${endpoint}: not a URL`);
+    this.#file =
+      endpoint === undefined ? file : { ...file, authorities: [endpoint.replace(/\/$/, '')] };
   }
 
   get file(): OperatorFile {
