@@ -64,7 +64,7 @@ async function start(node: string, tls: TlsOptions): Promise<Endpoint> {
     },
     guard: createPeerGuard(ID, { isRevoked: (name) => revoked.has(name) }),
   });
-  for (const method of ['object.write', 'object.states', 'device.status'])
+  for (const method of ['object.write', 'object.states', 'device.status', 'repair.compare'])
     endpoint.handle(method, () => ({ result: method }));
   const address = await endpoint.listen({ host: '127.0.0.1', port: 0 }, { tls });
   known.set(node, { address, tls });
@@ -89,6 +89,8 @@ describe('peers with certificates', () => {
     expect(await outcome(proxy, 'store', 'object.write')).toBe('object.write');
     expect(await outcome(proxy, 'store', 'object.states')).toBe('refused');
     expect(await outcome(storage, 'store', 'object.states')).toBe('object.states');
+    expect(await outcome(storage, 'store', 'repair.compare')).toBe('repair.compare');
+    expect(await outcome(proxy, 'store', 'repair.compare')).toBe('refused');
     expect(await outcome(identity, 'store', 'object.write')).toBe('refused');
     expect(await outcome(identity, 'store', 'device.status')).toBe('device.status');
   });

@@ -4,7 +4,7 @@
  *
  *   caller      may call
  *   proxy       what a client's request needs: object.*, container.*, account.*, status
- *   storage     the same (replicas repair each other by these calls) and what only replicas ask
+ *   storage     the same (replicas repair each other by these calls), what only replicas ask, repair.*
  *   identity, authority   nothing but status
  */
 import type { PeerCertificate } from '#env/env.ts';
@@ -12,9 +12,11 @@ import type { PeerGuard, SelfIdentity } from '#wire/contract.ts';
 
 /** Services whose calls move data. */
 const DATA = new Set(['object', 'container', 'account', 'device']);
+/** Services that storage nodes have for each other. */
+const REPAIR = new Set(['repair']);
 const STATUS = new Set(['device.status', 'device.moves']);
 /** What only replicas ask each other: a proxy that was broken into must not read whole partitions by it. */
-const REPLICAS_ONLY = /\.(states|digests|pull|containers|fence|forget)$/;
+const REPLICAS_ONLY = /\.(states|digests|bodies|versions|pull|containers|fence|forget)$/;
 
 export interface Revocations {
   /** Names of expelled nodes and serial numbers of void certificates. */
@@ -48,6 +50,8 @@ function contradiction(
 
 function mayCall({ units }: PeerCertificate, method: string): boolean {
   if (STATUS.has(method)) return true;
-  if (!DATA.has(method.split('.', 1)[0]!)) return false;
+  const service = method.split('.', 1)[0]!;
+  if (REPAIR.has(service)) return units.includes('storage');
+  if (!DATA.has(service)) return false;
   return units.includes('storage') || (units.includes('proxy') && !REPLICAS_ONLY.test(method));
 }

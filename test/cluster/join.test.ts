@@ -114,6 +114,18 @@ describe('machines that joined', { timeout: 180_000 }, () => {
     }
   });
 
+  it('repair each other: every storage node hears of every other what it holds', async () => {
+    for (const { address } of MACHINES)
+      await until(`the node at ${address} hears of its peers`, async () => {
+        const admin = `http://${address}:${machines.ports.admin}/repair`;
+        const { jobs } = (await (await fetch(admin)).json()) as {
+          jobs: { name: string; facts: Record<string, unknown> }[];
+        };
+        const exchange = jobs.find(({ name }) => name === 'repair.exchange')!;
+        return Number(exchange.facts['cycles']) > 0 && exchange.facts['silentPeers'] === 0;
+      });
+  });
+
   it('talk to nobody without a certificate of their cluster', async () => {
     const { address } = MACHINES[1]!;
     const socket = connect({ host: address, port: machines.ports.wire, rejectUnauthorized: false });
