@@ -144,3 +144,30 @@ describe('a lock that fifty writers at three sites want at once', () => {
     await race(300, [0, 1, 2]);
   });
 });
+
+describe('a bucket name that two projects want at once, at two sites', () => {
+  it('is given to one of them, each time', { timeout: 120_000 }, async () => {
+    const { accessKey, secretKey, region } = cluster.access.second.s3;
+    const other = new S3Client({
+      ...{ region, endpoint: cluster.access.s3.endpoints[2]!, forcePathStyle: true },
+      credentials: { accessKeyId: accessKey, secretAccessKey: secretKey },
+    });
+    const create = async (creator: S3Client, name: string): Promise<string> => {
+      try {
+        await creator.send(new CreateBucketCommand({ Bucket: name }));
+        return 'created';
+      } catch (error) {
+        return (error as Error).name;
+      }
+    };
+    try {
+      for (let i = 0; i < 10; i++) {
+        const name = `wanted-by-two-${i}`;
+        const outcomes = await Promise.all([create(s3[0]!, name), create(other, name)]);
+        expect(outcomes.sort()).toEqual(['BucketAlreadyExists', 'created']);
+      }
+    } finally {
+      other.destroy();
+    }
+  });
+});
