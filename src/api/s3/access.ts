@@ -33,6 +33,7 @@ import {
 import { type Bucket, findBucket, ownAccount } from './bucket.ts';
 import { acceptsAcls, isBlocked, policyOf, resourceOf } from './bucket-rules.ts';
 import { refuse } from './errors.ts';
+import { checkPayer } from './payer.ts';
 import { EXISTING_TAG, factsOf } from './policy-facts.ts';
 import type { S3Request } from './request.ts';
 
@@ -89,6 +90,7 @@ export async function checkAccess(
   version?: string,
 ): Promise<void> {
   if (!(await isAllowed(request, bucket, action, key, version))) throw refuse('AccessDenied');
+  checkPayer(request, bucket);
 }
 
 /** `key`: '' for the bucket itself. */

@@ -3,6 +3,7 @@
  * Those that nothing here acts on yet are answered as not configured, and setting them is refused:
  * a rule that is accepted and not kept is worse than none.
  */
+import { getBucketAccelerate, putBucketAccelerate } from './accelerate.ts';
 import { type Action, authorize } from './access.ts';
 import {
   deleteBucketEncryption,
@@ -35,12 +36,13 @@ import {
 } from './public-access-block.ts';
 import { replyEmpty, replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
+import { getRequestPayment, putRequestPayment } from './request-payment.ts';
 import type { Route } from './router.ts';
 import { tagSetXml, tagsOfXml } from './tags.ts';
 import { getBucketVersioning, putBucketVersioning } from './versioning.ts';
 import { deleteBucketWebsite, getBucketWebsite, putBucketWebsite } from './website.ts';
 import { document, leaf } from './xml.ts';
-import { readXml, requiredText } from './xml-reader.ts';
+import { readXml } from './xml-reader.ts';
 
 const TAGS_HEADER = 's3-tagging';
 const MAX_BUCKET_TAGS = 50;
@@ -97,16 +99,6 @@ async function deleteBucketTagging(request: S3Request): Promise<void> {
   replyEmpty(request, 204);
 }
 
-async function putRequestPayment(request: S3Request): Promise<void> {
-  await authorize(request, 's3:PutBucketRequestPayment');
-  const body = await readDocument(request, request.service.limits.maxDocumentBytes);
-  const payer = requiredText(readXml(body, 'RequestPaymentConfiguration'), 'Payer');
-  if (payer !== 'BucketOwner' && payer !== 'Requester') throw refuse('MalformedXML');
-  if (payer === 'Requester')
-    throw refuse('NotImplemented', undefined, { Header: 'requestPayment' });
-  replyEmpty(request, 200);
-}
-
 type Run = Route['run'];
 
 function route(name: string, run: Run): Route {
@@ -135,14 +127,6 @@ function unsetSeveral(resource: string, name: string, root: string): Record<stri
   };
 }
 
-/** The same where the answer to GET is an empty document. */
-function emptyUnset(resource: string, name: string, root: string): Record<string, Route> {
-  return {
-    [`GET ${resource}`]: route(`GetBucket${name}`, empty(`s3:GetBucket${name}`, root)),
-    [`PUT ${resource}`]: route(`PutBucket${name}`, refused(`s3:PutBucket${name}`, resource)),
-  };
-}
-
 /** By method and sub-resource, as in router.ts. */
 export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   'GET tagging': route('GetBucketTagging', getBucketTagging),
@@ -150,14 +134,7 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   'DELETE tagging': route('DeleteBucketTagging', deleteBucketTagging),
   'GET versioning': route('GetBucketVersioning', getBucketVersioning),
   'PUT versioning': route('PutBucketVersioning', putBucketVersioning),
-  'GET requestPayment': route(
-    'GetBucketRequestPayment',
-    empty(
-      's3:GetBucketRequestPayment',
-      'RequestPaymentConfiguration',
-      leaf('Payer', 'BucketOwner'),
-    ),
-  ),
+  'GET requestPayment': route('GetBucketRequestPayment', getRequestPayment),
   'PUT requestPayment': route('PutBucketRequestPayment', putRequestPayment),
   'GET cors': route('GetBucketCors', getBucketCors),
   'PUT cors': route('PutBucketCors', putBucketCors),
@@ -182,7 +159,8 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   'GET ownershipControls': route('GetBucketOwnershipControls', getOwnershipControls),
   'PUT ownershipControls': route('PutBucketOwnershipControls', putOwnershipControls),
   'DELETE ownershipControls': route('DeleteBucketOwnershipControls', deleteOwnershipControls),
-  ...emptyUnset('accelerate', 'AccelerateConfiguration', 'AccelerateConfiguration'),
+  'GET accelerate': route('GetBucketAccelerateConfiguration', getBucketAccelerate),
+  'PUT accelerate': route('PutBucketAccelerateConfiguration', putBucketAccelerate),
   'GET encryption': route('GetBucketEncryption', getBucketEncryption),
   'PUT encryption': route('PutBucketEncryption', putBucketEncryption),
   'DELETE encryption': route('DeleteBucketEncryption', deleteBucketEncryption),

@@ -1,0 +1,73 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Answer, startServer, type TestServer } from './testing/harness.ts';
+
+let server: TestServer;
+let buckets = 0;
+let B = '';
+
+beforeAll(async () => {
+  server = await startServer();
+});
+afterAll(() => server.close());
+beforeEach(async () => {
+  buckets += 1;
+  B = `/small-${buckets}`;
+  await server.ask('PUT', B);
+});
+
+const put = (name: string, body: string): Promise<Answer> =>
+  server.ask('PUT', `${B}?${name}`, { body });
+const get = (name: string): Promise<Answer> => server.ask('GET', `${B}?${name}`);
+
+describe('who pays for requests', () => {
+  const payer = (who: string): Promise<Answer> =>
+    put(
+      'requestPayment',
+      `<RequestPaymentConfiguration><Payer>${who}</Payer></RequestPaymentConfiguration>`,
+    );
+
+  it('is read as it was set', async () => {
+    expect((await get('requestPayment')).text).toContain('<Payer>BucketOwner</Payer>');
+    expect((await payer('Requester')).status).toBe(200);
+    expect((await get('requestPayment')).text).toContain('<Payer>Requester</Payer>');
+    expect((await payer('BucketOwner')).status).toBe(200);
+    expect((await get('requestPayment')).text).toContain('<Payer>BucketOwner</Payer>');
+    expect((await payer('Nobody')).code).toBe('MalformedXML');
+  });
+
+  it('must be known to others, who must be somebody', async () => {
+    await server.ask('PUT', `${B}/o`, { body: 'x', headers: { 'x-amz-acl': 'public-read' } });
+    const said = { 'x-amz-request-payer': 'requester' };
+    expect((await server.ask('GET', `${B}/o`, { as: '' })).status).toBe(200);
+    await payer('Requester');
+    expect((await server.ask('GET', `${B}/o`)).status).toBe(200);
+    expect((await server.ask('GET', `${B}/o`, { as: 'stranger' })).code).toBe('AccessDenied');
+    expect((await server.ask('GET', `${B}/o`, { as: '', headers: said })).status).toBe(403);
+    const paid = await server.ask('GET', `${B}/o`, { as: 'stranger', headers: said });
+    expect(paid.status).toBe(200);
+    expect(paid.headers['x-amz-request-charged']).toBe('requester');
+  });
+});
+
+describe('acceleration', () => {
+  const set = (status: string): Promise<Answer> =>
+    put(
+      'accelerate',
+      `<AccelerateConfiguration><Status>${status}</Status></AccelerateConfiguration>`,
+    );
+
+  it('is read as it was set; at first there is no status', async () => {
+    expect((await get('accelerate')).text).not.toContain('<Status>');
+    for (const status of ['Enabled', 'Suspended']) {
+      expect((await set(status)).status).toBe(200);
+      expect((await get('accelerate')).text).toContain(`<Status>${status}</Status>`);
+    }
+    expect((await set('On')).code).toBe('MalformedXML');
+  });
+
+  it('is refused for names with dots', async () => {
+    B = `/small.dotted.${buckets}`;
+    await server.ask('PUT', B);
+    expect((await set('Enabled')).code).toBe('InvalidRequest');
+  });
+});
