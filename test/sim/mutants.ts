@@ -9,12 +9,17 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Fault } from './plan.ts';
 
-export interface Mutant {
-  readonly name: string;
+export interface Edit {
   /** Below src/. */
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+}
+
+export interface Mutant extends Edit {
+  readonly name: string;
+  /** A second edit, where one alone changes nothing that could be seen. */
+  readonly and?: Edit;
   /** Faults that bring it out; all kinds when left out. */
   readonly faults?: readonly Fault[];
   /** Brought out by the run of conditional writes (rounds-run.ts). */
@@ -319,6 +324,75 @@ export const MUTANTS: readonly Mutant[] = [
     replace: 'return oldMs;',
     faults: ['away-days', 'kill', 'partition-pair'],
   },
+  {
+    name: 'expire-by-a-tombstone-at-delete-at',
+    file: 'object/expirer.ts',
+    find: "kind: 'expired' as const, expiredSource },",
+    replace:
+      "kind: 'deleted' as const, timestamp: ((Number(expirySource(state).deleteAt) * 1e6).toString(16).padStart(16, '0') + '0001') as never },",
+    faults: ABSENCES,
+  },
+  {
+    name: 'drop-a-forget-record-ignoring-since',
+    file: 'device/compactor.ts',
+    find: 'if (!this.#parts.files.hasAny(header.since, job.segment)) return [];',
+    replace: 'if (header.since >= 0) return [];',
+    faults: ['kill', 'lose-index', 'revert-index'],
+  },
+  {
+    name: 'keep-the-old-log-position-on-equal-state',
+    file: 'device/record-replay.ts',
+    find: "const moved = change.body === 'kept' && body !== undefined;",
+    replace: 'const moved = false;',
+    faults: ['kill', 'crash', 'blackout', 'lose-index'],
+  },
+  {
+    name: 'reclaim-by-age-alone',
+    file: 'repair/reclaim.ts',
+    find: 'const sweptMs = sweeps.sweptMs(rings);',
+    replace: 'const sweptMs = Number.MAX_SAFE_INTEGER;',
+    faults: ['kill', 'away', 'partition-pair', 'one-way'],
+  },
+  {
+    name: 'rows-without-log',
+    file: 'device/operations.ts',
+    find: "const { place } = batch.add({\n      kind: 'row',",
+    replace:
+      "const at = { segment: batch.segment, offset: 64, length: 0 };\n    const { place } = ((_record: object) => ({ place: at }))({\n      kind: 'row',",
+    faults: ['crash', 'blackout', 'lose-rows', 'revert-rows'],
+  },
+  {
+    name: 'drop-an-unlisted-handoff',
+    file: 'device/operations.ts',
+    find: '!current.unlisted &&',
+    replace: '',
+    and: {
+      file: 'object/handover.ts',
+      find: 'unlisted: entry.unlisted,',
+      replace: 'unlisted: false,',
+    },
+    faults: ['away', 'kill', 'partition-pair', 'one-way'],
+  },
+  {
+    name: 'index-without-policy',
+    file: 'device/stored-entry.ts',
+    find: "return String.fromCharCode(key.policy) + key.hash.toString('latin1');",
+    replace: "return key.hash.toString('latin1');",
+  },
+  {
+    name: 'join-a-state-before-its-body',
+    file: 'object/incoming.ts',
+    find: 'return bodyLength(joined) > 0 && !sameBody(joined, existing.state);',
+    replace: 'return false;',
+    faults: ['wipe', 'flip-log', 'partition-pair', 'one-way', 'kill', 'crash'],
+  },
+  {
+    name: 'never-give-up-what-nobody-has',
+    file: 'proxy/backed-round.ts',
+    find: 'return withoutEmpty(round, answers) ?? round;',
+    replace: 'return round;',
+    faults: ['wipe', 'flip-log', 'partition-pair', 'one-way', 'kill', 'crash'],
+  },
   ...ROUNDS.map((mutant) => ({ ...mutant, rounds: true })),
 ];
 
@@ -326,17 +400,23 @@ export const MUTANTS: readonly Mutant[] = [
 export function breakProduct(name: string): Mutant {
   const mutant = MUTANTS.find((known) => known.name === name);
   if (mutant === undefined) throw new Error(`no mutant ${name}`);
-  const file = path.resolve(import.meta.dirname, '../../src', mutant.file);
-  const source = readFileSync(file, 'utf8');
-  if (source.split(mutant.find).length !== 2) {
-    throw new Error(`mutant ${name}: its text is not exactly once in ${mutant.file}`);
-  }
-  const broken = source.replace(mutant.find, () => mutant.replace);
+  const broken = new Map([mutant, ...(mutant.and ? [mutant.and] : [])].map(edited));
   registerHooks({
     load: (url, context, next) => {
-      if (!url.startsWith('file:') || fileURLToPath(url) !== file) return next(url, context);
-      return { format: 'module-typescript', source: broken, shortCircuit: true };
+      const source = url.startsWith('file:') ? broken.get(fileURLToPath(url)) : undefined;
+      if (source === undefined) return next(url, context);
+      return { format: 'module-typescript', source, shortCircuit: true };
     },
   });
   return mutant;
+}
+
+/** The file's path, and what it becomes. */
+function edited({ file, find, replace }: Edit): [string, string] {
+  const full = path.resolve(import.meta.dirname, '../../src', file);
+  const source = readFileSync(full, 'utf8');
+  if (source.split(find).length !== 2) {
+    throw new Error(`a mutant's text is not exactly once in ${file}: ${find}`);
+  }
+  return [full, source.replace(find, () => replace)];
 }

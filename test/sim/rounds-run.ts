@@ -23,7 +23,7 @@ import {
 } from './rounds-history.ts';
 import type { RunOptions, RunResult } from './run.ts';
 import { ACCOUNT } from './session.ts';
-import { drawShape } from './shape.ts';
+import { drawSmallShape } from './shape.ts';
 import { Tap } from './tap.ts';
 
 const MAX_EVENTS = 3_000_000;
@@ -31,7 +31,6 @@ const TAG = 'x-object-meta-tag';
 const BOX = { account: ACCOUNT, container: 'locks' };
 /** So long that a healthy cluster has answered everything and is whole again. */
 const QUIET_MS = 10_000;
-const MAX_NODES = 5;
 const FINAL_TRIES = 60;
 /** What a client may be told; anything else is a bug. */
 const EXPECTED = new Set(['unavailable', 'undecided', 'overloaded', 'clock-drift', 'client-gone']);
@@ -59,10 +58,7 @@ class RoundsRun {
     this.#seed = seed;
     this.#world = new SimWorld({ seed, maxEvents: MAX_EVENTS });
     this.#random = this.#world.random('rounds');
-    let shape = drawShape(this.#world.random('shape'));
-    for (let i = 0; shape.nodes.length > MAX_NODES; i++) {
-      shape = drawShape(this.#world.random(`shape ${i}`));
-    }
+    const shape = drawSmallShape(this.#world);
     const faults = options.faults ?? FAULTS.filter((fault) => !USELESS.has(fault));
     const drawn = faults.filter(() => options.faults !== undefined || this.#random.chance(0.4));
     const { hasSkew } = shape;

@@ -10,7 +10,7 @@ import { Nemesis } from './nemesis.ts';
 import { Observer } from './observer.ts';
 import { drawPlan, drawReclaimAge, type Fault } from './plan.ts';
 import type { Tally } from './session.ts';
-import { drawShape } from './shape.ts';
+import { drawShape, drawSmallShape } from './shape.ts';
 import { Tap } from './tap.ts';
 import { Workload } from './workload.ts';
 
@@ -19,7 +19,7 @@ export interface RunOptions {
   readonly faults?: readonly Fault[];
   /** How many times more of them than usual. */
   readonly intensity?: number;
-  /** A fifth of the time, with as many faults. */
+  /** A fifth of the time with as many faults, and a small cluster. */
   readonly brief?: boolean;
   /** Conditional writes (rounds-run.ts) instead of everything. */
   readonly rounds?: boolean;
@@ -80,7 +80,9 @@ class Run {
   constructor(seed: number, options: RunOptions) {
     this.#seed = seed;
     this.#world = new SimWorld({ seed, maxEvents: MAX_EVENTS });
-    const shape = drawShape(this.#world.random('shape'));
+    const shape = options.brief
+      ? drawSmallShape(this.#world)
+      : drawShape(this.#world.random('shape'));
     const { faults: only, ...more } = options;
     const { hasSkew } = shape;
     const plan = drawPlan(this.#world.random('plan'), { ...more, ...(only && { only }), hasSkew });

@@ -1,4 +1,5 @@
 /** All interleavings that are placed by hand, and how one is played. */
+import { DEVICE_SCENARIOS } from './device-scenarios.ts';
 import { RING_SCENARIOS, type RingScenario, ROW_SCENARIOS, Stage } from './ring-scenarios.ts';
 import { ROUND_SCENARIOS } from './rounds-scenarios.ts';
 
@@ -6,6 +7,7 @@ export const SCENARIOS: readonly RingScenario[] = [
   ...RING_SCENARIOS,
   ...ROW_SCENARIOS,
   ...ROUND_SCENARIOS,
+  ...DEVICE_SCENARIOS,
 ];
 
 export async function runScenario(name: string): Promise<void> {

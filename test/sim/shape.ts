@@ -32,6 +32,17 @@ export interface Shape {
 
 const SITES = ['lngs', 'bari', 'padova', 'turin'];
 
+/** Of few nodes, where time is short. */
+export function drawSmallShape(world: { random(name: string): Prng }): Shape {
+  let shape = drawShape(world.random('shape'));
+  for (let i = 0; shape.nodes.length > MAX_SMALL; i++) {
+    shape = drawShape(world.random(`shape ${i}`));
+  }
+  return shape;
+}
+
+const MAX_SMALL = 5;
+
 export function drawShape(random: Prng): Shape {
   const sites = SITES.slice(0, 1 + random.integer(4));
   // Small clusters find most bugs soonest; large ones are drawn seldom.

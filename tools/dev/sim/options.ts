@@ -22,7 +22,7 @@ export const USAGE = `npm run sim -- [options]
   --first-seed N    any integer from 0 to 2^53-1000 (1)
   --faults A,B      only these kinds, all of them on: ${FAULTS.join(' ')}
   --intensity X     times as many faults as usual (1)
-  --brief           runs of a fifth of the time, with as many faults (what npm test does)
+  --brief           runs of a fifth of the time with as many faults, at most 5 nodes (what npm test does)
   --jobs N          processes to run in (1)
   --rounds          conditional writes: histories must be linearizable
   --keep-going      go on after a broken promise

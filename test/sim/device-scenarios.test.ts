@@ -1,0 +1,18 @@
+import { describe, expect, it } from 'vitest';
+import { DEVICE_SCENARIOS } from './device-scenarios.ts';
+import { tryScenario } from './scenario-runner.ts';
+import { runScenario } from './scenarios.ts';
+
+const pairs = DEVICE_SCENARIOS.flatMap(({ name, mutants }) =>
+  mutants.map((mutant) => ({ mutant, name })),
+);
+
+describe('devices', () => {
+  it.each(DEVICE_SCENARIOS.map(({ name }) => name))('%s', { timeout: 60_000 }, async (name) => {
+    await runScenario(name);
+  });
+
+  it.each(pairs)('$mutant: caught by "$name"', { timeout: 60_000 }, async ({ mutant, name }) => {
+    expect(await tryScenario(name, mutant)).toMatch(/the other policy shows here/);
+  });
+});
