@@ -1,18 +1,33 @@
-/** What the workload never does: one name in two policies at the same moment. */
+/** Of devices and their jobs: what seeds never do, or meet too seldom. */
 import assert from 'node:assert/strict';
 import { encodeState } from '#base/entry-codec.ts';
-import type { RingScenario, Stage } from './ring-scenarios.ts';
+import type { Name, RingScenario, Stage } from './ring-scenarios.ts';
 
 const KEY = 'x';
 const OTHER_POLICY = 7;
+/** More than the grace after a delete-at. */
+const HALF_A_DAY_MS = 12 * 3_600_000;
+/** Within this every expirer has looked. */
+const EXPIRER_MS = 40_000;
 
-/** A state at this device, as replication brings it. */
-async function join(stage: Stage, policy: number, kind: 'live' | 'deleted'): Promise<void> {
+interface Version {
+  readonly kind: 'live' | 'deleted';
+  readonly deleteAt?: number;
+}
+
+/** A state without bytes, as replication brings it to devices of policy 0 or another. */
+async function join(stage: Stage, to: readonly Name[], version: Version, policy = 0) {
   const timestamp = stage.node('a').process!.clock.now();
   const none = { etag: '', size: 0, contentType: 'text/plain', clientMicros: 0 };
-  const data = { timestamp, kind, writeId: timestamp.slice(4), ...none };
+  const data = { timestamp, writeId: timestamp.slice(4), ...none, ...version };
   const state = encodeState({ data, groups: {} });
-  await stage.call('a', 'object.write', KEY, 1, { policy, intent: 'join', state });
+  for (const device of to) {
+    await stage.call(device, 'object.write', KEY, 1, { policy, intent: 'join', state });
+  }
+}
+
+async function versionAt(stage: Stage, device: Name): Promise<string> {
+  return (await stage.stat(device, KEY, 1)).version;
 }
 
 export const DEVICE_SCENARIOS: readonly RingScenario[] = [
@@ -20,12 +35,30 @@ export const DEVICE_SCENARIOS: readonly RingScenario[] = [
     name: 'a name in one policy is not the same name in another',
     mutants: ['index-without-policy'],
     run: async (stage) => {
-      await join(stage, 0, 'live');
-      const { version } = await stage.stat('a', KEY, 1);
-      await join(stage, OTHER_POLICY, 'deleted');
-      assert.equal((await stage.stat('a', KEY, 1)).version, version, 'the other policy shows here');
+      await join(stage, ['a'], { kind: 'live' });
+      const version = await versionAt(stage, 'a');
+      await join(stage, ['a'], { kind: 'deleted' }, OTHER_POLICY);
+      assert.equal(await versionAt(stage, 'a'), version, 'the other policy shows here');
       await stage.sleep(1_000);
-      assert.equal((await stage.stat('a', KEY, 1)).version, version, 'the other policy shows here');
+      assert.equal(await versionAt(stage, 'a'), version, 'the other policy shows here');
+    },
+  },
+  {
+    name: 'a replica that missed an overwrite expires its own version and no other',
+    mutants: ['expire-by-a-tombstone-at-delete-at'],
+    run: async (stage) => {
+      const deleteAt = Math.floor(stage.cluster.trueMs / 1000) + 60;
+      await join(stage, ['a', 'b', 'c'], { kind: 'live', deleteAt });
+      await join(stage, ['a', 'b'], { kind: 'live' });
+      const overwritten = await versionAt(stage, 'a');
+      stage.cut('c', 'a', 'b');
+      stage.cluster.passTime(HALF_A_DAY_MS);
+      await stage.sleep(EXPIRER_MS);
+      stage.heal();
+      await stage.until('all are equal', async () => {
+        return (await versionAt(stage, 'c')) === (await versionAt(stage, 'a'));
+      });
+      assert.equal(await versionAt(stage, 'a'), overwritten, 'an expiry deleted what came later');
     },
   },
 ];

@@ -333,27 +333,6 @@ export const MUTANTS: readonly Mutant[] = [
     faults: ABSENCES,
   },
   {
-    name: 'drop-a-forget-record-ignoring-since',
-    file: 'device/compactor.ts',
-    find: 'if (!this.#parts.files.hasAny(header.since, job.segment)) return [];',
-    replace: 'if (header.since >= 0) return [];',
-    faults: ['kill', 'lose-index', 'revert-index'],
-  },
-  {
-    name: 'keep-the-old-log-position-on-equal-state',
-    file: 'device/record-replay.ts',
-    find: "const moved = change.body === 'kept' && body !== undefined;",
-    replace: 'const moved = false;',
-    faults: ['kill', 'crash', 'blackout', 'lose-index'],
-  },
-  {
-    name: 'reclaim-by-age-alone',
-    file: 'repair/reclaim.ts',
-    find: 'const sweptMs = sweeps.sweptMs(rings);',
-    replace: 'const sweptMs = Number.MAX_SAFE_INTEGER;',
-    faults: ['kill', 'away', 'partition-pair', 'one-way'],
-  },
-  {
     name: 'rows-without-log',
     file: 'device/operations.ts',
     find: "const { place } = batch.add({\n      kind: 'row',",
