@@ -107,7 +107,8 @@ export function unverifiedGet(url: string, timeoutMs: number, maxBytes: number):
   });
 }
 
-const JOIN_TIMEOUT_MS = 10_000;
+/** A join that is given up here may have happened there, so that its name is taken: a slow authority is waited for. */
+const JOIN_TIMEOUT_MS = 60_000;
 const MAX_JOIN_BYTES = 1024 * 1024;
 
 /** What `authority/joining.ts` needs of the network. */
