@@ -53,6 +53,12 @@ function signed(conditions: readonly unknown[], fields: Record<string, string>, 
 const CONDITIONS = [{ bucket: 'forms' }, ['starts-with', '$key', 'user/']];
 
 describe('a form', () => {
+  it('whose policy names no bucket is refused: it would be good for any', async () => {
+    const answer = await post(signed([['starts-with', '$key', 'user/']], { key: 'user/x' }));
+    expect(answer).toMatchObject({ status: 403, code: 'AccessDenied' });
+    expect(answer.text).toContain('Extra input fields: bucket');
+  });
+
   it('that is signed stores its file', async () => {
     const conditions = [
       ...CONDITIONS,

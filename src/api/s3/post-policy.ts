@@ -1,6 +1,7 @@
 /**
  * The policy of a POST form: until when it is good, and what each field must be. Everything in the form
- * must be named by it, but for the signature's own fields and those that begin with x-ignore-.
+ * must be named by it, but for the signature's own fields and those that begin with x-ignore-; and the
+ * bucket, which no field names: a policy is good for one bucket, not for all that its signer has.
  *
  *     {"expiration": "2026-12-01T12:00:00.000Z", "conditions": [
  *       {"acl": "public-read"}, ["eq", "$bucket", "b"], ["starts-with", "$key", "user/"],
@@ -22,14 +23,7 @@ interface FieldCondition {
 
 const MAX_CONDITIONS = 200;
 /** Fields that need not be in the policy. */
-const FREE = new Set([
-  'policy',
-  'x-amz-signature',
-  'signature',
-  'awsaccesskeyid',
-  'file',
-  'bucket',
-]);
+const FREE = new Set(['policy', 'x-amz-signature', 'signature', 'awsaccesskeyid', 'file']);
 
 /** `text`: the policy field, base64. @throws S3Error InvalidPolicyDocument */
 export function parsePostPolicy(text: string): PostPolicy {
@@ -108,7 +102,7 @@ export function checkPostPolicy(
   if (policy.expiresMs < nowMs)
     throw refuse('AccessDenied', 'Invalid according to Policy: Policy expired.');
   const named = new Set(policy.conditions.map(({ field }) => field));
-  for (const name of fields.keys()) {
+  for (const name of new Set(['bucket', ...fields.keys()])) {
     if (named.has(name) || FREE.has(name) || name.startsWith('x-ignore-')) continue;
     throw refuse('AccessDenied', `Invalid according to Policy: Extra input fields: ${name}`);
   }
