@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
+import { ProgressBar } from '../authority/progress-bar.ts';
 import { askNodes } from '../device/ask-nodes.ts';
 import { deviceOf } from '../device/quarantine.ts';
 import { addEndpointOptions, type EndpointOptions, getJson, sendJson } from '../endpoint.ts';
@@ -72,13 +73,18 @@ async function show(options: Options): Promise<void> {
 async function run(options: Options): Promise<void> {
   const before = new Map((await ask(options)).map(({ device, cycles }) => [device, cycles]));
   await send(options, '/audit/run', {});
+  const bar = options.json ? undefined : new ProgressBar('stderr');
   while (options.wait) {
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     const devices = await ask(options);
     const isDone = ({ device, cycles, urgent }: AuditedDevice): boolean =>
       !urgent && cycles > (before.get(device) ?? -1);
     if (devices.length >= before.size && devices.every(isDone)) break;
+    const shares = devices.map((device) => (isDone(device) ? 1 : device.share));
+    const percent = (100 * shares.reduce((sum, share) => sum + share, 0)) / devices.length;
+    bar?.show(Math.floor(percent), 100, `% of ${devices.length} devices`);
   }
+  bar?.clear();
   await show(options);
 }
 

@@ -16,6 +16,7 @@ import { IdleRows } from '#device/idle-rows.ts';
 import { DeviceInspector } from '#device/inspect.ts';
 import { openDevice } from '#device/open.ts';
 import { createNodeEnv, type NodeEnv } from '#env/node/node-env.ts';
+import { ProgressBar } from '../authority/progress-bar.ts';
 import { registerAcceptLoss } from '../device/accept-loss.ts';
 import { registerImport } from '../device/import.ts';
 import { processesUsing } from '../device/in-use.ts';
@@ -72,10 +73,9 @@ async function check(folder: string, options: Options): Promise<void> {
 }
 
 function progressBar({ json }: Options): (share: number) => void {
-  if (json || !process.stderr.isTTY) return () => undefined;
-  return (share) => {
-    process.stderr.write(`\r${Math.round(100 * share)} % of the log${share === 1 ? '\n' : ''}`);
-  };
+  if (json) return () => undefined;
+  const bar = new ProgressBar('stderr');
+  return (share) => (share === 1 ? bar.clear() : bar.show(Math.round(100 * share), 100, '% read'));
 }
 
 function printReport(inspector: DeviceInspector, report: CheckReport): void {
