@@ -298,6 +298,32 @@ describe("a bucket's default", () => {
   });
 });
 
+it("versions open with the key that each was written with, also as a copy's source", async () => {
+  const on = '<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>';
+  expect((await ask('PUT', '?versioning', {}, on)).status).toBe(200);
+  const put = async (headers: Record<string, string>, body: string): Promise<string> => {
+    const answer = await ask('PUT', '/a', headers, body);
+    expect(answer.status).toBe(200);
+    return `?versionId=${answer.headers['x-amz-version-id']}`;
+  };
+  const byCustomer = await put(customer(1), 'one');
+  const byStore = await put({ [SSE]: 'AES256' }, 'two');
+  const plain = await put({}, 'three');
+  expect((await ask('GET', `/a${byCustomer}`, customer(1))).text).toBe('one');
+  expectError(await ask('GET', `/a${byCustomer}`), 400, 'InvalidRequest');
+  expect((await ask('HEAD', `/a${byCustomer}`, customer(2))).status).toBe(403);
+  const two = await ask('GET', `/a${byStore}`);
+  expect([two.text, two.headers[SSE]]).toEqual(['two', 'AES256']);
+  expect((await ask('GET', `/a${plain}`)).text).toBe('three');
+  const from = { 'x-amz-copy-source': `/${bucket}/a${byCustomer}`, ...customer(1, SOURCE) };
+  expect((await ask('PUT', '/b', { ...from, [SSE]: 'AES256' })).status).toBe(200);
+  expect((await ask('GET', '/b')).text).toBe('one');
+  const kept = [...server.store.containers.entries()].filter(([path]) => path.includes(bucket));
+  const bodies = kept.flatMap(([, { objects }]) => [...objects.values()].map(({ body }) => body));
+  expect(bodies.some((body) => body.includes('three'))).toBe(true);
+  expect(bodies.some((body) => body.includes('one') || body.includes('two'))).toBe(false);
+});
+
 it('a bucket policy may ask for encryption', async () => {
   const statement = {
     Effect: 'Deny',

@@ -154,5 +154,15 @@ if (process.argv[5] === 'large') {
     const reader = (await proxy.openObject(operation(), objectName(`l${i % 50}`)))!;
     await collect(reader.read(0, reader.length));
   });
+  const customerKey = Buffer.alloc(32, 1);
+  const encryption = { kind: 'customer', key: customerKey } as const;
+  await measure('PUT 1 MiB, encrypted', (i) =>
+    proxy.putObject(operation(), objectName(`e${i % 50}`), putRequest(large, { encryption })),
+  );
+  await measure('GET 1 MiB, encrypted', async (i) => {
+    const asked = { ...operation(), customerKey };
+    const reader = (await proxy.openObject(asked, objectName(`e${i % 50}`)))!;
+    await collect(reader.read(0, reader.length));
+  });
 }
 process.exit(0);
