@@ -1,4 +1,5 @@
 """What users of boto3 do, in one go: endpoint region access secret, and another project's access secret."""
+import datetime
 import hashlib
 import io
 import json
@@ -106,4 +107,46 @@ keys = [item['Key'] for page in s3.get_paginator('list_objects').paginate(Bucket
 answer = s3.delete_objects(Bucket=B, Delete={'Objects': [{'Key': key} for key in keys]})
 assert 'Errors' not in answer, answer
 s3.delete_bucket(Bucket=B)
+
+V = 'boto-versions'
+s3.create_bucket(Bucket=V)
+s3.put_object(Bucket=V, Key='old', Body=b'before')
+s3.put_bucket_versioning(Bucket=V, VersioningConfiguration={'Status': 'Enabled'})
+assert s3.get_bucket_versioning(Bucket=V)['Status'] == 'Enabled'
+ids = [s3.put_object(Bucket=V, Key='k', Body=body)['VersionId'] for body in [b'1', b'22', b'333']]
+s3.put_object(Bucket=V, Key='old', Body=b'after')
+assert s3.get_object(Bucket=V, Key='old', VersionId='null')['Body'].read() == b'before'
+assert s3.head_object(Bucket=V, Key='k', VersionId=ids[0])['ContentLength'] == 1
+s3.upload_fileobj(io.BytesIO(b'x' * 9 * MIB), V, 'parts', Config=TransferConfig(multipart_chunksize=8 * MIB))
+marker = s3.delete_object(Bucket=V, Key='k')
+assert marker['DeleteMarker'] and marker['VersionId'] not in ids
+refused('NoSuchKey', s3.get_object, Bucket=V, Key='k')
+listed = s3.list_object_versions(Bucket=V, Prefix='k')
+assert [item['VersionId'] for item in listed['Versions']] == ids[::-1], listed
+assert [item['IsLatest'] for item in listed['DeleteMarkers']] == [True], listed
+s3.delete_object(Bucket=V, Key='k', VersionId=marker['VersionId'])
+assert s3.get_object(Bucket=V, Key='k')['Body'].read() == b'333'
+refused('BucketNotEmpty', s3.delete_bucket, Bucket=V)
+pages = s3.get_paginator('list_object_versions').paginate(Bucket=V, PaginationConfig={'PageSize': 2})
+for page in pages:
+    doomed = page.get('Versions', []) + page.get('DeleteMarkers', [])
+    items = [{'Key': item['Key'], 'VersionId': item['VersionId']} for item in doomed]
+    assert 'Errors' not in s3.delete_objects(Bucket=V, Delete={'Objects': items})
+s3.delete_bucket(Bucket=V)
+
+L = 'boto-locks'
+s3.create_bucket(Bucket=L, ObjectLockEnabledForBucket=True)
+until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+kept = s3.put_object(Bucket=L, Key='k', Body=b'kept', ObjectLockMode='GOVERNANCE', ObjectLockRetainUntilDate=until)
+version = {'Bucket': L, 'Key': 'k', 'VersionId': kept['VersionId']}
+assert s3.get_object_retention(**version)['Retention']['Mode'] == 'GOVERNANCE'
+refused('AccessDenied', s3.delete_object, **version)
+s3.put_object_legal_hold(**version, LegalHold={'Status': 'ON'})
+refused('AccessDenied', s3.delete_object, **version, BypassGovernanceRetention=True)
+s3.put_object_legal_hold(**version, LegalHold={'Status': 'OFF'})
+s3.delete_object(**version, BypassGovernanceRetention=True)
+rule = {'DefaultRetention': {'Mode': 'COMPLIANCE', 'Days': 3}}
+s3.put_object_lock_configuration(Bucket=L, ObjectLockConfiguration={'ObjectLockEnabled': 'Enabled', 'Rule': rule})
+assert s3.get_object_lock_configuration(Bucket=L)['ObjectLockConfiguration']['Rule'] == rule
+s3.delete_bucket(Bucket=L)
 print('all done')

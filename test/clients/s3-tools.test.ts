@@ -280,6 +280,25 @@ describe.skipIf(!has('rclone'))('rclone', () => {
       expect(await rclone('lsd', `${remote}:`)).not.toContain(`rclone-s3-${remote}`);
     },
   );
+
+  it('reads the versions of a bucket, and brings back what was deleted', async () => {
+    const there = 'other:rclone-versions';
+    await rclone('mkdir', there);
+    await rclone('backend', 'versioning', there, 'Enabled');
+    await rclone('copyto', 'tree/a/1', `${there}/file`);
+    await rclone('copyto', 'tree/a/2', `${there}/file`);
+    await rclone('deletefile', `${there}/file`);
+    expect(await rclone('lsf', there)).toBe('');
+    const found = (await rclone('lsf', '--s3-versions', there)).trim().split('\n').sort();
+    expect(found).toHaveLength(2);
+    for (const name of found) expect(name).toMatch(/^file-v\d{4}-/);
+    const texts = await Promise.all(
+      found.map((name) => rclone('cat', '--s3-versions', `${there}/${name}`)),
+    );
+    expect(texts.sort()).toEqual(['file 1', 'file 2']);
+    await rclone('backend', 'cleanup-hidden', there);
+    expect(await rclone('lsf', '--s3-versions', there)).toBe('');
+  });
 });
 
 describe.skipIf(!has('restic'))('restic', () => {
