@@ -23,6 +23,8 @@ export interface S3Limits {
   readonly concurrency: number;
   readonly clientTimeoutMs: number;
   readonly maxDiscardBytes: number;
+  /** How long proxies may use what they remember of a bucket: then all know of its versioning, its lock. */
+  readonly bucketSettleMs: number;
   /** How often access logs are written. */
   readonly accessLogMs: number;
 }
@@ -50,5 +52,6 @@ export const DEFAULT_S3_LIMITS: S3Limits = {
   concurrency: 16,
   clientTimeoutMs: 60_000,
   maxDiscardBytes: MIB,
+  bucketSettleMs: 2_200,
   accessLogMs: 60_000,
 };

@@ -9,7 +9,7 @@ import { versioningOf } from '#proxy/versions/contract.ts';
 import { LOCK_HEADER, RETENTION_MODES, type Retention } from '#proxy/versions/lock.ts';
 import { authorize } from './access.ts';
 import type { Bucket } from './bucket.ts';
-import { configure } from './configure.ts';
+import { configureWrites } from './configure.ts';
 import { refuse } from './errors.ts';
 import { readDocument } from './payload.ts';
 import { replyEmpty, replyXml } from './reply.ts';
@@ -87,7 +87,7 @@ export async function putObjectLockConfiguration(request: S3Request): Promise<vo
   if (versioningOf(info) !== 'Enabled') {
     throw refuse('InvalidBucketState', 'Versioning must be enabled on the bucket to lock objects.');
   }
-  await configure(request, bucket, { [LOCK_HEADER]: encodeRule(rule) });
+  await configureWrites(request, bucket, { [LOCK_HEADER]: encodeRule(rule) });
   replyEmpty(request, 200);
 }
 

@@ -2,7 +2,7 @@
 import { VERSIONING_HEADER, VERSIONING_STATES, versioningOf } from '#proxy/versions/contract.ts';
 import { locksObjects } from '#proxy/versions/lock.ts';
 import { authorize } from './access.ts';
-import { configure } from './configure.ts';
+import { configureWrites } from './configure.ts';
 import { refuse } from './errors.ts';
 import { readDocument } from './payload.ts';
 import { replyEmpty, replyXml } from './reply.ts';
@@ -39,6 +39,6 @@ export async function putBucketVersioning(request: S3Request): Promise<void> {
       'An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.',
     );
   }
-  await configure(request, bucket, { [VERSIONING_HEADER]: versioning });
+  await configureWrites(request, bucket, { [VERSIONING_HEADER]: versioning });
   replyEmpty(request, 200);
 }

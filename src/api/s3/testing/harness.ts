@@ -117,6 +117,7 @@ export async function startServer(options: Partial<S3Options> = {}): Promise<Tes
       accountDomain: () => 'default',
     },
     ...options,
+    limits: { bucketSettleMs: 0, ...options.limits },
   });
   const server = createServer({ maxHeaderSize: 64 * 1024 });
   server.maxHeadersCount = 0;
