@@ -276,6 +276,19 @@ ${ETCD_FILES}`;
     }
   });
 
+  it('let clients in to the public name and to nothing of the inside', async () => {
+    const isOpen = (port: number): Promise<boolean> => {
+      const knock = `timeout 3 bash -c '</dev/tcp/${BARI.address}/${port}'`;
+      return lab.shell(CLIENTS, knock).then(
+        () => true,
+        () => false,
+      );
+    };
+    expect(await isOpen(443)).toBe(true);
+    for (const port of [7400, 7500, 7600, 2379, 2380])
+      expect([port, await isOpen(port)]).toEqual([port, false]);
+  });
+
   it('get a fourth', { timeout: 15 * MINUTE }, async () => {
     during('fourth-node');
     await lab.shell(
@@ -301,6 +314,9 @@ ${ETCD_FILES}`;
     await operator(`anello ring plan --drain ${FOURTH.name}`);
     await operator('anello ring apply --wait');
     await until('its devices are empty', isSettled, 5 * MINUTE);
+    await operator(`anello ring plan --remove ${FOURTH.name}`);
+    await operator('anello ring apply --wait');
+    expect(await operator('anello ring show')).not.toContain(FOURTH.name);
     await operator(`anello node expel ${FOURTH.name}`);
     await stop(units.get(FOURTH.name)!);
     await firewall(FIRST_THREE);
