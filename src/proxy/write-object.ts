@@ -93,7 +93,8 @@ export async function writeObject(
     // What the first round found is what was there before; the second may find the first's own.
     previous ??= result.previous;
     if (result.kind === 'use-rounds' || (isStrict && result.mayBeStored)) {
-      own.wasLive = newerPrevious(own.previous, previous).live;
+      // Whoever has not told yet may have taken the write, and the rounds will find only that (seed 7204).
+      own.wasLive = newerPrevious(own.previous, previous).live || !result.told;
       // Metadata are of an object that is there; by now it may not be.
       const condition = state.data === undefined ? IF_PRESENT : ALWAYS;
       return writeByRounds(context, write, condition);

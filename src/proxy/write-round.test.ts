@@ -77,6 +77,17 @@ const behaviour: fc.Arbitrary<Behaviour> = fc.record({
 const replicas = fc.array(behaviour, { minLength: 6, maxLength: 6 });
 
 describe('a round', () => {
+  it('knows what was there only when W replicas have told it (seed 7204)', async () => {
+    const late = { outcome: 'stored', complete: true, afterMs: 400 } as const;
+    const byRounds = { outcome: 'use-rounds', complete: true, afterMs: 1 } as const;
+    const away = { outcome: 'fails', complete: true, afterMs: 2 } as const;
+    const standIns = Array.from({ length: 3 }, () => ({ ...late, complete: false }));
+    const early = await run([late, byRounds, away, ...standIns]);
+    expect(early.result).toMatchObject({ kind: 'use-rounds', mayBeStored: true, told: false });
+    const all = await run([{ ...late, afterMs: 0 }, byRounds, away, ...standIns]);
+    expect(all.result).toMatchObject({ kind: 'use-rounds', mayBeStored: true, told: true });
+  });
+
   it('is a full acknowledgement only when W complete primaries stored, whatever the order', async () => {
     await fc.assert(
       fc.asyncProperty(replicas, async (behaviours) => {

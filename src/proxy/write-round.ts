@@ -64,6 +64,8 @@ export type RoundResult =
       readonly newest: Timestamp;
       readonly previous: Previous;
       readonly mayBeStored: boolean;
+      /** W replicas have told what was there, so `previous` is that. */
+      readonly told: boolean;
     }
   | { readonly kind: 'refused'; readonly refused: RowOutcome }
   | {
@@ -273,7 +275,8 @@ class WriteRound {
    */
   #endUnstored(kind: 'superseded' | 'use-rounds'): void {
     const mayBeStored = this.#unknown || this.#pending > 0 || this.#stored.length > 0;
-    this.#end({ kind, newest: this.#newest, previous: this.#previous, mayBeStored });
+    const told = this.#options.place.quorum.isWrite(this.#told);
+    this.#end({ kind, newest: this.#newest, previous: this.#previous, mayBeStored, told });
   }
 
   /** The object is safe; its row is not on a majority yet. */
