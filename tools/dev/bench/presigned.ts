@@ -22,7 +22,9 @@ export function presigned(keys: S3Keys, host: string, target: string): string {
     'X-Amz-Expires': String(LIFETIME_SECONDS),
     'X-Amz-SignedHeaders': 'host',
   });
-  const bare = `${target}${target.includes('?') ? '&' : '?'}${query}`;
+  // A load puts keys where `%` stands, so none may: slashes go as they are.
+  const plain = query.toString().replaceAll('%2F', '/');
+  const bare = `${target}${target.includes('?') ? '&' : '?'}${plain}`;
   const claim = { ...scope, form: 'query' as const, signedHeaders: ['host'] };
   const canonical = canonicalRequest(
     { method: 'GET', target: bare, headers: { host } },
