@@ -5,6 +5,7 @@
  */
 import { contentTypeOf } from '#base/entry.ts';
 import type { MetadataGroups, PutRequest } from '#proxy/contract.ts';
+import { showsMd5 } from '#proxy/encryption/encryption.ts';
 import { authorize, objectName } from './access.ts';
 import { type Bucket, noSuchBucket } from './bucket.ts';
 import {
@@ -156,7 +157,7 @@ function described(
   const tags =
     tagging === 'REPLACE' ? tagsOfHeader(request) : { tags: groups['tags']?.values ?? {} };
   const common = { groups: { ...tags, ...aclGroup(request, bucket), ...lock } };
-  const plain = content.parts === undefined && dataOf(reader.state).body?.transform === undefined;
+  const plain = content.parts === undefined && showsMd5(reader.state);
   const expected = plain ? { expectedEtag: content.etag } : {};
   if (metadata === 'REPLACE') return { ...own, ...common, ...expected };
   const system: Record<string, string> = { ...groups['system']?.values };

@@ -6,6 +6,7 @@
 import { expirySource } from '#base/entry.ts';
 import type { ObjectName } from '#base/names.ts';
 import type { PutRequest, PutResult } from '#proxy/contract.ts';
+import { encryptionOf, showsMd5 } from '#proxy/encryption/encryption.ts';
 import { manifestKind } from '#proxy/manifest.ts';
 import { httpDate, lastModifiedSeconds } from '../http/http-date.ts';
 import { parseRange } from '../http/ranges.ts';
@@ -104,14 +105,15 @@ function copiedSpan(
   return spans === undefined ? { start: 0, end: length } : spans[0];
 }
 
-/** What the copy's MD5 must be: as the client says, else what a plain source's is. */
+/** What the copy's MD5 must be: as the client says, else what a plain source's is known to be. */
 function expectation(
   request: SwiftRequest,
   source: Content | undefined,
 ): { readonly expectedEtag?: string } {
   const etag = request.header('etag');
   if (etag) return { expectedEtag: unquote(etag).toLowerCase() };
-  return source === undefined ? {} : { expectedEtag: source.face.etag };
+  if (source === undefined || !showsMd5(source.face.state)) return {};
+  return { expectedEtag: source.face.etag };
 }
 
 /** The copy's own metadata: the source's, then what this request says, unless X-Fresh-Metadata. */
@@ -131,7 +133,12 @@ function copyFacts(
   if (asManifest && pattern !== undefined) system[DYNAMIC_HEADER] = pattern;
   const manifest =
     asManifest && (data.manifest === 'static' || data.manifest === 'multipart')
-      ? { kind: data.manifest, etag: data.etag, size: data.size }
+      ? {
+          kind: data.manifest,
+          etag: data.etag,
+          size: data.size,
+          encryption: encryptionOf(state),
+        }
       : undefined;
   const user = { ...(fresh ? {} : userValues(state)), ...objectMetadata(request) };
   checkMetadata('object', user, request.service.limits);

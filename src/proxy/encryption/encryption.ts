@@ -168,6 +168,12 @@ export function encryptionOf(state: EntryState): EncryptionFacts | undefined {
   return envelopeOf(state)?.facts;
 }
 
+/** Whether a plain object's ETag is the MD5 of its bytes. */
+export function showsMd5(state: EntryState): boolean {
+  const kind = encryptionOf(state)?.kind;
+  return kind === undefined || kind === 'store';
+}
+
 /** The mark of a manifest, whose parts are encrypted so. */
 export function markOf(facts: EncryptionFacts): Transform {
   return encodeEnvelope({ facts, keyId: '' });
