@@ -5,7 +5,8 @@ const LINE_EVERY_MS = 10_000;
 export class ProgressBar {
   readonly #out: NodeJS.WriteStream;
   readonly #startedAt = performance.now();
-  #saidAt = Number.NEGATIVE_INFINITY;
+  /** What is done sooner than that needs no line. */
+  #saidAt = this.#startedAt;
 
   /** `stderr` where standard output is the result. */
   constructor(out: 'stdout' | 'stderr' = 'stdout') {
