@@ -2,7 +2,14 @@
  * Reads of objects: the quorum read, what a client may see of its result, the repair of what was
  * found stale, and the reader of the body.
  */
-import { bodyLength, EMPTY_STATE, type EntryState, isLive, sameBody } from '#base/entry.ts';
+import {
+  bodyLength,
+  dataTimestamp,
+  EMPTY_STATE,
+  type EntryState,
+  isLive,
+  sameBody,
+} from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { EntryAddress, ReadArgs, StatArgs, StatReply } from '#object/calls.ts';
@@ -106,22 +113,42 @@ export async function openObject(
   repairs: Repairs,
   read: ObjectRead,
 ): Promise<ObjectReader | undefined> {
-  const first = await openOnce(context, repairs, read);
+  const found = await readState(context, repairs, read);
+  const first = await readerOf(context, read, found);
   if (first !== 'no-body') return first;
-  // What nobody can give and a majority never knew was not acknowledged: the rounds go on without it.
-  await read.settle?.(true);
-  const second = await openOnce(context, repairs, read);
+  const second = await readerOf(context, read, await withoutEmpty(context, repairs, read, found));
   if (second !== 'no-body') return second;
   const { path } = read.place;
   throw new OperatingError('unavailable', 'no replica has the body', { path });
 }
 
-async function openOnce(
+/**
+ * What nobody can give and a majority never knew was not acknowledged: the rounds go on without it.
+ * Outside of strict containers it may have been, by stand-ins; there the best version found is served.
+ */
+async function withoutEmpty(
   context: ProxyContext,
   repairs: Repairs,
   read: ObjectRead,
+  found: FoundState,
+): Promise<FoundState> {
+  if (!read.mayDegrade) {
+    await read.settle?.(true);
+    return readState(context, repairs, read);
+  }
+  let best: EntryState | undefined;
+  for (const { hasBody, state } of found.result.answers) {
+    if (!hasBody || state === undefined || !isLive(state, nowSeconds(context.env))) continue;
+    if (best === undefined || dataTimestamp(state) > dataTimestamp(best)) best = state;
+  }
+  return best === undefined ? found : { ...found, state: best, degraded: true };
+}
+
+async function readerOf(
+  context: ProxyContext,
+  read: ObjectRead,
+  { state, degraded, result }: FoundState,
 ): Promise<ObjectReader | undefined | 'no-body'> {
-  const { state, degraded, result } = await readState(context, repairs, read);
   if (!isLive(state, nowSeconds(context.env)) || state.data === undefined) return undefined;
   const { data } = state;
   const length = data.body?.length ?? 0;

@@ -10,13 +10,14 @@ import {
   patternBytes,
   putRequest,
   TestCluster,
+  type TestClusterOptions,
 } from './testing/test-cluster.ts';
 
 const NODES = ['lngs', 'bari', 'padova'] as const;
 const SIZES = [30, 2_500_000] as const;
 
-async function started(): Promise<TestCluster> {
-  const cluster = await TestCluster.start();
+async function started(options: TestClusterOptions = {}): Promise<TestCluster> {
+  const cluster = await TestCluster.start(options);
   await cluster.createContainer();
   return cluster;
 }
@@ -94,6 +95,25 @@ describe.each(SIZES)('a version of %d bytes that one replica knows and nobody ha
     const versions = NODES.map((node) => entryAt(cluster, node)?.state.data?.timestamp);
     expect(new Set(versions).size).toBe(1);
     expect(entryAt(cluster, 'padova')?.hasBody).toBe(true);
+  });
+});
+
+describe('in a container that is not strict', () => {
+  it('the version that is whole is served, and said to be the best that was found', async () => {
+    const cluster = await started({ mode: 'available' });
+    const older = patternBytes(30);
+    await put(cluster, older);
+    await loseNewer(cluster, 'bari');
+    for (const via of NODES) {
+      const { proxy } = cluster.node(via);
+      const open = proxy.openObject(cluster.operation(), objectName('x'));
+      const reader = await cluster.run(open);
+      const bytes = reader && (await cluster.run(collect(reader.read(0, reader.length))));
+      expect(bytes?.equals(older)).toBe(true);
+    }
+    const { proxy } = cluster.node('bari');
+    const reader = await cluster.run(proxy.openObject(cluster.operation(), objectName('x')));
+    expect(reader?.degraded).toBe(true);
   });
 });
 

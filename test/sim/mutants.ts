@@ -9,17 +9,12 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Fault } from './plan.ts';
 
-export interface Edit {
+export interface Mutant {
+  readonly name: string;
   /** Below src/. */
   readonly file: string;
   readonly find: string;
   readonly replace: string;
-}
-
-export interface Mutant extends Edit {
-  readonly name: string;
-  /** A second edit, where one alone changes nothing that could be seen. */
-  readonly and?: Edit;
   /** Faults that bring it out; all kinds when left out. */
   readonly faults?: readonly Fault[];
   /** Brought out by the run of conditional writes (rounds-run.ts). */
@@ -341,29 +336,10 @@ export const MUTANTS: readonly Mutant[] = [
     faults: ['crash', 'blackout', 'lose-rows', 'revert-rows'],
   },
   {
-    name: 'drop-an-unlisted-handoff',
-    file: 'device/operations.ts',
-    find: '!current.unlisted &&',
-    replace: '',
-    and: {
-      file: 'object/handover.ts',
-      find: 'unlisted: entry.unlisted,',
-      replace: 'unlisted: false,',
-    },
-    faults: ['away', 'kill', 'partition-pair', 'one-way'],
-  },
-  {
     name: 'index-without-policy',
     file: 'device/stored-entry.ts',
     find: "return String.fromCharCode(key.policy) + key.hash.toString('latin1');",
     replace: "return key.hash.toString('latin1');",
-  },
-  {
-    name: 'join-a-state-before-its-body',
-    file: 'object/incoming.ts',
-    find: 'return bodyLength(joined) > 0 && !sameBody(joined, existing.state);',
-    replace: 'return false;',
-    faults: ['wipe', 'flip-log', 'partition-pair', 'one-way', 'kill', 'crash'],
   },
   {
     name: 'never-give-up-what-nobody-has',
@@ -379,19 +355,18 @@ export const MUTANTS: readonly Mutant[] = [
 export function breakProduct(name: string): Mutant {
   const mutant = MUTANTS.find((known) => known.name === name);
   if (mutant === undefined) throw new Error(`no mutant ${name}`);
-  const broken = new Map([mutant, ...(mutant.and ? [mutant.and] : [])].map(edited));
+  const [file, broken] = edited(mutant);
   registerHooks({
     load: (url, context, next) => {
-      const source = url.startsWith('file:') ? broken.get(fileURLToPath(url)) : undefined;
-      if (source === undefined) return next(url, context);
-      return { format: 'module-typescript', source, shortCircuit: true };
+      if (!url.startsWith('file:') || fileURLToPath(url) !== file) return next(url, context);
+      return { format: 'module-typescript', source: broken, shortCircuit: true };
     },
   });
   return mutant;
 }
 
 /** The file's path, and what it becomes. */
-function edited({ file, find, replace }: Edit): [string, string] {
+function edited({ file, find, replace }: Mutant): [string, string] {
   const full = path.resolve(import.meta.dirname, '../../src', file);
   const source = readFileSync(full, 'utf8');
   if (source.split(find).length !== 2) {

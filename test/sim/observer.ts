@@ -135,23 +135,23 @@ export class Observer {
       const all = replies.map(({ device, reply }) => `${device}: ${reply.version || 'nothing'}`);
       found.push(`${path} differs: ${all.join(', ')}`);
     }
-    for (const { device, reply } of replies.slice(0, copies)) {
-      if (reply.state === null || reply.hasBody) continue;
+    const isKnown =
+      mode !== 'strict' ||
+      copies < primaries.length ||
+      workload.model(path)?.floor.dataWrite === undefined;
+    for (const [i, { device, reply }] of replies.entries()) {
+      if (reply.state === null || (reply.hasBody && i < copies)) continue;
       const state = decodeState(Buffer.from(reply.state));
-      if (state.data !== undefined && bodyLength(state) > 0) {
-        const write = workload.writeAt(path, state.data.contentType);
-        const hidden = workload.model(path)?.floor.dataWrite;
-        const hasWitness = copies < primaries.length;
-        const isKnown = mode !== 'strict' || hasWitness || hidden === undefined;
-        if (isKnown && write?.outcome === 'undecided') {
-          orphans.add(path);
-          continue;
-        }
-        // Only a replicator brings a body home from a handoff; that it can be read is checked in the end.
-        if (!this.#hasReplicator) continue;
-        const whose = `put ${write?.id}, ${write?.outcome}`;
-        found.push(`${path} has no body on device ${device} (${whose})`);
-      }
+      if (state.data === undefined || bodyLength(state) === 0) continue;
+      const { version } = reply;
+      const isNowhere = !replies.some(({ reply: other }, n) => {
+        return n < copies && other.version === version && other.hasBody;
+      });
+      const write = workload.writeAt(path, state.data.contentType);
+      if (isKnown && isNowhere && write?.outcome === 'undecided') orphans.add(path);
+      // Only a replicator brings a body home from a handoff; that it can be read is checked in the end.
+      if (i >= copies || !this.#hasReplicator) continue;
+      found.push(`${path} has no body on device ${device} (put ${write?.id}, ${write?.outcome})`);
     }
     return orphans.has(path) ? [] : found;
   }
