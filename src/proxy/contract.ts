@@ -120,6 +120,8 @@ export interface PutRequest {
   readonly encryption?: WantedEncryption;
   /** The entry is a delete marker, or stands for the version `id` (versions/README.md). */
   readonly version?: { readonly id?: string; readonly deleteMarker?: true };
+  /** The account whose quota counts; else that of the name. */
+  readonly payer?: string;
   /** The body is the stored bytes of another object, read `asStored`: they are kept as they are. */
   readonly stored?: { readonly transform: BodyPieces['transform'] };
   /** What notifications call it, where it is no plain PUT. */

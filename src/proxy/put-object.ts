@@ -81,8 +81,12 @@ export class Puts {
   ): Promise<PutResult> {
     const container = await this.#containers.info(operation, trace, name);
     if (container === undefined) return { kind: 'no-container', ...NOT_STORED };
-    checkQuota('container', container, request);
-    this.#quotas.check(name.account, request);
+    const payer = request.payer ?? name.account;
+    // Links and delete markers hold nothing, and what is only kept in another place was there before.
+    if (request.version === undefined && request.stored === undefined) {
+      checkQuota('container', container, request);
+      this.#quotas.check(payer, request);
+    }
     const { env } = this.#context;
     const place = this.#placeOf(container, name);
     const sealer = await this.#context.encryption.sealerFor(container, request);
@@ -102,7 +106,7 @@ export class Puts {
     } catch (error) {
       return this.#refused(put, error);
     } finally {
-      this.#quotas.refresh(name.account);
+      this.#quotas.refresh(payer);
     }
   }
 

@@ -15,6 +15,7 @@ import type {
   Store,
 } from '../contract.ts';
 import { defaultEncryption } from '../encryption/default-encryption.ts';
+import { checkQuota } from '../quota.ts';
 import { type Current, contentOf, currentOf } from './current.ts';
 import {
   keyRows,
@@ -92,12 +93,20 @@ export async function keep(
   request: PutRequest,
 ): Promise<PutResult> {
   const container = versionsContainer(bucket.name);
-  if ((await store.containerInfo(operation, container, false)) === undefined) {
+  const info = await store.containerInfo(operation, container, false);
+  if (request.version === undefined && request.stored === undefined) {
+    // All versions count, not only those that the container lists.
+    const bytes = Math.max(bucket.bytes, info?.bytes ?? 0);
+    checkQuota('container', { ...bucket, bytes }, request);
+  }
+  if (info === undefined) {
     const { policy, mode } = bucket;
     await store.createContainer(operation, container, { policy: policy.index, mode, changes: {} });
   }
   const encryption = request.encryption ?? defaultEncryption(bucket);
-  const result = await store.putObject(operation, name, { ...request, encryption });
+  const result = await store.putObject(operation, name, {
+    ...{ ...request, encryption, payer: bucket.name.account },
+  });
   if (result.kind !== 'no-container') return result;
   throw new OperatingError('unavailable', 'the container for versions could not be made');
 }

@@ -12,7 +12,6 @@ import { codeOf, OperatingError } from '#base/errors.ts';
 import type { ObjectName } from '#base/names.ts';
 import { type Condition, IF_ABSENT } from '../condition.ts';
 import type { BodyFacts, ContainerInfo, Operation, PutRequest, PutResult } from '../contract.ts';
-import { checkQuota } from '../quota.ts';
 import {
   contentOf,
   currentOf,
@@ -55,7 +54,6 @@ export async function putVersion(
   request: PutRequest,
 ): Promise<PutResult> {
   const { operation, bucket, name, condition } = write;
-  checkQuota('container', bucket, request);
   if (condition?.holds(await currentState(keeping, write)) === false) {
     return { kind: 'precondition-failed', ...NOT_STORED };
   }
@@ -134,10 +132,21 @@ export function markerRequest(writeId: string): PutRequest {
   };
 }
 
-/** The version that is current, with all its metadata: what conditions are asked of. */
+/** What conditions are asked of: a name that points at a version has that one's metadata elsewhere. */
+export async function seenThrough(
+  keeping: Keeping,
+  write: Pick<VersionWrite, 'operation' | 'name' | 'condition'>,
+): Promise<(live: EntryState | undefined) => EntryState | undefined> {
+  if (write.condition === undefined) return (live) => live;
+  const seen = await currentState(keeping, write);
+  const id = seen?.data?.versionId;
+  return (live) => (id !== undefined && live?.data?.versionId === id ? seen : live);
+}
+
+/** The version that is current, with all its metadata. */
 function currentState(
   keeping: Keeping,
-  { operation, name }: VersionWrite,
+  { operation, name }: Pick<VersionWrite, 'operation' | 'name'>,
 ): Promise<EntryState | undefined> {
   return readVersioned<EntryState>(
     keeping,
@@ -177,12 +186,7 @@ async function publish(
 ): Promise<Published> {
   const { operation, bucket, name, condition } = write;
   let room = archived;
-  // A name that points at a version has that one's metadata elsewhere.
-  const seen = condition && (await currentState(keeping, write));
-  const shown = (live: EntryState | undefined): EntryState | undefined =>
-    live?.data?.versionId !== undefined && live.data.versionId === seen?.data?.versionId
-      ? seen
-      : live;
+  const shown = await seenThrough(keeping, write);
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     let verdict: Verdict = 'go';
     const done = await pointAt(keeping.store, operation, name, target, (known, live) => {

@@ -22,7 +22,7 @@ import {
 } from './keeping.ts';
 import { holdOf, locksObjects, retentionOf, Unlocked } from './lock.ts';
 import { NULL_VERSION, nullName } from './names.ts';
-import { markerRequest, putMarker } from './put-version.ts';
+import { markerRequest, putMarker, seenThrough } from './put-version.ts';
 import { nextOf, repoint } from './repoint.ts';
 
 const MAX_ATTEMPTS = 16;
@@ -124,9 +124,10 @@ async function hideByNull(
   { operation, bucket, name, condition }: VersionRemoval,
 ): Promise<Removal> {
   const target: Target = { kind: 'marker', id: NULL_VERSION };
+  const shown = await seenThrough(keeping, { operation, name, condition });
   let refused = false;
   const done = await pointAt(keeping.store, operation, name, target, (_, live) => {
-    refused = condition?.holds(live) === false;
+    refused = condition?.holds(shown(live)) === false;
     return !refused;
   });
   if (refused) return { kind: 'precondition-failed' };

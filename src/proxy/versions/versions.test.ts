@@ -1,6 +1,7 @@
 /** Versions against a model, on a whole cluster in one process: first one writer, then several and crashes. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { codeOf } from '#base/errors.ts';
 import type { Operation, PutRequest } from '../contract.ts';
 import {
   CONTAINER,
@@ -184,4 +185,24 @@ describe('versions of one writer', () => {
       { numRuns: 12 },
     );
   }, 120_000);
+});
+
+describe("a container's quota", () => {
+  it('counts all versions, and stops nobody from deleting them', async () => {
+    await start();
+    await setVersioning('Enabled');
+    const quota = (bytes: number) => ({ 'x-container-meta-quota-bytes': String(bytes) });
+    await cluster.run(cluster.proxy.updateContainer(quorum(), CONTAINER, quota(20)));
+    const { versionId } = await cluster.run(put('a', '8 bytes.'));
+    await cluster.run(put('a', '8 bytes!'));
+    await cluster.run(cluster.node('lngs').env.clock.sleep(3_000));
+    const refused = await cluster.run(put('a', '8 bytes?').catch(codeOf));
+    expect(refused).toBe('quota-exceeded');
+    await cluster.run(cluster.proxy.updateContainer(quorum(), CONTAINER, quota(1)));
+    await cluster.run(cluster.node('lngs').env.clock.sleep(3_000));
+    const { versionId: marker } = await cluster.run(remove('a'));
+    expect(await cluster.run(remove('a', marker))).toMatchObject({ deleteMarker: true });
+    expect(await cluster.run(read('a'))).toBe('8 bytes!');
+    expect(await cluster.run(remove('a', versionId))).toMatchObject({ kind: 'deleted' });
+  });
 });
