@@ -169,11 +169,14 @@ describe('the lifecycle job', () => {
     const store = withVersions(proxy, env);
     const enabled = { [VERSIONING_HEADER]: 'Enabled' };
     await cluster.run(store.updateContainer(cluster.operation(), CONTAINER, enabled));
-    const put = (key: string): Promise<unknown> => {
-      const request = putRequest(Buffer.from(key));
+    const put = (key: string, groups: PutRequest['groups'] = {}): Promise<unknown> => {
+      const request = putRequest(Buffer.from(key), { groups });
       return cluster.run(store.putObject(cluster.operation(), objectName(key), request));
     };
     for (const key of ['v/a', 'v/a', 'v/a', 'v/a', 'other', 'other']) await put(key);
+    // Locked: stays, whatever rules say.
+    await put('v/held', { hold: { status: 'ON' } });
+    for (let i = 0; i < 2; i++) await put('v/held');
     await put('v/gone');
     const removed = { ...objectName('v/gone') };
     await cluster.run(store.removeObject(cluster.operation(), removed));
@@ -187,7 +190,9 @@ describe('the lifecycle job', () => {
     await bench.walk('lngs');
     expect(await listed()).toEqual([
       ...['other', 'other', 'v/a', 'v/a', 'v/a', 'v/a', 'v/gone marker', 'v/gone'],
+      ...['v/held', 'v/held', 'v/held'],
     ]);
+    const held = ['v/held', 'v/held'];
     const later = (): LifecycleJob =>
       new LifecycleJob({
         env: { ...env, clock: shifted(env.clock, 3 * DAYS) },
@@ -199,16 +204,18 @@ describe('the lifecycle job', () => {
     const job = later();
     for (let i = 0; i < 20; i++) await cluster.run(job.step(new AbortController().signal));
     // The current one and one before it stay; what the marker hid was the newest that is not current.
-    expect(await listed()).toEqual(['other', 'other', 'v/a', 'v/a', 'v/gone marker', 'v/gone']);
+    expect(await listed()).toEqual([
+      ...['other', 'other', 'v/a', 'v/a', 'v/gone marker', 'v/gone', 'v/held', ...held],
+    ]);
     expect(job.facts()).toMatchObject({ removed: 2, failed: 0 });
     await bench.configure({ noncurrentDays: 1, prefix: 'v/' }, { expireMarkers: true });
     const next = later();
     for (let i = 0; i < 20; i++) await cluster.run(next.step(new AbortController().signal));
-    expect(await listed()).toEqual(['other', 'other', 'v/a', 'v/gone marker']);
+    expect(await listed()).toEqual(['other', 'other', 'v/a', 'v/gone marker', ...held]);
     await bench.configure({ expireMarkers: true });
     const last = later();
     for (let i = 0; i < 20; i++) await cluster.run(last.step(new AbortController().signal));
-    expect(await listed()).toEqual(['other', 'other', 'v/a']);
+    expect(await listed()).toEqual(['other', 'other', 'v/a', ...held]);
   });
 
   it('spares what was overwritten after it was listed', async () => {
