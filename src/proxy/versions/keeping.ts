@@ -66,6 +66,16 @@ export async function lookAt(
   return currentOf(known, nowSeconds(keeping));
 }
 
+/** The same, after what is undecided has been decided: nobody sees an older state any more. */
+export async function settle(
+  keeping: Keeping,
+  operation: Operation,
+  name: ObjectName,
+): Promise<Current> {
+  const known = await keeping.store.peekObject(newest(operation), name);
+  return currentOf(known, nowSeconds(keeping));
+}
+
 /** The object that a version is; the id says which. Undefined: no id of a version. */
 export function placeOfVersion(name: ObjectName, id: string): ObjectName | undefined {
   if (id === NULL_VERSION) return nullName(name);

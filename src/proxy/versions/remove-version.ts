@@ -15,10 +15,10 @@ import {
   isVersion,
   type Keeping,
   keep,
-  lookAt,
   newWriteId,
   nowSeconds,
   placeOfVersion,
+  settle,
 } from './keeping.ts';
 import { holdOf, locksObjects, retentionOf, Unlocked } from './lock.ts';
 import { NULL_VERSION, nullName } from './names.ts';
@@ -81,7 +81,8 @@ function unlockedOf(
 async function removeNull(keeping: Keeping, removal: VersionRemoval): Promise<Removal> {
   const { operation, name } = removal;
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-    const current = await lookAt(keeping, operation, name);
+    // A link that does not last yet could give way to the null version, which would be copied again (seed 122).
+    const current = await settle(keeping, operation, name);
     if (current.kind !== 'own') return await removeKept(keeping, removal, NULL_VERSION);
     // What stands among the others is an older one that this one has replaced.
     const target: Target = await nextOf(keeping, operation, name, current, new Set([NULL_VERSION]));
