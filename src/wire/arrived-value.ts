@@ -10,9 +10,10 @@ import { MAX_DEPTH } from './value-codec.ts';
 export function arrivedValue(value: unknown, depth = 0): unknown {
   switch (typeof value) {
     case 'string':
-    case 'number':
     case 'boolean':
       return value;
+    case 'number':
+      return value + 0; // msgpack writes -0 as 0.
     case 'undefined':
       return null;
     case 'bigint':

@@ -44,6 +44,12 @@ describe('a value', () => {
     );
   });
 
+  it('has one zero', () => {
+    const bytes = encoded([-0]);
+    expect(decodeValue(bytes, 0, bytes.length)).toEqual([0]);
+    expect(arrivedValue([-0])).toEqual([0]);
+  });
+
   it('is found whole or not at all', () => {
     fc.assert(
       fc.property(anyValue, fc.nat(), (value, cut) => {
