@@ -104,7 +104,7 @@ export class Puts {
     try {
       return await this.#store(put);
     } catch (error) {
-      return this.#refused(put, error);
+      return await this.#refused(put, error);
     } finally {
       this.#quotas.refresh(payer);
     }
@@ -248,13 +248,13 @@ export class Puts {
   }
 
   /** The container went away, or changed its policy, after the cache was filled. */
-  #refused(put: Put, error: unknown): PutResult {
+  async #refused(put: Put, error: unknown): Promise<PutResult> {
     const code = codeOf(error);
     if (code !== 'no-container' && code !== 'container-mismatch') throw error;
     this.#containers.forget(put.container.name);
     const { trace, place, container } = put;
-    // What was stored would be an object that no listing shows.
-    void deleteQuietly(this.#context, { trace, place, container });
+    // What was stored would be an object that no listing shows, and that who is refused could read.
+    await deleteQuietly(this.#context, { trace, place, container });
     if (code === 'container-mismatch') throw error;
     return { kind: 'no-container', ...NOT_STORED };
   }
