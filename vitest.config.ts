@@ -8,6 +8,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          setupFiles: ['test/seed.ts'],
           include: [
             'src/**/*.test.ts',
             'tools/**/*.test.ts',
