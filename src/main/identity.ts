@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs';
 import type { Hono } from 'hono';
 import { parse } from 'yaml';
+import { originBehind } from '#api/http/origin.ts';
 import { createKeystoneApp } from '#api/keystone/app.ts';
 import type { CatalogueSite } from '#api/keystone/catalogue.ts';
 import type { ProjectUsage } from '#api/keystone/usage.ts';
@@ -20,7 +21,6 @@ import { WebLogIns } from '#identity/web-log-ins.ts';
 import type { Store } from '#proxy/contract.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { State } from '#state/state.ts';
-import { clientAddressBehind } from './client-address.ts';
 import type { Foundation } from './foundation.ts';
 import { type HttpListener, serveHttp } from './http-server.ts';
 import { certificateAsking } from './identity-tls.ts';
@@ -52,7 +52,7 @@ export async function startIdentity(
     log: env.log,
     sites: () => catalogueSites(config, cluster),
     homeRegion: () => config.site,
-    clientAddress: clientAddressBehind(config.trustedProxies),
+    originOf: originBehind(config.trustedProxies),
     usage: (projectId) => usageOf(objects, projectId),
     ...(grid && { grid }),
     ...(web && { web }),

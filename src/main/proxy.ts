@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { Counter, Histogram, type Registry } from 'prom-client';
 import type { FinishedRequest } from '#api/http/finished-request.ts';
+import { originBehind } from '#api/http/origin.ts';
 import { createS3Handler, type S3Signers } from '#api/s3/handler.ts';
 import { createSwiftHandler } from '#api/swift/handler.ts';
 import { createAuthenticator, type ProxyAuthenticator } from '#auth/authenticator.ts';
@@ -104,6 +105,7 @@ export async function startProxy(
     domains: config.s3Domains,
     websiteDomains: config.s3WebsiteDomains,
     dayMs: config.lifecycleDaySeconds * 1000,
+    originOf: originBehind(config.trustedProxies),
     mayNotify: (url) => outside.allows(url),
     finished,
   });

@@ -9,6 +9,7 @@ import type { Log } from '#env/env.ts';
 import type { Grid } from '#identity/grid.ts';
 import type { Identity } from '#identity/identity.ts';
 import type { WebLogIns } from '#identity/web-log-ins.ts';
+import { type Hop, type OriginOf, originBehind } from '../http/origin.ts';
 import { KeystoneApi } from './api.ts';
 import { applicationCredentialRoutes } from './application-credentials.ts';
 import { assignmentRoutes } from './assignments.ts';
@@ -47,8 +48,8 @@ export interface KeystoneAppOptions {
   readonly homeRegion?: (request: Request) => string | undefined;
   /** `http://host:port` as the client sees this API. Default: from the Host header. */
   readonly baseUrl?: (request: Request) => string;
-  /** Default: the socket's remote address (@hono/node-server). */
-  readonly clientAddress?: (c: Context) => string;
+  /** Where requests come from, past our own balancers. Default: what the socket says. */
+  readonly originOf?: OriginOf;
   /** Log-in by TLS client certificate (method `external`), on ports whose server asks for one. */
   readonly grid?: Grid;
   /** What a project holds; absent: there is no object store in this process. */
@@ -59,14 +60,14 @@ export interface KeystoneAppOptions {
 
 export function createKeystoneApp(options: KeystoneAppOptions): Hono {
   const { identity, log, sites } = options;
-  const baseUrl = options.baseUrl ?? baseUrlOf;
+  const { baseUrl = baseUrlOf, originOf = originBehind([]) } = options;
   const api = new KeystoneApi({
     identity,
     log,
     catalogue: new Catalogue(sites),
     baseUrl: (c) => baseUrl(c.req.raw),
     homeRegion: (c) => options.homeRegion?.(c.req.raw),
-    address: options.clientAddress ?? socketAddress,
+    address: (c) => originOf(hopOf(c)).address,
     grid: options.grid,
     peerChain: peerChainOf,
     web: options.web,
@@ -115,6 +116,8 @@ function baseUrlOf(request: Request): string {
   return new URL(request.url).origin;
 }
 
-export function socketAddress(c: Context): string {
-  return socketOf(c)?.remoteAddress ?? 'unknown';
+function hopOf(c: Context): Hop {
+  const socket = socketOf(c);
+  const isSecure = socket !== undefined && 'encrypted' in socket;
+  return { address: socket?.remoteAddress, isSecure, header: (name) => c.req.header(name) };
 }

@@ -7,6 +7,7 @@ import { PolicyCache } from '#auth/policy/policy-cache.ts';
 import type { Tenant } from '#proxy/fairness/fairness.ts';
 import { DAY_MS, decodeLifecycle } from '#proxy/lifecycle/rules.ts';
 import { answer, type Dialect } from '../http/answer.ts';
+import { originBehind } from '../http/origin.ts';
 import { TransactionIds } from '../http/transaction-id.ts';
 import { inTurn } from '../http/turn.ts';
 import { AccessLog } from './access-log.ts';
@@ -32,7 +33,14 @@ export interface S3Options
     Partial<
       Pick<
         S3Service,
-        'roles' | 'domains' | 'websiteDomains' | 'finished' | 'dayMs' | 'mayNotify' | 'fairness'
+        | 'roles'
+        | 'domains'
+        | 'websiteDomains'
+        | 'finished'
+        | 'dayMs'
+        | 'originOf'
+        | 'mayNotify'
+        | 'fairness'
       >
     > {
   readonly limits?: Partial<S3Limits>;
@@ -56,6 +64,7 @@ export async function createS3Handler(given: S3Options): Promise<S3Handler> {
     websiteDomains: [],
     finished: () => {},
     dayMs: DAY_MS,
+    originOf: originBehind([]),
     mayNotify: () => false,
     fairness: undefined,
     ...given,

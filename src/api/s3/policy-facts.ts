@@ -1,5 +1,4 @@
 /** What a policy may ask about a request: who, from where, and with which parameters. */
-import { isIPv4 } from 'node:net';
 import type { Caller } from '#auth/caller.ts';
 import type { Facts } from '#auth/policy/conditions.ts';
 import { arnOf } from '#identity/iam/names.ts';
@@ -19,8 +18,8 @@ export function factsOf(
 type Fact = string | readonly string[] | undefined;
 
 const SIMPLE: Readonly<Record<string, (request: S3Request) => Fact>> = {
-  'aws:sourceip': ({ incoming }) => clientAddress(incoming.socket.remoteAddress),
-  'aws:securetransport': ({ incoming }) => String('encrypted' in incoming.socket),
+  'aws:sourceip': ({ origin }) => origin.address,
+  'aws:securetransport': ({ origin }) => String(origin.isSecure),
   'aws:referer': (request) => request.header('referer'),
   'aws:useragent': (request) => request.header('user-agent'),
   'aws:currenttime': ({ nowMicros }) => new Date(nowMicros / 1000).toISOString(),
@@ -82,10 +81,4 @@ function requestTag(request: S3Request, key: string): Fact {
     return pairs.length === 0 ? undefined : pairs.map(([name]) => name);
   }
   return tagValue(Object.fromEntries(pairs), key.slice('s3:requestobjecttag/'.length));
-}
-
-/** An IPv4 address that came in through an IPv6 socket is an IPv4 address. */
-function clientAddress(address: string | undefined): string | undefined {
-  const bare = address?.replace(/^::ffff:/, '');
-  return bare !== undefined && isIPv4(bare) ? bare : address;
 }

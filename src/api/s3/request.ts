@@ -7,6 +7,7 @@ import { ANONYMOUS, type Caller } from '#auth/caller.ts';
 import type { SigV4Request } from '#auth/sigv4-claim.ts';
 import type { Operation } from '#proxy/contract.ts';
 import { Exchange } from '../http/exchange.ts';
+import type { Origin } from '../http/origin.ts';
 import { splitTarget } from '../http/split-target.ts';
 import { utf8FromLatin1 } from '../http/utf8.ts';
 import type { Bucket } from './bucket.ts';
@@ -109,9 +110,15 @@ export class S3Request extends Exchange<S3Service> implements Operation {
   }
 
   get by(): { readonly principal: string; readonly address: string } {
-    const { caller, incoming } = this;
-    const address = (incoming.socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, '');
-    return { principal: caller.kind === 'user' ? caller.userId : 'Anonymous', address };
+    const { caller, origin } = this;
+    const principal = caller.kind === 'user' ? caller.userId : 'Anonymous';
+    return { principal, address: origin.address };
+  }
+
+  get origin(): Origin {
+    const { remoteAddress: address } = this.incoming.socket;
+    const isSecure = 'encrypted' in this.incoming.socket;
+    return this.service.originOf({ address, isSecure, header: (name) => this.header(name) });
   }
 
   get nowMicros(): number {

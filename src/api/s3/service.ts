@@ -10,6 +10,7 @@ import type { Fairness } from '#proxy/fairness/fairness.ts';
 import type { Lifecycle } from '#proxy/lifecycle/rules.ts';
 import type { VersionedStore } from '#proxy/versions/contract.ts';
 import type { FinishedRequest } from '../http/finished-request.ts';
+import type { OriginOf } from '../http/origin.ts';
 import type { TransactionIds } from '../http/transaction-id.ts';
 import type { Checksums } from './checksums.ts';
 import type { S3Limits } from './limits.ts';
@@ -49,6 +50,8 @@ export interface S3Service {
   readonly websiteDomains: readonly string[];
   /** This site's name: what GetBucketLocation answers and CreateBucket may ask for, among others. */
   readonly region: string;
+  /** Where requests come from, past our own balancers. */
+  readonly originOf: OriginOf;
   /** Whether the operator's list allows events to be sent there. */
   readonly mayNotify: (url: string) => boolean;
   readonly fairness: Fairness | undefined;
