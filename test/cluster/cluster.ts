@@ -52,8 +52,13 @@ export class Cluster {
     folder = mkdtempSync(path.join(tmpdir(), 'anello-test-')),
   ): Promise<Cluster> {
     const cluster = new Cluster(folder, await freeBase(), options);
-    await cluster.untilReady();
-    return cluster;
+    try {
+      await cluster.untilReady();
+      return cluster;
+    } catch (error) {
+      await cluster.stop(); // Nobody else could.
+      throw error;
+    }
   }
 
   private constructor(folder: string, basePort: number, options: readonly string[]) {
