@@ -18,7 +18,12 @@ import {
   type MachineFile,
   parseMachineFile,
 } from '#config/machine-file.ts';
-import { checkNodeConfig, type NodeConfig, parseNodeConfig } from '#config/node-config.ts';
+import {
+  checkNodeConfig,
+  type NodeConfig,
+  parseNodeConfig,
+  serviceFields,
+} from '#config/node-config.ts';
 import type { Disk, TlsOptions } from '#env/env.ts';
 import { certificateFacts } from './certificate-facts.ts';
 
@@ -219,7 +224,7 @@ async function sizeOf(folder: string, disk: Disk): Promise<number> {
 }
 
 function nodeConfigOf(machine: MachineFile, known: Membership): NodeConfig {
-  const { data, disks, listen, address, tls } = machine;
+  const { data, disks, listen, address } = machine;
   const at = (file: string): string => path.join(data, file);
   const ids = new Map(known.devices.map(({ id, name }) => [name, id]));
   const { host = address, ...ports } = listen;
@@ -242,10 +247,16 @@ function nodeConfigOf(machine: MachineFile, known: Membership): NodeConfig {
     masterKeyFile: at('master.key'),
     authorityKey: known.authorityKey,
     devices: disks.map((folder) => deviceOf(folder, ids, machine.mountPoints)),
-    ...(tls !== undefined && { tls }),
+    ...serviceOf(machine),
     proxyWorkers: machine.proxyWorkers,
     logLevel: machine.logLevel,
   });
+}
+
+/** What both files say in the same words. */
+function serviceOf(machine: MachineFile) {
+  const names = Object.keys(serviceFields) as (keyof typeof serviceFields)[];
+  return Object.fromEntries(names.map((name) => [name, machine[name]]));
 }
 
 function deviceOf(folder: string, ids: ReadonlyMap<string, number>, mountPoint: boolean) {

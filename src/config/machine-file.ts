@@ -6,7 +6,7 @@
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
-import { DEFAULT_PORTS, etcdCertificates, nodeName, port } from './node-config.ts';
+import { DEFAULT_PORTS, etcdCertificates, nodeName, port, serviceFields } from './node-config.ts';
 
 /** A disk's name on its node follows from its folder. */
 export function diskName(folder: string): string {
@@ -36,11 +36,11 @@ const schema = z
         proxy: port.default(DEFAULT_PORTS.proxy),
         authority: port.default(DEFAULT_PORTS.authority),
         identity: port.default(DEFAULT_PORTS.identity),
+        identityTls: port.optional(),
       })
       .strict()
       .prefault({}),
-    /** HTTPS of the public ports: PEM files. */
-    tls: z.object({ keyFile: z.string(), certificateFile: z.string() }).strict().optional(),
+    ...serviceFields,
     /** Where etcd's members ask for certificates. */
     etcd: etcdCertificates.optional(),
     proxyWorkers: z.number().int().min(0).max(8).default(0),

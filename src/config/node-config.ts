@@ -48,6 +48,53 @@ export const etcdCertificates = z
   .object({ authorityFile: z.string(), certificateFile: z.string(), keyFile: z.string() })
   .strict();
 
+/** How this machine serves its users. Both forms of the file have these. */
+export const serviceFields = {
+  /** HTTPS on the proxy's and identity's ports: PEM files, read again when they change. */
+  tls: z.object({ keyFile: z.string(), certificateFile: z.string() }).strict().optional(),
+  /** Certificate of identity's TLS port: PEM files. */
+  identityTls: z.object({ keyFile: z.string(), certificateFile: z.string() }).strict().optional(),
+  /** Whom client certificates and web identity tokens lead to. */
+  mapping: z
+    .object({
+      rulesFile: z.string(),
+      /** As /etc/grid-security/certificates. */
+      caFolder: z.string().optional(),
+      /** As /etc/grid-security/vomsdir. */
+      vomsFolder: z.string().optional(),
+      /** Issuers of web identity tokens, YAML. */
+      issuersFile: z.string().optional(),
+    })
+    .strict()
+    .optional(),
+  identity: z
+    .object({
+      /** How long a token lives. */
+      tokenHours: z.number().positive().max(48).optional(),
+      /** Passwords that users set end after that; absent: never. */
+      passwordDays: z.number().positive().max(3660).optional(),
+      /** Anybody may enrol, with these roles in a project of their own; absent: by invitation. */
+      openRegistration: z
+        .object({ roles: z.array(z.string()).min(1).max(16) })
+        .strict()
+        .optional(),
+      /** A proxy that was cut off from state for so long refuses tokens; absent: it never does. */
+      refuseTokensAfterMinutes: z.number().positive().optional(),
+    })
+    .strict()
+    .default({}),
+  /** Balancers whose X-Forwarded-For and -Proto are believed: addresses and networks (10.0.0.0/8). */
+  trustedProxies: z.array(network).max(256).default([]),
+  /** Where other people's clients reach the proxies: for catalogues. Site to URL. */
+  publicUrls: z.record(z.string(), z.string()).default({}),
+  /** Hosts whose sub-domains are buckets (virtual-host style S3). */
+  s3Domains: z.array(z.string().toLowerCase()).default([]),
+  /** Hosts whose sub-domains are buckets shown as websites. */
+  s3WebsiteDomains: z.array(z.string().toLowerCase()).default([]),
+  /** What lifecycle rules count as a day; less than one lets people see rules at work. */
+  lifecycleDaySeconds: z.number().int().min(1).max(86_400).default(86_400),
+};
+
 const schema = z
   .object({
     format: z.literal(1),
@@ -82,49 +129,7 @@ const schema = z
         workerAdmin: z.array(port).default([]),
       })
       .strict(),
-    /** HTTPS on the proxy's and identity's ports: PEM files, read again when they change. */
-    tls: z.object({ keyFile: z.string(), certificateFile: z.string() }).strict().optional(),
-    /** Certificate of identity's TLS port: PEM files. */
-    identityTls: z.object({ keyFile: z.string(), certificateFile: z.string() }).strict().optional(),
-    /** Whom client certificates and web identity tokens lead to. */
-    mapping: z
-      .object({
-        rulesFile: z.string(),
-        /** As /etc/grid-security/certificates. */
-        caFolder: z.string().optional(),
-        /** As /etc/grid-security/vomsdir. */
-        vomsFolder: z.string().optional(),
-        /** Issuers of web identity tokens, YAML. */
-        issuersFile: z.string().optional(),
-      })
-      .strict()
-      .optional(),
-    identity: z
-      .object({
-        /** How long a token lives. */
-        tokenHours: z.number().positive().max(48).optional(),
-        /** Passwords that users set end after that; absent: never. */
-        passwordDays: z.number().positive().max(3660).optional(),
-        /** Anybody may enrol, with these roles in a project of their own; absent: by invitation. */
-        openRegistration: z
-          .object({ roles: z.array(z.string()).min(1).max(16) })
-          .strict()
-          .optional(),
-        /** A proxy that was cut off from state for so long refuses tokens; absent: it never does. */
-        refuseTokensAfterMinutes: z.number().positive().optional(),
-      })
-      .strict()
-      .default({}),
-    /** Balancers whose X-Forwarded-For is believed: addresses and networks (10.0.0.0/8). */
-    trustedProxies: z.array(network).max(256).default([]),
-    /** Where other people's clients reach the proxies: for catalogues. Site to URL. */
-    publicUrls: z.record(z.string(), z.string()).default({}),
-    /** Hosts whose sub-domains are buckets (virtual-host style S3). */
-    s3Domains: z.array(z.string().toLowerCase()).default([]),
-    /** Hosts whose sub-domains are buckets shown as websites. */
-    s3WebsiteDomains: z.array(z.string().toLowerCase()).default([]),
-    /** What lifecycle rules count as a day; less than one lets people see rules at work. */
-    lifecycleDaySeconds: z.number().int().min(1).max(86_400).default(86_400),
+    ...serviceFields,
     authorities: z.array(z.string()).min(1),
     state: z.discriminatedUnion('driver', [
       z.object({ driver: z.literal('sqlite'), path: z.string().min(1) }).strict(),
