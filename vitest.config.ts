@@ -4,6 +4,9 @@ export default defineConfig({
   test: {
     reporters: ['default', './tools/dev/summary-reporter.ts'],
     pool: 'forks',
+    // Vitest leaves a core to itself: of two cores that is half.
+    maxWorkers: 2,
+    minWorkers: 1,
     projects: [
       {
         test: {
