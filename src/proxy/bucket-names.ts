@@ -38,15 +38,15 @@ interface Pending {
   readonly kind: 'claim' | 'release';
 }
 
+/** What S3 keeps for itself. */
+const RESERVED = /^(xn--|sthree-|amzn-s3-demo-)|(-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)$/;
+
 /** S3's rules for new names: 3 to 63 of a-z, 0-9, `-` and `.`, in labels, no IP address. */
 export function isBucketName(name: string): boolean {
   return (
     /^(?=.{3,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/.test(name) &&
     !/^\d{1,3}(\.\d{1,3}){3}$/.test(name) &&
-    !name.startsWith('xn--') &&
-    !name.startsWith('sthree-') &&
-    !name.endsWith('-s3alias') &&
-    !name.endsWith('--ol-s3')
+    !RESERVED.test(name)
   );
 }
 

@@ -19,6 +19,7 @@ export interface CreateOptions {
   readonly policy?: PolicyIndex;
   readonly mode?: ConsistencyMode;
   readonly changes: HeaderChanges;
+  readonly leaveExisting?: boolean;
 }
 
 export class Containers {
@@ -102,7 +103,8 @@ export class Containers {
       // Kept alive by a late row alone: from now on it must not go with that row.
       const isCreated = isLive(listing.state, nowSeconds(this.#context.env));
       const settings = isCreated ? undefined : present;
-      if (settings === undefined && Object.keys(options.changes).length === 0) return 'exists';
+      const isLeft = options.leaveExisting === true || Object.keys(options.changes).length === 0;
+      if (settings === undefined && isLeft) return 'exists';
       const written = await this.#write(trace, name, options.changes, settings);
       return written === 'conflict' ? 'policy-conflict' : 'exists';
     }

@@ -191,6 +191,8 @@ export interface Store {
       readonly policy?: PolicyIndex;
       readonly mode?: ConsistencyMode;
       readonly changes: HeaderChanges;
+      /** `changes` are only for one that is made now (S3); without it an existing one takes them (Swift). */
+      readonly leaveExisting?: boolean;
     },
   ): Promise<'created' | 'exists' | 'policy-conflict'>;
   /** `fresh`: from a majority; else a cached answer of at most two seconds ago will do. */

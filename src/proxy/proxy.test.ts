@@ -78,6 +78,10 @@ describe.each([
       'updated',
     );
     expect((await info())?.headers).toEqual({ 'x-container-read': '.r:*' });
+    const asNew = { changes, leaveExisting: true };
+    const again = proxy.createContainer(cluster.operation(), CONTAINER, asNew);
+    expect(await cluster.run(again)).toBe('exists');
+    expect((await info())?.headers).toEqual({ 'x-container-read': '.r:*' });
     const object = objectName('x');
     await cluster.run(proxy.putObject(cluster.operation(), object, putRequest(Buffer.from('x'))));
     expect(await remove()).toBe('not-empty');

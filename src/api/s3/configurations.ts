@@ -16,7 +16,7 @@ import {
   getBucketPolicyStatus,
   putBucketPolicy,
 } from './bucket-policy.ts';
-import { configure } from './configure.ts';
+import { deleteBucketTagging, getBucketTagging, putBucketTagging } from './bucket-tagging.ts';
 import { deleteBucketCors, getBucketCors, putBucketCors } from './cors.ts';
 import { refuse } from './errors.ts';
 import { deleteBucketLifecycle, getBucketLifecycle, putBucketLifecycle } from './lifecycle.ts';
@@ -28,7 +28,6 @@ import {
   getOwnershipControls,
   putOwnershipControls,
 } from './ownership-controls.ts';
-import { readDocument } from './payload.ts';
 import {
   deletePublicAccessBlock,
   getPublicAccessBlock,
@@ -38,14 +37,11 @@ import { replyEmpty, replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { getRequestPayment, putRequestPayment } from './request-payment.ts';
 import type { Route } from './router.ts';
-import { tagSetXml, tagsOfXml } from './tags.ts';
 import { getBucketVersioning, putBucketVersioning } from './versioning.ts';
 import { deleteBucketWebsite, getBucketWebsite, putBucketWebsite } from './website.ts';
 import { document, leaf } from './xml.ts';
-import { readXml } from './xml-reader.ts';
 
-const TAGS_HEADER = 's3-tagging';
-const MAX_BUCKET_TAGS = 50;
+const ABAC_OFF = leaf('Status', 'Disabled');
 
 /** The answer to a GET of what can't be set: an error, or an empty document. */
 function absent(action: Action, code: string) {
@@ -77,28 +73,6 @@ function deleted(action: Action) {
   };
 }
 
-async function getBucketTagging(request: S3Request): Promise<void> {
-  const bucket = await authorize(request, 's3:GetBucketTagging');
-  const stored = bucket.info.headers[TAGS_HEADER];
-  if (stored === undefined) throw refuse('NoSuchTagSet', undefined, { BucketName: request.bucket });
-  const pairs = JSON.parse(stored) as [string, string][];
-  replyXml(request, document('Tagging', tagSetXml(Object.fromEntries(pairs))));
-}
-
-async function putBucketTagging(request: S3Request): Promise<void> {
-  const bucket = await authorize(request, 's3:PutBucketTagging');
-  const body = await readDocument(request, request.service.limits.maxDocumentBytes);
-  const tags = tagsOfXml(readXml(body, 'Tagging'), MAX_BUCKET_TAGS);
-  await configure(request, bucket, { [TAGS_HEADER]: JSON.stringify(Object.entries(tags)) });
-  replyEmpty(request, 200);
-}
-
-async function deleteBucketTagging(request: S3Request): Promise<void> {
-  const bucket = await authorize(request, 's3:PutBucketTagging');
-  await configure(request, bucket, { [TAGS_HEADER]: null });
-  replyEmpty(request, 204);
-}
-
 type Run = Route['run'];
 
 function route(name: string, run: Run): Route {
@@ -106,11 +80,17 @@ function route(name: string, run: Run): Route {
 }
 
 /** GET, PUT and DELETE of one that can't be set here. */
-function unset(resource: string, name: string, code: string): Record<string, Route> {
+function unset(
+  resource: string,
+  name: string,
+  code: string,
+  reading: Action = `s3:GetBucket${name}`,
+): Record<string, Route> {
+  const writing = reading.replace(':Get', ':Put') as Action;
   return {
-    [`GET ${resource}`]: route(`GetBucket${name}`, absent(`s3:GetBucket${name}`, code)),
-    [`PUT ${resource}`]: route(`PutBucket${name}`, refused(`s3:PutBucket${name}`, resource)),
-    [`DELETE ${resource}`]: route(`DeleteBucket${name}`, deleted(`s3:PutBucket${name}`)),
+    [`GET ${resource}`]: route(`GetBucket${name}`, absent(reading, code)),
+    [`PUT ${resource}`]: route(`PutBucket${name}`, refused(writing, resource)),
+    [`DELETE ${resource}`]: route(`DeleteBucket${name}`, deleted(writing)),
   };
 }
 
@@ -120,7 +100,7 @@ function unsetSeveral(resource: string, name: string, root: string): Record<stri
   const list = empty(action, root, leaf('IsTruncated', false));
   const one = absent(action, 'NoSuchConfiguration');
   return {
-    ...unset(resource, name, 'NoSuchConfiguration'),
+    ...unset(resource, name, 'NoSuchConfiguration', action),
     [`GET ${resource}`]: route(`GetBucket${name}`, (request) =>
       request.query.get('id') === undefined ? list(request) : one(request),
     ),
@@ -166,7 +146,26 @@ export const CONFIGURATIONS: Readonly<Record<string, Route>> = {
   'DELETE encryption': route('DeleteBucketEncryption', deleteBucketEncryption),
   'GET object-lock': route('GetObjectLockConfiguration', getObjectLockConfiguration),
   'PUT object-lock': route('PutObjectLockConfiguration', putObjectLockConfiguration),
-  ...unset('replication', 'Replication', 'ReplicationConfigurationNotFoundError'),
+  ...unset(
+    'replication',
+    'Replication',
+    'ReplicationConfigurationNotFoundError',
+    's3:GetReplicationConfiguration',
+  ),
+  ...unset(
+    'metadataConfiguration',
+    'MetadataConfiguration',
+    'MetadataConfigurationNotFound',
+    's3:GetBucketMetadataTableConfiguration',
+  ),
+  ...unset(
+    'metadataTable',
+    'MetadataTableConfiguration',
+    'MetadataTableConfigurationNotFound',
+    's3:GetBucketMetadataTableConfiguration',
+  ),
+  'GET abac': route('GetBucketAbac', empty('s3:GetBucketAbac', 'AbacStatus', ABAC_OFF)),
+  'PUT abac': route('PutBucketAbac', refused('s3:PutBucketAbac', 'abac')),
   ...unsetSeveral('analytics', 'AnalyticsConfiguration', 'ListBucketAnalyticsConfigurationResult'),
   ...unsetSeveral('inventory', 'InventoryConfiguration', 'ListInventoryConfigurationsResult'),
   ...unsetSeveral('metrics', 'MetricsConfiguration', 'ListMetricsConfigurationsResult'),

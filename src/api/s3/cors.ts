@@ -29,6 +29,7 @@ interface CorsRule {
 export const CORS_HEADER = 's3-cors';
 const METHODS = new Set(['GET', 'PUT', 'POST', 'DELETE', 'HEAD']);
 const MAX_RULES = 100;
+const MAX_ID = 255;
 const VARY = 'Origin, Access-Control-Request-Headers, Access-Control-Request-Method';
 
 export async function getBucketCors(request: S3Request): Promise<void> {
@@ -78,14 +79,21 @@ function parseRule(rule: XmlElement): CorsRule {
     if (text.split('*').length <= 2) continue;
     throw refuse('InvalidRequest', `AllowedOrigin "${text}" can not have more than one wildcard.`);
   }
+  const expose = texts('ExposeHeader');
+  const wild = expose.find((name) => name.includes('*'));
+  if (wild !== undefined) {
+    const why = `ExposeHeader "${wild}" contains wildcard. We currently do not support wildcard for ExposeHeader.`;
+    throw refuse('InvalidRequest', why);
+  }
   const id = textOf(rule, 'ID');
+  if (id !== undefined && id.length > MAX_ID) throw refuse('MalformedXML');
   const age = textOf(rule, 'MaxAgeSeconds')?.trim();
   if (age !== undefined && !/^\d{1,9}$/.test(age)) throw refuse('MalformedXML');
   return {
     origins: origins!,
     methods: methods!,
     headers: headers!,
-    expose: texts('ExposeHeader'),
+    expose,
     ...(id !== undefined && { id }),
     ...(age !== undefined && { maxAge: Number(age) }),
   };

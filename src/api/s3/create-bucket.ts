@@ -3,34 +3,41 @@
  * container could not be made is its own account's, and making it again succeeds.
  */
 import { isBucketName } from '#proxy/bucket-names.ts';
+import type { HeaderChanges } from '#proxy/contract.ts';
 import { VERSIONING_HEADER } from '#proxy/versions/contract.ts';
 import { LOCK_HEADER } from '#proxy/versions/lock.ts';
 import { ACL_HEADER, mayInAccount } from './access.ts';
 import { encodeGrants, grantsOfHeaders, ownerIdOf } from './acl.ts';
-import { ownAccount } from './bucket.ts';
-import { resourceOf } from './bucket-rules.ts';
+import { type Bucket, ownAccount } from './bucket.ts';
+import { LOCATION_HEADER } from './bucket-region.ts';
+import { OWNERSHIP_HEADER, OWNERSHIPS, resourceOf } from './bucket-rules.ts';
+import { MAX_BUCKET_TAGS, tagsHeader } from './bucket-tagging.ts';
+import { configure } from './configure.ts';
 import { refuse } from './errors.ts';
 import { LOCK_ENABLED } from './lock-configuration.ts';
 import { readDocument } from './payload.ts';
 import { replyEmpty } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { policyOfBucket } from './storage-class.ts';
-import { readXml, textOf } from './xml-reader.ts';
+import { type Tags, tagsOfSet } from './tags.ts';
+import { child, onlyChildren, readXml, textOf } from './xml-reader.ts';
+
+const LOCKS = 'x-amz-bucket-object-lock-enabled';
+const OWNERSHIP = 'x-amz-object-ownership';
+/** There, making one's own bucket again is no error, and sets its ACL anew. */
+const CLASSIC_REGION = 'us-east-1';
 
 export async function createBucket(request: S3Request): Promise<void> {
   const account = ownAccount(request);
   const { bucket: container, service } = request;
-  const resource = resourceOf(container);
-  if (account === undefined || !mayInAccount(request, account, 's3:CreateBucket', resource)) {
+  if (account === undefined || !mayCreate(request, account, 's3:CreateBucket')) {
     throw refuse('AccessDenied');
   }
   if (!isBucketName(container)) {
     throw refuse('InvalidBucketName', undefined, { BucketName: container });
   }
   const policy = policyOfBucket(request);
-  const grants = grantsOfHeaders(request, ownerIdOf(account));
-  const locks = request.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true';
-  await checkLocation(request);
+  const wanted = await wantedBucket(request, account);
   const owner = await service.names.claim(container, account);
   if (owner !== account) throw refuse('BucketAlreadyExists', undefined, { BucketName: container });
   const outcome = await service.store.createContainer(
@@ -38,26 +45,101 @@ export async function createBucket(request: S3Request): Promise<void> {
     { account, container },
     {
       mode: 'strict',
-      changes: {
-        ...(grants !== undefined && { [ACL_HEADER]: encodeGrants(grants) }),
-        // What is locked can't be overwritten: every write makes a version.
-        ...(locks && { [LOCK_HEADER]: LOCK_ENABLED, [VERSIONING_HEADER]: 'Enabled' }),
-      },
+      leaveExisting: true,
+      changes: { ...wanted.acl, ...wanted.others },
       ...(policy !== undefined && { policy: policy.index }),
     },
   );
-  if (outcome !== 'created') {
-    throw refuse('BucketAlreadyOwnedByYou', undefined, { BucketName: container });
-  }
+  if (outcome !== 'created') await again(request, { account, container }, outcome, wanted);
   replyEmpty(request, 200, ['Location', `/${container}`]);
 }
 
-/** Any region name is taken: buckets live at all sites. @throws S3Error MalformedXML */
-async function checkLocation(request: S3Request): Promise<void> {
+interface Wanted {
+  readonly location: string;
+  readonly acl: HeaderChanges;
+  readonly others: HeaderChanges;
+}
+
+/** What headers and body ask for. @throws S3Error for what can't be had, and for who may not have it */
+async function wantedBucket(request: S3Request, account: string): Promise<Wanted> {
+  const ownership = ownershipHeader(request);
+  const grants = grantsOfHeaders(request, ownerIdOf(account));
+  const isPrivate = request.header('x-amz-acl') === 'private';
+  if (grants !== undefined && ownership === 'BucketOwnerEnforced' && !isPrivate) {
+    throw refuse('InvalidBucketAclWithObjectOwnership');
+  }
+  const locks = booleanHeader(request, LOCKS);
+  const { location, tags } = await readConfiguration(request);
+  if (tags !== undefined && !mayCreate(request, account, 's3:TagResource')) {
+    throw refuse('AccessDenied');
+  }
+  return {
+    location,
+    acl: { [ACL_HEADER]: grants === undefined ? null : encodeGrants(grants) },
+    others: {
+      ...(location !== '' && { [LOCATION_HEADER]: location }),
+      ...(ownership !== undefined && { [OWNERSHIP_HEADER]: ownership }),
+      ...(tags !== undefined && tagsHeader(tags)),
+      // What is locked can't be overwritten: every write makes a version.
+      ...(locks && { [LOCK_HEADER]: LOCK_ENABLED, [VERSIONING_HEADER]: 'Enabled' }),
+    },
+  };
+}
+
+function mayCreate(request: S3Request, account: string, action: `s3:${string}`): boolean {
+  return mayInAccount(request, account, action, resourceOf(request.bucket));
+}
+
+/** @throws S3Error BucketAlreadyOwnedByYou */
+async function again(
+  request: S3Request,
+  { account, container }: Pick<Bucket, 'account' | 'container'>,
+  outcome: 'exists' | 'policy-conflict',
+  { location, acl }: Wanted,
+): Promise<void> {
+  const isClassic = location === '' && request.signature?.chunks?.scope.region === CLASSIC_REGION;
+  if (!isClassic || outcome !== 'exists') {
+    throw refuse('BucketAlreadyOwnedByYou', undefined, { BucketName: container });
+  }
+  await configure(request, { account, container }, acl);
+}
+
+function ownershipHeader(request: S3Request) {
+  const wanted = request.header(OWNERSHIP);
+  const known = OWNERSHIPS.find((one) => one === wanted);
+  if (wanted === undefined || known !== undefined) return known;
+  throw invalidHeader(OWNERSHIP, wanted);
+}
+
+function booleanHeader(request: S3Request, name: string): boolean {
+  const text = request.header(name);
+  const value = text?.toLowerCase() ?? 'false';
+  if (value === 'true' || value === 'false') return value === 'true';
+  throw invalidHeader(name, text!);
+}
+
+function invalidHeader(name: string, value: string) {
+  return refuse('InvalidArgument', `Invalid value for ${name}`, {
+    ArgumentName: name,
+    ArgumentValue: value,
+  });
+}
+
+/** Any region's name is taken: buckets live at all sites. @throws S3Error MalformedXML, InvalidTag */
+async function readConfiguration(request: S3Request): Promise<{ location: string; tags?: Tags }> {
   const body = await readDocument(request, request.service.limits.maxDocumentBytes);
-  if (body.length === 0) return;
-  const location = textOf(readXml(body, 'CreateBucketConfiguration'), 'LocationConstraint');
-  if (location !== undefined && !/^[\w.-]{0,64}$/.test(location)) {
+  if (body.length === 0) return { location: '' };
+  const root = readXml(body, 'CreateBucketConfiguration');
+  for (const name of ['Location', 'Bucket']) {
+    if (child(root, name) !== undefined) {
+      throw refuse('NotImplemented', undefined, { Header: name }); // directory buckets
+    }
+  }
+  onlyChildren(root, ['LocationConstraint', 'Tags']);
+  const location = textOf(root, 'LocationConstraint') ?? '';
+  if (!/^[\w.-]{0,64}$/.test(location)) {
     throw refuse('InvalidLocationConstraint', undefined, { LocationConstraint: location });
   }
+  const tags = child(root, 'Tags');
+  return { location, ...(tags && { tags: tagsOfSet(tags, MAX_BUCKET_TAGS) }) };
 }

@@ -58,6 +58,10 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
     'The AWS Access Key Id you provided does not exist in our records.',
   ),
   InvalidArgument: answer(400, 'Invalid Argument'),
+  InvalidBucketAclWithObjectOwnership: answer(
+    400,
+    "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+  ),
   InvalidBucketName: answer(400, 'The specified bucket is not valid.'),
   InvalidBucketState: answer(409, 'The request is not valid with the current state of the bucket.'),
   InvalidChunkSizeError: answer(
@@ -118,6 +122,8 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
     'Your POST request fields preceding the upload file were too large.',
   ),
   MetadataTooLarge: answer(400, 'Your metadata headers exceed the maximum allowed metadata size'),
+  MetadataConfigurationNotFound: answer(404, 'The metadata configuration was not found'),
+  MetadataTableConfigurationNotFound: answer(404, 'The metadata table configuration was not found'),
   MethodNotAllowed: answer(405, 'The specified method is not allowed against this resource.'),
   MissingContentLength: answer(411, 'You must provide the Content-Length HTTP header.'),
   MissingRequestBodyError: answer(400, 'Request Body is empty'),

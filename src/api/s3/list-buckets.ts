@@ -5,6 +5,7 @@ import { ownAccount } from './bucket.ts';
 import { resourceOf } from './bucket-rules.ts';
 import { continuationToken, tokenText } from './continuation-token.ts';
 import { refuse } from './errors.ts';
+import type { Query } from './query.ts';
 import { replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { document, element, IsoDates, leaf } from './xml.ts';
@@ -17,9 +18,7 @@ export async function listBuckets(request: S3Request): Promise<void> {
     account !== undefined && mayInAccount(request, account, 's3:ListAllMyBuckets', resourceOf('*'));
   if (!may) throw refuse('AccessDenied');
   const { query, service } = request;
-  const limit = query.count('max-buckets', MAX_BUCKETS);
-  if (limit === 0)
-    throw refuse('InvalidArgument', 'Argument max-buckets must be an integer between 1 and 10000');
+  const limit = pageSize(query);
   const prefix = query.get('prefix') || undefined;
   const marker = continuationToken(query.get('continuation-token'));
   const page = await service.store.listContainers(request, account, {
@@ -47,6 +46,18 @@ export async function listBuckets(request: S3Request): Promise<void> {
         leaf('ContinuationToken', page?.truncated === true ? tokenText(last) : undefined),
     ),
   );
+}
+
+/** @throws S3Error InvalidArgument */
+function pageSize(query: Query): number {
+  const wanted = query.count('max-buckets', MAX_BUCKETS + 1);
+  if (!query.get('max-buckets')) return MAX_BUCKETS;
+  if (wanted >= 1 && wanted <= MAX_BUCKETS) return wanted;
+  const range = `must be an integer between 1 and ${MAX_BUCKETS}`;
+  throw refuse('InvalidArgument', `Argument max-buckets ${range}`, {
+    ArgumentName: 'max-buckets',
+    ArgumentValue: query.get('max-buckets') ?? '',
+  });
 }
 
 /** As access.json tells it: `project:user`. */

@@ -1,5 +1,6 @@
 /** ListObjectVersions: in a bucket that keeps no versions every object is its own null version. */
 import type { ListedVersion } from '#proxy/versions/contract.ts';
+import { NULL_VERSION, parseVersionId } from '#proxy/versions/names.ts';
 import { authorize } from './access.ts';
 import { ownerIdOf } from './acl.ts';
 import { noSuchBucket } from './bucket.ts';
@@ -16,19 +17,14 @@ export async function listObjectVersions(request: S3Request): Promise<void> {
   const parameters = listParameters(request);
   const keyMarker = query.get('key-marker');
   const versionMarker = query.get('version-id-marker');
-  if (versionMarker !== undefined && versionMarker !== '' && !keyMarker) {
-    throw refuse(
-      'InvalidArgument',
-      'A version-id marker cannot be specified without a key marker.',
-    );
-  }
+  if (versionMarker !== undefined) checkVersionMarker(versionMarker, keyMarker);
   const { encoded, limit, prefix, delimiter } = parameters;
   const page = await request.service.store.listVersions(request, bucket, {
     limit,
     prefix,
     delimiter,
     keyMarker: markerBehindPrefix(keyMarker, parameters),
-    ...(versionMarker !== undefined && versionMarker !== '' && { versionMarker }),
+    ...(versionMarker !== undefined && { versionMarker }),
   });
   if (page === undefined) throw noSuchBucket(request.bucket);
   const dates = new IsoDates();
@@ -56,6 +52,22 @@ export async function listObjectVersions(request: S3Request): Promise<void> {
         items.join(''),
     ),
   );
+}
+
+/** @throws S3Error InvalidArgument */
+function checkVersionMarker(marker: string, keyMarker: string | undefined): void {
+  const wrong = !keyMarker
+    ? 'A version-id marker cannot be specified without a key marker.'
+    : marker === ''
+      ? 'A version-id marker cannot be empty.'
+      : marker === NULL_VERSION || parseVersionId(marker) !== undefined
+        ? undefined
+        : 'Invalid version id specified';
+  if (wrong === undefined) return;
+  throw refuse('InvalidArgument', wrong, {
+    ArgumentName: 'version-id-marker',
+    ArgumentValue: marker,
+  });
 }
 
 function versionXml(

@@ -1,5 +1,6 @@
 /** ListObjectsV2. */
 import { authorize } from './access.ts';
+import { regionHeader } from './bucket-region.ts';
 import { continuationToken, tokenText } from './continuation-token.ts';
 import { refuse } from './errors.ts';
 import { echoXml, itemsXml, listPage, listParameters, shown } from './listing.ts';
@@ -32,6 +33,6 @@ export async function listObjectsV2(request: S3Request): Promise<void> {
         leaf('StartAfter', startAfter === undefined ? undefined : shown(startAfter, encoded)) +
         itemsXml(bucket, page.items, { encoded, owner: query.get('fetch-owner') === 'true' }),
     ),
-    ['x-amz-bucket-region', request.service.region],
+    regionHeader(request, bucket),
   );
 }

@@ -1,5 +1,7 @@
 /** ListObjects (version 1). */
+
 import { authorize } from './access.ts';
+import { regionHeader } from './bucket-region.ts';
 import {
   echoXml,
   itemsXml,
@@ -33,6 +35,6 @@ export async function listObjects(request: S3Request): Promise<void> {
         leaf('NextMarker', next === undefined ? undefined : shown(next, encoded)) +
         itemsXml(bucket, page.items, { encoded, owner: true }),
     ),
-    ['x-amz-bucket-region', request.service.region],
+    regionHeader(request, bucket),
   );
 }

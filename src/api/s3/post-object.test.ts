@@ -168,7 +168,7 @@ describe('a form', () => {
 
   it('that is none is refused', async () => {
     const answer = await server.ask('POST', '/forms', { as: '', body: 'x' });
-    expect(answer).toMatchObject({ status: 400, code: 'MalformedPOSTRequest' });
+    expect(answer).toMatchObject({ status: 412, code: 'PreconditionFailed' });
     const long = await post({ key: 'x'.repeat(100_000) });
     expect(long).toMatchObject({ status: 400, code: 'MaxPostPreDataLengthExceeded' });
   });

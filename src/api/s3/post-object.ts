@@ -29,6 +29,10 @@ export async function postObject(request: S3Request): Promise<void> {
   const { limits, store } = request.service;
   request.sendContinue();
   const type = request.header('content-type') ?? '';
+  if (!/^multipart\/form-data\b/i.test(type)) {
+    const Condition = 'Bucket POST must be of the enclosure-type multipart/form-data';
+    throw refuse('PreconditionFailed', undefined, { Condition });
+  }
   const form = await readForm(type, bodyOf(request), limits.maxFormBytes);
   const { fields } = form;
   // biome-ignore lint/suspicious/noTemplateCurlyInString: forms write the file's name this way

@@ -36,6 +36,11 @@ export function tagsOfXml(tagging: XmlElement, most: number): Tags {
   onlyChildren(tagging, ['TagSet']);
   const set = child(tagging, 'TagSet');
   if (set === undefined) throw refuse('MalformedXML');
+  return tagsOfSet(set, most);
+}
+
+/** `<Tag>...` in an element of any name. @throws S3Error MalformedXML, InvalidTag, BadRequest */
+export function tagsOfSet(set: XmlElement, most: number): Tags {
   onlyChildren(set, ['Tag']);
   const pairs = children(set, 'Tag').map((tag): [string, string] => {
     onlyChildren(tag, ['Key', 'Value']);

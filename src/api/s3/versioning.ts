@@ -25,6 +25,7 @@ export async function putBucketVersioning(request: S3Request): Promise<void> {
   if (versioning === undefined) throw refuse('IllegalVersioningConfigurationException');
   const mfaDelete = textOf(root, 'MfaDelete')?.trim();
   if (mfaDelete !== undefined && mfaDelete !== 'Disabled') {
+    if (mfaDelete !== 'Enabled') throw refuse('MalformedXML');
     throw refuse('NotImplemented', undefined, { Header: 'MfaDelete' });
   }
   // What is current is decided by the conditional rounds, which other modes do not have.

@@ -76,6 +76,8 @@ export interface Ask {
   readonly payload?: string;
   /** A host to name; default: the server's. */
   readonly host?: string;
+  /** The region to sign for; default: REGION. */
+  readonly region?: string;
 }
 
 export interface TestServer {
@@ -156,7 +158,7 @@ function signature(
   port: number,
   method: string,
   target: string,
-  { headers = {}, body = '', as: access = 'owner', payload, host }: Ask,
+  { headers = {}, body = '', as: access = 'owner', payload, host, region = REGION }: Ask,
 ): Record<string, string> {
   const date = basicTime(Date.now());
   const all: Record<string, string> = {
@@ -167,14 +169,14 @@ function signature(
     'x-amz-date': date,
     'x-amz-content-sha256': payload ?? hash('sha256', body),
   };
-  const scope = { date, day: date.slice(0, 8), region: REGION, service: 's3' };
+  const scope = { date, day: date.slice(0, 8), region, service: 's3' };
   const signedHeaders = Object.keys(all).sort();
   const claim = { ...scope, form: 'header' as const, signedHeaders };
   const request = { method, target, headers: all };
   const canonical = canonicalRequest(request, claim, all['x-amz-content-sha256']!);
   const key = deriveSigningKey(secretOf(access), scope);
   const made = sign(key, stringToSign(scope, canonical));
-  const credential = `${access}/${scope.day}/${REGION}/s3/aws4_request`;
+  const credential = `${access}/${scope.day}/${region}/s3/aws4_request`;
   return {
     ...all,
     authorization: `AWS4-HMAC-SHA256 Credential=${credential}, SignedHeaders=${signedHeaders.join(';')}, Signature=${made}`,

@@ -9,7 +9,6 @@ import {
   type ContainerName,
   containerPath,
   type ObjectName,
-  type PolicyIndex,
 } from '#base/names.ts';
 import { makeTimestamp, type Timestamp } from '#base/timestamp.ts';
 import type { ListQuery } from '#container/calls.ts';
@@ -121,14 +120,14 @@ export class MemoryStore implements Store {
   async createContainer(
     _operation: Operation,
     name: ContainerName,
-    options: { policy?: PolicyIndex; mode?: ConsistencyMode; changes: HeaderChanges },
+    options: Parameters<Store['createContainer']>[2],
   ): Promise<'created' | 'exists' | 'policy-conflict'> {
     this.#check();
     const policy = POLICIES.find(({ index }) => index === (options.policy ?? 0))!;
     const found = this.containers.get(containerPath(name));
     if (found !== undefined) {
       if (options.policy !== undefined && found.policy !== policy) return 'policy-conflict';
-      apply(found.headers, options.changes);
+      if (options.leaveExisting !== true) apply(found.headers, options.changes);
       return 'exists';
     }
     const headers: Record<string, string> = {};
