@@ -5,11 +5,7 @@
 import { createHash } from 'node:crypto';
 import { type DataPart, type EntryState, isLive } from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
-import {
-  type ContainerName,
-  containerPath,
-  type ObjectName,
-} from '#base/names.ts';
+import { type ContainerName, containerPath, type ObjectName } from '#base/names.ts';
 import { makeTimestamp, type Timestamp } from '#base/timestamp.ts';
 import type { ListQuery } from '#container/calls.ts';
 import { NodeRandom } from '#env/node/random.ts';
