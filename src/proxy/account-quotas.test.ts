@@ -41,8 +41,33 @@ describe('the quota of an account', () => {
     expect(await settled('c', 1)).toBe('quota-exceeded');
   });
 
+  it('is known to the first write after it was set here', async () => {
+    const { put } = await startWith({ 'x-account-meta-quota-bytes': '20' });
+    expect(await put('large', 21)).toBe('quota-exceeded');
+    expect(await put('small', 20)).toBe('stored');
+  });
+
   it('of another account, or none, stops nobody', async () => {
     const { settled } = await startWith({ 'x-account-meta-colour': 'red' });
     expect(await settled('anything', 5000)).toBe('stored');
+  });
+});
+
+describe('the quota of a container', () => {
+  it('counts what was acknowledged a moment ago', async () => {
+    const cluster = await TestCluster.start({ realRows: true });
+    await cluster.createContainer();
+    const quota = { 'x-container-meta-quota-bytes': '10', 'x-container-meta-quota-count': '2' };
+    await cluster.run(cluster.proxy.updateContainer(cluster.operation(), CONTAINER, quota));
+    const put = (name: string, bytes: number) =>
+      cluster.run(
+        cluster.proxy
+          .putObject(cluster.operation(), objectName(name), putRequest(Buffer.alloc(bytes)))
+          .then(({ kind }) => kind, codeOf),
+      );
+    expect(await put('a', 9)).toBe('stored');
+    expect(await put('b', 2)).toBe('quota-exceeded');
+    expect(await put('b', 1)).toBe('stored');
+    expect(await put('c', 0)).toBe('quota-exceeded');
   });
 });

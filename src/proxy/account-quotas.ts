@@ -49,6 +49,11 @@ export class AccountQuotas {
     return this.#known.get(account)?.info?.headers;
   }
 
+  /** After a change of the account's headers here: the next write finds them as they are now. */
+  async changed(account: string): Promise<void> {
+    await this.#ask(account, this.#context.env.clock.monotonicMs());
+  }
+
   /** Asks for the account's totals if that was long ago; after a write, so as to be in no write's way. */
   refresh(account: string): void {
     const known = this.#known.get(account);

@@ -93,6 +93,7 @@ function accountOperations(
       traced(context, operation, 'account.update', `/${account}`, async (trace) => {
         const { exists } = await accounts.info(operation, trace, account);
         await accounts.update(trace, account, changes, exists);
+        await quotas.changed(account);
       }),
     listContainers: (operation, account, query) =>
       traced(context, operation, 'account.list', `/${account}`, (trace) =>

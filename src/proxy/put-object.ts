@@ -26,7 +26,7 @@ import { withFreshRing } from './fresh-ring.ts';
 import { bodiesNeeded } from './object-round.ts';
 import { conditionIn, expectWeak, type Objects } from './objects.ts';
 import { type Place, placeOf, type Replica } from './placement.ts';
-import { checkQuota } from './quota.ts';
+import { checkQuota, hasQuota } from './quota.ts';
 import { checkReady, probe } from './readiness.ts';
 import { OwnWrite } from './round-record.ts';
 import { StageUpload } from './stage-upload.ts';
@@ -84,7 +84,11 @@ export class Puts {
     const payer = request.payer ?? name.account;
     // Links and delete markers hold nothing, and what is only kept in another place was there before.
     if (request.version === undefined && request.stored === undefined) {
-      checkQuota('container', container, request);
+      const totals = hasQuota('container', container)
+        ? await this.#containers.freshInfo(operation, trace, name)
+        : container;
+      if (totals === undefined) return { kind: 'no-container', ...NOT_STORED };
+      checkQuota('container', totals, request);
       this.#quotas.check(payer, request);
     }
     const { env } = this.#context;

@@ -1,7 +1,8 @@
 /**
  * Quotas: of a container as its owner sets them in metadata (X-Container-Meta-Quota-Bytes, -Count), of an
- * account as a reseller admin does (X-Account-Meta-Quota-Bytes, -Count). Totals are seconds old, so a
- * quota is eventual: it stops a tenant, it does not count the last byte.
+ * account as a reseller admin does (X-Account-Meta-Quota-Bytes, -Count). An account's totals are seconds
+ * old, so its quota is eventual: it stops a tenant, it does not count the last byte. A container with a
+ * quota is asked for its totals at each write; only writes at the same moment don't see each other.
  */
 import { OperatingError } from '#base/errors.ts';
 import type { PutRequest } from './contract.ts';
@@ -11,6 +12,13 @@ export interface Limited {
   readonly headers: Readonly<Record<string, string>>;
   readonly bytes: number;
   readonly objects: number;
+}
+
+export function hasQuota(
+  kind: 'account' | 'container',
+  { headers }: Pick<Limited, 'headers'>,
+): boolean {
+  return ['bytes', 'count'].some((what) => headers[`x-${kind}-meta-quota-${what}`] !== undefined);
 }
 
 /** @throws OperatingError `quota-exceeded` */

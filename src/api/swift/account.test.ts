@@ -107,6 +107,7 @@ describe('/info and /healthcheck', () => {
       min_segment_size: 1,
     });
     expect(info['bulk_delete']).toMatchObject({ max_deletes_per_request: 10_000 });
+    expect(info).toMatchObject({ dlo: {}, account_quotas: {}, container_quotas: {} });
     expect(info['tempurl']).toBeUndefined();
     expect((await server.ask('HEAD', '/info')).body.length).toBe(0);
   });

@@ -27,6 +27,11 @@ const OWNER_ONLY = new Set([
 /** @throws Refusal 400 for metadata above its limits and for an ACL that means nothing */
 export function containerChanges(request: SwiftRequest): HeaderChanges {
   const changes = headerChanges(request, 'container', SETTABLE);
+  for (const what of ['bytes', 'count']) {
+    const value = changes[`x-container-meta-quota-${what}`];
+    if (value == null || /^\d{1,15}$/.test(value)) continue;
+    throw refuse('bad-request', `Invalid ${what} quota.`);
+  }
   for (const [name, kind] of Object.entries(ACLS)) {
     const value = changes[name];
     if (value === undefined || value === null) continue;

@@ -71,6 +71,36 @@ describe('POST of a container', () => {
   });
 });
 
+describe('what is not offered', () => {
+  it('is refused instead of ignored', async () => {
+    await server.ask('PUT', `${BASE}/c`);
+    const refused = async (method: string, target: string, headers = {}) =>
+      expect((await server.ask(method, target, { headers, body: '' })).status).toBe(400);
+    await refused('POST', `${BASE}/c`, { 'X-Versions-Location': 'old' });
+    await refused('PUT', `${BASE}/new`, { 'X-History-Location': 'old' });
+    await refused('POST', `${BASE}/c`, { 'X-Container-Sync-To': 'http://elsewhere/v1/a/c' });
+    await refused('PUT', `${BASE}/c/link`, { 'X-Symlink-Target': 'c/o' });
+    await refused('POST', BASE, { 'X-Account-Access-Control': '{}' });
+    await refused('PUT', `${BASE}/c?extract-archive=tar`);
+    expect((await server.ask('HEAD', `${BASE}/c/link`)).status).toBe(404);
+    const cleared = { headers: { 'X-Versions-Location': '' } };
+    expect((await server.ask('POST', `${BASE}/c`, cleared)).status).toBe(204);
+  });
+});
+
+describe('the quota of a container', () => {
+  it('is a number', async () => {
+    const put = (headers: Record<string, string>) => server.ask('PUT', `${BASE}/q`, { headers });
+    const bytes = await put({ 'X-Container-Meta-Quota-Bytes': 'much' });
+    expect([bytes.status, bytes.text]).toEqual([400, 'Invalid bytes quota.']);
+    expect((await put({ 'X-Container-Meta-Quota-Count': '-1' })).status).toBe(400);
+    expect((await put({ 'X-Container-Meta-Quota-Bytes': '10' })).status).toBe(201);
+    expect((await server.ask('PUT', `${BASE}/q/o`, { body: 'x'.repeat(11) })).status).toBe(413);
+    expect((await put({ 'X-Container-Meta-Quota-Bytes': '' })).status).toBe(202);
+    expect((await server.ask('PUT', `${BASE}/q/o`, { body: 'x'.repeat(11) })).status).toBe(201);
+  });
+});
+
 describe('DELETE of a container', () => {
   it('is refused while something is in it', async () => {
     await server.ask('PUT', `${BASE}/c`);
@@ -190,10 +220,21 @@ describe('CORS', () => {
       server.ask('GET', `${BASE}/c/o`, { headers: { Origin: origin } });
     const yes = await get('http://b.example');
     expect(yes.headers['access-control-allow-origin']).toBe('http://b.example');
-    expect(yes.headers['access-control-expose-headers']).toContain('X-Object-Meta-Color');
+    expect(yes.headers['access-control-expose-headers']).toContain('x-object-meta-color');
     const no = await get('http://evil.example');
     expect(no.status).toBe(200);
     expect(no.headers['access-control-allow-origin']).toBeUndefined();
+  });
+
+  it('shows all metadata of an answer to scripts', async () => {
+    const headers = { 'X-Object-Meta-Shape': 'round' };
+    await server.ask('POST', `${BASE}/c/o`, { headers });
+    const exposed = async (target: string) => {
+      const answer = await server.ask('GET', target, { headers: { Origin: 'http://a.example' } });
+      return String(answer.headers['access-control-expose-headers']).split(', ');
+    };
+    expect(await exposed(`${BASE}/c/o`)).toContain('x-object-meta-shape');
+    expect(await exposed(`${BASE}/c`)).toContain('x-container-meta-access-control-max-age');
   });
 
   it('OPTIONS without an origin tells the methods', async () => {

@@ -21,6 +21,8 @@ const EXPOSED = [
   'x-openstack-request-id',
 ];
 
+const METADATA = /^x-(?:container|object)-meta-/i;
+
 export interface CorsRules {
   readonly origins: readonly string[];
   readonly exposed: readonly string[];
@@ -53,6 +55,12 @@ export async function addCorsHeaders(request: SwiftRequest): Promise<void> {
   const anyone = rules.origins.includes('*');
   request.extraHeaders.push('Access-Control-Allow-Origin', anyone ? '*' : origin);
   if (!anyone) request.extraHeaders.push('Vary', 'Origin');
-  const exposed = latin1FromUtf8([...EXPOSED, ...rules.exposed].join(', '));
-  request.extraHeaders.push('Access-Control-Expose-Headers', exposed);
+  request.exposed = [...EXPOSED, ...rules.exposed];
+}
+
+/** What scripts of other origins may see of an answer: what is named, and all metadata in it. */
+export function exposedHeaders(named: readonly string[], answer: readonly string[]): string {
+  const metadata = answer.filter((text, i) => i % 2 === 0 && METADATA.test(text));
+  const names = [...named, ...metadata].map((name) => name.toLowerCase());
+  return latin1FromUtf8([...new Set(names)].join(', '));
 }

@@ -19,6 +19,7 @@ import { info } from './info.ts';
 import { DEFAULT_LIMITS, type SwiftLimits } from './limits.ts';
 import { checkHeaders } from './metadata.ts';
 import { methodNotAllowed } from './methods.ts';
+import { refuseNotOffered } from './not-offered.ts';
 import { options } from './options.ts';
 import { reply, replyError } from './reply.ts';
 import { SwiftRequest } from './request.ts';
@@ -95,6 +96,7 @@ async function serve(request: SwiftRequest): Promise<void> {
   if (route === undefined) {
     throw methodNotAllowed(resource, request.service.accountManagement);
   }
+  refuseNotOffered(request, resource);
   request.label = route.label;
   request.caller = await request.service.authenticator.authenticate(request.incoming.headers);
   await inTurn(request, tenantOf(request), () => route.run(request));

@@ -45,6 +45,8 @@ export function capabilities(service: SwiftService): Record<string, unknown> {
       min_segment_size: limits.minPartBytes,
     },
     dlo: {},
+    account_quotas: {},
+    container_quotas: {},
     bulk_delete: {
       max_deletes_per_request: limits.maxDeletesPerRequest,
       max_failed_deletes: limits.maxDeletesPerRequest,

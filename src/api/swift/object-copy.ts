@@ -9,7 +9,6 @@ import type { PutRequest, PutResult } from '#proxy/contract.ts';
 import { encryptionOf, showsMd5 } from '#proxy/encryption/encryption.ts';
 import { manifestKind } from '#proxy/manifest.ts';
 import { httpDate, lastModifiedSeconds } from '../http/http-date.ts';
-import { parseRange } from '../http/ranges.ts';
 import { EMPTY_BODY } from '../http/request-body.ts';
 import { percentDecode, percentEncodePath, titleCase } from '../http/utf8.ts';
 import { authorizeOther } from './access.ts';
@@ -29,7 +28,7 @@ import {
 import { checkObjectName, conditionOf, dynamicHeader, replyStored } from './object-upload.ts';
 import { replyNotFound } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
-import { bytesOf, sendUnsatisfiable, validatorsOf } from './send-content.ts';
+import { bytesOf, requestedSpans, sendUnsatisfiable, validatorsOf } from './send-content.ts';
 import { parseObjectPath } from './target.ts';
 
 /** COPY /v1/account/container/object */
@@ -101,7 +100,7 @@ function copiedSpan(
   request: SwiftRequest,
   length: number,
 ): { start: number; end: number } | undefined {
-  const spans = parseRange(request.header('range'), length);
+  const spans = requestedSpans(request, length);
   return spans === undefined ? { start: 0, end: length } : spans[0];
 }
 

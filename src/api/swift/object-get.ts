@@ -3,7 +3,7 @@ import { manifestKind } from '#proxy/manifest.ts';
 import { authorize } from './access.ts';
 import { type Content, largeContent, ownContent } from './content.ts';
 import { partNumber, partSpan } from './part-number.ts';
-import { replyNotFound } from './reply.ts';
+import { replyNoObject } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
 import { answeredByCondition, sendContent, sendSpan } from './send-content.ts';
 import { manifestView } from './slo-get.ts';
@@ -12,7 +12,7 @@ export async function objectGet(request: SwiftRequest): Promise<void> {
   await authorize(request, 'read');
   const name = request.objectName;
   const reader = await request.service.store.openObject(request, name);
-  if (reader === undefined) return replyNotFound(request);
+  if (reader === undefined) return replyNoObject(request);
   const kind = manifestKind(reader.state);
   if (kind === undefined) return await sendContent(request, ownContent(reader));
   if (request.query.get('multipart-manifest') === 'get') {

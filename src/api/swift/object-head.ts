@@ -7,7 +7,7 @@ import { authorize } from './access.ts';
 import { largeContent } from './content.ts';
 import { type Face, faceOf, objectHeaders } from './object-headers.ts';
 import { partNumber, partSpan } from './part-number.ts';
-import { replyNotFound, writeHead } from './reply.ts';
+import { replyNoObject, writeHead } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
 import { answeredByCondition } from './send-content.ts';
 import { manifestView } from './slo-get.ts';
@@ -15,7 +15,7 @@ import { manifestView } from './slo-get.ts';
 export async function objectHead(request: SwiftRequest): Promise<void> {
   await authorize(request, 'read');
   const state = await request.service.store.statObject(request, request.objectName);
-  if (state === undefined) return replyNotFound(request);
+  if (state === undefined) return replyNoObject(request);
   if (state.degraded) request.extraHeaders.push('X-Anello-Read', 'degraded');
   const kind = manifestKind(state);
   if (kind === undefined) return sendHead(request, faceOf(state));
@@ -33,7 +33,7 @@ async function headOfLarge(
   const stateSaysAll = kind === 'dynamic' ? raw : !raw && number === undefined;
   if (stateSaysAll) return sendHead(request, faceOf(state));
   const reader = await request.service.store.openObject(request, request.objectName);
-  if (reader === undefined) return replyNotFound(request);
+  if (reader === undefined) return replyNoObject(request);
   if (raw) return sendHead(request, (await manifestView(request, reader)).face);
   const content = await largeContent(request, request.objectName, reader);
   if (number === undefined || content.parts === undefined) return sendHead(request, content.face);

@@ -245,6 +245,20 @@ describe('DELETE of an object', () => {
     expect((await server.ask('DELETE', `${BASE}/c/o`)).status).toBe(404);
     expect((await server.ask('GET', `${BASE}/c/o`)).status).toBe(404);
   });
+
+  it('with X-If-Delete-At spares what expires at another time, or never', async () => {
+    const at = String(Math.floor(Date.now() / 1000) + 1000);
+    const remove = async (value: string) =>
+      (await server.ask('DELETE', `${BASE}/c/o`, { headers: { 'X-If-Delete-At': value } })).status;
+    await server.ask('PUT', `${BASE}/c/o`, { body: 'x' });
+    expect(await remove(at)).toBe(412);
+    await server.ask('POST', `${BASE}/c/o`, { headers: { 'X-Delete-At': at } });
+    expect(await remove('1')).toBe(412);
+    expect(await remove('soon')).toBe(400);
+    expect((await server.ask('GET', `${BASE}/c/o`)).status).toBe(200);
+    expect(await remove(at)).toBe(204);
+    expect((await server.ask('GET', `${BASE}/c/o`)).status).toBe(404);
+  });
 });
 
 describe('expiry', () => {

@@ -29,6 +29,7 @@ describe.each(['small', 'streamed'] as const)('ranges of a %s object', (kind) =>
     ['bytes=23-', 'xyz', '23-25'],
     ['bytes=-2', 'yz', '24-25'],
     ['bytes=-99', TEXT, '0-25'],
+    ['BYTES = 3 - 5', 'def', '3-5'],
     ['bytes=20-99999999999999999999', 'uvwxyz', '20-25'],
     ['bytes=99-, 1-2', 'bc', '1-2'],
   ])('%s', async (range, text, shown) => {
@@ -144,6 +145,15 @@ describe('conditions', () => {
       expect(answer.headers['etag']).toBe(known['etag']);
       expect(answer.headers['last-modified']).toBe(known['last-modified']);
     }
+  });
+
+  it('on nothing are not looked at, but If-Match: * does not hold', async () => {
+    const get = async (headers: Record<string, string>, method = 'GET') =>
+      (await servers.small!.ask(method, `${BASE}/c/none`, { headers })).status;
+    expect(await get({ 'If-Match': '"x"' })).toBe(404);
+    expect(await get({ 'If-None-Match': '*' })).toBe(404);
+    expect(await get({ 'If-Match': '*' })).toBe(412);
+    expect(await get({ 'If-Match': '*' }, 'HEAD')).toBe(412);
   });
 
   it('hold for the exact second of Last-Modified', async () => {

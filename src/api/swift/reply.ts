@@ -2,11 +2,15 @@
  * Answers. Headers are one flat list of names and values, which Node writes as it stands. A HEAD
  * never has a body here: Node leaves it out, whatever is passed to `end`.
  */
-import { errorReply, page, statusLine } from './errors.ts';
+import { exposedHeaders } from './cors.ts';
+import { errorReply, page, refuse, statusLine } from './errors.ts';
 import type { SwiftRequest } from './request.ts';
 
 export function writeHead(request: SwiftRequest, status: number, headers: string[]): void {
   headers.push('X-Trans-Id', request.txn, 'X-Openstack-Request-Id', request.txn);
+  if (request.exposed !== undefined) {
+    headers.push('Access-Control-Expose-Headers', exposedHeaders(request.exposed, headers));
+  }
   if (request.extraHeaders.length > 0) headers.push(...request.extraHeaders);
   request.response.writeHead(status, REASONS[status], headers);
 }
@@ -54,6 +58,13 @@ export function replyNotFound(request: SwiftRequest, headers: string[] = []): vo
   const { contentType, body } = page(404);
   headers.push('Content-Type', contentType);
   reply(request, 404, headers, body);
+}
+
+/** Nothing is there to read. `If-Match: *` asks just for that: 412, as in Swift. */
+export function replyNoObject(request: SwiftRequest): void {
+  const wanted = request.header('if-match')?.split(',') ?? [];
+  if (wanted.some((tag) => tag.trim() === '*')) throw refuse('precondition-failed');
+  replyNotFound(request);
 }
 
 export function replyError(request: SwiftRequest, error: unknown): number {

@@ -24,6 +24,8 @@ export class SwiftRequest extends Exchange<SwiftService> implements Operation {
   /** The caller owns the account: sees ACLs and sync keys. */
   owner = false;
   label = 'other';
+  /** Headers that scripts of the caller's origin may see (CORS); undefined: no such answer. */
+  exposed: readonly string[] | undefined;
   #target: Target = ROOT;
 
   constructor(service: SwiftService, incoming: IncomingMessage, response: ServerResponse) {

@@ -36,15 +36,18 @@ export function answeredByCondition(request: SwiftRequest, face: Face): boolean 
 export async function sendContent(request: SwiftRequest, content: Content): Promise<void> {
   const { face } = content;
   if (answeredByCondition(request, face)) return;
-  const range = request.header('range');
-  const spans =
-    range !== undefined && rangeApplies(request, validatorsOf(face))
-      ? parseRange(range, face.length)
-      : undefined;
+  const spans = rangeApplies(request, validatorsOf(face))
+    ? requestedSpans(request, face.length)
+    : undefined;
   if (spans === undefined) return await sendWhole(request, content);
   if (spans.length === 0) return sendUnsatisfiable(request, face);
   if (spans.length === 1) return await sendSpan(request, content, spans[0]!);
   return await sendSpans(request, content, spans);
+}
+
+/** As Swift reads the header: spaces anywhere in it mean nothing. */
+export function requestedSpans(request: SwiftRequest, length: number): Span[] | undefined {
+  return parseRange(request.header('range')?.replaceAll(' ', ''), length);
 }
 
 async function sendWhole(request: SwiftRequest, content: Content): Promise<void> {
