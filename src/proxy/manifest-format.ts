@@ -6,7 +6,12 @@
  *     {"path": "/AUTH_x/segments/1", "etag": "...", "size": 1048576, "range": [0, 4096], "nested": true}]}
  *
  * `size` is the part's whole size; `range` [start, end) selects from it; `nested`: the part is a
- * static manifest itself. A dynamic manifest has no parts in its body: it stands for what a listing
+ * static manifest itself. Version 2 (written only where it is needed, so that everything else stays
+ * readable for older programs) adds parts whose bytes stand in the manifest itself:
+ *
+ *   {"data": "aGVsbG8=", "etag": "...", "size": 5}
+ *
+ * A dynamic manifest has no parts in its body: it stands for what a listing
  * of a prefix shows when it is opened.
  *
  * Parts are pinned by their etag: a part that changed or went away breaks the download off
@@ -16,15 +21,19 @@ import { OperatingError } from '#base/errors.ts';
 import type { ObjectName } from '#base/names.ts';
 import type { ObjectReader } from './contract.ts';
 
-export const MANIFEST_VERSION = 1;
+export const MANIFEST_VERSION = 2;
+/** The first version that knows parts with bytes of their own. */
+const VERSION_WITH_DATA = 2;
 export const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
 export const MAX_PARTS = 100_000;
 /** Static manifests within static manifests, as in Swift. */
 export const MAX_MANIFEST_DEPTH = 10;
 
 export interface ManifestPart {
-  /** `/account/container/object` */
+  /** `/account/container/object`; empty where `data` is given. */
   readonly path: string;
+  /** The bytes themselves, base64. */
+  readonly data?: string;
   /** The part's etag when the manifest was made. */
   readonly etag: string;
   /** Bytes of the whole part as shown to clients. */
@@ -45,7 +54,12 @@ export interface Manifest {
 
 export function encodeManifest(manifest: Manifest): Buffer {
   const { kind, parts } = manifest;
-  return Buffer.from(JSON.stringify({ 'anello-manifest': MANIFEST_VERSION, kind, parts }));
+  const hasData = parts.some((part) => part.data !== undefined);
+  const version = hasData ? VERSION_WITH_DATA : 1;
+  const written = parts.map(({ path, ...part }) =>
+    part.data === undefined ? { path, ...part } : part,
+  );
+  return Buffer.from(JSON.stringify({ 'anello-manifest': version, kind, parts: written }));
 }
 
 /** @throws OperatingError `malformed`, `newer-format` */
@@ -65,7 +79,16 @@ export function decodeManifest(bytes: Uint8Array): Manifest {
   const { kind, parts } = value;
   if (kind !== 'static' && kind !== 'multipart') throw malformed('kind');
   if (!Array.isArray(parts) || parts.length > MAX_PARTS) throw malformed('parts');
-  return { kind, parts: parts.map(decodePart) };
+  const decode = version < VERSION_WITH_DATA ? decodePart : decodeAnyPart;
+  return { kind, parts: parts.map(decode) };
+}
+
+function decodeAnyPart(value: unknown): ManifestPart {
+  if (!isRecord(value) || value['data'] === undefined) return decodePart(value);
+  const { data, etag, size } = value;
+  if (typeof data !== 'string' || typeof etag !== 'string') throw malformed('data or etag');
+  if (Buffer.byteLength(data, 'base64') !== size) throw malformed('data or size');
+  return { path: '', data, etag, size };
 }
 
 function decodePart(value: unknown): ManifestPart {

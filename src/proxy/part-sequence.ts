@@ -56,13 +56,17 @@ export class PartSequence {
       const slice = slices[i]!;
       const reader = await next;
       next = this.#open(slices[i + 1]);
-      yield* this.#content(slice, reader!);
+      if (reader === undefined) yield ownBytes(slice);
+      else yield* this.#content(slice, reader);
     }
   }
 
-  /** Starts to open a part; a failure is reported when its turn comes, not before. */
+  /**
+   * Starts to open a part; a failure is reported when its turn comes, not before. Undefined: there
+   * is nothing to open, the part's bytes stand in the manifest.
+   */
   #open(slice: Slice | undefined): Promise<ObjectReader | undefined> {
-    if (slice === undefined) return Promise.resolve(undefined);
+    if (slice === undefined || slice.part.data !== undefined) return Promise.resolve(undefined);
     const opened = this.#openPart(slice.part);
     opened.catch(() => undefined);
     return opened;
@@ -103,6 +107,10 @@ export class PartSequence {
       yield* reader.read(start, end);
     }
   }
+}
+
+function ownBytes({ part, start, end }: Slice): Buffer {
+  return Buffer.from(part.data ?? '', 'base64').subarray(start, end);
 }
 
 /** A part that is a static manifest stands for its content, whatever listed it. */

@@ -105,6 +105,7 @@ describe('/info and /healthcheck', () => {
       max_manifest_segments: 1000,
       max_manifest_size: 8_388_608,
       min_segment_size: 1,
+      yield_frequency: 10,
     });
     expect(info['bulk_delete']).toMatchObject({ max_deletes_per_request: 10_000 });
     expect(info).toMatchObject({ dlo: {}, account_quotas: {}, container_quotas: {} });

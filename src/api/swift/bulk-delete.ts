@@ -3,18 +3,14 @@
  * status line says 200 before the work is done; what became of it stands in the body, as in Swift.
  */
 
-import { codeOf } from '#base/errors.ts';
 import { collect } from '../http/request-body.ts';
 import { byteLength, percentDecode } from '../http/utf8.ts';
-import { chooseReportFormat, type Problem, problem, reportBody } from './bulk-report.ts';
+import { chooseReportFormat, type Problem, problem } from './bulk-report.ts';
 import { type Doomed, deleteAll, emptyTally, type Tally } from './deletions.ts';
-import { answerTo, refuse, statusLine } from './errors.ts';
+import { refuse, statusLine } from './errors.ts';
 import { bodyOf, declaredLength, sendContinue } from './object-upload.ts';
-import { writeHead } from './reply.ts';
+import { type Failure, failureOf, replyWithReport } from './report.ts';
 import type { SwiftRequest } from './request.ts';
-
-/** A space now and then keeps clients and proxies between from giving up. */
-const KEEP_ALIVE_MS = 10_000;
 
 /** Percent-encoded, a name is three times as long; two slashes and the line's end. */
 function maxBodyBytes(request: SwiftRequest): number {
@@ -80,33 +76,19 @@ export async function reportDeletions(
   request: SwiftRequest,
   work: (tally: Tally) => Promise<void>,
 ): Promise<void> {
-  const format = chooseReportFormat(request);
-  const tally = emptyTally();
-  const { response } = request;
-  writeHead(request, 200, ['Content-Type', format]);
-  const { clock } = request.service.env;
-  let timer = clock.setTimer(KEEP_ALIVE_MS, keepAlive);
-  function keepAlive(): void {
-    response.write(' ');
-    timer = clock.setTimer(KEEP_ALIVE_MS, keepAlive);
-  }
-  let failure: { readonly status: number; readonly text: string } | undefined;
-  try {
-    await work(tally);
-  } catch (error) {
-    if (codeOf(error) === 'client-gone') throw error;
-    const { status } = answerTo(codeOf(error));
-    failure = { status, text: status < 500 && error instanceof Error ? error.message : '' };
-  } finally {
-    timer.cancel();
-  }
-  response.end(Buffer.from(reportBody(format, 'delete', factsOf(tally, failure), tally.problems)));
+  await replyWithReport(request, 200, 'delete', async () => {
+    const tally = emptyTally();
+    let failure: Failure | undefined;
+    try {
+      await work(tally);
+    } catch (error) {
+      failure = failureOf(error);
+    }
+    return { facts: factsOf(tally, failure), problems: tally.problems };
+  });
 }
 
-function factsOf(
-  tally: Tally,
-  failure: { readonly status: number; readonly text: string } | undefined,
-): Record<string, string | number> {
+function factsOf(tally: Tally, failure: Failure | undefined): Record<string, string | number> {
   let status = failure?.status ?? statusOf(tally.problems);
   let text = failure?.text ?? '';
   if (status === 200 && tally.deleted === 0 && tally.notFound === 0) {

@@ -8,6 +8,7 @@ import type { SwiftRequest } from './request.ts';
 
 /** The path is percent-encoded, so that every name fits a line of text. */
 export type Problem = readonly [path: string, status: string];
+export type ReportRoot = 'upload' | 'delete';
 export type Facts = Readonly<Record<string, string | number>>;
 
 const FORMATS = ['text/plain', 'application/json', 'application/xml', 'text/xml'] as const;
@@ -26,7 +27,7 @@ export function problem(path: string, status: string): Problem {
 
 export function reportBody(
   format: ReportFormat,
-  root: 'upload' | 'delete',
+  root: ReportRoot,
   facts: Facts,
   problems: readonly Problem[],
 ): string {

@@ -1,9 +1,12 @@
 /** /info: what this cluster really offers, by which clients choose what to use. */
 import { allowedMethods } from './methods.ts';
 import { reply } from './reply.ts';
+import { KEEP_ALIVE_MS } from './report.ts';
 import type { SwiftRequest } from './request.ts';
 import type { SwiftService } from './service.ts';
 
+/** How often an answer that takes long moves (report.ts). */
+const KEEP_ALIVE_SECONDS = KEEP_ALIVE_MS / 1000;
 const METHODS = 'GET, HEAD, OPTIONS';
 
 export function info(request: SwiftRequest): void {
@@ -43,6 +46,7 @@ export function capabilities(service: SwiftService): Record<string, unknown> {
       max_manifest_segments: limits.maxManifestParts,
       max_manifest_size: limits.maxManifestBytes,
       min_segment_size: limits.minPartBytes,
+      yield_frequency: KEEP_ALIVE_SECONDS,
     },
     dlo: {},
     account_quotas: {},

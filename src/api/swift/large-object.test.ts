@@ -24,6 +24,69 @@ function putSlo(target: string, entries: unknown, headers: Record<string, string
   return server.ask('PUT', `${BASE}/${target}?multipart-manifest=put`, { body, headers });
 }
 
+describe('inline data in a static large object', () => {
+  const data = (text: string) => ({ data: Buffer.from(text).toString('base64') });
+
+  it('is part of it, and shown as it was given', async () => {
+    const [first, , third] = manifest();
+    const put = await putSlo('c/big', [data('head:'), first, data('/'), third]);
+    const etags = ['head:', PARTS[0]!, '/', PARTS[2]!].map(md5).join('');
+    expect([put.status, put.headers['etag']]).toEqual([201, `"${md5(etags)}"`]);
+    expect((await server.ask('GET', `${BASE}/c/big`)).text).toBe('head:first-/third');
+    const range = { headers: { Range: 'bytes=3-12' } };
+    expect((await server.ask('GET', `${BASE}/c/big`, range)).text).toBe('d:first-/t');
+    const shown = async (query: string) =>
+      JSON.parse((await server.ask('GET', `${BASE}/c/big?multipart-manifest=get${query}`)).text);
+    expect((await shown(''))[0]).toEqual(data('head:'));
+    const raw = await shown('&format=raw');
+    expect([raw[2], raw[1].path]).toEqual([data('/'), '/parts/p0']);
+    expect((await putSlo('c/again', raw)).headers['etag']).toBe(put.headers['etag']);
+    await server.ask('DELETE', `${BASE}/c/big?multipart-manifest=delete`);
+    expect((await server.ask('HEAD', `${BASE}/parts/p0`)).status).toBe(404);
+  });
+
+  it('is refused where it is no base64, nothing, more than data, or all there is', async () => {
+    const [first] = manifest();
+    for (const bad of [{ data: 'a' }, { data: 5 }, { data: '' }, { ...data('x'), range: '0-0' }]) {
+      expect((await putSlo('c/big', [first, bad])).text).toMatch(/^Index 1: /);
+    }
+    const alone = await putSlo('c/big', [data('x')]);
+    expect([alone.status, alone.text]).toEqual([400, expect.stringMatching(/at least one object/)]);
+    expect((await server.ask('HEAD', `${BASE}/c/big`)).status).toBe(404);
+  });
+});
+
+describe('a static large object put with heartbeat=on', () => {
+  const put = async (entries: unknown, headers: Record<string, string> = {}) => {
+    const answer = await server.ask('PUT', `${BASE}/c/big?multipart-manifest=put&heartbeat=on`, {
+      body: JSON.stringify(entries),
+      headers: { Accept: 'application/json', ...headers },
+    });
+    return [answer.status, JSON.parse(answer.text)] as const;
+  };
+
+  it('is answered at once, its outcome in the body', async () => {
+    const etag = `"${md5(PARTS.map(md5).join(''))}"`;
+    const [status, report] = await put(manifest());
+    expect(status).toBe(202);
+    expect(report).toMatchObject({ 'Response Status': '201 Created', Etag: etag, Errors: [] });
+    expect((await server.ask('GET', `${BASE}/c/big`)).text).toBe(WHOLE);
+  });
+
+  it('tells what does not fit there, too', async () => {
+    expect(await put([{ path: '/parts/none' }])).toEqual([
+      202,
+      expect.objectContaining({
+        'Response Status': '400 Bad Request',
+        Errors: [['/parts/none', '404 Not Found']],
+      }),
+    ]);
+    const [, wrong] = await put(manifest(), { ETag: md5('other') });
+    expect(wrong).toMatchObject({ 'Response Status': '422 Unprocessable Entity' });
+    expect((await server.ask('HEAD', `${BASE}/c/big`)).status).toBe(404);
+  });
+});
+
 describe('a static large object', () => {
   const etag = md5(PARTS.map(md5).join(''));
 

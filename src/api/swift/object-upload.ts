@@ -106,14 +106,19 @@ export function sendContinue(request: SwiftRequest): void {
   request.response.writeContinue();
 }
 
+/** @throws Refusal 404, 412 */
+export function expectStored(result: PutResult): void {
+  if (result.kind === 'no-container') throw refuse('not-found');
+  if (result.kind === 'precondition-failed') throw refuse('precondition-failed');
+}
+
 /** The answer to any finished write. */
 export function replyStored(
   request: SwiftRequest,
   result: PutResult,
   more: readonly string[] = [],
 ): void {
-  if (result.kind === 'no-container') throw refuse('not-found');
-  if (result.kind === 'precondition-failed') throw refuse('precondition-failed');
+  expectStored(result);
   const shown = shownEtag(result.etag);
   const headers = [
     'Etag',

@@ -3,9 +3,11 @@
  * the proxy's (manifest-format.ts).
  *
  *   put, raw   [{"path": "/container/object", "etag": MD5 | null, "size_bytes": N | null,
- *                "range": "first-last"}]
+ *                "range": "first-last"},
+ *               {"data": BASE64}]
  *   get        [{"name": "/container/object", "hash": MD5, "bytes": N, "content_type": "...",
- *                "last_modified": "...", "range": "first-last", "sub_slo": true}]
+ *                "last_modified": "...", "range": "first-last", "sub_slo": true},
+ *               {"data": BASE64}]
  */
 import { hash } from 'node:crypto';
 import type { ManifestPart } from '#proxy/manifest.ts';
@@ -15,6 +17,11 @@ import { refuse } from './errors.ts';
 import type { SwiftLimits } from './limits.ts';
 import { shownEtag } from './object-headers.ts';
 import { parseObjectPath } from './target.ts';
+
+/** Bytes that the client gives with the manifest. */
+export interface GivenPart {
+  readonly bytes: Buffer;
+}
 
 /** A part as the client describes it, well formed but not compared with what is stored. */
 export interface WantedPart {
@@ -26,25 +33,46 @@ export interface WantedPart {
   readonly range: string | undefined;
 }
 
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const KEYS = new Set(['path', 'etag', 'size_bytes', 'range']);
 
 /** @throws Refusal 400 that names every bad entry, 413 for too many */
-export function parseManifest(bytes: Uint8Array, limits: SwiftLimits): WantedPart[] {
+export function parseManifest(bytes: Uint8Array, limits: SwiftLimits): (WantedPart | GivenPart)[] {
   const list = parseJson(bytes);
   if (!Array.isArray(list)) throw refuse('bad-request', 'Manifest must be a list.\n');
-  if (list.length > limits.maxManifestParts) {
+  const objects = list.filter((entry) => !isData(entry)).length;
+  if (objects > limits.maxManifestParts) {
     throw refuse('body-too-large', `Number of segments must be <= ${limits.maxManifestParts}`);
   }
   if (list.length === 0) throw refuse('bad-request', 'Manifest must have at least one segment.\n');
   const problems: string[] = [];
-  const parts: WantedPart[] = [];
+  const parts: (WantedPart | GivenPart)[] = [];
   for (const [index, entry] of (list as unknown[]).entries()) {
-    const part = parsePart(entry, limits);
+    const part = isData(entry) ? parseData(entry) : parsePart(entry, limits);
     if (typeof part === 'string') problems.push(`Index ${index}: ${part}\n`);
     else parts.push(part);
   }
+  if (objects === 0) {
+    problems.push('Inline data segments require at least one object-backed segment.\n');
+  }
   if (problems.length > 0) throw refuse('bad-request', problems.join(''));
   return parts;
+}
+
+type DataEntry = Readonly<Record<string, unknown>>;
+
+function isData(entry: unknown): entry is DataEntry {
+  return typeof entry === 'object' && entry !== null && Object.hasOwn(entry, 'data');
+}
+
+/** A text says what is wrong. */
+function parseData(entry: DataEntry): GivenPart | string {
+  const extraneous = Object.keys(entry).filter((key) => key !== 'data');
+  if (extraneous.length > 0) return `extraneous keys ${JSON.stringify(extraneous.join(', '))}`;
+  const { data } = entry;
+  if (typeof data !== 'string' || !BASE64.test(data)) return 'data must be valid base64';
+  const bytes = Buffer.from(data, 'base64');
+  return bytes.length > 0 ? { bytes } : 'too small; each segment must be at least 1 byte.';
 }
 
 function parseJson(bytes: Uint8Array): unknown {
@@ -122,27 +150,37 @@ function rangeText(part: ManifestPart): string | undefined {
 /** The answer to `multipart-manifest=get`. */
 export function shownManifest(parts: readonly ManifestPart[]): Buffer {
   const dates = new ListingDates();
-  const entries = parts.map((part) => ({
-    name: pathInAccount(part.path),
-    hash: shownEtag(part.etag),
-    bytes: part.size,
-    content_type: part.contentType ?? 'application/octet-stream',
-    last_modified: dates.format(part.clientMicros ?? 0),
-    range: rangeText(part),
-    sub_slo: part.nested,
-  }));
+  const entries = parts.map(
+    (part) =>
+      dataEntry(part) ?? {
+        name: pathInAccount(part.path),
+        hash: shownEtag(part.etag),
+        bytes: part.size,
+        content_type: part.contentType ?? 'application/octet-stream',
+        last_modified: dates.format(part.clientMicros ?? 0),
+        range: rangeText(part),
+        sub_slo: part.nested,
+      },
+  );
   return Buffer.from(JSON.stringify(entries));
 }
 
 /** With `format=raw`: what could be put again. */
 export function rawManifest(parts: readonly ManifestPart[]): Buffer {
-  const entries = parts.map((part) => ({
-    path: pathInAccount(part.path),
-    etag: shownEtag(part.etag),
-    size_bytes: part.size,
-    range: rangeText(part),
-  }));
+  const entries = parts.map(
+    (part) =>
+      dataEntry(part) ?? {
+        path: pathInAccount(part.path),
+        etag: shownEtag(part.etag),
+        size_bytes: part.size,
+        range: rangeText(part),
+      },
+  );
   return Buffer.from(JSON.stringify(entries));
+}
+
+function dataEntry({ data }: ManifestPart): { readonly data: string } | undefined {
+  return data === undefined ? undefined : { data };
 }
 
 /** `/container/object` of `/account/container/object`. */
