@@ -7,6 +7,7 @@ import { byteLength, latin1FromUtf8, titleCase } from '../http/utf8.ts';
 import { refuse } from './errors.ts';
 import { headerChanges } from './metadata.ts';
 import type { SwiftRequest } from './request.ts';
+import { versioningHeaders } from './versions.ts';
 
 const ACLS = { 'x-container-read': 'read', 'x-container-write': 'write' } as const;
 /** Beside metadata (x-container-meta-*, which CORS and quotas use too). */
@@ -65,6 +66,7 @@ export function containerHeaders(request: SwiftRequest, info: ContainerInfo): st
     info.policy.name,
     'X-Anello-Consistency',
     info.mode,
+    ...versioningHeaders(info),
   ];
   for (const name in info.headers) {
     if (name.startsWith(S3_PREFIX) || (!request.owner && OWNER_ONLY.has(name))) continue;

@@ -6,8 +6,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RoleLists } from '#auth/acl.ts';
 import { accountOf } from '#auth/caller.ts';
 import type { Env } from '#env/env.ts';
-import type { Store } from '#proxy/contract.ts';
 import type { Tenant } from '#proxy/fairness/fairness.ts';
+import type { VersionedStore } from '#proxy/versions/contract.ts';
 import { answer, type Dialect } from '../http/answer.ts';
 import type { FinishedRequest } from '../http/finished-request.ts';
 import { TransactionIds } from '../http/transaction-id.ts';
@@ -29,7 +29,7 @@ import type { SwiftService } from './service.ts';
 export type { FinishedRequest } from '../http/finished-request.ts';
 
 export interface SwiftOptions {
-  readonly store: Store;
+  readonly store: VersionedStore;
   readonly authenticator: SwiftService['authenticator'];
   readonly env: Pick<Env, 'clock' | 'random' | 'log'>;
   readonly roles?: RoleLists;

@@ -51,6 +51,7 @@ export function capabilities(service: SwiftService): Record<string, unknown> {
     dlo: {},
     account_quotas: {},
     container_quotas: {},
+    object_versioning: {},
     bulk_delete: {
       max_deletes_per_request: limits.maxDeletesPerRequest,
       max_failed_deletes: limits.maxDeletesPerRequest,

@@ -29,6 +29,8 @@ export interface SwiftLimits {
   readonly clientTimeoutMs: number;
   /** What is read and thrown away after an early refusal, before the connection is cut. */
   readonly maxDiscardBytes: number;
+  /** How long proxies may use what they remember of a container: then all know of its versioning. */
+  readonly versioningSettleMs: number;
 }
 
 export const DEFAULT_LIMITS: SwiftLimits = {
@@ -52,4 +54,5 @@ export const DEFAULT_LIMITS: SwiftLimits = {
   bulkConcurrency: 8,
   clientTimeoutMs: 60_000,
   maxDiscardBytes: 1024 * 1024,
+  versioningSettleMs: 2_200,
 };

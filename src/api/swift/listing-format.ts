@@ -10,7 +10,13 @@ import { isLargeEtag, shownEtag } from './object-headers.ts';
 import { reply } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
 
-export type ObjectItem = ListedObject | { readonly prefix: string };
+/** One version of an object, in a listing of all (`versions`). */
+interface VersionFacts {
+  readonly versionId: string;
+  readonly isLatest: boolean;
+}
+
+export type ObjectItem = (ListedObject & Partial<VersionFacts>) | { readonly prefix: string };
 export type ContainerItem = ListedContainer | { readonly prefix: string };
 
 const XML_HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n';
@@ -53,10 +59,14 @@ function objectJson(item: ObjectItem, dates: ListingDates): string {
   if ('prefix' in item) return subdirJson(item.prefix);
   const etag = shownEtag(item.etag);
   const large = isLargeEtag(item.etag) ? `, "slo_etag": "\\"${etag}\\""` : '';
+  const version =
+    item.versionId === undefined
+      ? ''
+      : `, "version_id": "${item.versionId}", "is_latest": ${item.isLatest}`;
   return (
     `{"bytes": ${item.bytes}, "hash": ${JSON.stringify(etag)}, "name": ${JSON.stringify(item.name)}, ` +
     `"content_type": ${JSON.stringify(item.contentType)}, ` +
-    `"last_modified": "${dates.format(item.clientMicros)}"${large}}`
+    `"last_modified": "${dates.format(item.clientMicros)}"${large}${version}}`
   );
 }
 
@@ -77,8 +87,13 @@ function objectXml(item: ObjectItem, dates: ListingDates): string {
   return (
     `<object><name>${escapeXml(item.name)}</name><hash>${escapeXml(shownEtag(item.etag))}</hash>` +
     `<bytes>${item.bytes}</bytes><content_type>${escapeXml(item.contentType)}</content_type>` +
-    `<last_modified>${dates.format(item.clientMicros)}</last_modified></object>`
+    `<last_modified>${dates.format(item.clientMicros)}</last_modified>${versionXml(item)}</object>`
   );
+}
+
+function versionXml({ versionId, isLatest }: Partial<VersionFacts>): string {
+  if (versionId === undefined) return '';
+  return `<version_id>${versionId}</version_id><is_latest>${isLatest}</is_latest>`;
 }
 
 function containerXml(item: ContainerItem, dates: ListingDates): string {

@@ -5,7 +5,7 @@
  */
 import { expirySource } from '#base/entry.ts';
 import type { ObjectName } from '#base/names.ts';
-import type { PutRequest, PutResult } from '#proxy/contract.ts';
+import type { PutRequest, PutResult, VersionedName } from '#proxy/contract.ts';
 import { encryptionOf, showsMd5 } from '#proxy/encryption/encryption.ts';
 import { manifestKind } from '#proxy/manifest.ts';
 import { httpDate, lastModifiedSeconds } from '../http/http-date.ts';
@@ -30,21 +30,31 @@ import { replyNotFound } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
 import { bytesOf, requestedSpans, sendUnsatisfiable, validatorsOf } from './send-content.ts';
 import { parseObjectPath } from './target.ts';
+import { isMarker, wantedVersion } from './versions.ts';
 
 /** COPY /v1/account/container/object */
 export async function objectCopy(request: SwiftRequest): Promise<void> {
   const to = otherName(request, 'destination', 'destination-account');
-  await copy(request, request.objectName, to);
+  await copy(request, await wantedVersion(request), to);
+}
+
+/** `PUT ?version-id=`: makes an older version current again, as a new one with the same content. */
+export async function restoreVersion(request: SwiftRequest): Promise<void> {
+  expectNoBody(request);
+  await copy(request, await wantedVersion(request), request.objectName);
 }
 
 /** PUT with X-Copy-From */
 export async function objectCopyFrom(request: SwiftRequest): Promise<void> {
-  const length = request.header('content-length');
-  if ((length !== undefined && length !== '0') || request.header('transfer-encoding')) {
-    throw refuse('bad-request', 'Copy requests require a zero byte body');
-  }
+  expectNoBody(request);
   const from = otherName(request, 'x-copy-from', 'x-copy-from-account');
   await copy(request, from, request.objectName);
+}
+
+function expectNoBody(request: SwiftRequest): void {
+  const length = request.header('content-length');
+  if ((length === undefined || length === '0') && !request.header('transfer-encoding')) return;
+  throw refuse('bad-request', 'Copy requests require a zero byte body');
 }
 
 /** @throws Refusal 412 where the header is no `container/object` */
@@ -64,13 +74,13 @@ function otherName(request: SwiftRequest, header: string, accountHeader: string)
   return { account, ...path };
 }
 
-async function copy(request: SwiftRequest, from: ObjectName, to: ObjectName): Promise<void> {
+async function copy(request: SwiftRequest, from: VersionedName, to: ObjectName): Promise<void> {
   await authorizeOther(request, from, 'read');
   await authorizeOther(request, to, 'write');
   checkObjectName(request, to.object);
   const { store, limits } = request.service;
   const reader = await store.openObject(request, from);
-  if (reader === undefined) return replyNotFound(request);
+  if (reader === undefined || isMarker(reader.state)) return replyNotFound(request);
   const kind = manifestKind(reader.state);
   // The parts of an upload are one object's own: two manifests over them would outlive each other.
   const shareable = kind !== undefined && kind !== 'multipart';

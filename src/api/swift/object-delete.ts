@@ -6,17 +6,24 @@ import { refuse } from './errors.ts';
 import { replyEmpty, replyNotFound } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
 import { sloDelete } from './slo-delete.ts';
+import { versionHeaders, wantedVersion } from './versions.ts';
 
 export async function objectDelete(request: SwiftRequest): Promise<void> {
   await authorize(request, 'write');
   if (request.query.get('multipart-manifest') === 'delete') return await sloDelete(request);
   const { store } = request.service;
-  const outcome = await store.deleteObject(request, request.objectName, ifDeleteAt(request));
-  if (outcome === 'precondition-failed') {
-    throw refuse('precondition-failed', 'X-If-Delete-At and X-Delete-At do not match');
+  const name = await wantedVersion(request);
+  const removal = await store.removeObject(request, name, ifDeleteAt(request));
+  switch (removal.kind) {
+    case 'locked':
+      throw refuse('forbidden', 'The version is locked');
+    case 'precondition-failed':
+      throw refuse('precondition-failed', 'X-If-Delete-At and X-Delete-At do not match');
+    case 'deleted':
+      return replyEmpty(request, 204, versionHeaders(removal.versionId));
+    default:
+      return replyNotFound(request);
   }
-  if (outcome !== 'deleted') return replyNotFound(request);
-  replyEmpty(request, 204);
 }
 
 /** X-If-Delete-At: only the object that is to expire at that time. @throws Refusal 400 */

@@ -7,12 +7,13 @@ import { replyNoObject } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
 import { answeredByCondition, sendContent, sendSpan } from './send-content.ts';
 import { manifestView } from './slo-get.ts';
+import { isMarker, wantedVersion } from './versions.ts';
 
 export async function objectGet(request: SwiftRequest): Promise<void> {
   await authorize(request, 'read');
-  const name = request.objectName;
+  const name = await wantedVersion(request);
   const reader = await request.service.store.openObject(request, name);
-  if (reader === undefined) return replyNoObject(request);
+  if (reader === undefined || isMarker(reader.state)) return replyNoObject(request);
   const kind = manifestKind(reader.state);
   if (kind === undefined) return await sendContent(request, ownContent(reader));
   if (request.query.get('multipart-manifest') === 'get') {

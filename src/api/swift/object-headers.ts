@@ -6,6 +6,7 @@ import { microsOf, type Timestamp } from '#base/timestamp.ts';
 import { httpDate, lastModifiedSeconds, xTimestamp } from '../http/http-date.ts';
 import { latin1FromUtf8, titleCase } from '../http/utf8.ts';
 import type { SwiftRequest } from './request.ts';
+import { versionHeaders } from './versions.ts';
 
 /** What a PUT or POST may set beside the metadata; kept by PUT, replaced as a whole by POST. */
 export const SYSTEM_HEADERS = [
@@ -99,6 +100,7 @@ export function objectHeaders(face: Face): string[] {
   }
   const { deleteAt } = expirySource(state);
   if (deleteAt !== undefined) headers.push('X-Delete-At', String(deleteAt));
+  headers.push(...versionHeaders(dataOf(state).versionId));
   pushValues(headers, state);
   return headers;
 }

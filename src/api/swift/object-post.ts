@@ -4,6 +4,7 @@
  */
 import { authorize } from './access.ts';
 import { givenContentType, guessContentType } from './content-type.ts';
+import { refuse } from './errors.ts';
 import { deleteAt } from './expiry.ts';
 import { objectMetadata } from './metadata.ts';
 import { systemHeaders, systemValues } from './object-headers.ts';
@@ -15,6 +16,9 @@ export async function objectPost(request: SwiftRequest): Promise<void> {
   await authorize(request, 'write');
   const name = request.objectName;
   checkObjectName(request, name.object);
+  if (request.query.has('version-id')) {
+    throw refuse('bad-request', 'Metadata of older versions cannot be changed');
+  }
   const user = objectMetadata(request);
   const expires = deleteAt(request) ?? null;
   const system = { ...systemHeaders(request), ...dynamicHeader(request) };

@@ -1,12 +1,13 @@
 /** PUT of an object: bytes, a static manifest (`multipart-manifest=put`), or a copy (X-Copy-From). */
 import { authorize } from './access.ts';
-import { objectCopyFrom } from './object-copy.ts';
+import { objectCopyFrom, restoreVersion } from './object-copy.ts';
 import { bodyOf, declaredLength, replyStored, sendContinue, uploadFacts } from './object-upload.ts';
 import type { SwiftRequest } from './request.ts';
 import { sloPut } from './slo-put.ts';
 
 export async function objectPut(request: SwiftRequest): Promise<void> {
   if (request.header('x-copy-from') !== undefined) return await objectCopyFrom(request);
+  if (request.query.has('version-id')) return await restoreVersion(request);
   await authorize(request, 'write');
   if (request.query.get('multipart-manifest') === 'put') return await sloPut(request);
   const { store, limits } = request.service;

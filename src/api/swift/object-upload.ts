@@ -12,6 +12,7 @@ import { objectMetadata } from './metadata.ts';
 import { DYNAMIC_HEADER, shownEtag, systemHeaders } from './object-headers.ts';
 import { replyEmpty } from './reply.ts';
 import type { SwiftRequest } from './request.ts';
+import { versionHeaders } from './versions.ts';
 
 export type UploadFacts = Omit<PutRequest, 'body' | 'length' | 'maxLength'>;
 
@@ -125,6 +126,7 @@ export function replyStored(
     shown === result.etag ? shown : `"${shown}"`,
     'Last-Modified',
     httpDate(lastModifiedSeconds(result.clientMicros)),
+    ...versionHeaders(result.versionId),
     ...more,
   ];
   if (result.ack !== undefined) headers.push('X-Anello-Ack', result.ack);

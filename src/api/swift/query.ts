@@ -4,6 +4,7 @@ import { percentDecode } from '../http/utf8.ts';
 import { refuse } from './errors.ts';
 
 const TRUE_VALUES = new Set(['true', '1', 'yes', 'on', 't', 'y']);
+const FALSE_VALUES = new Set(['false', '0', 'no', 'off', 'f', 'n']);
 
 export class Query {
   readonly #values: ReadonlyMap<string, string> | undefined;
@@ -32,6 +33,11 @@ export class Query {
 /** What Swift takes for "yes" in headers and parameters. */
 export function isTrue(text: string | undefined): boolean {
   return text !== undefined && TRUE_VALUES.has(text.trim().toLowerCase());
+}
+
+/** And for "no", where anything else is a mistake. */
+export function isFalse(text: string): boolean {
+  return FALSE_VALUES.has(text.trim().toLowerCase());
 }
 
 function parse(raw: string): Map<string, string> {

@@ -3,14 +3,14 @@ import type { RoleLists } from '#auth/acl.ts';
 import type { Authenticator } from '#auth/authenticator.ts';
 import type { Env } from '#env/env.ts';
 import type { BucketNames } from '#proxy/bucket-names.ts';
-import type { Store } from '#proxy/contract.ts';
 import type { Fairness } from '#proxy/fairness/fairness.ts';
+import type { VersionedStore } from '#proxy/versions/contract.ts';
 import type { FinishedRequest } from '../http/finished-request.ts';
 import type { TransactionIds } from '../http/transaction-id.ts';
 import type { SwiftLimits } from './limits.ts';
 
 export interface SwiftService {
-  readonly store: Store;
+  readonly store: VersionedStore;
   readonly authenticator: Pick<Authenticator, 'authenticate' | 'accountDomain'>;
   /** Which roles own and read; absent: OpenStack Swift's defaults. */
   readonly roles: RoleLists | undefined;

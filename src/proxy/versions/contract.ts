@@ -37,6 +37,7 @@ export interface ListedVersion {
   readonly clientMicros: number;
   readonly bytes: number;
   readonly etag: string;
+  readonly contentType: string;
 }
 
 export interface VersionQuery {

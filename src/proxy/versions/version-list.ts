@@ -193,11 +193,12 @@ class Walk {
       );
       return published.map((version, i) => listed(key, version, i === 0));
     }
-    const { clientMicros, bytes, etag } = row;
-    const versionId = NULL_VERSION;
-    const own = { key, versionId, isLatest: true, isMarker: false, clientMicros, bytes, etag };
+    const own = {
+      ...{ key, versionId: NULL_VERSION, isLatest: true, isMarker: false },
+      ...shownOf(row),
+    };
     const older = kept.filter(
-      (version) => version.id !== NULL_VERSION && version.row.clientMicros <= clientMicros,
+      (version) => version.id !== NULL_VERSION && version.row.clientMicros <= row.clientMicros,
     );
     return [own, ...older.map((version) => listed(key, version, false))];
   }
@@ -229,9 +230,18 @@ function listed(
   { id: versionId, row }: KeptVersion,
   isLatest: boolean,
 ): ListedVersion {
-  const { clientMicros, bytes, etag } = row;
   const isMarker = row.role === 'marker';
-  return { key, versionId, isLatest, isMarker, clientMicros, bytes, etag: isMarker ? '' : etag };
+  const version = { key, versionId, isLatest, isMarker, ...shownOf(row) };
+  return isMarker ? { ...version, etag: '' } : version;
+}
+
+function shownOf({
+  clientMicros,
+  bytes,
+  etag,
+  contentType,
+}: ListedObject): Pick<ListedVersion, 'clientMicros' | 'bytes' | 'etag' | 'contentType'> {
+  return { clientMicros, bytes, etag, contentType };
 }
 
 function compareBytes(a: string, b: string): number {

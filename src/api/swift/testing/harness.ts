@@ -9,6 +9,7 @@ import { ANONYMOUS, type Caller, type UserCaller } from '#auth/caller.ts';
 import type { Log } from '#env/env.ts';
 import { NodeClock } from '#env/node/clock.ts';
 import { NodeRandom } from '#env/node/random.ts';
+import { withVersions } from '#proxy/versions/versions.ts';
 import { createSwiftHandler, type FinishedRequest, type SwiftOptions } from '../handler.ts';
 import { MemoryStore } from './memory-store.ts';
 
@@ -91,12 +92,14 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const time = { now: (): number => clock.wallMicros() };
   const store = new MemoryStore({ nowMicros: () => time.now(), inlineLimit: options.inlineLimit });
   const finished: FinishedRequest[] = [];
+  const random = new NodeRandom();
   const handler = createSwiftHandler({
-    store,
+    store: withVersions(store, { clock, random }),
     authenticator: AUTHENTICATOR,
-    env: { clock, random: new NodeRandom(), log: collectingLog(events) },
+    env: { clock, random, log: collectingLog(events) },
     finished: (request) => finished.push(request),
     ...options,
+    limits: { versioningSettleMs: 0, ...options.limits },
   });
   const server = createServer({ maxHeaderSize: 64 * 1024 });
   server.maxHeadersCount = 0;
