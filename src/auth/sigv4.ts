@@ -123,8 +123,12 @@ export function unsignedAmzHeaders(claim: SigV4Claim, headers: SigV4Headers): st
   );
 }
 
+/** Nothing in it has a second spelling: what most paths are. */
+const PLAIN_PATH = /^[A-Za-z0-9_.~/-]+$/;
+
 /** `twice`: all services but S3 encode what the client has encoded already. */
 function canonicalPath(path: string, twice = false): string {
+  if (PLAIN_PATH.test(path)) return path;
   const once = path === '' ? '/' : encode(decode(path), '/');
   return twice ? encode(once, '/') : once;
 }
@@ -142,6 +146,7 @@ function normalPath(path: string): string {
 }
 
 function canonicalQuery(target: string, without: string | undefined): string {
+  if (!target.includes('?')) return '';
   return queryPairs(target)
     .filter(([name]) => name !== without)
     .map(([name, value]) => [encode(name), encode(value)] as const)
@@ -156,8 +161,11 @@ function compare(a: string, b: string): number {
 
 /** Several values of a name are joined, each trimmed, runs of blanks made one. */
 function canonicalValue(headers: SigV4Headers, name: string): string {
-  return (headerValue(headers, name) ?? '').replace(/[ \t]+/g, ' ').replace(/^ | $/g, '');
+  const value = headerValue(headers, name) ?? '';
+  return UNEVEN.test(value) ? value.replace(/[ \t]+/g, ' ').replace(/^ | $/g, '') : value;
 }
+
+const UNEVEN = /^ |\t| {2}| $/;
 
 /** Bytes (one character each): all but unreserved ones, and those in `also`, as %XX. */
 function encode(bytes: string, also = ''): string {

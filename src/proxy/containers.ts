@@ -60,6 +60,11 @@ export class Containers {
     }
   }
 
+  /** What is cached and counts. */
+  known(name: ContainerName): ContainerInfo | undefined {
+    return this.#cache.peek(containerPath(name));
+  }
+
   async freshInfo(
     operation: Operation,
     trace: Trace,

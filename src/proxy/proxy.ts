@@ -123,12 +123,16 @@ function containerOperations(
       traced(context, operation, 'container.create', path(name), (trace) =>
         containers.create(operation, trace, name, options),
       ),
-    containerInfo: (operation, name, fresh) =>
-      traced(context, operation, 'container.info', path(name), (trace) =>
+    containerInfo: (operation, name, fresh) => {
+      // Asked again at many steps of one request: what is at hand is no operation of its own.
+      const known = fresh ? undefined : containers.known(name);
+      if (known !== undefined) return Promise.resolve(known);
+      return traced(context, operation, 'container.info', path(name), (trace) =>
         fresh
           ? containers.freshInfo(operation, trace, name)
           : containers.info(operation, trace, name),
-      ),
+      );
+    },
     updateContainer: (operation, name, changes) =>
       traced(context, operation, 'container.update', path(name), (trace) =>
         containers.update(operation, trace, name, changes),

@@ -223,13 +223,17 @@ class Rounds {
    * known). Those who have not answered yet are waited for a little: a third copy, or one that is away.
    */
   async #voter(round: PromiseRound, replica: Replica): Promise<PromiseAnswer> {
-    const { env, limits } = this.#context;
     const inTime = round.answers.find((answer) => answer.replica.device === replica.device);
-    const waitMs = Math.max(limits.hedgeMs, 2 * this.#roundMs);
-    const late = env.clock.sleep(waitMs).then(() => undefined);
-    const answer = inTime ?? (await Promise.race([round.later.get(replica.device), late]));
+    const answer = inTime ?? (await this.#lateAnswer(round, replica));
     if (answer?.promised === true && isSeen(round.joined, answer.state)) return answer;
     throw new OperatingError('not-promised', 'the replica has no part in this round');
+  }
+
+  #lateAnswer(round: PromiseRound, replica: Replica): Promise<PromiseAnswer | undefined> {
+    const { env, limits } = this.#context;
+    const waitMs = Math.max(limits.hedgeMs, 2 * this.#roundMs);
+    const tooLate = env.clock.sleep(waitMs).then(() => undefined);
+    return Promise.race([round.later.get(replica.device), tooLate]);
   }
 
   #stored(result: RoundResult): { ack: Ack } | undefined {

@@ -2,6 +2,7 @@
  * The load generator: N connections, each sending its next request when the last was answered. Plain
  * sockets and pre-built requests, because a client library would take more CPU than the store it measures.
  */
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 
@@ -21,6 +22,8 @@ export interface LoadPlan {
   readonly headers: Readonly<Record<string, string>>;
   /** All connections together, at the most; absent: no limit. */
   readonly total?: number;
+  /** A file of request heads made beforehand (one that is signed covers its path), used in turn. */
+  readonly heads?: string;
   /** HTTPS, with the system's authorities and these (PEM). */
   readonly tls?: { readonly ca?: string; readonly insecure?: boolean };
 }
@@ -140,6 +143,7 @@ class Run {
   readonly #latencies: number[] = [];
   readonly #body: Buffer;
   readonly #headers: string;
+  readonly #heads: readonly Buffer[] | undefined;
   readonly #done: (result: LoadResult) => void;
 
   constructor(plan: LoadPlan, done: (result: LoadResult) => void) {
@@ -155,6 +159,7 @@ class Run {
       ...Object.entries(plan.headers).map(([k, v]) => `${k}: ${v}`),
     ];
     this.#headers = ` HTTP/1.1\r\n${all.join('\r\n')}\r\n\r\n`;
+    this.#heads = plan.heads === undefined ? undefined : readHeads(plan.heads);
   }
 
   start(): void {
@@ -173,6 +178,8 @@ class Run {
   nextRequest(): { head: Buffer; body: Buffer } {
     this.#sent += 1;
     const n = this.#nextKey();
+    const made = this.#heads?.[n % this.#heads.length];
+    if (made !== undefined) return { head: made, body: this.#body };
     const path = this.plan.path.replace('%', String(n).padStart(7, '0'));
     return {
       head: Buffer.from(`${this.plan.method} ${path}${this.#headers}`, 'latin1'),
@@ -215,6 +222,13 @@ class Run {
     });
   }
 }
+
+function readHeads(file: string): Buffer[] {
+  const texts = readFileSync(file, 'latin1').split(HEAD_END);
+  return texts.filter((text) => text !== '').map((text) => Buffer.from(text + HEAD_END, 'latin1'));
+}
+
+const HEAD_END = '\r\n\r\n';
 
 /** `progress` is told twice a second how many requests were answered. */
 export function runLoad(

@@ -18,8 +18,10 @@ import {
   mediumObjects,
   smallObjects,
   throttledUploads,
+  uploadInParts,
 } from './bench/cases.ts';
 import { idleCost, largeRefill, refills } from './bench/repair.ts';
+import { signedRequests } from './bench/signed.ts';
 import { type Store, startAnello, startSwift } from './bench/store.ts';
 
 const { values } = parseArgs({
@@ -48,6 +50,8 @@ const CASES: Readonly<Record<string, { own: Case; peer: Case | undefined }>> = {
   memory: { own: idleMemory, peer: idleMemory },
   small: { own: smallObjects, peer: smallObjects },
   medium: { own: mediumObjects, peer: mediumObjects },
+  signed: { own: signedRequests, peer: undefined },
+  parts: { own: uploadInParts, peer: undefined },
   large: { own: largeObject, peer: largeObject },
   slow: { own: throttledUploads, peer: undefined },
   repair: { own: refills(refillSizes), peer: undefined },

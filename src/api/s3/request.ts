@@ -81,7 +81,7 @@ export class S3Request extends Exchange<S3Service> implements Operation {
   /** What is signed. */
   get signed(): SigV4Request {
     const { method, target, incoming } = this;
-    this.#signed ??= { method, target, headers: incoming.headersDistinct };
+    this.#signed ??= { method, target, headers: distinctHeaders(incoming) };
     return this.#signed;
   }
 
@@ -124,6 +124,13 @@ export class S3Request extends Exchange<S3Service> implements Operation {
   get nowMicros(): number {
     return this.service.env.clock.wallMicros();
   }
+}
+
+/** Every value that came. Node joins or drops those of a name that comes twice, which few requests have. */
+function distinctHeaders(incoming: IncomingMessage): SigV4Request['headers'] {
+  const { headers, rawHeaders } = incoming;
+  const isDistinct = Object.keys(headers).length * 2 === rawHeaders.length;
+  return isDistinct ? headers : incoming.headersDistinct;
 }
 
 /** @throws S3Error KeyTooLongError */

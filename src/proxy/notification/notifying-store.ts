@@ -74,6 +74,19 @@ function groupEvents(groups: Parameters<Store['updateGroups']>[2]): string[] {
   ];
 }
 
+/** The same operation, whoever leaves. Few are told of, so its signal is made on demand. */
+function outliving({ txn }: Operation): Operation {
+  let abort: AbortController | undefined;
+  return {
+    txn,
+    read: 'quorum',
+    get signal() {
+      abort ??= new AbortController();
+      return abort.signal;
+    },
+  };
+}
+
 class Notifier {
   readonly #store: Store;
   readonly #options: NotifyingOptions;
@@ -91,11 +104,7 @@ class Notifier {
     // Containers of the store's own tell nobody.
     if (object.account.startsWith('.')) return;
     // The object is written: whether its client is still there does not matter any more.
-    const operation: Operation = {
-      txn: by.txn,
-      signal: new AbortController().signal,
-      read: 'quorum',
-    };
+    const operation = outliving(by);
     const rules = await this.#rulesOf(operation, object);
     for (const rule of rulesFor(rules, event.name, object.object)) {
       const body = eventBody(by, this.#options.region, event, rule);

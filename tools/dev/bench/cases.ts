@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { LoadPlan, LoadResult } from './load.ts';
+import type { PartsPlan } from './parts.ts';
 import { presigned } from './presigned.ts';
 import { cpuSeconds, pssBytes } from './procfs.ts';
 import type { Store } from './store.ts';
@@ -20,6 +21,7 @@ export interface Figure {
 }
 
 const LOAD = fileURLToPath(new URL('./load.ts', import.meta.url));
+const PARTS = fileURLToPath(new URL('./parts.ts', import.meta.url));
 const THROTTLED = fileURLToPath(new URL('./throttled.ts', import.meta.url));
 const KEYS = 2000;
 const CONTAINER = 'bench';
@@ -63,7 +65,7 @@ export function planFor(store: Store, variation: Variation): LoadPlan {
 }
 
 /** Runs load and gives requests per second with the servers' CPU beside it. */
-async function rate(store: Store, name: string, variation: Variation): Promise<Figure> {
+export async function rate(store: Store, name: string, variation: Variation): Promise<Figure> {
   const pids = store.pids();
   const before = cpuSeconds(pids);
   const result = await load(planFor(store, variation));
@@ -205,6 +207,29 @@ export const largeObject: Case = async (store) => {
     value: (figure.value * GIB) / 1e6,
   }));
 };
+
+/** 1 GiB through S3's API, in parts with checksums in their trailers; plain, and encrypted by default. */
+export const uploadInParts: Case = async (store) => {
+  if (store.s3 === undefined) return [];
+  const figures: Figure[] = [];
+  for (const what of ['plain', 'plain again'] as const) {
+    await request(store, 'PUT', '/bench-parts');
+    const before = cpuSeconds(store.pids());
+    const plan: PartsPlan = {
+      ...{ host: store.url.hostname, port: Number(store.url.port), keys: store.s3 },
+      ...{ target: '/bench-parts/big', parts: GIB / PART, partBytes: PART, atOnce: 4 },
+    };
+    const seconds = Number(await output(PARTS, plan));
+    figures.push({
+      ...{ name: `S3 PUT 1 GiB in parts of 16 MiB, ${what}`, unit: 'MB/s', better: 'more' },
+      ...{ value: GIB / 1e6 / seconds, errors: 0 },
+      cpuMsEach: (cpuSeconds(store.pids()) - before) * 1000,
+    });
+  }
+  return figures;
+};
+
+const PART = 16 * MIB;
 
 /** `sizes`: how many objects the containers hold. */
 export function listings(sizes: readonly number[]): Case {
