@@ -48,6 +48,8 @@ export interface ProxyAuthenticator extends Authenticator {
    * @throws OperatingError `state-unavailable`: not known here, and identity is away
    */
   findS3Key(request: S3KeyRequest): Promise<S3Signer | undefined>;
+  /** A project's name by its canonical id, as S3's ACLs name it; undefined: there is no such project. */
+  nameOfCanonical(id: string): string | undefined;
   /** Whom a token that identity just made for an S3 signature speaks for. */
   signerOf(token: string): Promise<UserCaller | undefined>;
 }
@@ -135,6 +137,10 @@ class TokenAuthenticator implements ProxyAuthenticator {
   accountDomain(account: string): string | undefined {
     const projectId = projectOf(account);
     return projectId === undefined ? undefined : this.#directory.projects.get(projectId)?.domainId;
+  }
+
+  nameOfCanonical(id: string): string | undefined {
+    return this.#directory.projectsByCanonicalId.get(id)?.name;
   }
 
   async findS3Key(request: S3KeyRequest): Promise<S3Signer | undefined> {

@@ -88,7 +88,7 @@ async function ensureAccount(identity: Identity, account: BootstrapAccount): Pro
     ...{ projectId: project.id, projectName: project.name, userId: user.id, userName: user.name },
     ...{ domainName: 'Default', password, access, secret },
     canonicalId: canonicalIdOf(project.id),
-    displayName: `${project.name}:${user.name}`,
+    displayName: project.name,
   };
 }
 

@@ -9,6 +9,7 @@ import { messageOf } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
 import type { RecordFormat } from '#state/record.ts';
 import type { KeyValue, Revision, WatchEvent } from '#state/state.ts';
+import { canonicalIdOf } from './credentials.ts';
 import { ED25519_SPKI } from './ed25519.ts';
 import {
   ACCESS_KEY,
@@ -68,6 +69,7 @@ type Kind =
 export class Directory {
   readonly users = new Map<string, NamedEntry>();
   readonly projects = new Map<string, NamedEntry>();
+  readonly projectsByCanonicalId = new Map<string, NamedEntry>();
   readonly domains = new Map<string, Omit<NamedEntry, 'domainId'>>();
   readonly rolesByNumber = new Map<number, RoleEntry>();
   readonly keys = new Map<string, VerifyingKey>();
@@ -165,7 +167,7 @@ export class Directory {
     const [kind, id] = split(key);
     const read = <Fields>(format: RecordFormat<Fields>): Fields => format.decode(value);
     if (kind === 'user') this.users.set(id, named(read(USER)));
-    else if (kind === 'project') this.projects.set(id, named(read(PROJECT)));
+    else if (kind === 'project') this.#putProject(named(read(PROJECT)));
     else if (kind === 'domain') this.domains.set(id, read(DOMAIN));
     else if (kind === 'access') this.accessKeys.set(id, read(ACCESS_KEY));
     else if (kind === 'group') {
@@ -194,6 +196,16 @@ export class Directory {
     }
   }
 
+  #putProject(project: NamedEntry): void {
+    this.projects.set(project.id, project);
+    this.projectsByCanonicalId.set(canonicalIdOf(project.id), project);
+  }
+
+  #removeProject(id: string): void {
+    this.projects.delete(id);
+    this.projectsByCanonicalId.delete(canonicalIdOf(id));
+  }
+
   #leave(userId: string, groupId: string): void {
     const groups = this.memberships.get(userId);
     groups?.delete(groupId);
@@ -204,7 +216,7 @@ export class Directory {
     const [kind, id] = split(key);
     this.#items.delete(key);
     if (kind === 'user') this.users.delete(id);
-    else if (kind === 'project') this.projects.delete(id);
+    else if (kind === 'project') this.#removeProject(id);
     else if (kind === 'domain') this.domains.delete(id);
     else if (kind === 'access') this.accessKeys.delete(id);
     else if (kind === 'group') this.groups.delete(id);

@@ -175,6 +175,7 @@ function s3Signers(identity: Identity, authenticator: ProxyAuthenticator): S3Sig
   return {
     findS3Key: (request) => authenticator.findS3Key(request),
     accountDomain: (account) => authenticator.accountDomain(account),
+    nameOfCanonical: (id) => authenticator.nameOfCanonical(id),
     checkSigV2: async (access, stringsToSign, signature, sessionToken) => {
       const texts = stringsToSign.map((text) => Buffer.from(text, 'latin1'));
       if (sessionToken !== undefined) {

@@ -30,7 +30,7 @@ import {
   ownerIdOf,
   type Permission,
 } from './acl.ts';
-import { type Bucket, findBucket, ownAccount } from './bucket.ts';
+import { type Bucket, findBucket, noSuchKey, ownAccount } from './bucket.ts';
 import { acceptsAcls, isBlocked, policyOf, resourceOf } from './bucket-rules.ts';
 import { refuse } from './errors.ts';
 import { checkPayer } from './payer.ts';
@@ -89,7 +89,13 @@ export async function checkAccess(
   key: string,
   version?: string,
 ): Promise<void> {
-  if (!(await isAllowed(request, bucket, action, key, version))) throw refuse('AccessDenied');
+  const access = await accessTo(request, bucket, action, key, version);
+  if (access === 'absent' && (await isAllowed(request, bucket, 's3:ListBucket', ''))) {
+    throw version === undefined
+      ? noSuchKey(key)
+      : refuse('NoSuchVersion', undefined, { Key: key, VersionId: version });
+  }
+  if (access !== 'allowed') throw refuse('AccessDenied');
   checkPayer(request, bucket);
 }
 
@@ -97,10 +103,23 @@ export async function checkAccess(
 export async function isAllowed(
   request: S3Request,
   bucket: Bucket,
-  plainAction: Action,
+  action: Action,
   key: string,
   version?: string,
 ): Promise<boolean> {
+  return (await accessTo(request, bucket, action, key, version)) === 'allowed';
+}
+
+/** `absent`: an object's own ACL would say, and there is none. Who may list is told that. */
+export type Access = 'allowed' | 'refused' | 'absent';
+
+export async function accessTo(
+  request: S3Request,
+  bucket: Bucket,
+  plainAction: Action,
+  key: string,
+  version?: string,
+): Promise<Access> {
   const action = version === undefined ? plainAction : versionAction(plainAction);
   let looked: Promise<EntryState | undefined> | undefined;
   const object = (): Promise<EntryState | undefined> => {
@@ -118,20 +137,21 @@ export async function isAllowed(
     facts: factsOf(request, tags),
   };
   const own = byOwnPolicies(request, asked);
-  if (own === 'deny') return false;
+  if (own === 'deny') return 'refused';
   const inOwnAccount = ownAccount(request) === bucket.account;
   const isProject = own === 'allow' || !isGoverned(request);
   if (policy !== undefined) {
     const verdict = byPolicy(request, bucket, policy, { asked, principals, isProject });
-    if (verdict !== 'none') return verdict === 'allow';
+    if (verdict !== 'none') return verdict === 'allow' ? 'allowed' : 'refused';
   }
-  if (own === 'allow' && inOwnAccount) return true;
-  if (bySwift(request, bucket, action, isProject)) return true;
-  if (byBucketAcl(request, bucket, action, isProject)) return true;
+  if (own === 'allow' && inOwnAccount) return 'allowed';
+  if (bySwift(request, bucket, action, isProject)) return 'allowed';
+  if (byBucketAcl(request, bucket, action, isProject)) return 'allowed';
   const permission = OBJECT_PERMISSIONS[plain(action)];
-  if (permission === undefined || key === '') return false;
-  const grants = (await object())?.groups['acl']?.values['grants'];
-  return isGrantedBy(request, bucket, grants, { permission, isProject });
+  if (permission === undefined || key === '') return 'refused';
+  const state = await object();
+  if (state === undefined || state.data?.deleteMarker === true) return 'absent';
+  return byObjectAcl(request, bucket, state, { permission, isProject }) ? 'allowed' : 'refused';
 }
 
 /** What no bucket decides: creating one, listing all. `account`: the one it is done in. */
@@ -229,6 +249,19 @@ function byBucketAcl(
   const permission = BUCKET_PERMISSIONS[plain(action)];
   if (permission === undefined) return false;
   return isGrantedBy(request, bucket, bucket.info.headers[ACL_HEADER], { permission, isProject });
+}
+
+/** Who wrote it may read and set its ACL whatever that says. */
+function byObjectAcl(
+  request: S3Request,
+  bucket: Bucket,
+  { groups }: EntryState,
+  asked: { permission: Permission; isProject: boolean },
+): boolean {
+  if (isGrantedBy(request, bucket, groups['acl']?.values['grants'], asked)) return true;
+  if (!acceptsAcls(bucket) || !asked.permission.endsWith('_ACP')) return false;
+  const writer = groups['owner']?.values['id'];
+  return writer !== undefined && granteesFor(request, asked.isProject).has(`id:${writer}`);
 }
 
 function isGrantedBy(

@@ -3,16 +3,14 @@ import { type Grant, isPublicGrantee } from './acl.ts';
 import type { Bucket } from './bucket.ts';
 import { acceptsAcls, isBlocked } from './bucket-rules.ts';
 import { refuse } from './errors.ts';
-import type { S3Request } from './request.ts';
 
-/** @throws S3Error AccessControlListNotSupported, AccessDenied */
+/** `canned`: the ACL's name, if it has one. @throws S3Error AccessControlListNotSupported, AccessDenied */
 export function checkGrants(
-  request: S3Request,
   bucket: Bucket,
   grants: readonly Grant[],
+  canned: string | undefined,
 ): readonly Grant[] {
   // What only says that the owner owns it is taken from everybody.
-  const canned = request.header('x-amz-acl');
   const harmless = canned === 'bucket-owner-full-control' || canned === 'private';
   if (!acceptsAcls(bucket) && !harmless) throw refuse('AccessControlListNotSupported');
   const isPublic = grants.some(({ grantee }) => isPublicGrantee(grantee));

@@ -22,8 +22,8 @@ import { refuse } from './errors.ts';
 import { replyWhenDone } from './heartbeat.ts';
 import { expirationHeader } from './lifecycle.ts';
 import { lockGroups } from './lock-headers.ts';
-import { aclGroup } from './object-acl-headers.ts';
 import { dataOf, describedBy, REDIRECT_HEADER } from './object-headers.ts';
+import { accessGroups } from './object-ownership.ts';
 import { checkKey, type S3Request } from './request.ts';
 import { bytesOf } from './send-content.ts';
 import { checkStorageClass } from './storage-class.ts';
@@ -156,7 +156,7 @@ function described(
   const own = describedBy(request);
   const tags =
     tagging === 'REPLACE' ? tagsOfHeader(request) : { tags: groups['tags']?.values ?? {} };
-  const common = { groups: { ...tags, ...aclGroup(request, bucket), ...lock } };
+  const common = { groups: { ...tags, ...accessGroups(request, bucket), ...lock } };
   const plain = content.parts === undefined && showsMd5(reader.state);
   const expected = plain ? { expectedEtag: content.etag } : {};
   if (metadata === 'REPLACE') return { ...own, ...common, ...expected };

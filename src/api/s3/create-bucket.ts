@@ -7,13 +7,14 @@ import type { HeaderChanges } from '#proxy/contract.ts';
 import { VERSIONING_HEADER } from '#proxy/versions/contract.ts';
 import { LOCK_HEADER } from '#proxy/versions/lock.ts';
 import { ACL_HEADER, mayInAccount } from './access.ts';
-import { encodeGrants, grantsOfHeaders, ownerIdOf } from './acl.ts';
+import { encodeGrants, ownerIdOf } from './acl.ts';
 import { type Bucket, ownAccount } from './bucket.ts';
 import { LOCATION_HEADER } from './bucket-region.ts';
 import { OWNERSHIP_HEADER, OWNERSHIPS, resourceOf } from './bucket-rules.ts';
 import { MAX_BUCKET_TAGS, tagsHeader } from './bucket-tagging.ts';
 import { configure } from './configure.ts';
 import { refuse } from './errors.ts';
+import { grantsOfHeaders } from './given-grants.ts';
 import { LOCK_ENABLED } from './lock-configuration.ts';
 import { readDocument } from './payload.ts';
 import { replyEmpty } from './reply.ts';
@@ -63,7 +64,8 @@ interface Wanted {
 /** What headers and body ask for. @throws S3Error for what can't be had, and for who may not have it */
 async function wantedBucket(request: S3Request, account: string): Promise<Wanted> {
   const ownership = ownershipHeader(request);
-  const grants = grantsOfHeaders(request, ownerIdOf(account));
+  const owner = ownerIdOf(account);
+  const grants = grantsOfHeaders(request, { own: owner, bucket: owner });
   const isPrivate = request.header('x-amz-acl') === 'private';
   if (grants !== undefined && ownership === 'BucketOwnerEnforced' && !isPrivate) {
     throw refuse('InvalidBucketAclWithObjectOwnership');

@@ -4,8 +4,8 @@ import { authorize } from './access.ts';
 import { encryptionHeaders } from './encryption-headers.ts';
 import { abortHeaders } from './lifecycle.ts';
 import { lockGroups } from './lock-headers.ts';
-import { aclGroup } from './object-acl-headers.ts';
 import { describedBy } from './object-headers.ts';
+import { accessGroups } from './object-ownership.ts';
 import { replyXml } from './reply.ts';
 import { checkKey, type S3Request } from './request.ts';
 import { checkStorageClass } from './storage-class.ts';
@@ -28,7 +28,7 @@ export async function createMultipartUpload(request: S3Request): Promise<void> {
     key: request.key,
     groups: {
       ...tagsOfHeader(request),
-      ...aclGroup(request, bucket),
+      ...accessGroups(request, bucket),
       ...(await lockGroups(request, bucket)),
     },
     algorithm,

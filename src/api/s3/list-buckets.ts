@@ -1,6 +1,6 @@
 /** ListBuckets: the containers of the signer's project, by pages where a page size is asked for. */
 import { mayInAccount } from './access.ts';
-import { ownerIdOf } from './acl.ts';
+import { ownerXml } from './acl-xml.ts';
 import { ownAccount } from './bucket.ts';
 import { resourceOf } from './bucket-rules.ts';
 import { continuationToken, tokenText } from './continuation-token.ts';
@@ -40,7 +40,7 @@ export async function listBuckets(request: S3Request): Promise<void> {
     request,
     document(
       'ListAllMyBucketsResult',
-      element('Owner', leaf('ID', ownerIdOf(account)) + leaf('DisplayName', displayName(request))) +
+      ownerXml(request, account) +
         element('Buckets', items.join('')) +
         leaf('Prefix', prefix) +
         leaf('ContinuationToken', page?.truncated === true ? tokenText(last) : undefined),
@@ -58,9 +58,4 @@ function pageSize(query: Query): number {
     ArgumentName: 'max-buckets',
     ArgumentValue: query.get('max-buckets') ?? '',
   });
-}
-
-/** As access.json tells it: `project:user`. */
-function displayName({ caller }: S3Request): string {
-  return caller.kind === 'user' ? `${caller.projectName ?? ''}:${caller.userName}` : '';
 }

@@ -8,6 +8,7 @@ import {
 } from '#proxy/multipart/names.ts';
 import { authorize } from './access.ts';
 import { ownerIdOf } from './acl.ts';
+import { personXml } from './acl-xml.ts';
 import type { Bucket } from './bucket.ts';
 import { commonPrefixXml, type ListParameters, listParameters, shown } from './listing.ts';
 import { replyXml } from './reply.ts';
@@ -59,15 +60,20 @@ export async function listMultipartUploads(request: S3Request): Promise<void> {
         leaf('EncodingType', encoded ? 'url' : undefined) +
         leaf('MaxUploads', limit) +
         leaf('IsTruncated', page.truncated) +
-        uploadsXml(bucket, page.items, encoded) +
+        uploadsXml(request, bucket, page.items, encoded) +
         prefixes.join(''),
     ),
   );
 }
 
-function uploadsXml(bucket: Bucket, items: readonly Item[], encoded: boolean): string {
+function uploadsXml(
+  request: S3Request,
+  bucket: Bucket,
+  items: readonly Item[],
+  encoded: boolean,
+): string {
   const dates = new IsoDates();
-  const owner = leaf('ID', ownerIdOf(bucket.account));
+  const owner = personXml(request, ownerIdOf(bucket.account));
   const uploads = items.map((item) =>
     'prefix' in item
       ? ''

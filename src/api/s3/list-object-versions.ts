@@ -2,7 +2,7 @@
 import type { ListedVersion } from '#proxy/versions/contract.ts';
 import { NULL_VERSION, parseVersionId } from '#proxy/versions/names.ts';
 import { authorize } from './access.ts';
-import { ownerIdOf } from './acl.ts';
+import { ownerXml } from './acl-xml.ts';
 import { noSuchBucket } from './bucket.ts';
 import { refuse } from './errors.ts';
 import { commonPrefixXml, echoXml, listParameters, markerBehindPrefix, shown } from './listing.ts';
@@ -28,7 +28,7 @@ export async function listObjectVersions(request: S3Request): Promise<void> {
   });
   if (page === undefined) throw noSuchBucket(request.bucket);
   const dates = new IsoDates();
-  const owner = element('Owner', leaf('ID', ownerIdOf(bucket.account)));
+  const owner = ownerXml(request, bucket.account);
   const items = page.items.map((item) =>
     'prefix' in item
       ? commonPrefixXml(item.prefix, encoded)

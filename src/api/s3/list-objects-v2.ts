@@ -1,5 +1,6 @@
 /** ListObjectsV2. */
 import { authorize } from './access.ts';
+import { ownerXml } from './acl-xml.ts';
 import { regionHeader } from './bucket-region.ts';
 import { continuationToken, tokenText } from './continuation-token.ts';
 import { refuse } from './errors.ts';
@@ -18,6 +19,7 @@ export async function listObjectsV2(request: S3Request): Promise<void> {
   const after = continuationToken(token) ?? startAfter;
   const page = await listPage(request, bucket, parameters, after);
   const { encoded, limit } = parameters;
+  const owner = query.get('fetch-owner') === 'true' ? ownerXml(request, bucket.account) : '';
   const next = page.truncated ? page.last : undefined;
   replyXml(
     request,
@@ -31,7 +33,7 @@ export async function listObjectsV2(request: S3Request): Promise<void> {
         leaf('ContinuationToken', token) +
         leaf('NextContinuationToken', next === undefined ? undefined : tokenText(next)) +
         leaf('StartAfter', startAfter === undefined ? undefined : shown(startAfter, encoded)) +
-        itemsXml(bucket, page.items, { encoded, owner: query.get('fetch-owner') === 'true' }),
+        itemsXml(page.items, { encoded, owner }),
     ),
     regionHeader(request, bucket),
   );

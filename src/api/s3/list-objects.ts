@@ -1,6 +1,7 @@
 /** ListObjects (version 1). */
 
 import { authorize } from './access.ts';
+import { ownerXml } from './acl-xml.ts';
 import { regionHeader } from './bucket-region.ts';
 import {
   echoXml,
@@ -33,7 +34,7 @@ export async function listObjects(request: S3Request): Promise<void> {
         leaf('MaxKeys', limit) +
         leaf('IsTruncated', page.truncated) +
         leaf('NextMarker', next === undefined ? undefined : shown(next, encoded)) +
-        itemsXml(bucket, page.items, { encoded, owner: true }),
+        itemsXml(page.items, { encoded, owner: ownerXml(request, bucket.account) }),
     ),
     regionHeader(request, bucket),
   );

@@ -1,6 +1,7 @@
 /** ListParts. */
 import { authorize } from './access.ts';
 import { ownerIdOf } from './acl.ts';
+import { personXml } from './acl-xml.ts';
 import { elementOf } from './checksums.ts';
 import { abortHeaders } from './lifecycle.ts';
 import { replyXml } from './reply.ts';
@@ -34,7 +35,7 @@ export async function listParts(request: S3Request): Promise<void> {
         leaf(elementOf(algorithm), asked ? part.checksums[algorithm] : undefined),
     ),
   );
-  const owner = leaf('ID', ownerIdOf(bucket.account));
+  const owner = personXml(request, ownerIdOf(bucket.account));
   replyXml(
     request,
     document(

@@ -8,7 +8,6 @@
 
 import type { ListQuery } from '#container/calls.ts';
 import type { ListedObject, Page } from '#proxy/contract.ts';
-import { ownerIdOf } from './acl.ts';
 import { type Bucket, noSuchBucket } from './bucket.ts';
 import { refuse } from './errors.ts';
 import type { S3Request } from './request.ts';
@@ -111,15 +110,13 @@ export function commonPrefixXml(prefix: string, encoded: boolean): string {
   return element('CommonPrefixes', leaf('Prefix', shown(prefix, encoded)));
 }
 
-/** `<Contents>` and `<CommonPrefixes>`, in that order. */
+/** `<Contents>` and `<CommonPrefixes>`, in that order. `owner`: in XML. */
 export function itemsXml(
-  bucket: Bucket,
   items: readonly ObjectItem[],
-  { encoded, owner }: { readonly encoded: boolean; readonly owner: boolean },
+  { encoded, owner }: { readonly encoded: boolean; readonly owner: string },
 ): string {
   const dates = new IsoDates();
-  const ownerXml = owner ? element('Owner', leaf('ID', ownerIdOf(bucket.account))) : '';
-  const rest = `${ownerXml}<StorageClass>${STANDARD}</StorageClass></Contents>`;
+  const rest = `${owner}<StorageClass>${STANDARD}</StorageClass></Contents>`;
   let contents = '';
   let prefixes = '';
   for (const item of items) {

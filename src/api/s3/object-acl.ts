@@ -1,12 +1,15 @@
 /** GetObjectAcl, PutObjectAcl. */
 import { authorize, objectName } from './access.ts';
-import { aclXml, decodeGrants, encodeGrants, ownerIdOf } from './acl.ts';
+import { decodeGrants, encodeGrants } from './acl.ts';
 import { checkGrants } from './acl-rules.ts';
+import { aclXml } from './acl-xml.ts';
+import { acceptsAcls } from './bucket-rules.ts';
 import { changeGroups } from './change-groups.ts';
+import { grantsOfRequest } from './given-grants.ts';
+import { ownersOf } from './object-ownership.ts';
 import { replyEmpty, replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { isMarker, notFound, versionHeaders, versionId } from './version-id.ts';
-import { grantsOfRequest } from './wanted-grants.ts';
 import { document } from './xml.ts';
 
 export async function getObjectAcl(request: S3Request): Promise<void> {
@@ -15,17 +18,19 @@ export async function getObjectAcl(request: S3Request): Promise<void> {
   const name = objectName(bucket, request.key, version);
   const state = await request.service.store.statObject(request, name);
   if (state === undefined || isMarker(state)) throw await notFound(request, bucket, name);
-  const stored = state.groups['acl']?.values['grants'];
+  const stored = acceptsAcls(bucket) ? state.groups['acl']?.values['grants'] : undefined;
   const grants = stored === undefined ? undefined : decodeGrants(stored);
-  const xml = document('AccessControlPolicy', aclXml(ownerIdOf(bucket.account), grants));
-  replyXml(request, xml, versionHeaders(state.data?.versionId));
+  const xml = aclXml(request, ownersOf(bucket, state).own, grants);
+  replyXml(request, document('AccessControlPolicy', xml), versionHeaders(state.data?.versionId));
 }
 
 export async function putObjectAcl(request: S3Request): Promise<void> {
   const version = versionId(request);
   const bucket = await authorize(request, 's3:PutObjectAcl', version);
-  const grants = await grantsOfRequest(request, ownerIdOf(bucket.account));
-  const groups = { acl: { grants: encodeGrants(checkGrants(request, bucket, grants)) } };
   const name = objectName(bucket, request.key, version);
+  const state = await request.service.store.statObject(request, name);
+  const grants = await grantsOfRequest(request, ownersOf(bucket, state));
+  checkGrants(bucket, grants, request.header('x-amz-acl'));
+  const groups = { acl: { grants: encodeGrants(grants) } };
   replyEmpty(request, 200, await changeGroups(request, bucket, name, groups));
 }

@@ -1,5 +1,7 @@
 /** OwnershipControls: with BucketOwnerEnforced, ACLs count for nothing and none may be set. */
-import { authorize } from './access.ts';
+import { ACL_HEADER, authorize } from './access.ts';
+import { decodeGrants, ownerIdOf } from './acl.ts';
+import type { Bucket } from './bucket.ts';
 import { OWNERSHIP_HEADER, OWNERSHIPS, ownershipOf } from './bucket-rules.ts';
 import { configure } from './configure.ts';
 import { refuse } from './errors.ts';
@@ -28,6 +30,9 @@ export async function putOwnershipControls(request: S3Request): Promise<void> {
   if (rule === undefined) throw refuse('MalformedXML');
   const ownership = OWNERSHIPS.find((known) => known === requiredText(rule, 'ObjectOwnership'));
   if (ownership === undefined) throw refuse('MalformedXML');
+  if (ownership === 'BucketOwnerEnforced' && isShared(bucket)) {
+    throw refuse('InvalidBucketAclWithObjectOwnership');
+  }
   await configure(request, bucket, { [OWNERSHIP_HEADER]: ownership });
   replyEmpty(request, 200);
 }
@@ -36,4 +41,10 @@ export async function deleteOwnershipControls(request: S3Request): Promise<void>
   const bucket = await authorize(request, 's3:PutBucketOwnershipControls');
   await configure(request, bucket, { [OWNERSHIP_HEADER]: null });
   replyEmpty(request, 204);
+}
+
+/** Its ACL grants something to others: switched off, that would end without a word. */
+function isShared({ account, info }: Bucket): boolean {
+  const owner = `id:${ownerIdOf(account)}`;
+  return decodeGrants(info.headers[ACL_HEADER]).some(({ grantee }) => grantee !== owner);
 }

@@ -2,12 +2,11 @@
  * PostObject: an upload by a browser's form. Who signed the policy in it uploads, in the limits that the
  * policy sets; without a policy it is anybody's, where the bucket is open to anybody.
  */
+
 import { ANONYMOUS } from '#auth/caller.ts';
 import { sameSignature, sign } from '#auth/sigv4.ts';
 import { RequestBody } from '../http/request-body.ts';
 import { authorize, objectName } from './access.ts';
-import { encodeGrants, grantsOfCanned, ownerIdOf } from './acl.ts';
-import { checkGrants } from './acl-rules.ts';
 import { type Bucket, noSuchBucket } from './bucket.ts';
 import { ALGORITHMS, DEFAULT_ALGORITHM, headerOf } from './checksums.ts';
 import { encryptionHeaders, wantedEncryption } from './encryption-headers.ts';
@@ -15,6 +14,7 @@ import { refuse } from './errors.ts';
 import { type PostedForm, readForm } from './form-data.ts';
 import { lockGroups } from './lock-headers.ts';
 import { DEFAULT_CONTENT_TYPE } from './object-headers.ts';
+import { accessGroups } from './object-ownership.ts';
 import { checkPostPolicy, type PostPolicy, parsePostPolicy } from './post-policy.ts';
 import { reply, replyEmpty } from './reply.ts';
 import { checkKey, type S3Request } from './request.ts';
@@ -192,13 +192,10 @@ function described(request: S3Request, { fields }: PostedForm) {
 }
 
 function groupsOf(request: S3Request, bucket: Bucket, fields: Fields) {
-  const canned = fields.get('acl');
   const tagging = fields.get('tagging');
-  const groups: Record<string, Readonly<Record<string, string>>> = {};
-  if (canned !== undefined) {
-    const grants = grantsOfCanned(canned, ownerIdOf(bucket.account));
-    groups['acl'] = { grants: encodeGrants(checkGrants(request, bucket, grants)) };
-  }
+  const groups: Record<string, Readonly<Record<string, string>>> = {
+    ...accessGroups(request, bucket, fields.get('acl')),
+  };
   if (tagging !== undefined) {
     groups['tags'] = tagsOfXml(
       readXml(Buffer.from(tagging), 'Tagging'),

@@ -6,8 +6,8 @@ import { writeCondition } from './conditions.ts';
 import { encryptionHeaders, wantedEncryption } from './encryption-headers.ts';
 import { expirationHeader } from './lifecycle.ts';
 import { lockGroups } from './lock-headers.ts';
-import { aclGroup } from './object-acl-headers.ts';
 import { describedBy } from './object-headers.ts';
+import { accessGroups } from './object-ownership.ts';
 import { payloadOf } from './payload.ts';
 import { replyEmpty } from './reply.ts';
 import { checkKey, type S3Request } from './request.ts';
@@ -27,7 +27,7 @@ export async function putObject(request: S3Request): Promise<void> {
   const described = describedBy(request);
   const groups = {
     ...tagsOfHeader(request),
-    ...aclGroup(request, bucket),
+    ...accessGroups(request, bucket),
     ...(await lockGroups(request, bucket)),
   };
   const payload = await payloadOf(request, limits.maxPutBytes);

@@ -28,6 +28,8 @@ export interface S3Signers {
     sessionToken?: string,
   ): Promise<UserCaller | 'no-such-key' | undefined>;
   accountDomain(account: string): string | undefined;
+  /** A project's name by its canonical id; undefined: there is no such project. */
+  nameOfCanonical(id: string): string | undefined;
 }
 
 export interface S3Service {

@@ -12,7 +12,7 @@ import { pour } from '../http/outflow.ts';
 import { latin1FromUtf8 } from '../http/utf8.ts';
 import { escapeXml } from '../http/xml.ts';
 import { mayBeTold } from './absence.ts';
-import { isAllowed, objectName } from './access.ts';
+import { accessTo, isAllowed, objectName } from './access.ts';
 import { type Bucket, findBucket, noSuchKey } from './bucket.ts';
 import { type Content, contentOf } from './content.ts';
 import { type ErrorAnswer, errorAnswer, refuse } from './errors.ts';
@@ -74,7 +74,9 @@ async function serve(request: S3Request, bucket: Bucket, website: Website): Prom
 
 /** @throws S3Error AccessDenied, NoSuchKey */
 async function pageOf(request: S3Request, bucket: Bucket, key: string): Promise<Content> {
-  if (!(await isAllowed(request, bucket, 's3:GetObject', key))) throw refuse('AccessDenied');
+  const access = await accessTo(request, bucket, 's3:GetObject', key);
+  if (access === 'absent') throw await mayBeTold(request, bucket, noSuchKey(key));
+  if (access === 'refused') throw refuse('AccessDenied');
   const name = objectName(bucket, key);
   const reader = await request.service.store.openObject(request, name);
   if (reader === undefined) throw await mayBeTold(request, bucket, noSuchKey(key));

@@ -11,6 +11,7 @@ import { basicTime } from '#auth/sigv4-claim.ts';
 import type { Log } from '#env/env.ts';
 import { NodeClock } from '#env/node/clock.ts';
 import { NodeRandom } from '#env/node/random.ts';
+import { canonicalIdOf } from '#identity/credentials.ts';
 import { deriveSigningKey, sameText } from '#identity/s3-keys.ts';
 import { BucketNames } from '#proxy/bucket-names.ts';
 import { withVersions } from '#proxy/versions/versions.ts';
@@ -41,6 +42,8 @@ function user(
     ...more,
   };
 }
+
+const PROJECTS = ['p1', 'p2'];
 
 /** Access keys; the secret is the key's name twice. */
 const CALLERS: Record<string, UserCaller> = {
@@ -117,6 +120,7 @@ export async function startServer(options: Partial<S3Options> = {}): Promise<Tes
         return texts.some((text) => sameText(made(text), signature)) ? caller : undefined;
       },
       accountDomain: () => 'default',
+      nameOfCanonical: (id) => PROJECTS.find((project) => canonicalIdOf(project) === id),
     },
     ...options,
     limits: { bucketSettleMs: 0, ...options.limits },
