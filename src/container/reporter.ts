@@ -10,7 +10,7 @@
 import { codeOf } from '#base/errors.ts';
 import { hashPath } from '#base/hash.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
-import type { ContainerFacts } from '#rows/row-store.ts';
+import type { ContainerFacts } from '#rows/answers.ts';
 import type { RowItem, RowsArgs, RowTarget } from '#rows/service/calls.ts';
 import {
   type Replicas,

@@ -6,7 +6,14 @@ import { OperatingError } from '#base/errors.ts';
 import type { Disk } from '#env/env.ts';
 import type { CommitHost } from './committer.ts';
 import type { CompletenessMap } from './completeness.ts';
-import type { EntryKey, LogPosition, RowRecord, RowSink } from './contract.ts';
+import type {
+  EntryKey,
+  LoggedRow,
+  LogPosition,
+  RowRecord,
+  RowSink,
+  RowStanding,
+} from './contract.ts';
 import type { ContributionHasher } from './contribution.ts';
 import type { DamageControl } from './damage-control.ts';
 import type { Promised } from './entry-change.ts';
@@ -32,11 +39,6 @@ export interface CommitsParts {
   readonly upkeep: () => Upkeep;
 }
 
-interface PlacedRow {
-  readonly row: RowRecord;
-  readonly position: LogPosition;
-}
-
 export class Commits implements CommitHost, OperationHost {
   readonly store: EntryStore;
   readonly hasher: ContributionHasher;
@@ -44,9 +46,11 @@ export class Commits implements CommitHost, OperationHost {
   /** Identity of device.json when the device was opened. */
   readonly #identity: string | undefined;
   /** Rows of the group that is being written. */
-  #pendingRows: { row: RowRecord; place: RecordPlace }[] = [];
+  #pendingRows: { row: LoggedRow['row']; place: RecordPlace; writtenMs: number }[] = [];
+  /** Forget records of entries in that group. */
+  #pendingForgets: RecordPlace[] = [];
   /** Durable rows that the row store could not take yet. */
-  #rows: PlacedRow[] = [];
+  #rows: LoggedRow[] = [];
 
   constructor(parts: CommitsParts) {
     this.#parts = parts;
@@ -64,8 +68,17 @@ export class Commits implements CommitHost, OperationHost {
     return { standing: store.promisedFor(key), floor: completeness.floor(key) };
   }
 
-  addRow(row: RowRecord, place: RecordPlace): void {
-    this.#pendingRows.push({ row, place });
+  addRow(row: LoggedRow['row'], place: RecordPlace, writtenMs: number): void {
+    this.#pendingRows.push({ row, place, writtenMs });
+  }
+
+  addForget(place: RecordPlace): void {
+    this.#pendingForgets.push(place);
+  }
+
+  /** While the row store lags behind the log, it can't tell. */
+  standing(row: RowRecord): RowStanding {
+    return this.rowsWaiting ? 'undecided' : this.#parts.sink.standing(row);
   }
 
   refuses(): Error | undefined {
@@ -76,11 +89,15 @@ export class Commits implements CommitHost, OperationHost {
   committed(position: LogPosition): void {
     const { store, upkeep } = this.#parts;
     store.commit(position, (before, after) => this.#condemn(before, after, position));
-    for (const { row, place } of this.#pendingRows) {
-      this.#rows.push({ row, position: { segment: place.segment, offset: place.offset } });
+    for (const { row, place, writtenMs } of this.#pendingRows) {
+      const position = { segment: place.segment, offset: place.offset };
+      this.#rows.push({ row, position, writtenMs });
       store.statistics.addRows(place.segment, place.length);
     }
+    for (const { segment, length } of this.#pendingForgets)
+      store.statistics.addRows(segment, length);
     this.#pendingRows = [];
+    this.#pendingForgets = [];
     if (this.#rows.length > 0) {
       // When it fails they stay: the row store takes them in log order, or the next start replays them.
       this.#parts.sink.apply(this.#rows, position);
@@ -92,6 +109,7 @@ export class Commits implements CommitHost, OperationHost {
 
   rolledBack(): void {
     this.#pendingRows = [];
+    this.#pendingForgets = [];
     this.store.rollBack();
   }
 

@@ -1,6 +1,6 @@
 /** Compaction, the removal of what is not needed, and reading what is being replaced. */
 import { describe, expect, it } from 'vitest';
-import { newestTimestamp } from '#base/entry.ts';
+import { EMPTY_STATE, newestTimestamp } from '#base/entry.ts';
 import { CONTAINER_RING } from '#base/names.ts';
 import type { LogDevice } from './open.ts';
 import {
@@ -194,6 +194,66 @@ describe('compaction', () => {
         expect(device.stat(keyOf(5))!.record.segment).toBeGreaterThan(segment);
         const again = await rebuilt(fixture, device);
         expect(again.stat(keyOf(5))!.state.data!.kind).toBe('deleted');
+        await again.close();
+      },
+      { limits: LIMITS },
+    ));
+
+  it('brings no forgotten row back, and forgets the forgetting in the end', () =>
+    withDevice(
+      async (fixture, device) => {
+        const row = {
+          key: keyOf(3, CONTAINER_RING),
+          path: '/a/c',
+          name: 'a row',
+          state: fixture.live(1),
+        };
+        await device.rowLog.append(row);
+        for (let number = 20; number < 26; number++) await fixture.put(device, number, bytes(9000));
+        await churn(fixture, device, 3);
+        await device.rowLog.append({ ...row, state: EMPTY_STATE, since: 1, forgets: 0 });
+        for (let round = 0; round < 3; round++) {
+          await churn(fixture, device);
+          await compactAll(device);
+          expect(await segments(fixture)).toContain('00000001.seg');
+          expect([fixture.rows.marks, fixture.rows.get(row)]).toEqual([1, undefined]);
+        }
+        let again = await rebuilt(fixture, device);
+        expect([fixture.rows.marks, fixture.rows.get(row)]).toEqual([1, undefined]);
+        for (let number = 20; number < 26; number++) await fixture.put(again, number, bytes(9000));
+        await churn(fixture, again);
+        await compactAll(again);
+        await again.checkpoint();
+        expect(await segments(fixture)).not.toContain('00000001.seg');
+        expect(fixture.rows.marks).toBe(0);
+        again = await rebuilt(fixture, again);
+        expect([fixture.rows.marks, fixture.rows.get(row)]).toEqual([0, undefined]);
+        await again.close();
+      },
+      { limits: LIMITS },
+    ));
+
+  it('comes to an end where many forget records must stay', () =>
+    withDevice(
+      async (fixture, device) => {
+        // Segments that are mostly live stay; what they say of these keys is dead, and must not come back.
+        const small = (segment: number): number[] =>
+          Array.from({ length: 60 }, (_, i) => 1000 + segment * 100 + i);
+        for (let segment = 0; segment < 24; segment++) {
+          for (const number of small(segment)) await fixture.put(device, number, bytes(10));
+          for (let i = 0; i < 4; i++)
+            await fixture.put(device, 20 + segment * 4 + i, bytes(11_000));
+        }
+        for (let segment = 0; segment < 24; segment++) {
+          for (const number of small(segment)) {
+            device.markListed(keyOf(number), newestTimestamp(device.stat(keyOf(number))!.state));
+            expect(await device.forget(device.stat(keyOf(number))!)).toBe(true);
+          }
+        }
+        let steps = 0;
+        while (await device.compactStep()) expect(++steps).toBeLessThan(500);
+        const again = await rebuilt(fixture, device);
+        expect(again.stat(keyOf(1050))).toBeUndefined();
         await again.close();
       },
       { limits: LIMITS },

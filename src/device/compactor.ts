@@ -9,14 +9,14 @@
  * then the damaged bytes are gone, and a later rebuild of the index meets no hole. What can't be read in
  * it is written again from where else it is known (salvage.ts).
  *
- * Never dropped: rows that the row store calls current, promises in force, the partition state, forget
- * records and tombstones whose earlier records may still be in the log, seals.
+ * Never dropped: rows that the row store needs, promises in force, the partition state, forget records and
+ * tombstones whose earlier records may still be in the log, seals. A forget record that is written again
+ * says until which segment those may be: else every new segment would seem to hold some, and it stayed for ever.
  */
-import { decodeState } from '#base/entry-codec.ts';
 import type { Env } from '#env/env.ts';
 import type { Operation } from './committer.ts';
 import type { CompletenessMap } from './completeness.ts';
-import type { RowPlace, RowRecord, RowSink } from './contract.ts';
+import type { RowPlace, RowSink } from './contract.ts';
 import type { EntryStore } from './entry-store.ts';
 import { type LogOwner, type RecordHeader, recordLength, SEGMENT_HEADER_BYTES } from './format.ts';
 import type { DeviceLimits } from './limits.ts';
@@ -25,13 +25,15 @@ import type { LogWriter } from './log-writer.ts';
 import type { OperationHost } from './operations.ts';
 import type { PartitionMarks } from './partition-marks.ts';
 import type { Reaper } from './reaper.ts';
-import { decodePartitionExtra, decodePromiseExtra, decodeRowExtra } from './record-extra.ts';
+import { decodeForgetExtra, decodePartitionExtra, decodePromiseExtra } from './record-extra.ts';
+import { loggedRow } from './record-replay.ts';
 import {
   CopyOperation,
   DropOperation,
   ForgetAgainOperation,
   keyOf,
   RelocateOperation,
+  RowAgainOperation,
 } from './relocate.ts';
 import { isExplained, salvageEntries, salvagePromises, salvageRows } from './salvage.ts';
 import type { SegmentFiles } from './segment-files.ts';
@@ -130,7 +132,7 @@ export class Compactor {
       const { live, rows } = store.statistics.get(segment);
       const size = Math.max(1, files.size(segment));
       if (live / size >= limits.compactBelow) continue;
-      // Row bytes are counted as they were written; how many are current must be asked.
+      // Counted as they were written; how many of them are needed must be asked.
       const current = rows === 0 ? 0 : await this.#survey(segment);
       const share = (live + current) / size;
       // Asked again when the log has grown by a quarter: surveys must not cost more than writing did.
@@ -144,15 +146,15 @@ export class Compactor {
     return newJob(best.segment, false);
   }
 
-  /** Bytes of the segment's row records that are current. */
+  /** Bytes of the segment's records of rows and of forgetting that are needed. */
   async #survey(segment: number): Promise<number> {
-    const { files, owner, store, sink } = this.#parts;
+    const { files, owner, store } = this.#parts;
     const { file, release } = await files.retain(segment);
     let bytes = 0;
     try {
       for await (const batch of scanSegment(file, owner, segment, SEGMENT_HEADER_BYTES)) {
         for (const { header } of batch.records) {
-          if (header.kind === 'row' && sink.isCurrent(rowOf(header))) bytes += recordLength(header);
+          if (this.#isAsked(header)) bytes += recordLength(header);
         }
       }
     } finally {
@@ -160,6 +162,18 @@ export class Compactor {
     }
     store.statistics.setRows(segment, bytes);
     return bytes;
+  }
+
+  #isAsked(header: RecordHeader): boolean {
+    const row = loggedRow(header);
+    if (row !== undefined) return this.#parts.host.standing(row) !== 'dead';
+    return header.kind === 'forget' && this.#stillForgets(header);
+  }
+
+  /** Whether what this record forgets may still be in the log, outside of the record's own segment. */
+  #stillForgets(header: RecordHeader): boolean {
+    const { until = header.segment } = decodeForgetExtra(header.extra);
+    return this.#parts.files.hasAny(header.since, Math.min(header.segment, until + 1));
   }
 
   async #advance(job: Job): Promise<void> {
@@ -189,7 +203,7 @@ export class Compactor {
   }
 
   #move(job: Job, record: ScannedRecord): Promise<unknown>[] {
-    const { host, append, store } = this.#parts;
+    const { append, store } = this.#parts;
     const { header } = record;
     switch (header.kind) {
       case 'data':
@@ -198,25 +212,41 @@ export class Compactor {
       case 'tombstone':
         return this.#moveEntry(record);
       case 'row':
-        if (!this.#rowNeeded(header)) return [];
-        return [append(new CopyOperation(header, (place) => host.addRow(rowOf(header), place)))];
+        return this.#moveRow(job, header);
       case 'promise': {
         const standing = store.promisedFor(keyOf(header))?.ballot;
         const same = standing === decodePromiseExtra(header.extra).ballot;
         return same ? [append(new CopyOperation(header))] : [];
       }
       case 'forget':
-        if (!this.#parts.files.hasAny(header.since, job.segment)) return [];
-        return [
-          append(new ForgetAgainOperation(host, header)).then((done) => {
-            job.blocked ||= !done;
-          }),
-        ];
+        return this.#moveForget(job, header);
       case 'partition':
         return this.#movePartition(job, header);
       case 'seal':
         return [append(new CopyOperation(header))];
     }
+  }
+
+  #moveForget(job: Job, header: RecordHeader): Promise<unknown>[] {
+    if (loggedRow(header) !== undefined) return this.#moveRow(job, header);
+    if (!this.#stillForgets(header)) return [];
+    const { until = header.segment } = decodeForgetExtra(header.extra);
+    return [this.#again(job, new ForgetAgainOperation(this.#parts.host, header, until))];
+  }
+
+  #moveRow(job: Job, header: RecordHeader): Promise<unknown>[] {
+    const { host } = this.#parts;
+    const row = loggedRow(header)!;
+    if (host.standing(row) === 'dead') return [];
+    return [this.#again(job, new RowAgainOperation(host, row, recordLength(header)))];
+  }
+
+  async #again(
+    job: Job,
+    operation: Operation & { readonly answer: Promise<boolean> },
+  ): Promise<void> {
+    const isMoved = await this.#parts.append(operation);
+    job.blocked ||= !isMoved;
   }
 
   #moveEntry({ header, data }: ScannedRecord): Promise<unknown>[] {
@@ -242,14 +272,6 @@ export class Compactor {
       entry.storedMs < before &&
       !files.hasAny(entry.since, entry.record.segment)
     );
-  }
-
-  /** A row's deletion stays until what it deletes can't be replayed any more, whatever the store keeps. */
-  #rowNeeded(header: RecordHeader): boolean {
-    const { sink, files } = this.#parts;
-    const row = rowOf(header);
-    if (sink.isCurrent(row)) return true;
-    return row.state.data?.kind === 'deleted' && files.hasAny(header.since, header.segment);
   }
 
   #movePartition(job: Job, header: RecordHeader): Promise<unknown>[] {
@@ -299,7 +321,7 @@ export class Compactor {
   }
 
   #condemn(segment: number): void {
-    const { files, reaper, store, env } = this.#parts;
+    const { files, reaper, store, env, sink } = this.#parts;
     this.#job = undefined;
     if (this.suspects.delete(segment)) env.log.warn('device.segment-mended', { segment });
     this.#finished.add(segment);
@@ -308,9 +330,11 @@ export class Compactor {
       folder: files.folder,
       busy: () => files.busy(segment),
       unlink: async () => {
+        const [after, before] = files.neighbours(segment);
         await files.unlink(segment);
         store.statistics.remove(segment);
         this.#finished.delete(segment);
+        sink.noSegments(after, before);
       },
     });
   }
@@ -329,13 +353,4 @@ function refersTo(entry: StoredEntry, header: RecordHeader): boolean {
 
 function recordPlace(header: RecordHeader): { segment: number; offset: number; length: number } {
   return { segment: header.segment, offset: header.offset, length: recordLength(header) };
-}
-
-function rowOf(header: RecordHeader): RowRecord {
-  return {
-    key: keyOf(header),
-    path: header.path,
-    name: decodeRowExtra(header.extra),
-    state: decodeState(Buffer.from(header.state)),
-  };
 }

@@ -323,19 +323,39 @@ export interface RowRecord {
   /** Name of the row; '' for the container's or account's own state. */
   readonly name: string;
   readonly state: EntryState;
+  /** The oldest segment that may hold an earlier record of the row; absent: the one it is written to. */
+  readonly since?: number;
+  /**
+   * What the log said of the row before this record is forgotten; `state` is empty then. The last segment
+   * that may hold such records; 0: the one it is written to.
+   */
+  readonly forgets?: number;
 }
+
+/** A row as it stands in the log. */
+export interface LoggedRow {
+  readonly row: RowRecord & { readonly since: number };
+  readonly position: LogPosition;
+  /** Wall milliseconds; of a record that compaction moved, when it was moved. */
+  readonly writtenMs: number;
+}
+
+/**
+ * What compaction does with a row's record: `needed` ones are written again, `dead` ones go. `undecided`:
+ * what it is will be known later; until then it must stay where it is.
+ */
+export type RowStanding = 'needed' | 'dead' | 'undecided';
 
 /** What the row store gives to a device when it is opened: row records are applied to it in log order. */
 export interface RowSink {
   /** Up to where the rows database has everything; undefined: nothing (it was lost): replay all. */
   applied(): LogPosition | undefined;
   /** One transaction: the rows and the new position. Called in log order, also during replay. */
-  apply(
-    rows: readonly { readonly row: RowRecord; readonly position: LogPosition }[],
-    upTo: LogPosition,
-  ): void;
-  /** For compaction: is this record still (part of) the newest known of its key? */
-  isCurrent(row: RowRecord): boolean;
+  apply(rows: readonly LoggedRow[], upTo: LogPosition): void;
+  /** For compaction: is this record still (part of) the newest known of its row, or what forgets older ones? */
+  standing(row: RowRecord): RowStanding;
+  /** There is no segment left between these two: what was forgotten in there can't be replayed any more. */
+  noSegments(after: number, before: number): void;
   /** Rows as they are known now, in a fixed order: for records of them that the log has lost. */
   rowsAfter(place: RowPlace | undefined, limit: number): RowPage;
   /** How many there are, about. */

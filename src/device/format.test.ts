@@ -20,10 +20,12 @@ import {
 import { decodeIndexRow, encodeIndexRow } from './index-row.ts';
 import {
   decodeBlobExtra,
+  decodeForgetExtra,
   decodePartitionExtra,
   decodePromiseExtra,
   decodeRowExtra,
   encodeBlobExtra,
+  encodeForgetExtra,
   encodePartitionExtra,
   encodePromiseExtra,
   encodeRowExtra,
@@ -93,6 +95,7 @@ describe('the format', () => {
         decodeBlobTrailer(noise);
         for (const decode of [
           decodeBlobExtra,
+          decodeForgetExtra,
           decodeRowExtra,
           decodePromiseExtra,
           decodePartitionExtra,
@@ -206,5 +209,23 @@ describe('the format', () => {
       }),
       { numRuns: 30 },
     );
+  });
+});
+
+describe('a forget record', () => {
+  // As they were first written: a map of two fields, of one, and nothing at all.
+  it.each([
+    ['8204a3c3b66210cd0102', { name: 'öb', until: 258 }],
+    ['8104a0', { name: '', until: undefined }],
+    ['811003', { name: undefined, until: 3 }],
+    ['', { name: undefined, until: undefined }],
+  ])('of the bytes %s is read and written the same', (hex, fields) => {
+    expect(decodeForgetExtra(Buffer.from(hex, 'hex'))).toEqual(fields);
+    expect(encodeForgetExtra(fields).toString('hex')).toBe(hex);
+  });
+
+  it('with fields that make no sense is refused', () => {
+    for (const hex of ['8104c0', '810401', '8110a161', '811000', '8110ff', '92'])
+      expect(() => decodeForgetExtra(Buffer.from(hex, 'hex'))).toThrow();
   });
 });

@@ -1,5 +1,5 @@
 /** A row store that lacks nothing: for opening a device whose rows are to be left alone. */
-import type { LogPosition, RowPage, RowSink } from './contract.ts';
+import type { LogPosition, RowPage, RowSink, RowStanding } from './contract.ts';
 
 export class IdleRows implements RowSink {
   #applied: LogPosition = { segment: Number.MAX_SAFE_INTEGER, offset: 0 };
@@ -12,9 +12,13 @@ export class IdleRows implements RowSink {
     this.#applied = upTo;
   }
 
-  /** Nothing is dropped on its word. */
-  isCurrent(): boolean {
-    return true;
+  /** Nothing is dropped or moved on its word. */
+  standing(): RowStanding {
+    return 'undecided';
+  }
+
+  noSegments(): void {
+    // nothing is remembered of what was forgotten
   }
 
   readonly rowCount = 0;

@@ -132,8 +132,7 @@ export class LogDevice implements contract.Device {
       log: {
         ...parts,
         owner,
-        forgetAgain: (header) =>
-          append(new ForgetAgainOperation(host, { ...header, kind: 'forget', flags: 0 })),
+        forgetAgain: (header) => append(new ForgetAgainOperation(host, header, undefined)),
       },
       blobs: {
         ...parts,
@@ -196,6 +195,9 @@ export class LogDevice implements contract.Device {
 
   /** Starts what runs by itself; `openDevice` calls it. */
   start(sweep: SweepOptions): Promise<void> {
+    const { files, sink } = this.#parts;
+    // A segment may have gone right before the end of the last process.
+    for (const [after, before] of files.gaps()) sink.noSegments(after, before);
     return this.#upkeep.start(sweep);
   }
 
@@ -369,9 +371,9 @@ export class LogDevice implements contract.Device {
   }
 
   async #appendRow(row: contract.RowRecord): Promise<void> {
-    this.#admit(statusesFor(row.state, false));
-    const oldest = this.#parts.files.oldest() ?? 0;
-    await this.#append(new operations.RowOperation(this.#commits, row, oldest));
+    const isForget = row.forgets !== undefined;
+    this.#admit(isForget ? ['ok', 'full'] : statusesFor(row.state, false));
+    await this.#append(new operations.RowOperation(this.#commits, row));
   }
 
   #append<Result>(operation: Operation & { readonly answer: Promise<Result> }): Promise<Result> {

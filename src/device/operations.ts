@@ -6,8 +6,10 @@ import { blockChecksums } from './blocks.ts';
 import type { Operation } from './committer.ts';
 import type {
   EntryKey,
+  LoggedRow,
   PromiseOutcome,
   RowRecord,
+  RowStanding,
   WriteOutcome,
   WriteRequest,
 } from './contract.ts';
@@ -27,6 +29,7 @@ import type { StandingPromise } from './promise-table.ts';
 import {
   type BlobReference,
   encodeBlobExtra,
+  encodeForgetExtra,
   encodePartitionExtra,
   encodePromiseExtra,
   encodeRowExtra,
@@ -42,7 +45,11 @@ export interface OperationHost {
   /** Of the newest commit, including the one that is being written. */
   promised(key: EntryKey): Promised;
   /** A row record is part of the group. */
-  addRow(row: RowRecord, place: RecordPlace): void;
+  addRow(row: LoggedRow['row'], place: RecordPlace, writtenMs: number): void;
+  /** A forget record of an entry is part of the group. */
+  addForget(place: RecordPlace): void;
+  /** What is to become of a row's record; decided while the group is formed. */
+  standing(row: RowRecord): RowStanding;
 }
 
 /** A body that a record brings along. */
@@ -222,33 +229,44 @@ export function copyKey(key: EntryKey): EntryKey {
   return { policy: key.policy, hash: Buffer.from(key.hash) };
 }
 
+/** Adds the record of a row, or of its being forgotten, to the batch and to the commit. */
+export function appendRow(host: OperationHost, batch: BatchBuilder, row: RowRecord): void {
+  const { key, path, name, forgets } = row;
+  const { policy, hash } = key;
+  const since = row.since ?? batch.segment;
+  const common = { flags: 0, policy, hash, since, path };
+  if (forgets === undefined) {
+    const { place } = batch.add({
+      kind: 'row',
+      ...common,
+      extra: encodeRowExtra(name),
+      state: encodeState(row.state),
+    });
+    host.addRow({ ...row, since }, place, batch.writtenMs);
+    return;
+  }
+  const until = forgets === 0 ? undefined : forgets;
+  const { place } = batch.add({
+    kind: 'forget',
+    ...common,
+    extra: encodeForgetExtra({ name, until }),
+  });
+  host.addRow({ ...row, since, forgets: until ?? batch.segment }, place, batch.writtenMs);
+}
+
 export class RowOperation extends Answering<void> {
   readonly bytes = 512;
   readonly #host: OperationHost;
   readonly #row: RowRecord;
-  readonly #oldest: number;
 
-  /** `oldest`: the oldest segment there is; any may hold an earlier record of this row. */
-  constructor(host: OperationHost, row: RowRecord, oldest: number) {
+  constructor(host: OperationHost, row: RowRecord) {
     super();
     this.#host = host;
     this.#row = row;
-    this.#oldest = oldest;
   }
 
   prepare(batch: BatchBuilder): void {
-    const row = this.#row;
-    const { place } = batch.add({
-      kind: 'row',
-      flags: 0,
-      policy: row.key.policy,
-      hash: row.key.hash,
-      since: this.#oldest,
-      path: row.path,
-      extra: encodeRowExtra(row.name),
-      state: encodeState(row.state),
-    });
-    this.#host.addRow(row, place);
+    appendRow(this.#host, batch, this.#row);
   }
 }
 
@@ -356,7 +374,9 @@ export class ForgetOperation extends Answering<boolean> {
       !current.unlisted &&
       current.stateBytes.equals(this.#entry.stateBytes);
     if (!this.result) return;
-    batch.add({ kind: 'forget', flags: 0, policy: key.policy, hash: key.hash, since, path });
+    const { policy, hash } = key;
+    const { place } = batch.add({ kind: 'forget', flags: 0, policy, hash, since, path });
+    this.#host.addForget(place);
     this.#host.store.put(key, undefined);
   }
 }

@@ -4,7 +4,9 @@
  *   blob       1 name of the file under blobs/   2 length of the body   3 CRC-32 of its checksum list
  *   row        4 name of the row ('' = the container's or account's own state)
  *   promise    5 ballot (10 bytes)               15 newest timestamp seen (10 bytes; absent: unknown)
- *   forget     7 first hash, 8 end hash          (a range; absent: the record's own key)
+ *   forget     7 first hash, 8 end hash          (a range, reserved; absent: the record's own key)
+ *              4 name of the row                 (of a row ring: only this row is forgotten)
+ *              16 the last segment that may hold what it forgets (absent: its own)
  *   partition  9 what: 'complete' 'floor' 'fence' 'learnt' 'tail'   10 value
  *              complete: [from, to, from, to ...], all ranges of buckets of the ring `policy`, in order
  *              fence: [from, to, version ...], all of the ring `policy`: calls placed by a ring below that
@@ -37,6 +39,7 @@ const FIELD = {
   what: 9,
   value: 10,
   seen: 15,
+  until: 16,
 };
 
 export interface BlobReference {
@@ -91,6 +94,29 @@ export function decodeRowExtra(extra: Buffer): string {
   const name = fieldsOf(extra)[FIELD.rowName];
   if (typeof name !== 'string') throw malformed('row name');
   return name;
+}
+
+export interface ForgetExtra {
+  /** Of the row that is forgotten; undefined: it is an entry. */
+  readonly name: string | undefined;
+  /** The last segment that may hold what is forgotten; undefined: the record's own. */
+  readonly until: number | undefined;
+}
+
+export function encodeForgetExtra({ name, until }: ForgetExtra): Buffer {
+  const fields = new Map<number, unknown>();
+  if (name !== undefined) fields.set(FIELD.rowName, name);
+  if (until !== undefined) fields.set(FIELD.until, until);
+  return fields.size === 0 ? Buffer.alloc(0) : pack(fields);
+}
+
+export function decodeForgetExtra(extra: Buffer): ForgetExtra {
+  if (extra.length === 0) return { name: undefined, until: undefined };
+  const { [FIELD.rowName]: name, [FIELD.until]: until } = fieldsOf(extra);
+  if (name !== undefined && typeof name !== 'string') throw malformed('row name');
+  if (until !== undefined && !(Number.isInteger(until) && (until as number) > 0))
+    throw malformed('segment');
+  return { name, until: until as number | undefined };
 }
 
 export function encodePromiseExtra({ ballot, seen }: StandingPromise): Buffer {

@@ -3,11 +3,12 @@
  * in the same order, so that a rebuilt index equals the lost one.
  */
 
-import { newestTimestamp } from '#base/entry.ts';
+import { EMPTY_STATE, newestTimestamp } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
+import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Env } from '#env/env.ts';
 import type { CompletenessMap } from './completeness.ts';
-import type { EntryKey, LogPosition, RowRecord } from './contract.ts';
+import type { EntryKey, LoggedRow, LogPosition } from './contract.ts';
 import type { ContributionHasher } from './contribution.ts';
 import { changeEntry } from './entry-change.ts';
 import type { EntryStore } from './entry-store.ts';
@@ -16,6 +17,7 @@ import type { PartitionMarks } from './partition-marks.ts';
 import { isBefore } from './reaper.ts';
 import {
   decodeBlobExtra,
+  decodeForgetExtra,
   decodePartitionExtra,
   decodePromiseExtra,
   decodeRowExtra,
@@ -55,10 +57,9 @@ export class RecordReplay {
     this.#parts.store.commit(position, this.#parts.replaced);
   }
 
-  row(header: RecordHeader): RowRecord | undefined {
-    const key = keyOf(header);
-    const name = decodeRowExtra(header.extra);
-    return { key, path: header.path, name, state: decodeState(Buffer.from(header.state)) };
+  /** Undefined: the record is of no row. */
+  row(header: RecordHeader): LoggedRow['row'] | undefined {
+    return loggedRow(header);
   }
 
   #apply(header: RecordHeader, data: Buffer | undefined, writtenMs: number): void {
@@ -71,7 +72,8 @@ export class RecordReplay {
         this.#entry(header, data, writtenMs);
         break;
       case 'forget':
-        store.put(keyOf(header), undefined);
+        store.statistics.addRows(header.segment, recordLength(header));
+        if (!isOfRow(header)) store.put(keyOf(header), undefined);
         break;
       case 'promise':
         this.#promise(header);
@@ -137,6 +139,25 @@ export class RecordReplay {
     if (state !== undefined && newestTimestamp(state) >= promise.ballot) return;
     store.promises.put(key, promise);
   }
+}
+
+/** The row that a record speaks of; undefined: none. */
+export function loggedRow(header: RecordHeader): LoggedRow['row'] | undefined {
+  const { kind, path, since } = header;
+  const key = keyOf(header);
+  if (kind === 'row') {
+    const state = decodeState(Buffer.from(header.state));
+    return { key, path, name: decodeRowExtra(header.extra), state, since };
+  }
+  if (!isOfRow(header)) return undefined;
+  const { name, until } = decodeForgetExtra(header.extra);
+  if (name === undefined) return undefined;
+  return { key, path, name, state: EMPTY_STATE, since, forgets: until ?? header.segment };
+}
+
+function isOfRow({ kind, policy }: RecordHeader): boolean {
+  if (kind === 'row') return true;
+  return kind === 'forget' && (policy === CONTAINER_RING || policy === ACCOUNT_RING);
 }
 
 function keyOf(header: RecordHeader): EntryKey {

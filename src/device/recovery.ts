@@ -8,7 +8,7 @@
  */
 import { OperatingError } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
-import type { EntryKey, LogPosition, RowRecord, RowSink } from './contract.ts';
+import type { EntryKey, LoggedRow, LogPosition, RowSink } from './contract.ts';
 import type { EntryStore } from './entry-store.ts';
 import {
   BATCH_HEADER_BYTES,
@@ -57,7 +57,7 @@ export class Recovery {
   readonly #report: RecoveryReport;
   readonly #indexFrom: LogPosition;
   readonly #rowsFrom: LogPosition;
-  #rows: { row: RowRecord; position: LogPosition }[] = [];
+  #rows: LoggedRow[] = [];
   #sinceFlush = 0;
   #bytes = 0;
 
@@ -209,11 +209,9 @@ export class Recovery {
     const writtenMs = Math.floor((batch.header?.writtenMicros ?? 0) / 1000);
     for (const { header, data } of batch.records) {
       if (forIndex) this.#parts.replay.apply(header, data, writtenMs);
-      if (forRows && header.kind === 'row') {
-        const row = this.#parts.replay.row(header);
-        if (row !== undefined)
-          this.#rows.push({ row, position: { segment, offset: header.offset } });
-      }
+      const row = forRows ? this.#parts.replay.row(header) : undefined;
+      if (row !== undefined)
+        this.#rows.push({ row, position: { segment, offset: header.offset }, writtenMs });
     }
     if (batch.header !== undefined)
       this.#report.end = { ...this.#report.end, batch: batch.header.number };

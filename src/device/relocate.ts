@@ -1,11 +1,12 @@
 /** The operations of compaction: needed records are written again at the end of the log. */
 import type { Operation } from './committer.ts';
-import type { EntryKey } from './contract.ts';
+import type { EntryKey, RowRecord } from './contract.ts';
 import { type RecordHeader, recordLength } from './format.ts';
 import type { BatchBuilder } from './log-writer.ts';
-import { appendEntry, type GivenBody, type OperationHost } from './operations.ts';
+import { appendEntry, appendRow, type GivenBody, type OperationHost } from './operations.ts';
+import { encodeForgetExtra } from './record-extra.ts';
 import { samePlace } from './segment-statistics.ts';
-import type { RecordPlace, StoredEntry } from './stored-entry.ts';
+import type { StoredEntry } from './stored-entry.ts';
 
 abstract class Move<Result> implements Operation {
   abstract readonly bytes: number;
@@ -135,18 +136,40 @@ export class CopyOperation extends Move<void> {
   readonly bytes: number;
   readonly result = undefined;
   readonly #header: RecordHeader;
-  readonly #placed: (place: RecordPlace) => void;
 
-  constructor(header: RecordHeader, placed: (place: RecordPlace) => void = () => undefined) {
+  constructor(header: RecordHeader) {
     super();
     this.#header = header;
-    this.#placed = placed;
     this.bytes = recordLength(header);
   }
 
   prepare(batch: BatchBuilder): void {
     const { kind, flags, policy, hash, since, path, extra, state } = this.#header;
-    this.#placed(batch.add({ kind, flags, policy, hash, since, path, extra, state }).place);
+    batch.add({ kind, flags, policy, hash, since, path, extra, state });
+  }
+}
+
+/**
+ * A row's record, or one that forgets a row, if it is needed. What a forget record is to take away must
+ * never come behind it: where that is being decided, the record stays. False: so its segment has to.
+ */
+export class RowAgainOperation extends Move<boolean> {
+  readonly bytes: number;
+  result = false;
+  readonly #host: OperationHost;
+  readonly #row: RowRecord;
+
+  constructor(host: OperationHost, row: RowRecord, bytes: number) {
+    super();
+    this.#host = host;
+    this.#row = row;
+    this.bytes = bytes;
+  }
+
+  prepare(batch: BatchBuilder): void {
+    const standing = this.#host.standing(this.#row);
+    this.result = standing !== 'undecided';
+    if (standing === 'needed') appendRow(this.#host, batch, this.#row);
   }
 }
 
@@ -159,18 +182,23 @@ export class ForgetAgainOperation extends Move<boolean> {
   result = false;
   readonly #host: OperationHost;
   readonly #header: RecordHeader;
+  readonly #until: number | undefined;
 
-  constructor(host: OperationHost, header: RecordHeader) {
+  /** @param until the last segment that may hold what is forgotten; undefined: the one it is written to */
+  constructor(host: OperationHost, header: RecordHeader, until: number | undefined) {
     super();
     this.#host = host;
     this.#header = header;
+    this.#until = until;
     this.bytes = recordLength(header);
   }
 
   prepare(batch: BatchBuilder): void {
-    const { kind, flags, policy, hash, since, path } = this.#header;
+    const { policy, hash, since, path } = this.#header;
     if (this.#host.store.latest(keyOf(this.#header)) !== undefined) return;
-    batch.add({ kind, flags, policy, hash, since, path });
+    const extra = encodeForgetExtra({ name: undefined, until: this.#until });
+    const { place } = batch.add({ kind: 'forget', flags: 0, policy, hash, since, path, extra });
+    this.#host.addForget(place);
     this.result = true;
   }
 }

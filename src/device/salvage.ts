@@ -15,14 +15,12 @@ import { SEGMENT_HEADER_BYTES } from './format.ts';
 import type { BadRegion } from './log-scan.ts';
 import { type OperationHost, PromiseAgainOperation, RowOperation } from './operations.ts';
 import { SalvageOperation } from './relocate.ts';
-import type { SegmentFiles } from './segment-files.ts';
 import { placesOf } from './segment-statistics.ts';
 import type { RecordPlace, StoredEntry } from './stored-entry.ts';
 
 export interface SalvageParts {
   readonly store: EntryStore;
   readonly sink: RowSink;
-  readonly files: SegmentFiles;
   readonly host: OperationHost;
   append<Result>(operation: Operation & { readonly answer: Promise<Result> }): Promise<Result>;
   damaged(entry: StoredEntry, what: string, cause: unknown): Error;
@@ -75,13 +73,12 @@ export async function salvagePromises({ store, append, host }: SalvageParts): Pr
 
 /** Writes the next rows again; where to go on, undefined: these were all. */
 export async function salvageRows(
-  { sink, files, append, host }: SalvageParts,
+  { sink, append, host }: SalvageParts,
   place: RowPlace | undefined,
   limit: number,
 ): Promise<RowPlace | undefined> {
   const { rows, next } = sink.rowsAfter(place, limit);
-  const oldest = files.oldest() ?? 0;
-  await Promise.all(rows.map((row) => append(new RowOperation(host, row, oldest))));
+  await Promise.all(rows.map((row) => append(new RowOperation(host, row))));
   return next;
 }
 

@@ -61,8 +61,23 @@ export class SegmentFiles {
     return false;
   }
 
-  oldest(): number | undefined {
-    return this.#sizes.keys().next().value;
+  /** The segments before and after this number that are there; 0 and infinity where there is none. */
+  neighbours(segment: number): readonly [before: number, after: number] {
+    let before = 0;
+    for (const number of this.#sizes.keys()) {
+      if (number > segment) return [before, number];
+      if (number < segment) before = number;
+    }
+    return [before, Number.POSITIVE_INFINITY];
+  }
+
+  /** Between which segments there is none; each as `neighbours` gives them. */
+  *gaps(): Generator<readonly [before: number, after: number]> {
+    let last = 0;
+    for (const number of this.#sizes.keys()) {
+      if (number > last + 1) yield [last, number];
+      last = number;
+    }
   }
 
   size(segment: number): number {

@@ -1,6 +1,6 @@
 /**
  * How many bytes of each segment are still needed: the records that index rows refer to (`live`), and
- * row records (`rows`), of which only the row store knows which are current.
+ * records of rows and of forgetting (`rows`), of which must be asked whether they are needed.
  *
  * `live` is a function of the index's rows, changed in the same transaction; so a replay that meets a
  * record twice counts it once.
@@ -49,12 +49,12 @@ export class SegmentStatistics {
     return total;
   }
 
-  /** Row records were committed. */
+  /** Records of rows, or of forgetting, were committed. */
   addRows(segment: number, bytes: number): void {
     this.#rows.set(segment, (this.#rows.get(segment) ?? 0) + bytes);
   }
 
-  /** The row store was asked: so many bytes of row records are current. */
+  /** It was asked: so many bytes of these are needed. */
   setRows(segment: number, bytes: number): void {
     this.#settled.set(segment, { live: this.get(segment).live, rows: bytes });
   }

@@ -3,17 +3,20 @@
  * memory change only after the commit, so a transaction that fails leaves no trace.
  */
 import { type EntryState, join } from '#base/entry.ts';
+import type { PolicyIndex } from '#base/names.ts';
 import { maxTimestamp } from '#base/timestamp.ts';
-import type { LogPosition, RowRecord } from '#device/contract.ts';
-import { columnsOf } from './columns.ts';
+import type { LoggedRow, LogPosition, RowRecord } from '#device/contract.ts';
+import { columnsOf, MARK } from './columns.ts';
 import type { ContainerCache, ContainerState } from './container-state.ts';
 import { type ContainerLine, type ContainerTable, copyLine, emptyLine } from './container-table.ts';
+import type { CursorTable } from './cursors.ts';
 import type { OpenedDatabase } from './database-file.ts';
-import { encodeRowState, listingCheck, statePayload } from './format.ts';
+import { encodeRowState, listingCheck, stateCheck, statePayload } from './format.ts';
 import { readPosition, writePosition } from './position.ts';
-import { rowTimestamp } from './row-state.ts';
+import { isDead, rowTimestamp } from './row-state.ts';
 import { type RowTable, type StoredRow, stateOf } from './row-table.ts';
 import { isSame } from './same.ts';
+import { readFloor, writeFloor } from './sequence-floor.ts';
 import { tally } from './tally.ts';
 
 /** One container's part of the batch under way. */
@@ -24,28 +27,38 @@ interface Work {
   own: EntryState | undefined | null;
 }
 
+export interface ApplierTables {
+  readonly rows: RowTable;
+  readonly lines: ContainerTable;
+  readonly cursors: CursorTable;
+}
+
 type LineChange = (before: ContainerLine, after: ContainerLine) => void;
 
 export class Applier {
   readonly #opened: OpenedDatabase;
   readonly #rows: RowTable;
   readonly #lines: ContainerTable;
+  readonly #cursors: CursorTable;
   readonly #changed: LineChange;
   readonly #containers: ContainerCache;
   #position: LogPosition | undefined;
+  #floor: number;
   /** Unix seconds of the earliest delete-at of a listed row. */
   nextExpiry: number;
 
   /** @param changed told of every line that a commit changed */
   constructor(
     opened: OpenedDatabase,
-    tables: { readonly rows: RowTable; readonly lines: ContainerTable },
+    tables: ApplierTables,
     containers: ContainerCache,
     changed: LineChange,
   ) {
     this.#opened = opened;
     this.#rows = tables.rows;
     this.#lines = tables.lines;
+    this.#cursors = tables.cursors;
+    this.#floor = readFloor(opened.meta) ?? 0;
     this.#changed = changed;
     this.#containers = containers;
     this.#position = readPosition(opened.meta);
@@ -56,10 +69,19 @@ export class Applier {
     return this.#position;
   }
 
-  apply(rows: readonly RowRecord[], upTo: LogPosition, nowSeconds: number): void {
+  /** Of a container of which there is nothing yet. */
+  newLine(ring: PolicyIndex, hash: Buffer, path: string): ContainerLine {
+    return { ...emptyLine(ring, hash, path), sequence: this.#floor };
+  }
+
+  apply(rows: readonly LoggedRow[], upTo: LogPosition, nowSeconds: number): void {
     const batch = new Map<ContainerState, Work>();
     this.#opened.db.transaction(() => {
-      for (const row of rows) this.#applyRow(this.#workOf(batch, row), row, nowSeconds);
+      for (const logged of rows) {
+        const work = this.#workOf(batch, logged.row);
+        if (logged.row.forgets === undefined) this.#applyRow(work, logged, nowSeconds);
+        else this.#forget(work, logged.row, logged.row.forgets);
+      }
       for (const work of batch.values()) if (work.written.size > 0) this.#lines.save(work.line);
       writePosition(this.#opened.meta, upTo);
     });
@@ -73,7 +95,7 @@ export class Applier {
   #workOf(batch: Map<ContainerState, Work>, row: RowRecord): Work {
     const { policy, hash } = row.key;
     const container = this.#containers.findOrMake(policy, hash, () =>
-      emptyLine(policy, hash, row.path),
+      this.newLine(policy, hash, row.path),
     );
     let work = batch.get(container);
     if (work === undefined) {
@@ -84,7 +106,7 @@ export class Applier {
     return work;
   }
 
-  #applyRow(work: Work, row: RowRecord, nowSeconds: number): void {
+  #applyRow(work: Work, { row, writtenMs }: LoggedRow, nowSeconds: number): void {
     const { line } = work;
     const name = Buffer.from(row.name);
     const former = this.#former(work, row.name, name);
@@ -93,25 +115,51 @@ export class Applier {
     const { micros, size, etag, type, count } = columns;
     const crc = listingCheck(row.name, micros, size, etag, type, count);
     const partial = isWhole(row.state, state) ? 0 : 1;
-    const bytes = encodeRowState(line.ring, row.name, state, crc + partial);
-    if (former?.crc === crc && statePayload(former.state).equals(statePayload(bytes))) return;
-    const stored = {
-      ...columns,
-      name: row.name,
-      crc,
-      sequence: line.sequence + 1,
-      partial,
-      state: bytes,
-    } as const;
-    this.#rows.put(line.id, name, stored, former);
-    const { digestPrefix } = work.container;
-    if (former !== undefined) tally(line, digestPrefix, former, name, -1);
-    tally(line, digestPrefix, stored, name, 1);
-    line.sequence++;
+    const died = columns.hidden === 1 && isDead(state) ? writtenMs : null;
+    const since = Math.min(former?.since ?? row.since, row.since);
+    const checked = { crc, partial, died, since, until: null } as const;
+    const bytes = encodeRowState(line.ring, row.name, state, stateCheck(checked));
+    const isEqual = former?.crc === crc && statePayload(former.state).equals(statePayload(bytes));
+    if (isEqual && former.until === null) return;
+    const sequence = ++line.sequence;
+    this.#put(work, { ...columns, ...checked, name: row.name, sequence, state: bytes }, former);
     line.newest = maxTimestamp(line.newest, rowTimestamp(state));
-    work.written.set(row.name, stored);
     if (row.name === '') work.own = state;
     if (columns.expires !== null && columns.hidden === 0) this.#expiresAt(columns.expires);
+  }
+
+  #put({ line, container, written }: Work, row: StoredRow, former: StoredRow | undefined): void {
+    const name = Buffer.from(row.name);
+    this.#rows.put(line.id, name, row, former);
+    const { digestPrefix } = container;
+    if (former !== undefined) tally(line, digestPrefix, former, name, -1);
+    tally(line, digestPrefix, row, name, 1);
+    written.set(row.name, row);
+  }
+
+  /**
+   * The mark stands for the forget record as long as that is needed, and keeps what was forgotten: who
+   * writes the row again joins it, for its records may still be in the log. Where nothing is known of the row,
+   * nothing is left in the log that could bring it back. The sequence stays: nobody needs to be told.
+   */
+  #forget(work: Work, { name, since }: LoggedRow['row'], until: number): void {
+    const { line } = work;
+    const former = this.#former(work, name, Buffer.from(name));
+    if (former === undefined || former.until === until) return;
+    const checked = {
+      crc: former.crc,
+      partial: former.partial,
+      died: null,
+      since: Math.min(former.since, since),
+      until,
+    };
+    const state = encodeRowState(line.ring, name, stateOf(former), stateCheck(checked));
+    this.#put(
+      work,
+      { ...former, ...checked, hidden: MARK, expires: null, sequence: 0, state },
+      former,
+    );
+    if (name === '') work.own = undefined;
   }
 
   /** A row that is on its way was looked up when it was decided: it need not be again. */
@@ -150,12 +198,52 @@ export class Applier {
     });
     for (const { before, after } of lines.values()) {
       this.#changed(before, after);
-      this.#expired(after);
+      this.#replaceLine(after);
     }
     this.nextExpiry = this.#rows.nextExpiry();
   }
 
-  #expired(line: ContainerLine): void {
+  /**
+   * Drops marks of what was only in segments between these two; with the last one, a container without
+   * rows. Gives how many, at most `limit`.
+   */
+  dropMarks(after: number, before: number, limit: number): number {
+    const marks = this.#rows.marks(after, before, limit);
+    const lines = new Map<number, ContainerLine>();
+    let floor = this.#floor;
+    this.#opened.db.transaction(() => {
+      for (const { container, name } of marks) {
+        this.#rows.remove(container, MARK, name);
+        const line = lines.get(container) ?? copyLine(this.#lines.byId(container));
+        lines.set(container, line);
+        line.marks--;
+      }
+      for (const line of lines.values()) {
+        if (this.#isNeeded(line)) this.#lines.save(line);
+        else {
+          floor = Math.max(floor, line.sequence);
+          this.#lines.remove(line.id);
+          this.#cursors.remove(line.id);
+        }
+      }
+      if (floor !== this.#floor) writeFloor(this.#opened.meta, floor);
+    });
+    this.#floor = floor;
+    for (const line of lines.values()) this.#droppedMarks(line);
+    return marks.length;
+  }
+
+  #isNeeded({ ring, hash, total, marks }: ContainerLine): boolean {
+    if (total > 0 || marks > 0) return true;
+    return (this.#containers.find(ring, hash)?.pending.size ?? 0) > 0;
+  }
+
+  #droppedMarks(line: ContainerLine): void {
+    if (this.#isNeeded(line)) this.#replaceLine(line);
+    else this.#containers.drop(line.ring, line.hash);
+  }
+
+  #replaceLine(line: ContainerLine): void {
     const container = this.#containers.findOrMake(line.ring, line.hash, () => line);
     container.line = line;
     for (const row of container.pending.values()) {

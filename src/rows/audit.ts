@@ -12,11 +12,11 @@
 import { codeOf, OperatingError } from '#base/errors.ts';
 import type { LogPosition } from '#device/contract.ts';
 import type { Database } from '#env/env.ts';
-import { columnsOf } from './columns.ts';
+import { columnsOf, MARK } from './columns.ts';
 import { type ContainerLine, ContainerTable } from './container-table.ts';
 import { sumToBytes, termPrefix, zeroSum } from './digest.ts';
 import { readPosition } from './position.ts';
-import { RowTable, type StoredRow, stateOf } from './row-table.ts';
+import { isMark, RowTable, type StoredRow, stateOf } from './row-table.ts';
 import { Meta } from './schema.ts';
 import { type Tally, tally } from './tally.ts';
 
@@ -118,7 +118,7 @@ export class RowAudit {
     const line = lines.next(this.#afterId);
     if (line === undefined) return undefined;
     const prefix = termPrefix(this.#parts.key, line.ring, line.hash);
-    const found = { rows: 0, bytes: 0, objects: 0, total: 0, digest: zeroSum() };
+    const found = { rows: 0, bytes: 0, objects: 0, total: 0, marks: 0, digest: zeroSum() };
     return { line, prefix, found, hidden: -1, name: Buffer.alloc(0) };
   }
 
@@ -145,6 +145,7 @@ export class RowAudit {
       found.bytes === line.bytes &&
       found.objects === line.objects &&
       found.total === line.total &&
+      found.marks === line.marks &&
       sumToBytes(found.digest).equals(sumToBytes(line.digest));
     if (!isEqual) throw damaged(`the rows of ${line.path} are not what its line says`);
   }
@@ -155,9 +156,9 @@ function checkColumns(line: ContainerLine, row: StoredRow): void {
   const { expires } = columnsOf(line.ring, row.name, stateOf(row), 0);
   const isListed = row.hidden === 0;
   const isGood =
-    (row.hidden === 0 || row.hidden === 1) &&
+    (isMark(row) ? row.hidden === MARK : row.hidden === 0 || row.hidden === 1) &&
     (!isListed || row.expires === expires) &&
-    row.sequence > 0;
+    (row.sequence > 0 || isMark(row));
   if (!isGood) throw damaged(`a row of ${line.path} is not what its state says`);
 }
 

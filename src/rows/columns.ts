@@ -7,8 +7,11 @@ import { ACCOUNT_RING, type PolicyIndex } from '#base/names.ts';
 import { LINK_ROLE, MARKER_ROLE } from './query.ts';
 import { shownSlot } from './row-state.ts';
 
+/** `hidden` of the mark that a row was forgotten. */
+export const MARK = 2;
+
 export interface Columns {
-  readonly hidden: 0 | 1;
+  readonly hidden: 0 | 1 | typeof MARK;
   /** As shown to clients. */
   readonly micros: number;
   readonly size: number;

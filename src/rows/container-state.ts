@@ -9,7 +9,8 @@ import { termPrefix } from './digest.ts';
 import type { StoredRow } from './row-table.ts';
 
 export interface PendingRow {
-  readonly state: EntryState;
+  /** Undefined: the row is being forgotten. */
+  readonly state: EntryState | undefined;
   /** What the database has of the row at the moment; undefined: nothing. */
   stored: StoredRow | undefined;
   /** Resolves when the state is durable and applied. */
@@ -50,6 +51,11 @@ export class ContainerCache {
   /** Makes one from `line` where there is none. */
   findOrMake(ring: number, hash: Buffer, make: () => ContainerLine): ContainerState {
     return this.find(ring, hash) ?? this.#keep(keyOf(ring, hash), make());
+  }
+
+  /** The store has nothing of it any more. */
+  drop(ring: number, hash: Buffer): void {
+    this.#states.delete(keyOf(ring, hash));
   }
 
   recent(ring: number, rows: number): ContainerState[] {

@@ -29,6 +29,8 @@ export interface ContainerLine {
   objects: number;
   /** All rows, hidden ones and the own state too. */
   total: number;
+  /** That rows were forgotten. */
+  marks: number;
   newest: Timestamp;
   digest: Sum;
 }
@@ -43,12 +45,14 @@ type RawLine = [
   bytes: number,
   objects: number,
   total: number,
+  marks: number,
   newest: Buffer,
   digest: Buffer,
   crc: number,
 ];
 
-const COLUMNS = 'id, ring, hash, path, sequence, rows, bytes, objects, total, newest, digest, crc';
+const COLUMNS =
+  'id, ring, hash, path, sequence, rows, bytes, objects, total, marks, newest, digest, crc';
 
 export function emptyLine(ring: PolicyIndex, hash: Buffer, path: string): ContainerLine {
   return {
@@ -61,6 +65,7 @@ export function emptyLine(ring: PolicyIndex, hash: Buffer, path: string): Contai
     bytes: 0,
     objects: 0,
     total: 0,
+    marks: 0,
     newest: ZERO_TIMESTAMP,
     digest: zeroSum(),
   };
@@ -79,6 +84,7 @@ export class ContainerTable {
   readonly #update: Statement<unknown>;
   readonly #unreported: Statement<RawLine>;
   readonly #markReported: Statement<unknown>;
+  readonly #remove: Statement<unknown>;
 
   constructor(db: Database) {
     const from = `SELECT ${COLUMNS} FROM container`;
@@ -86,21 +92,24 @@ export class ContainerTable {
     this.#byId = db.prepare<RawLine>(`${from} WHERE id = ?`).raw();
     this.#next = db.prepare<RawLine>(`${from} WHERE id > ? ORDER BY id LIMIT 1`).raw();
     this.#range = db
-      .prepare<RawLine>(`${from} WHERE ring = ? AND hash >= ? AND hash < ? ORDER BY hash LIMIT ?`)
+      .prepare<RawLine>(
+        `${from} WHERE ring = ? AND hash >= ? AND hash < ? AND total > 0 ORDER BY hash LIMIT ?`,
+      )
       .raw();
     this.#insert = db.prepare(
-      `INSERT INTO container (ring, hash, path, sequence, rows, bytes, objects, total, newest, digest, crc, reported)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
+      `INSERT INTO container (ring, hash, path, sequence, rows, bytes, objects, total, marks, newest, digest, crc, reported)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
     );
     this.#update = db.prepare(
-      `UPDATE container SET sequence = ?, rows = ?, bytes = ?, objects = ?, total = ?, newest = ?, digest = ?, crc = ?
+      `UPDATE container SET sequence = ?, rows = ?, bytes = ?, objects = ?, total = ?, marks = ?, newest = ?, digest = ?, crc = ?
        WHERE id = ?`,
     );
     this.#unreported = db
       .prepare<RawLine>(
-        `${from} WHERE sequence > reported AND ring = ? AND id > ? ORDER BY id LIMIT ?`,
+        `${from} WHERE sequence > reported AND ring = ? AND id > ? AND total > 0 ORDER BY id LIMIT ?`,
       )
       .raw();
+    this.#remove = db.prepare('DELETE FROM container WHERE id = ?');
     this.#markReported = db.prepare(
       'UPDATE container SET reported = ? WHERE id = ? AND reported < ? AND sequence >= ?',
     );
@@ -124,19 +133,23 @@ export class ContainerTable {
     return raw && parseLine(raw);
   }
 
-  /** Lines with from <= hash < to (undefined: the end), in hash order. */
+  /** Lines with rows and from <= hash < to (undefined: the end), in hash order. */
   range(ring: PolicyIndex, from: Buffer, to: Buffer | undefined, limit: number): ContainerLine[] {
     return this.#range.all(ring, from, to ?? AFTER_ALL_HASHES, limit).map(parseLine);
   }
 
+  remove(id: number): void {
+    this.#remove.run(id);
+  }
+
   /** Inserts a line that has no id yet (and sets it), or writes it again. */
   save(line: ContainerLine): void {
-    const { sequence, rows, bytes, objects, total } = line;
+    const { sequence, rows, bytes, objects, total, marks } = line;
     const newest = timestampToBytes(line.newest);
     const digest = sumToBytes(line.digest);
     const crc = lineCheck(line, newest, digest);
     if (line.id !== 0) {
-      this.#update.run(sequence, rows, bytes, objects, total, newest, digest, crc, line.id);
+      this.#update.run(sequence, rows, bytes, objects, total, marks, newest, digest, crc, line.id);
       return;
     }
     const { ring, hash, path } = line;
@@ -149,6 +162,7 @@ export class ContainerTable {
       bytes,
       objects,
       total,
+      marks,
       newest,
       digest,
       crc,
@@ -170,8 +184,8 @@ const AFTER_ALL_HASHES = Buffer.alloc(17, 0xff);
 
 /** `newest` and `digest` as they are stored. */
 function lineCheck(line: Checked, newest: Buffer, digest: Buffer): number {
-  const { ring, path, sequence, rows, bytes, objects, total } = line;
-  const facts = `${ring} ${sequence} ${rows} ${bytes} ${objects} ${total} ${newest.toString('hex')} ${path}`;
+  const { ring, path, sequence, rows, bytes, objects, total, marks } = line;
+  const facts = `${ring} ${sequence} ${rows} ${bytes} ${objects} ${total} ${marks} ${newest.toString('hex')} ${path}`;
   return crc32(digest, crc32(line.hash, crc32(facts)));
 }
 
@@ -179,8 +193,9 @@ type Checked = Omit<ContainerLine, 'id' | 'newest' | 'digest'>;
 
 /** After a flipped byte a column may be of any type. @throws OperatingError `rows-damaged` */
 function parseLine(raw: RawLine): ContainerLine {
-  const [id, ring, hash, path, sequence, rows, bytes, objects, total, newest, digest, crc] = raw;
-  const checked = { ring, hash, path, sequence, rows, bytes, objects, total };
+  const [id, ring, hash, path, sequence, rows, bytes, objects, total, marks, ...rest] = raw;
+  const [newest, digest, crc] = rest;
+  const checked = { ring, hash, path, sequence, rows, bytes, objects, total, marks };
   const isWhole =
     [hash, newest, digest].every((column) => Buffer.isBuffer(column)) &&
     lineCheck(checked, newest, digest) === crc;

@@ -1,7 +1,7 @@
 /**
  * The row store on a real device in the simulator: random rows, compaction, power failures and kills
- * at random moments. Nothing acknowledged is lost; totals, digest and listing are what the rows add up
- * to; a database rebuilt from the log alone says the same.
+ * at random moments. Nothing acknowledged is lost, nothing forgotten comes back; totals, digest and listing
+ * are what the rows add up to; a database rebuilt from the log alone says the same.
  */
 import { describe, expect, it } from 'vitest';
 import { type EntryState, join } from '#base/entry.ts';
@@ -22,6 +22,10 @@ const NAMES = 8;
 class Model {
   readonly acknowledged = new Map<string, EntryState>();
   readonly asked = new Map<string, EntryState>();
+  /** Rows with writes under way, or that are being forgotten: never both. */
+  readonly busy = new Map<string, number>();
+  /** What was forgotten counts again with the next write. */
+  readonly forgotten = new Map<string, EntryState>();
 }
 
 class Scenario {
@@ -65,8 +69,12 @@ class Scenario {
     const name = this.random.chance(0.1) ? '' : `name ${this.random.integer(NAMES)}`;
     const state = this.#someState();
     const key = `${container} ${name}`;
-    const { asked, acknowledged } = this.model;
-    asked.set(key, join(asked.get(key) ?? { groups: {} }, state));
+    const { asked, acknowledged, busy, forgotten } = this.model;
+    if (choice < 30) return this.#forget(container, name);
+    if (busy.get(key) === -1) return;
+    busy.set(key, (busy.get(key) ?? 0) + 1);
+    const before = asked.get(key) ?? { groups: {} };
+    asked.set(key, join(join(before, forgotten.get(key) ?? { groups: {} }), state));
     await this.rows.write({
       key: keyOf(container, CONTAINER_RING),
       path: `/a/${container}`,
@@ -74,6 +82,25 @@ class Scenario {
       state,
     });
     acknowledged.set(key, join(acknowledged.get(key) ?? { groups: {} }, state));
+    busy.set(key, busy.get(key)! - 1);
+  }
+
+  async #forget(container: number, name: string): Promise<void> {
+    const key = `${container} ${name}`;
+    const { asked, acknowledged, busy, forgotten } = this.model;
+    const { hash } = keyOf(container, CONTAINER_RING);
+    const row = this.rows
+      .changes(CONTAINER_RING, hash, 0, 1000)
+      .find((change) => change.name === name);
+    if (row === undefined || (busy.get(key) ?? 0) !== 0) return;
+    busy.set(key, -1);
+    const before = acknowledged.get(key);
+    acknowledged.delete(key);
+    forgotten.set(key, join(forgotten.get(key) ?? { groups: {} }, row.state));
+    const count = await this.rows.forget(CONTAINER_RING, hash, [row]);
+    if (count === 1) asked.delete(key);
+    else if (before !== undefined) acknowledged.set(key, before);
+    busy.set(key, 0);
   }
 
   #someState(): EntryState {
@@ -113,15 +140,17 @@ class Scenario {
     const all = join(this.model.asked.get(key) ?? { groups: {} }, acknowledged);
     expect(encodeState(join(state, acknowledged)), `${key} is kept`).toEqual(encodeState(state));
     expect(encodeState(join(all, state)), `${key} was written`).toEqual(encodeState(all));
-    // What was found stays from now on.
+    // What was found stays from now on, and nothing else was written.
     this.model.acknowledged.set(key, state);
+    this.model.asked.set(key, state);
+    this.model.busy.delete(key);
     return found;
   }
 
   picture(): unknown[] {
     const all = this.rows.containers(CONTAINER_RING, Buffer.alloc(16), undefined, 100);
-    return all.map(({ path, totals, total, newest, digest }) => {
-      return { path, totals, total, newest, digest: digest.toString('hex') };
+    return all.map(({ path, totals, total, digest }) => {
+      return { path, totals, total, digest: digest.toString('hex') };
     });
   }
 }

@@ -19,14 +19,21 @@ interface StoredCursor extends Cursor {
 export class CursorTable {
   readonly #get: Statement<StoredCursor>;
   readonly #set: Statement<unknown>;
+  readonly #remove: Statement<unknown>;
 
   constructor(db: Database) {
     this.#get = db.prepare<StoredCursor>(
       'SELECT incarnation, sequence, crc FROM cursor WHERE container = ? AND device = ?',
     );
+    this.#remove = db.prepare('DELETE FROM cursor WHERE container = ?');
     this.#set = db.prepare(
       'INSERT OR REPLACE INTO cursor (container, device, incarnation, sequence, crc) VALUES (?, ?, ?, ?, ?)',
     );
+  }
+
+  /** The container is gone; its number may be another's next. */
+  remove(container: number): void {
+    this.#remove.run(container);
   }
 
   get(container: number, device: number): Cursor | undefined {

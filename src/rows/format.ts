@@ -6,15 +6,15 @@
  *             2    data timestamp, 10 bytes
  *            12    write id, 8 bytes
  *   full:     1    encodeState() of the row's state
- *   last 4         CRC-32, big-endian, of all bytes before, continued from the listing check (plus one
- *                  where the row is `partial`, so that the mark is covered too)
+ *   last 4         CRC-32, big-endian, of all bytes before, continued from the state check
  *
  * A plain object's row has nothing that is not in its columns but kind, timestamp and write id, and
  * such rows are nearly all: the compact form halves the row, hence the pages that a commit writes.
  * The form is a function of the state alone, so equal states have equal bytes on every replica.
  *
  * The listing check (column `crc`) is the CRC-32 of what a listing shows; it is verified on every
- * row that leaves, and so is the state's where the state is read. Integers are big-endian.
+ * row that leaves, and so is the state's where the state is read. Integers are big-endian. The state check
+ * continues it with `partial`, `died`, `since`, `until`: by a flipped one a deletion could be forgotten early.
  */
 import { crc32 } from 'node:zlib';
 import { type EntryState, KINDS } from '#base/entry.ts';
@@ -40,6 +40,18 @@ export function listingCheck(
   count: number,
 ): number {
   return crc32(`${name}\0${micros}\0${size}\0${etag}\0${type}\0${count}`);
+}
+
+export interface CheckedColumns {
+  readonly crc: number;
+  readonly partial: number;
+  readonly died: number | null;
+  readonly since: number;
+  readonly until: number | null;
+}
+
+export function stateCheck({ crc, partial, died, since, until }: CheckedColumns): number {
+  return crc32(`${partial} ${died} ${since} ${until}`, crc);
 }
 
 export function encodeRowState(

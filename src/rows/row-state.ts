@@ -50,6 +50,11 @@ function repeats(system: Group, data: DataPart): boolean {
   return deleteAt === undefined ? data.deleteAt === undefined : Number(deleteAt) === data.deleteAt;
 }
 
+/** A tombstone, by its kind: it hides what is older, and when nothing older is left, nothing. */
+export function isDead({ data }: EntryState): boolean {
+  return data?.kind === 'deleted' || data?.kind === 'gone';
+}
+
 /** Which policy and mode a container was created with: a group of its own state, fixed while it lives. */
 export const SETTINGS_GROUP = 'container';
 

@@ -307,7 +307,11 @@ describe('restart and loss', () => {
     await store.write(row('a', live(at(1))));
     await store.write(row('a', { groups: { system: { timestamp: at(2), values: {} } } }));
     await store.write(row('b', tombstone(at(3))));
-    expect(log.records.map((record) => store.isCurrent(record.row))).toEqual([false, true, true]);
+    expect(log.records.map((record) => store.standing(record.row))).toEqual([
+      'dead',
+      'needed',
+      'needed',
+    ]);
   });
 });
 
@@ -320,7 +324,7 @@ describe('a database that could not take a record in at once', () => {
     // Decided without knowing of the second, which is in the log.
     await store.write(row('a', group(3)));
     expect(Object.keys(store.read(CONTAINER_RING, HASH, 'a')!.groups)).toEqual(['g1', 'g2', 'g3']);
-    const current = () => log.records.map((record) => store.isCurrent(record.row));
+    const current = () => log.records.map((record) => store.standing(record.row) === 'needed');
     expect(current()).toEqual([true, true, true]);
     await store.write(row('a', group(4)));
     expect(current()).toEqual([false, false, false, true]);
@@ -387,12 +391,11 @@ describe('damage', () => {
     db.exec('UPDATE row SET size = 6');
     db.close();
     // What is replayed meets the damaged row.
-    store.apply([{ row: row('a', live(at(9))), position: { segment: 1, offset: 1 } }], {
-      segment: 1,
-      offset: 2,
-    });
+    const replayed = { ...row('a', live(at(9))), since: 1 };
+    const position = { segment: 1, offset: 1 };
+    store.apply([{ row: replayed, position, writtenMs: 0 }], { segment: 1, offset: 2 });
     expect(store.damage).toBeDefined();
-    expect(store.isCurrent(row('a', live(at(1), { size: 5 })))).toBe(true);
+    expect(store.standing(row('a', live(at(1), { size: 5 })))).toBe('undecided');
     expect(await store.checkpoint()).toBe(false);
     store.apply([], { segment: 1, offset: 3 });
     store.close();

@@ -6,40 +6,57 @@
  *   that whole joined state, so the newest record of a row is all that must be kept of it. (Where the
  *   database could not take a record in at once, the next one may not hold it: such rows are `partial`.)
  * - Nothing is in the database that is not durable in the log. Rows, totals, digests, sequence and the
- *   applied log position change in one transaction; replaying any suffix of the log again changes nothing.
+ *   applied log position change in one transaction; replaying any suffix of the log again changes no state.
  * - The commit sequence of a container rises by one with every row that changes, in log order. It means
  *   something only within one `incarnation` of the database: a rebuilt one counts anew.
  * - What fails its checksum is never given out: the store is `damaged` from then on, and the next
  *   start rebuilds the database from the log.
  */
 import { assert } from '#base/assert.ts';
-import { type EntryState, join } from '#base/entry.ts';
-import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
+import { EMPTY_STATE, type EntryState, join } from '#base/entry.ts';
 import { ACCOUNT_RING, CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
-import type { Timestamp } from '#base/timestamp.ts';
 import type {
   DigestSummary,
+  LoggedRow,
   LogPosition,
   RowLog,
   RowPage,
   RowPlace,
   RowRecord,
   RowSink,
+  RowStanding,
 } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
+import {
+  type Change,
+  type ContainerFacts,
+  factsOf,
+  type OwnState,
+  type RowResult,
+  type Tombstone,
+} from './answers.ts';
 import { Applier } from './applier.ts';
 import { RowAudit } from './audit.ts';
 import { columnsOf } from './columns.ts';
 import { ContainerCache, type ContainerState, type PendingRow } from './container-state.ts';
-import { type ContainerLine, ContainerTable, emptyLine } from './container-table.ts';
+import { ContainerTable } from './container-table.ts';
 import { type Cursor, CursorTable } from './cursors.ts';
-import { markDamaged, type OpenedDatabase, openRowsDatabase } from './database-file.ts';
-import { sumToBytes } from './digest.ts';
+import { DamageGuard } from './damage-guard.ts';
+import { type OpenedDatabase, openRowsDatabase } from './database-file.ts';
 import { listRows } from './listing.ts';
-import type { Listing, ListQuery, RowTotals } from './query.ts';
+import type { Listing, ListQuery } from './query.ts';
 import { rowTimestamp } from './row-state.ts';
-import { RowTable, type StoredRow, stateOf } from './row-table.ts';
-import { contributes, isLess, isSame } from './same.ts';
+import {
+  type DeadRow,
+  isMark,
+  knownState,
+  RowTable,
+  type StoredRow,
+  stateOf,
+} from './row-table.ts';
+import { isSame } from './same.ts';
+import { readFloor } from './sequence-floor.ts';
+import { standingOf } from './standing.ts';
 import { BUCKET_BITS, Summaries } from './summary.ts';
 
 export type RowStoreEnv = Pick<Env, 'clock' | 'disk' | 'random' | 'log'>;
@@ -53,38 +70,8 @@ export interface RowStoreOptions {
   readonly digestKey: string;
 }
 
-/** `stored`: what was written is the newest. `superseded`: something newer is there. Joined and durable either way. */
-export interface RowResult {
-  readonly outcome: 'stored' | 'superseded';
-  readonly newest: Timestamp;
-}
-
-export interface ContainerFacts {
-  readonly hash: Buffer;
-  readonly path: string;
-  readonly sequence: number;
-  readonly totals: RowTotals;
-  /** All rows, deleted ones and the own state too. */
-  readonly total: number;
-  readonly newest: Timestamp;
-  readonly digest: Buffer;
-}
-
-export interface OwnState {
-  readonly hash: Buffer;
-  readonly path: string;
-  /** Undefined: rows came here before it. */
-  readonly state: EntryState | undefined;
-  /** Live ones. */
-  readonly rows: number;
-}
-
-export interface Change {
-  readonly name: string;
-  readonly state: EntryState;
-  readonly sequence: number;
-}
-
+/** Marks dropped in one transaction. */
+const MARK_BATCH = 1000;
 /** Rows that expire are moved out of the listing in transactions of at most so many. */
 const EXPIRE_BATCH = 1000;
 /** The audit reads every page once. */
@@ -94,7 +81,6 @@ export class RowStore implements RowSink {
   /** Of this database: sequences of another one mean nothing. 32 hex digits. */
   readonly incarnation: string;
   readonly #env: RowStoreEnv;
-  readonly #options: RowStoreOptions;
   readonly #opened: OpenedDatabase;
   readonly #rows: RowTable;
   readonly #lines: ContainerTable;
@@ -104,7 +90,7 @@ export class RowStore implements RowSink {
   readonly #audit: RowAudit;
   readonly #applier: Applier;
   #log: RowLog | undefined;
-  #damage: string | undefined;
+  readonly #guard: DamageGuard;
   #closed = false;
 
   static open(env: RowStoreEnv, options: RowStoreOptions): RowStore {
@@ -115,8 +101,8 @@ export class RowStore implements RowSink {
   private constructor(env: RowStoreEnv, options: RowStoreOptions, opened: OpenedDatabase) {
     const { db, meta } = opened;
     this.#env = env;
-    this.#options = options;
     this.#opened = opened;
+    this.#guard = new DamageGuard(env, options.file);
     this.#rows = new RowTable(db);
     this.#lines = new ContainerTable(db);
     this.#cursors = new CursorTable(db);
@@ -126,7 +112,7 @@ export class RowStore implements RowSink {
     this.#summaries = new Summaries(this.#lines);
     this.#applier = new Applier(
       opened,
-      { rows: this.#rows, lines: this.#lines },
+      { rows: this.#rows, lines: this.#lines, cursors: this.#cursors },
       this.#containers,
       (before, after) => this.#summaries.changed(before, after),
     );
@@ -138,11 +124,13 @@ export class RowStore implements RowSink {
       look: () => env.disk.openDatabase(options.file, { readOnly: true, cacheKiB: LOOK_CACHE_KIB }),
       applied: () => this.#applier.position(),
     });
-    this.incarnation = String(meta.get('incarnation') ?? '') || this.#newIncarnation();
+    // Without the floor, sequences would count anew under a name that stands for the old ones.
+    const known = readFloor(meta) === undefined ? '' : String(meta.get('incarnation') ?? '');
+    this.incarnation = known || this.#newIncarnation();
   }
 
   get damage(): string | undefined {
-    return this.#damage;
+    return this.#guard.damage;
   }
 
   /** Rows go to this log from now on: called once, when the device has been opened with this sink. */
@@ -156,21 +144,52 @@ export class RowStore implements RowSink {
    * @throws OperatingError the log's errors, `rows-damaged`
    */
   async write(row: RowRecord): Promise<RowResult> {
-    const entry = this.#guard(() => this.#enter(row));
+    const entry = this.#guard.run(() => this.#enter(row));
     if (entry.pending !== undefined) await entry.pending.done;
     return entry.result;
   }
 
+  /**
+   * Compare-and-drop: forgets rows that are still as they were at these sequences. A container's own state
+   * goes last: it says what a late row would come back to. Gives how many went.
+   * @throws OperatingError the log's errors, `rows-damaged`
+   */
+  async forget(
+    ring: PolicyIndex,
+    hash: Buffer,
+    rows: Iterable<{ readonly name: string; readonly sequence: number }>,
+  ): Promise<number> {
+    const forgotten = this.#guard.run(() => {
+      const container = this.#containers.find(ring, hash);
+      if (container === undefined) return [];
+      return [...rows].flatMap((row) => this.#enterForget(container, row) ?? []);
+    });
+    await Promise.all(forgotten.map(({ done }) => done));
+    return forgotten.length;
+  }
+
+  /** Tombstones that died before then, the oldest first, after the place given. */
+  tombstones(beforeMs: number, after: DeadRow | undefined, limit: number): Tombstone[] {
+    return this.#guard.run(() =>
+      this.#rows.dead(after, beforeMs, limit).map((place) => {
+        const { ring, hash } = this.#lines.byId(place.container);
+        return { place, ring, hash, name: place.name, sequence: place.sequence };
+      }),
+    );
+  }
+
   /** The newest state of a row, also while it is on its way through the log. Name '': the container's own. */
   read(ring: PolicyIndex, hash: Buffer, name: string): EntryState | undefined {
-    return this.#guard(() => {
+    return this.#guard.run(() => {
       const container = this.#containers.find(ring, hash);
-      return container && (container.pending.get(name)?.state ?? this.#committed(container, name));
+      if (container === undefined) return undefined;
+      const pending = container.pending.get(name);
+      return pending === undefined ? this.#committed(container, name) : pending.state;
     });
   }
 
   facts(ring: PolicyIndex, hash: Buffer): ContainerFacts | undefined {
-    return this.#guard(() => {
+    return this.#guard.run(() => {
       this.#expire();
       const container = this.#containers.find(ring, hash);
       return container && factsOf(container.line);
@@ -183,13 +202,13 @@ export class RowStore implements RowSink {
     if (facts !== undefined && facts.totals.rows > 0) return true;
     const pending = this.#containers.find(ring, hash)?.pending ?? new Map<string, PendingRow>();
     const now = this.#nowSeconds();
-    for (const [name, row] of pending)
-      if (columnsOf(ring, name, row.state, now).hidden === 0) return true;
+    for (const [name, { state }] of pending)
+      if (state !== undefined && columnsOf(ring, name, state, now).hidden === 0) return true;
     return false;
   }
 
   list(ring: PolicyIndex, hash: Buffer, query: ListQuery): Listing {
-    return this.#guard(() => {
+    return this.#guard.run(() => {
       this.#expire();
       const line = this.#containers.find(ring, hash)?.line;
       if (line === undefined || line.id === 0) return { items: [], truncated: false };
@@ -199,7 +218,7 @@ export class RowStore implements RowSink {
 
   /** Rows changed after `sequence`, in commit order, the container's own state (name '') among them. */
   changes(ring: PolicyIndex, hash: Buffer, sequence: number, limit: number): Change[] {
-    return this.#guard(() => {
+    return this.#guard.run(() => {
       const line = this.#containers.find(ring, hash)?.line;
       if (line === undefined || line.id === 0) return [];
       const rows = this.#rows.since(line.id, sequence, limit);
@@ -214,7 +233,7 @@ export class RowStore implements RowSink {
     to: Buffer | undefined,
     limit: number,
   ): ContainerFacts[] {
-    return this.#guard(() => this.#lines.range(ring, from, to, limit).map(factsOf));
+    return this.#guard.run(() => this.#lines.range(ring, from, to, limit).map(factsOf));
   }
 
   /**
@@ -222,10 +241,10 @@ export class RowStore implements RowSink {
    * must not push out those that are in use.
    */
   ownStates(ring: PolicyIndex, from: Buffer, limit: number): OwnState[] {
-    return this.#guard(() =>
+    return this.#guard.run(() =>
       this.#lines.range(ring, from, undefined, limit).map(({ id, hash, path, rows }) => {
         const row = this.#rows.find(id, Buffer.alloc(0));
-        return { hash, path, rows, state: row && stateOf(row) };
+        return { hash, path, rows, state: knownState(row) };
       }),
     );
   }
@@ -237,7 +256,7 @@ export class RowStore implements RowSink {
 
   /** Containers that changed since their totals were last acknowledged, after the one named, if any. */
   unreported(ring: PolicyIndex, after: Buffer | undefined, limit: number): ContainerFacts[] {
-    return this.#guard(() => {
+    return this.#guard.run(() => {
       const id = after === undefined ? 0 : (this.#containers.find(ring, after)?.line.id ?? 0);
       return this.#lines.unreported(ring, id, limit).map(factsOf);
     });
@@ -245,7 +264,7 @@ export class RowStore implements RowSink {
 
   /** The account's replicas have the totals as of `sequence`. */
   markReported(ring: PolicyIndex, hash: Buffer, sequence: number): void {
-    this.#guard(() => {
+    this.#guard.run(() => {
       const line = this.#containers.find(ring, hash)?.line;
       if (line !== undefined && line.id !== 0) this.#lines.markReported(line.id, sequence);
     });
@@ -253,14 +272,14 @@ export class RowStore implements RowSink {
 
   /** Everything that `device` had committed of a container, up to this point of its database, is here. */
   cursor(ring: PolicyIndex, hash: Buffer, device: number): Cursor | undefined {
-    return this.#guard(() => {
+    return this.#guard.run(() => {
       const line = this.#containers.find(ring, hash)?.line;
       return line === undefined || line.id === 0 ? undefined : this.#cursors.get(line.id, device);
     });
   }
 
   setCursor(ring: PolicyIndex, hash: Buffer, device: number, cursor: Cursor): void {
-    this.#guard(() => {
+    this.#guard.run(() => {
       const line = this.#containers.find(ring, hash)?.line;
       if (line !== undefined && line.id !== 0) this.#cursors.set(line.id, device, cursor);
     });
@@ -268,24 +287,24 @@ export class RowStore implements RowSink {
 
   /** See device/contract.ts, Digests: the device answers with this for the two row rings. */
   summarise(ring: PolicyIndex, from: number, to: number, parts: number): DigestSummary[] {
-    return this.#guard(() => this.#summaries.summarise(ring, from, to, parts));
+    return this.#guard.run(() => this.#summaries.summarise(ring, from, to, parts));
   }
 
   async audit(
     after: number,
     limit: number,
   ): Promise<{ readonly rows: number; readonly next: number | undefined }> {
-    this.#guard(() => undefined);
+    this.#guard.run(() => undefined);
     if (this.#closed) return { rows: 0, next: after };
     return this.#audit.step(after, limit).catch((error: unknown) =>
-      this.#guard(() => {
+      this.#guard.run(() => {
         throw error;
       }),
     );
   }
 
   rowsAfter(place: RowPlace | undefined, limit: number): RowPage {
-    return this.#guard(() => {
+    return this.#guard.run(() => {
       // The place may be one of a database that was rebuilt since: then about there.
       const line = this.#lines.next((place?.container ?? 1) - 1);
       if (line === undefined) return { rows: [], next: undefined };
@@ -293,7 +312,12 @@ export class RowStore implements RowSink {
       const { hidden, name } = place?.container === id ? place : { hidden: -1, name: '' };
       const page = this.#rows.page(id, hidden, Buffer.from(name), limit);
       const key = { policy: ring, hash };
-      const rows = page.map((row) => ({ key, path, name: row.name, state: stateOf(row) }));
+      const rows = page.map((row): RowRecord => {
+        const { name, since, until } = row;
+        const common = { key, path, name, since };
+        if (until !== null) return { ...common, state: EMPTY_STATE, forgets: until };
+        return { ...common, state: stateOf(row) };
+      });
       const last = page.at(-1);
       if (last !== undefined && page.length === limit) {
         return { rows, next: { container: id, hidden: last.hidden, name: last.name } };
@@ -309,10 +333,10 @@ export class RowStore implements RowSink {
   }
 
   get rowCount(): number {
-    if (this.#damage !== undefined) return 0;
+    if (this.damage !== undefined) return 0;
     const total = (ring: PolicyIndex): number =>
       this.#summaries.summarise(ring, 0, 2 ** BUCKET_BITS, 1)[0]!.total;
-    return this.#guard(() => total(CONTAINER_RING) + total(ACCOUNT_RING));
+    return this.#guard.run(() => total(CONTAINER_RING) + total(ACCOUNT_RING));
   }
 
   applied(): LogPosition | undefined {
@@ -321,29 +345,30 @@ export class RowStore implements RowSink {
 
   /**
    * A damaged store takes nothing more in, and is no reason to fail the device: the records are in the
-   * log, are all kept by `isCurrent`, and the next start applies them to a new database.
+   * log, all stay there, and the next start applies them to a new database.
    */
-  apply(
-    rows: readonly { readonly row: RowRecord; readonly position: LogPosition }[],
-    upTo: LogPosition,
-  ): void {
-    const records = rows.map((item) => item.row);
-    this.#unlessDamaged(() => this.#applier.apply(records, upTo, this.#nowSeconds()));
+  apply(rows: readonly LoggedRow[], upTo: LogPosition): void {
+    this.#guard.unlessDamaged(() => this.#applier.apply(rows, upTo, this.#nowSeconds()));
   }
 
-  isCurrent(row: RowRecord): boolean {
-    const isOld = this.#unlessDamaged(() => {
+  /** Of a damaged store nothing can be said: the next start makes it anew, from the log as it is. */
+  standing(row: RowRecord): RowStanding {
+    const standing = this.#guard.unlessDamaged(() => {
       const container = this.#containers.find(row.key.policy, row.key.hash);
       const stored = container && this.#find(container, row.name);
-      if (stored === undefined) return false;
-      const known = stateOf(stored);
-      return stored.partial === 1 ? !contributes(row.state, known) : isLess(row.state, known);
+      return standingOf(row, stored, container?.pending.get(row.name));
     });
-    return isOld !== true;
+    return standing ?? 'undecided';
+  }
+
+  noSegments(after: number, before: number): void {
+    this.#guard.unlessDamaged(() => {
+      while (this.#applier.dropMarks(after, before, MARK_BATCH) === MARK_BATCH);
+    });
   }
 
   async checkpoint(): Promise<boolean> {
-    return this.#damage === undefined && (await this.#opened.db.checkpoint());
+    return this.damage === undefined && (await this.#opened.db.checkpoint());
   }
 
   close(): void {
@@ -355,35 +380,66 @@ export class RowStore implements RowSink {
   /** Decides at once, in call order; the pending row is what to wait for, if anything. */
   #enter(row: RowRecord): { readonly result: RowResult; readonly pending: PendingRow | undefined } {
     const { policy, hash } = row.key;
-    assert(this.#log !== undefined, 'the row store is bound to a log before rows are written');
     const container = this.#containers.findOrMake(policy, hash, () =>
-      emptyLine(policy, hash, row.path),
+      this.#applier.newLine(policy, hash, row.path),
     );
     const former = container.pending.get(row.name);
     const stored = former === undefined ? this.#find(container, row.name) : former.stored;
-    const before = former?.state ?? (stored && stateOf(stored));
-    const state = before === undefined ? row.state : join(before, row.state);
+    const before = former === undefined ? knownState(stored) : former.state;
+    // What was forgotten may be in the log still, so that the new record must make up for it.
+    const base = before ?? (stored && stateOf(stored));
+    const state = base === undefined ? row.state : join(base, row.state);
     const newest = rowTimestamp(state);
     const result = {
       outcome: rowTimestamp(row.state) >= newest ? 'stored' : 'superseded',
       newest,
     } as const;
     if (before !== undefined && isSame(before, state)) return { result, pending: former };
-    const pending: PendingRow = { state, stored, done: Promise.resolve() };
-    container.pending.set(row.name, pending);
-    const key = { policy, hash: container.line.hash };
-    const appended = this.#log.append({ key, path: row.path, name: row.name, state });
-    pending.done = appended.finally(() => {
-      if (container.pending.get(row.name) === pending) container.pending.delete(row.name);
+    return { result, pending: this.#append(container, { ...row, state }, stored) };
+  }
+
+  #append(
+    container: ContainerState,
+    { name, path, state, forgets }: Pick<RowRecord, 'name' | 'path' | 'state' | 'forgets'>,
+    stored: StoredRow | undefined,
+  ): PendingRow {
+    assert(this.#log !== undefined, 'the row store is bound to a log before rows are written');
+    const { ring, hash } = container.line;
+    const decided = forgets === undefined ? state : undefined;
+    const pending: PendingRow = { state: decided, stored, done: Promise.resolve() };
+    container.pending.set(name, pending);
+    const common = { key: { policy: ring, hash }, path, name, state };
+    const appended = this.#log.append({
+      ...common,
+      ...(stored !== undefined && { since: stored.since }),
+      ...(forgets !== undefined && { forgets }),
     });
-    return { result, pending };
+    pending.done = appended.finally(() => {
+      if (container.pending.get(name) === pending) container.pending.delete(name);
+    });
+    return pending;
+  }
+
+  /** Undefined: it is not as it was, or its time has not come. */
+  #enterForget(
+    container: ContainerState,
+    { name, sequence }: { readonly name: string; readonly sequence: number },
+  ): PendingRow | undefined {
+    const { line, pending } = container;
+    if (pending.has(name)) return undefined;
+    if (name === '' && (line.total > 1 || pending.size > 0)) return undefined;
+    const stored = this.#find(container, name);
+    if (stored === undefined || isMark(stored) || stored.sequence !== sequence) return undefined;
+    const row = { name, path: line.path, state: EMPTY_STATE, forgets: 0 };
+    return this.#append(container, row, stored);
   }
 
   #find({ line, own }: ContainerState, name: string): StoredRow | undefined {
     if (line.id === 0) return undefined;
     const hidden = line.total - line.rows;
     // In a container without deleted rows, all that can be hidden is its own state.
-    if (name !== '' && (hidden === 0 || (hidden === 1 && own))) {
+    const isBare = line.marks === 0 && (hidden === 0 || (hidden === 1 && own));
+    if (name !== '' && isBare) {
       return this.#rows.findListed(line.id, Buffer.from(name));
     }
     return this.#rows.find(line.id, Buffer.from(name));
@@ -392,7 +448,7 @@ export class RowStore implements RowSink {
   #committed(container: ContainerState, name: string): EntryState | undefined {
     if (name === '' && container.own !== null) return container.own;
     const stored = this.#find(container, name);
-    const state = stored && stateOf(stored);
+    const state = knownState(stored);
     if (name === '') container.own = state;
     return state;
   }
@@ -411,48 +467,4 @@ export class RowStore implements RowSink {
     this.#opened.meta.set('incarnation', incarnation);
     return incarnation;
   }
-
-  #unlessDamaged<Result>(body: () => Result): Result | undefined {
-    if (this.#damage !== undefined) return undefined;
-    try {
-      return this.#guard(body);
-    } catch (error) {
-      if (codeOf(error) !== 'rows-damaged') throw error;
-      return undefined;
-    }
-  }
-
-  /** Whatever says that the database is damaged takes it out of use, until a start rebuilds it. */
-  #guard<Result>(body: () => Result): Result {
-    if (this.#damage !== undefined) throw damaged(this.#damage);
-    try {
-      return body();
-    } catch (error) {
-      const code = codeOf(error);
-      if (code !== 'rows-damaged' && code !== 'SQLITE_NOTADB' && !code.startsWith('SQLITE_CORRUPT'))
-        throw error;
-      this.#damage = messageOf(error);
-      const { file } = this.#options;
-      this.#env.log.error('rows.damaged', { file, error: this.#damage });
-      markDamaged(this.#env.disk, file, this.#damage);
-      throw damaged(this.#damage, error);
-    }
-  }
-}
-
-function damaged(why: string, cause?: unknown): OperatingError {
-  return new OperatingError('rows-damaged', why, {}, { cause });
-}
-
-function factsOf(line: ContainerLine): ContainerFacts {
-  const { hash, path, sequence, rows, bytes, objects, total, newest } = line;
-  return {
-    hash,
-    path,
-    sequence,
-    totals: { rows, bytes, objects },
-    total,
-    newest,
-    digest: sumToBytes(line.digest),
-  };
 }

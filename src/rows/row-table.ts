@@ -3,7 +3,7 @@ import type { EntryState } from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { Database, Statement } from '#env/env.ts';
 import type { Columns } from './columns.ts';
-import { decodeRowState, listingCheck } from './format.ts';
+import { decodeRowState, listingCheck, stateCheck } from './format.ts';
 import type { Scan } from './listing.ts';
 import type { ListedRow } from './query.ts';
 
@@ -13,7 +13,21 @@ export interface StoredRow extends Columns {
   readonly crc: number;
   readonly sequence: number;
   readonly partial: 0 | 1;
+  /** Wall milliseconds since when it is a tombstone here; null: it is none. */
+  readonly died: number | null;
+  /** The oldest segment that may hold a record of it. */
+  readonly since: number;
+  /** Of a mark: the last segment that may hold what was forgotten. */
+  readonly until: number | null;
   readonly state: Buffer;
+}
+
+/** A tombstone, and where the walk over them goes on. */
+export interface DeadRow {
+  readonly container: number;
+  readonly died: number;
+  readonly name: string;
+  readonly sequence: number;
 }
 
 type RawRow = [
@@ -24,16 +38,19 @@ type RawRow = [
   type: string,
   count: number,
   crc: number,
-  hidden: 0 | 1,
+  hidden: 0 | 1 | 2,
   expires: number | null,
   sequence: number,
   partial: 0 | 1,
+  died: number | null,
+  since: number,
+  until: number | null,
   state: Buffer,
 ];
 type RawListed = [string, number, number, string, string, number, crc?: number];
 
 const LISTED = 'CAST(name AS TEXT), micros, size, etag, type, count, crc';
-const ALL = `${LISTED}, hidden, expires, sequence, partial, state`;
+const ALL = `${LISTED}, hidden, expires, sequence, partial, died, since, until, state`;
 
 export class RowTable {
   readonly #find: Statement<RawRow>;
@@ -47,11 +64,13 @@ export class RowTable {
   readonly #due: Statement<[container: number, name: Buffer, size: number, count: number]>;
   readonly #hide: Statement<unknown>;
   readonly #nextExpiry: Statement<number | null>;
+  readonly #dead: Statement<[container: number, died: number, name: string, sequence: number]>;
+  readonly #marks: Statement<[container: number, name: Buffer]>;
 
   constructor(db: Database) {
     this.#find = db
       .prepare<RawRow>(
-        `SELECT ${ALL} FROM row WHERE container = ? AND hidden IN (0, 1) AND name = ?`,
+        `SELECT ${ALL} FROM row WHERE container = ? AND hidden IN (0, 1, 2) AND name = ?`,
       )
       .raw();
     this.#findListed = db
@@ -63,8 +82,8 @@ export class RowTable {
       )
       .raw();
     this.#put = db.prepare(
-      `INSERT OR REPLACE INTO row (container, hidden, name, micros, size, etag, type, count, crc, expires, sequence, partial, state)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT OR REPLACE INTO row (container, hidden, name, micros, size, etag, type, count, crc, expires, sequence, partial, died, since, until, state)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#remove = db.prepare('DELETE FROM row WHERE container = ? AND hidden = ? AND name = ?');
     const listed = `SELECT ${LISTED} FROM row WHERE container = ? AND hidden = 0 AND name >= ? AND name < ?
@@ -90,8 +109,22 @@ export class RowTable {
         'SELECT MIN(expires) FROM row INDEXED BY row_by_expiry WHERE hidden = 0 AND expires IS NOT NULL',
       )
       .pluck();
+    this.#dead = db
+      .prepare<[number, number, string, number]>(
+        `SELECT container, died, CAST(name AS TEXT), sequence FROM row INDEXED BY row_by_death
+         WHERE died IS NOT NULL AND (died, container, hidden, name) > (?, ?, 1, ?) AND died < ?
+         ORDER BY died, container, hidden, name LIMIT ?`,
+      )
+      .raw();
+    this.#marks = db
+      .prepare<[number, Buffer]>(
+        `SELECT container, name FROM row INDEXED BY row_by_mark
+         WHERE until IS NOT NULL AND until > ? AND until < ? AND since > ? LIMIT ?`,
+      )
+      .raw();
   }
 
+  /** Also where only the mark is left that it was forgotten. */
   find(container: number, name: Buffer): StoredRow | undefined {
     const raw = this.#find.get(container, name);
     return raw && parseRow(raw);
@@ -111,7 +144,8 @@ export class RowTable {
   put(container: number, name: Buffer, row: StoredRow, former: StoredRow | undefined): void {
     if (former !== undefined && former.hidden !== row.hidden)
       this.#remove.run(container, former.hidden, name);
-    const { hidden, micros, size, etag, type, count, crc, expires, sequence, partial, state } = row;
+    const { hidden, micros, size, etag, type, count, crc, expires, sequence, partial } = row;
+    const { died, since, until, state } = row;
     this.#put.run(
       container,
       hidden,
@@ -125,8 +159,15 @@ export class RowTable {
       expires,
       sequence,
       partial,
+      died,
+      since,
+      until,
       state,
     );
+  }
+
+  remove(container: number, hidden: number, name: Buffer): void {
+    this.#remove.run(container, hidden, name);
   }
 
   /** For `listRows`: the listed rows of a container that have not expired. */
@@ -158,6 +199,22 @@ export class RowTable {
     this.#hide.run(container, name);
   }
 
+  /** Tombstones that died before then, the oldest first, after the one given. */
+  dead(after: DeadRow | undefined, beforeMs: number, limit: number): DeadRow[] {
+    const { died = -1, container = 0, name = '' } = after ?? {};
+    return this.#dead
+      .all(died, container, Buffer.from(name), beforeMs, limit)
+      .map(([id, at, text, sequence]) => ({ container: id, died: at, name: text, sequence }));
+  }
+
+  /** Marks of what was only in segments between these two. */
+  marks(after: number, before: number, limit: number): { container: number; name: Buffer }[] {
+    const last = Math.min(before, Number.MAX_SAFE_INTEGER);
+    return this.#marks
+      .all(after, last, after, limit)
+      .map(([container, name]) => ({ container, name }));
+  }
+
   nextExpiry(): number {
     return this.#nextExpiry.get() ?? Number.POSITIVE_INFINITY;
   }
@@ -170,17 +227,30 @@ function checkListed(row: RawListed): void {
 }
 
 function parseRow(raw: RawRow): StoredRow {
-  const [name, micros, size, etag, type, count, crc, hidden, expires, sequence, partial, state] =
-    raw;
+  const [name, micros, size, etag, type, count, crc, hidden, expires, sequence, partial] = raw;
+  const [died, since, until, state] = raw.slice(11) as [RawRow[11], RawRow[12], RawRow[13], Buffer];
   // After a flipped byte a column may be of any type.
   const isWhole = listingCheck(name, micros, size, etag, type, count) === crc;
   if (!isWhole || !Buffer.isBuffer(state)) throw damaged(String(name));
-  return { name, micros, size, etag, type, count, crc, hidden, expires, sequence, partial, state };
+  const listed = { name, micros, size, etag, type, count, crc, hidden, expires, sequence, partial };
+  return { ...listed, died, since, until, state };
 }
 
 /** @throws OperatingError `rows-damaged` */
 export function stateOf(row: StoredRow): EntryState {
-  return decodeRowState(row.state, row, row.crc + row.partial);
+  return decodeRowState(row.state, row, stateCheck(row));
+}
+
+/** By the column that a checksum covers. */
+export function isMark({ until }: Pick<StoredRow, 'until'>): boolean {
+  return until !== null;
+}
+
+/** What is known of a row; undefined: nothing, or not any more. @throws OperatingError `rows-damaged` */
+export function knownState(row: StoredRow | undefined): EntryState | undefined {
+  if (row === undefined) return undefined;
+  const state = stateOf(row); // a flipped byte must not make a mark of a row
+  return isMark(row) ? undefined : state;
 }
 
 function damaged(name: string): OperatingError {

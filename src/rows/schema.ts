@@ -6,7 +6,12 @@
  * - `row`: the rows of all containers. The first column after the container is `hidden`, so the rows
  *   that are listed are one dense range in name order, and deleted ones are outside of it.
  *   `partial` is 1 where no single record of the log holds the whole state: compaction must then keep
- *   every record that still says something.
+ *   every record that still says something. `died`: since when (wall milliseconds, here) the row is a
+ *   tombstone; null: it is none. `since`: the oldest segment that may hold a record of it.
+ *   `hidden` 2 is no row but the mark that one was forgotten, kept as long as the log may hold records of
+ *   it (segments `since` to `until`): they are dead, and a database rebuilt from them must forget again.
+ *   Marks count in nothing but their container's `marks`.
+ * - `row_by_death` finds tombstones by age, `row_by_mark` marks that nothing needs any more.
  * - `row_by_sequence` answers a peer's "what was committed since"; `row_by_expiry` finds rows whose
  *   delete-at has passed without looking at others.
  * - `cursor`: how far this device has taken in each peer's commits (see service/freshness.ts).
@@ -16,7 +21,7 @@
 import type { Database } from '#env/env.ts';
 
 /** Raise with every change of the tables; the database is then rebuilt from the log. */
-export const SCHEMA_VERSION = 3;
+export const SCHEMA_VERSION = 4;
 
 export const SCHEMA = `
 CREATE TABLE IF NOT EXISTS meta (
@@ -33,6 +38,7 @@ CREATE TABLE IF NOT EXISTS container (
   bytes INTEGER NOT NULL,
   objects INTEGER NOT NULL,
   total INTEGER NOT NULL,
+  marks INTEGER NOT NULL,
   newest BLOB NOT NULL,
   digest BLOB NOT NULL,
   crc INTEGER NOT NULL,
@@ -53,11 +59,16 @@ CREATE TABLE IF NOT EXISTS row (
   expires INTEGER,
   sequence INTEGER NOT NULL,
   partial INTEGER NOT NULL,
+  died INTEGER,
+  since INTEGER NOT NULL,
+  until INTEGER,
   state BLOB NOT NULL,
   PRIMARY KEY (container, hidden, name)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS row_by_sequence ON row (container, sequence);
 CREATE INDEX IF NOT EXISTS row_by_expiry ON row (expires) WHERE hidden = 0 AND expires IS NOT NULL;
+CREATE INDEX IF NOT EXISTS row_by_death ON row (died) WHERE died IS NOT NULL;
+CREATE INDEX IF NOT EXISTS row_by_mark ON row (until) WHERE until IS NOT NULL;
 CREATE TABLE IF NOT EXISTS cursor (
   container INTEGER NOT NULL,
   device INTEGER NOT NULL,

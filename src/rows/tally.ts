@@ -2,9 +2,12 @@
 import type { ContainerLine } from './container-table.ts';
 import { addTerm, subtractTerm, term } from './digest.ts';
 import { statePayload } from './format.ts';
-import type { StoredRow } from './row-table.ts';
+import { isMark, type StoredRow } from './row-table.ts';
 
-export type Tally = Pick<ContainerLine, 'rows' | 'bytes' | 'objects' | 'total' | 'digest'>;
+export type Tally = Pick<
+  ContainerLine,
+  'rows' | 'bytes' | 'objects' | 'total' | 'marks' | 'digest'
+>;
 
 /** @param prefix of the container's digest terms */
 export function tally(
@@ -14,6 +17,10 @@ export function tally(
   name: Buffer,
   sign: 1 | -1,
 ): void {
+  if (isMark(row)) {
+    into.marks += sign;
+    return;
+  }
   const { micros, size, etag, type, count } = row;
   const listed = `${micros}\0${size}\0${etag}\0${type}\0${count}`;
   const bytes = term(prefix, name, listed, statePayload(row.state));

@@ -11,7 +11,7 @@ import { pack, unpack } from '#base/codec.ts';
 import { encodeState } from '#base/entry-codec.ts';
 import { CONTAINER_RING } from '#base/names.ts';
 import { makeTimestamp } from '#base/timestamp.ts';
-import type { LogPosition, RowLog, RowRecord, RowSink } from '#device/contract.ts';
+import type { LoggedRow, RowLog, RowRecord, RowSink } from '#device/contract.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
 import { RowStore } from '#rows/row-store.ts';
 
@@ -25,7 +25,7 @@ const CHECKPOINT_ROWS = 20_000;
 /** Applies at once what was appended since the last flush, as one commit group. */
 class GroupLog implements RowLog {
   readonly #sink: RowSink;
-  #waiting: { row: RowRecord; position: LogPosition }[] = [];
+  #waiting: LoggedRow[] = [];
   #offset = 0;
 
   constructor(sink: RowSink) {
@@ -33,7 +33,8 @@ class GroupLog implements RowLog {
   }
 
   append(row: RowRecord): Promise<void> {
-    this.#waiting.push({ row, position: { segment: 1, offset: this.#offset++ } });
+    const position = { segment: 1, offset: this.#offset++ };
+    this.#waiting.push({ row: { ...row, since: 1 }, position, writtenMs: 0 });
     return Promise.resolve();
   }
 

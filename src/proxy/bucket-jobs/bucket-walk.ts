@@ -7,7 +7,8 @@
  */
 import { CONTAINER_RING, type ContainerName } from '#base/names.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import type { OwnState, RowStore } from '#rows/row-store.ts';
+import type { OwnState } from '#rows/answers.ts';
+import type { RowStore } from '#rows/row-store.ts';
 import { headersOf } from '../own-state.ts';
 
 export interface FoundBucket extends ContainerName {

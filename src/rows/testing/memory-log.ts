@@ -2,10 +2,10 @@
  * A log for tests of the row store: keeps the records in memory in order and applies them in groups,
  * as a device does, with an end of its own for each group. `crash` gives what a restart replays.
  */
-import type { LogPosition, RowLog, RowRecord, RowSink } from '#device/contract.ts';
+import type { LoggedRow, RowLog, RowRecord, RowSink } from '#device/contract.ts';
 
 export class MemoryLog implements RowLog {
-  readonly records: { readonly row: RowRecord; readonly position: LogPosition }[] = [];
+  readonly records: LoggedRow[] = [];
   readonly #sink: RowSink;
   #waiting: { row: RowRecord; settle: PromiseWithResolvers<void> }[] = [];
   /** Groups so far. */
@@ -16,7 +16,11 @@ export class MemoryLog implements RowLog {
   failure: Error | undefined;
   /** The next group is durable, and the sink can't take it: it gets the rows with the group after. */
   sinkFailure: Error | undefined;
-  #unapplied: { readonly row: RowRecord; readonly position: LogPosition }[] = [];
+  #unapplied: LoggedRow[] = [];
+  /** Where records go: a test of marks begins a new segment now and then. */
+  segment = 1;
+  /** When they are written. */
+  wallMs = 0;
 
   constructor(sink: RowSink) {
     this.#sink = sink;
@@ -36,14 +40,17 @@ export class MemoryLog implements RowLog {
     this.groups++;
     try {
       if (this.failure !== undefined) throw this.failure;
-      const items = group.map(({ row }, i) => ({
-        row,
-        position: { segment: 1, offset: this.records.length + i },
-      }));
+      const { segment, wallMs } = this;
+      const items = group.map(({ row }, i): LoggedRow => {
+        const { since = segment, forgets } = row;
+        const logged = { ...row, since, ...(forgets === 0 && { forgets: segment }) };
+        const offset = this.records.length + i;
+        return { row: logged, position: { segment, offset }, writtenMs: wallMs };
+      });
       this.records.push(...items);
       this.#unapplied.push(...items);
       if (this.sinkFailure !== undefined) throw this.sinkFailure;
-      this.#sink.apply(this.#unapplied, { segment: 1, offset: this.records.length });
+      this.#sink.apply(this.#unapplied, { segment, offset: this.records.length });
       this.#unapplied = [];
       for (const { settle } of group) settle.resolve();
     } catch (error) {
@@ -60,12 +67,13 @@ export class MemoryLog implements RowLog {
 
   /** What a device does when it opens: everything after the applied position, again, in pieces. */
   replayInto(sink: RowSink, pieces = 3): void {
-    const from = sink.applied()?.offset ?? 0;
+    const from = sink.applied()?.offset ?? 0; // offsets go on over all segments
     const rest = this.records.filter(({ position }) => position.offset >= from);
     const size = Math.max(1, Math.ceil(rest.length / pieces));
     for (let i = 0; i < rest.length; i += size) {
       const piece = rest.slice(i, i + size);
-      sink.apply(piece, { segment: 1, offset: piece.at(-1)!.position.offset + 1 });
+      const { segment, offset } = piece.at(-1)!.position;
+      sink.apply(piece, { segment, offset: offset + 1 });
     }
   }
 }

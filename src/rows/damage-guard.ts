@@ -1,0 +1,56 @@
+/**
+ * Whatever says that a rows database is damaged takes it out of use, until a start rebuilds it: nothing
+ * is given out of it any more, and the mark beside the file tells the next start.
+ */
+import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
+import type { Env } from '#env/env.ts';
+import { markDamaged } from './database-file.ts';
+
+export class DamageGuard {
+  readonly #env: Pick<Env, 'disk' | 'log'>;
+  readonly #file: string;
+  #damage: string | undefined;
+
+  constructor(env: Pick<Env, 'disk' | 'log'>, file: string) {
+    this.#env = env;
+    this.#file = file;
+  }
+
+  /** Why the store is out of use. */
+  get damage(): string | undefined {
+    return this.#damage;
+  }
+
+  /** @throws OperatingError `rows-damaged` */
+  run<Result>(body: () => Result): Result {
+    if (this.#damage !== undefined) throw damaged(this.#damage);
+    try {
+      return body();
+    } catch (error) {
+      if (!saysDamage(codeOf(error))) throw error;
+      this.#damage = messageOf(error);
+      this.#env.log.error('rows.damaged', { file: this.#file, error: this.#damage });
+      markDamaged(this.#env.disk, this.#file, this.#damage);
+      throw damaged(this.#damage, error);
+    }
+  }
+
+  /** Undefined: it is damaged. */
+  unlessDamaged<Result>(body: () => Result): Result | undefined {
+    if (this.#damage !== undefined) return undefined;
+    try {
+      return this.run(body);
+    } catch (error) {
+      if (codeOf(error) !== 'rows-damaged') throw error;
+      return undefined;
+    }
+  }
+}
+
+function saysDamage(code: string): boolean {
+  return code === 'rows-damaged' || code === 'SQLITE_NOTADB' || code.startsWith('SQLITE_CORRUPT');
+}
+
+function damaged(why: string, cause?: unknown): OperatingError {
+  return new OperatingError('rows-damaged', why, {}, { cause });
+}
