@@ -86,7 +86,10 @@ export class RowListingAuditor implements Job {
     if (!target.device.completeness.isComplete(CONTAINER_RING, containerHash)) return [];
     if (this.#options.env.clock.wallMicros() - microsOf(data.timestamp) < SETTLED_MICROS) return [];
     const own = target.rows.read(CONTAINER_RING, containerHash, '');
-    const policy = settingsOf(own)?.policy;
+    const settings = settingsOf(own);
+    // On its way to another policy an object is in both, or in either.
+    if (settings?.from !== undefined) return [];
+    const policy = settings?.policy;
     const view = this.#options.cluster.current();
     const ring = policy === undefined ? undefined : view.rings.get(policy);
     if (ring === undefined) return [];

@@ -1,20 +1,49 @@
 /**
- * What a container is beside its rows: it must have been created; its policy and consistency mode are
- * fixed while it lives (group `container` of its state), because objects were placed and acknowledged
- * by them.
+ * What a container is beside its rows: it must have been created; its policy and consistency mode
+ * (group `container` of its state) are those by which its objects were placed and acknowledged. The mode
+ * is fixed while it lives; the policy changes in steps (proxy/policy-move/README.md).
  */
 import type { EntryState } from '#base/entry.ts';
-import { SETTINGS_GROUP, settingsGroup, settingsOf } from '#rows/row-state.ts';
+import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import {
+  type ContainerSettings,
+  SETTINGS_GROUP,
+  settingsGroup,
+  settingsOf,
+  settingsTime,
+} from '#rows/row-state.ts';
 import type { RowItem, RowOutcome } from '#rows/service/calls.ts';
 
 /** A row whose writer took the container for one of another policy or mode. */
-export function refuseRow(own: EntryState | undefined, row: RowItem): RowOutcome | undefined {
+export function refuseRow(
+  own: EntryState | undefined,
+  row: RowItem,
+  isDeletion: boolean,
+): RowOutcome | undefined {
   const settings = settingsOf(own);
   if (settings === undefined) return undefined;
-  const isOther =
-    (row.policy !== undefined && row.policy !== settings.policy) ||
-    (row.mode !== undefined && row.mode !== settings.mode);
-  return isOther ? 'container-mismatch' : undefined;
+  // Of who does not say what it knows: what is deleted is deleted wherever it was.
+  if (isDeletion && row.since === undefined && row.keptIn === undefined) return undefined;
+  const isOtherMode = row.mode !== undefined && row.mode !== settings.mode && !isDeletion;
+  return isOtherMode || isElsewhere(settings, settingsTime(own), row)
+    ? 'container-mismatch'
+    : undefined;
+}
+
+/**
+ * Who knows these settings or newer ones has written where it must. Who knows older ones only, if it
+ * wrote to all policies of these. So from the moment that a majority has the settings, no write of who
+ * does not know them is acknowledged. What a device holds is only refused where a move has left it.
+ */
+function isElsewhere(
+  { policy, from, was = [] }: ContainerSettings,
+  since: Timestamp,
+  row: RowItem,
+): boolean {
+  if (row.keptIn !== undefined) return was.includes(row.keptIn);
+  if (row.policy === undefined || (row.since !== undefined && row.since >= since)) return false;
+  const isWritten = (index: number): boolean => index === row.policy || index === row.from;
+  return !isWritten(policy) || (from !== undefined && !isWritten(from));
 }
 
 /**
@@ -26,6 +55,7 @@ export function admitState(
   live: boolean,
   state: EntryState,
 ): EntryState | 'conflict' {
+  if (isStep(state)) return live && isNext(own, state) ? state : 'conflict';
   if (!live) return state;
   const settings = settingsOf(own);
   const wanted = settingsOf(state);
@@ -36,6 +66,22 @@ export function admitState(
   if (own.data.writeId === state.data.writeId) return state;
   const { [SETTINGS_GROUP]: _, ...groups } = state.groups;
   return { groups };
+}
+
+/** A step of a move: settings alone, in place of settings that it names. */
+function isStep(state: EntryState): boolean {
+  return state.data === undefined && state.groups[SETTINGS_GROUP] !== undefined;
+}
+
+/** From what is here, in the same mode; or what is here, sent again. */
+function isNext(own: EntryState | undefined, step: EntryState): boolean {
+  const wanted = settingsOf(step);
+  const settings = settingsOf(own);
+  if (wanted === undefined || (settings !== undefined && settings.mode !== wanted.mode))
+    return false;
+  const time = settingsTime(own);
+  const base = step.groups[SETTINGS_GROUP]!.values['base'] ?? ZERO_TIMESTAMP;
+  return base === time || settingsTime(step) === time;
 }
 
 /** A tombstone keeps the settings: a late row may bring the container back (consistency.md, Rows). */

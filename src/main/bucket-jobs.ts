@@ -11,8 +11,10 @@ import { LIFECYCLE_HEADER } from '#proxy/lifecycle/rules.ts';
 import { DeliveryJob } from '#proxy/notification/delivery-job.ts';
 import { QUEUE_HEADER } from '#proxy/notification/event-queue.ts';
 import { notifyingStore } from '#proxy/notification/notifying-store.ts';
+import { isMoving, MoveJob } from '#proxy/policy-move/move-job.ts';
 import { createProxy } from '#proxy/proxy.ts';
 import { withVersions } from '#proxy/versions/versions.ts';
+import { settingsOf } from '#rows/row-state.ts';
 import type { RowStore } from '#rows/row-store.ts';
 import { isUsable } from '#rows/service/keeper.ts';
 import type { JobStatus } from '#worker/job.ts';
@@ -32,7 +34,8 @@ export function startBucketJobs(
   storage: Pick<StorageRole, 'open'>,
 ): BucketJobs {
   const self = { node: name, site: config.site };
-  const store = withVersions(createProxy({ env, wire, cluster, clock, self }), env);
+  const proxy = createProxy({ env, wire, cluster, clock, self });
+  const store = withVersions(proxy, env);
   const rows = (): Map<number, RowStore> => usableRows(storage);
   const walk = (isWanted: BucketWalkOptions['isWanted']): BucketWalk =>
     new BucketWalk({ cluster, rows, isWanted });
@@ -52,6 +55,15 @@ export function startBucketJobs(
       walk: walk((headers, objects) => objects > 0 && headers[QUEUE_HEADER] !== undefined),
       node: name,
       send: (url, request, signal) => outside.post(url, request, signal),
+    }),
+    new MoveJob({
+      env,
+      cluster,
+      store: proxy,
+      moves: proxy.moves,
+      rows,
+      walk: walk((_, __, state) => isMoving(settingsOf(state))),
+      node: name,
     }),
   ];
   const runners = jobs.map((job) => new JobRunner(env, job, { startMs: START_MS }));

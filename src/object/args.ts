@@ -13,6 +13,7 @@ import type {
   Listing,
   PromiseArgs,
   ReadArgs,
+  RetireArgs,
   StatArgs,
   StatesArgs,
   Target,
@@ -56,6 +57,11 @@ export function parsePromise(args: unknown): PromiseArgs {
 export function parseStat(args: unknown): StatArgs {
   const fields = record(args);
   return { ...address(fields), brief: fields['brief'] === true };
+}
+
+export function parseRetire(args: unknown): RetireArgs {
+  const fields = record(args);
+  return { ...address(fields), path: parsePath(fields) };
 }
 
 export function parseStage(args: unknown): EntryAddress & { readonly path: string } {
@@ -164,6 +170,8 @@ function parseListing(value: unknown): Listing {
     targets: parseTargets(fields['targets']),
     mode: oneOf(fields, 'mode', CONSISTENCY_MODES),
     policy: count(fields, 'policy'),
+    ...(!absent(fields['from']) && { from: count(fields, 'from') }),
+    ...(!absent(fields['since']) && { since: parseTimestamp(fields['since']) }),
   };
 }
 

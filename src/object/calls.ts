@@ -30,6 +30,10 @@ export interface Listing {
   readonly targets: readonly Target[];
   readonly mode: ConsistencyMode;
   readonly policy: PolicyIndex;
+  /** The policy that the container is leaving. */
+  readonly from?: PolicyIndex;
+  /** Of the settings that the writer knows. */
+  readonly since?: Timestamp;
 }
 
 /**
@@ -106,6 +110,19 @@ export interface StageReply {
   readonly length: number;
   readonly newest: Timestamp;
   readonly complete: boolean;
+}
+
+/**
+ * object.retire: drops a name of a container that has left the policy (retirer.ts): the node asks the
+ * container's replicas by itself first.
+ */
+export interface RetireArgs extends EntryAddress {
+  readonly path: string;
+}
+
+export interface RetireReply {
+  /** Nothing is here (any more). */
+  readonly retired: boolean;
 }
 
 /** object.abandon */

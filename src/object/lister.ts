@@ -73,7 +73,7 @@ export function isHeld(outcome: RowOutcome): boolean {
 export function rowItem(
   path: string,
   state: EntryState,
-  listing: Pick<Listing, 'containerHash'> & Partial<Pick<Listing, 'mode' | 'policy'>>,
+  listing: Pick<Listing, 'containerHash'> & Omit<RowItem, 'hash' | 'path' | 'name' | 'state'>,
 ): RowItem | undefined {
   const name = splitPath(path);
   if (name === undefined) return undefined;
@@ -84,5 +84,8 @@ export function rowItem(
     state: encodeState(rowStateOf(state)),
     ...(listing.policy !== undefined && { policy: listing.policy }),
     ...(listing.mode !== undefined && { mode: listing.mode }),
+    ...(listing.from != null && { from: listing.from }),
+    ...(listing.since != null && { since: listing.since }),
+    ...(listing.keptIn !== undefined && { keptIn: listing.keptIn }),
   };
 }

@@ -18,6 +18,7 @@ import type { Job, StepResult } from '#worker/job.ts';
 import { Pacer } from '#worker/pacer.ts';
 import type { Devices } from './guard.ts';
 import type { Relister } from './relister.ts';
+import type { Retirer } from './retirer.ts';
 
 const NOTE = 'object.listings';
 const PAGE = 100;
@@ -32,19 +33,29 @@ export class ObjectListingAuditor implements Job {
   readonly #cluster: ClusterSource;
   readonly #devices: Devices;
   readonly #relister: Relister;
+  readonly #retirer: Retirer;
   #sent = 0;
   #failed = 0;
+  /** Of containers that have left the policy. */
+  #retired = 0;
 
-  constructor(env: Env, cluster: ClusterSource, devices: Devices, relister: Relister) {
+  constructor(
+    env: Env,
+    cluster: ClusterSource,
+    devices: Devices,
+    relister: Relister,
+    retirer: Retirer,
+  ) {
     this.#env = env;
     this.#cluster = cluster;
     this.#devices = devices;
     this.#relister = relister;
+    this.#retirer = retirer;
     this.pacer = new Pacer(env.clock, { itemsPerStep: PAGE });
   }
 
   facts(): Record<string, number> {
-    return { sent: this.#sent, failed: this.#failed };
+    return { sent: this.#sent, failed: this.#failed, retired: this.#retired };
   }
 
   async step(signal: AbortSignal): Promise<StepResult> {
@@ -81,8 +92,10 @@ export class ObjectListingAuditor implements Job {
     const age = this.#env.clock.wallMicros() - microsOf(newestTimestamp(state));
     if (unlisted || age < SETTLED_MICROS) return;
     if (!device.completeness.isComplete(key.policy, key.hash)) return;
-    if (await this.#relister.relist(device, entry, NOTE)) this.#sent++;
-    else this.#failed++;
+    const outcome = await this.#relister.relist(device, entry, NOTE);
+    if (outcome === 'listed') this.#sent++;
+    else if (outcome === 'failed') this.#failed++;
+    else if (await this.#retirer.retire(device, entry)) this.#retired++;
   }
 }
 

@@ -13,6 +13,8 @@ import { splitPath } from './object-path.ts';
 import type { RowSender } from './row-sender.ts';
 import { containerPlace } from './targets.ts';
 
+export type Relisted = 'listed' | 'elsewhere' | 'failed';
+
 export class Relister {
   readonly #sender: RowSender;
   readonly #cluster: ClusterSource;
@@ -22,27 +24,36 @@ export class Relister {
     this.#cluster = cluster;
   }
 
-  /** True: a majority holds the row, and the entry is not unlisted any more. */
-  async relist(device: Device, entry: Entry, txn: string): Promise<boolean> {
+  /**
+   * `listed`: a majority holds the row, and the entry is not unlisted any more. `elsewhere`: a majority
+   * says that the container's objects are in another policy than this entry.
+   */
+  async relist(device: Device, entry: Entry, txn: string): Promise<Relisted> {
     const view = this.#cluster.current();
-    if (!isMember(view, device.id)) return false;
+    if (!isMember(view, device.id)) return 'failed';
     const name = splitPath(entry.path);
     const path = name && `/${name.account}/${name.container}`;
     const place = path === undefined ? undefined : containerPlace(view, path);
-    const row = place && rowItem(entry.path, entry.state, { containerHash: place.hash });
-    if (place === undefined || row === undefined) return false;
+    const row =
+      place &&
+      rowItem(entry.path, entry.state, { containerHash: place.hash, keptIn: entry.key.policy });
+    if (place === undefined || row === undefined) return 'failed';
     const { ringVersion } = place;
     const options = { txn, ringVersion, intent: 'repair' as const, from: device.id };
     const held = new Set<number>();
+    const refused = new Set<number>();
     await Promise.all(
       place.targets.map(async (target) => {
         const delivery = await this.#sender.send(target, row, options).catch(() => undefined);
-        if (delivery !== undefined && isHeld(delivery.outcome)) held.add(target.device);
+        if (delivery === undefined) return;
+        if (isHeld(delivery.outcome)) held.add(target.device);
+        if (delivery.outcome === 'container-mismatch') refused.add(target.device);
       }),
     );
-    if (!place.sets.every((set) => isMajority(set, held))) return false;
+    if (place.sets.every((set) => isMajority(set, refused))) return 'elsewhere';
+    if (!place.sets.every((set) => isMajority(set, held))) return 'failed';
     device.markListed(entry.key, newestTimestamp(entry.state));
-    return true;
+    return 'listed';
   }
 }
 

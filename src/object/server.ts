@@ -30,6 +30,7 @@ import type { PeerBoard } from './peer-board.ts';
 import { Reads } from './reads.ts';
 import { Rejoin } from './rejoin.ts';
 import { Relister } from './relister.ts';
+import { Retirer } from './retirer.ts';
 import { RowSender } from './row-sender.ts';
 import { createUpdater, type UpdaterOptions } from './updater.ts';
 import { Writes } from './writes.ts';
@@ -76,6 +77,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   const guard = new Guard(devices, cluster);
   const sender = new RowSender(env, wire);
   const relister = new Relister(sender, cluster);
+  const retirer = new Retirer({ env, wire, cluster, guard, relister });
   const budget = new RepairBudget(env, cluster, self);
   const puller = new BodyPuller({ env, caller: wire, cluster, devices, board, budget });
   const brake = new DebtBrake(env, cluster, board, budget);
@@ -93,6 +95,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   wire.handle('object.accept', writes.accept);
   wire.handle('object.stage', writes.stage);
   wire.handle('object.abandon', writes.abandon);
+  wire.handle('object.retire', retirer.call);
   wire.handle('object.stat', reads.stat);
   wire.handle('object.read', reads.read);
   wire.handle('object.bodies', reads.bodies);
@@ -109,7 +112,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
 
   return {
     jobs: [
-      createUpdater(devices, relister, options.updater),
+      createUpdater(devices, relister, retirer, options.updater),
       createExpirer(env, devices, relister, options.expirer),
       rejoin,
       new Compare(env, wire, cluster, devices, puller, board),
@@ -117,7 +120,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
       handover,
       new MarkKeeper(cluster, devices),
       auditor,
-      new ObjectListingAuditor(env, cluster, devices, relister),
+      new ObjectListingAuditor(env, cluster, devices, relister, retirer),
     ],
     budget,
     puller,

@@ -6,6 +6,7 @@ import type { Device } from '#device/contract.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import type { Devices } from './guard.ts';
 import type { Relister } from './relister.ts';
+import type { Retirer } from './retirer.ts';
 
 export interface UpdaterOptions {
   /** Younger entries are probably under way: their own write lists them. */
@@ -18,6 +19,7 @@ const BATCH = 256;
 export function createUpdater(
   devices: Devices,
   relister: Relister,
+  retirer: Retirer,
   { olderThanMs = 10_000, idleMs = 5_000 }: UpdaterOptions = {},
 ): Job {
   let listed = 0;
@@ -26,7 +28,10 @@ export function createUpdater(
   async function update(device: Device): Promise<boolean> {
     const entries = device.unlisted(BATCH, olderThanMs);
     const done = await Promise.all(
-      entries.map((entry) => relister.relist(device, entry, 'updater')),
+      entries.map(async (entry) => {
+        const outcome = await relister.relist(device, entry, 'updater');
+        return outcome === 'elsewhere' ? await retirer.retire(device, entry) : outcome === 'listed';
+      }),
     );
     const count = done.filter(Boolean).length;
     listed += count;

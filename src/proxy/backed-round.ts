@@ -42,7 +42,7 @@ function withoutEmpty(
     if (hasBytes(joined, answers)) return { ...round, answers, joined, gaveUp: true };
     // Only who has never known that version: one that has overwritten it may have acknowledged it.
     answers = answers.filter(({ state }) => dataTimestamp(state) < dataTimestamp(joined));
-    const devices = new Set(answers.map(({ replica }) => replica.device));
+    const devices = new Set(answers.map(({ replica }) => replica.member));
     if (!round.place.quorum.isWrite(devices)) return undefined;
   }
 }

@@ -6,7 +6,12 @@ import { microsOf } from '#base/timestamp.ts';
 import type { ListedRow, ListQuery } from '#container/calls.ts';
 import type { ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
 import { LINK_ROLE, MARKER_ROLE } from '#rows/query.ts';
-import { settingsGroup, settingsOf } from '#rows/row-state.ts';
+import {
+  type ContainerSettings,
+  settingsGroup,
+  settingsOf,
+  settingsTime,
+} from '#rows/row-state.ts';
 import { type Accounts, clientMicrosOf } from './accounts.ts';
 import { ContainerCache } from './container-cache.ts';
 import { newWriteId, nowSeconds, type ProxyContext } from './context.ts';
@@ -130,7 +135,7 @@ export class Containers {
     return written === 'written' ? 'updated' : 'no-container';
   }
 
-  #policyFor(options: CreateOptions): { policy: StoragePolicy; mode: ConsistencyMode } {
+  #policyFor(options: CreateOptions): Created {
     const { policies } = this.#context.cluster.current();
     const policy =
       options.policy === undefined
@@ -146,7 +151,7 @@ export class Containers {
     trace: Trace,
     name: ContainerName,
     changes: HeaderChanges,
-    created?: { policy: StoragePolicy; mode: ConsistencyMode },
+    created?: Created,
   ): ReturnType<typeof writeOwnState> {
     const path = containerPath(name);
     const writeId = newWriteId(this.#context.env);
@@ -159,10 +164,7 @@ export class Containers {
       stateAt: (timestamp): EntryState => {
         const groups = headerGroups(changes, timestamp);
         if (created === undefined) return { groups };
-        const settings = settingsGroup(
-          { policy: created.policy.index, mode: created.mode },
-          timestamp,
-        );
+        const settings = settingsGroup(settingsFor(created), timestamp);
         const clientMicros = microsOf(timestamp);
         const data = {
           timestamp,
@@ -198,19 +200,40 @@ export class Containers {
     if (!isLive(state, nowSeconds(this.#context.env)) && totals.rows === 0) return undefined;
     const { policies } = this.#context.cluster.current();
     const settings = settingsOf(state);
+    const known = (index: number | undefined): StoragePolicy | undefined =>
+      policies.find((policy) => policy.index === index);
     const byDefault = policies.find((policy) => policy.isDefault) ?? policies[0];
-    const policy = policies.find((known) => known.index === settings?.policy) ?? byDefault;
+    const policy = known(settings?.policy) ?? byDefault;
     if (policy === undefined) throw new OperatingError('no-policy', 'the cluster has no policies');
+    const former = known(settings?.from);
+    const left = known(settings?.left);
     return {
       name,
       policy,
+      ...(former && { former }),
+      ...(left && { left }),
+      ...(settings?.was && { was: settings.was }),
       mode: settings?.mode ?? policy.mode,
+      since: settingsTime(state),
       headers: headersOf(state),
       objects: totals.rows,
       bytes: totals.bytes,
       clientMicros: clientMicrosOf(state),
     };
   }
+}
+
+type Created = Pick<ContainerInfo, 'policy' | 'mode' | 'former' | 'left' | 'was'>;
+
+/** As the container's own state keeps them. */
+export function settingsFor({ policy, mode, former, left, was }: Created): ContainerSettings {
+  return {
+    policy: policy.index,
+    mode,
+    ...(former && { from: former.index }),
+    ...(left && { left: left.index }),
+    ...(was && { was }),
+  };
 }
 
 function conflicts(present: ContainerInfo, { policy, mode }: CreateOptions): boolean {

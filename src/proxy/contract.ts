@@ -16,6 +16,7 @@
  */
 import type { BodyPieces, EntryState } from '#base/entry.ts';
 import type { ContainerName, ObjectName, PolicyIndex } from '#base/names.ts';
+import type { Timestamp } from '#base/timestamp.ts';
 import type { ListQuery } from '#container/calls.ts';
 import type { ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
 import type { Condition } from './condition.ts';
@@ -48,7 +49,15 @@ export interface AccountInfo {
 export interface ContainerInfo {
   readonly name: ContainerName;
   readonly policy: StoragePolicy;
+  /** The policy that it is leaving: its objects are in both (policy-move/README.md). */
+  readonly former?: StoragePolicy;
+  /** Objects that the move has left in this policy are being removed. */
+  readonly left?: StoragePolicy;
+  /** All that it has left and not gone back to. */
+  readonly was?: readonly PolicyIndex[];
   readonly mode: ConsistencyMode;
+  /** Of the settings: policy and mode. */
+  readonly since: Timestamp;
   /** x-container-meta-*, x-container-read, x-container-write, ... */
   readonly headers: Readonly<Record<string, string>>;
   readonly objects: number;

@@ -11,7 +11,7 @@ import type { BodyReader } from '#wire/contract.ts';
 import type { ProxyContext } from './context.ts';
 import { clientGone } from './context.ts';
 import type { Operation } from './contract.ts';
-import type { Place, Replica } from './placement.ts';
+import { addressOf, type Place, type Replica } from './placement.ts';
 import type { Trace } from './trace.ts';
 
 export interface DownloadOptions {
@@ -87,15 +87,12 @@ export class Download {
   async #open(replica: Replica, start: number, end: number): Promise<BodyReader | undefined> {
     const { context, trace, place, data, operation } = this.#options;
     const args: ReadArgs = {
-      device: replica.device,
-      policy: place.policy,
-      hash: place.hash,
-      ringVersion: place.ringVersion,
+      ...addressOf(place, replica),
       range: [start, end],
       pin: bodyVersion(data),
     };
     const { result, body } = await context.calls.call(trace, replica, 'object.read', args, {
-      ringVersion: place.ringVersion,
+      ringVersion: replica.ringVersion,
       deadlineMs: context.limits.streamDeadlineMs,
       lane: 'bulk',
       signal: operation.signal,
@@ -138,10 +135,10 @@ class Stall {
 
 /** Known sources, the other primaries, then handoffs: a body may be where it should not be. */
 function candidates({ context, place, sources }: DownloadOptions): Replica[] {
-  const known = new Set(sources.map((source) => source.device));
+  const known = new Set(sources.map((source) => source.member));
   const others = context.peers
     .nearestFirst(place.primaries)
-    .filter((replica) => !known.has(replica.device));
+    .filter((replica) => !known.has(replica.member));
   return [...sources, ...others, ...place.handoffs(HANDOFFS)];
 }
 

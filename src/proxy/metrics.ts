@@ -54,6 +54,7 @@ export class ProxyMetrics {
 }
 
 export type ProxyEvent =
+  | 'fresh-container'
   | 'fresh-ring'
   | 'handoff'
   | 'hedge'

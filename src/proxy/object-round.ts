@@ -11,10 +11,9 @@ import { rowItem } from '#object/lister.ts';
 import type { ConsistencyMode } from '#ring/cluster.ts';
 import { type ProxyContext, unavailable } from './context.ts';
 import type { ContainerInfo } from './contract.ts';
-import { type Place, placeOf, type Replica } from './placement.ts';
-import { writeQuorum } from './quorum.ts';
+import { addressOf, type Place, placeOf, type Replica } from './placement.ts';
 import { asRoundReply } from './replies.ts';
-import { listingFor, rowPlan } from './row-plan.ts';
+import { assumedOf, listingFor, rowPlan } from './row-plan.ts';
 import type { Trace } from './trace.ts';
 import { type RoundReply, type RoundResult, runRound } from './write-round.ts';
 
@@ -47,6 +46,7 @@ const BULK_BYTES = 64 * 1024;
 export function objectRound(context: ProxyContext, round: ObjectRound): Promise<RoundResult> {
   const { env, peers, limits, self, metrics } = context;
   const { place, container, trace, state, shown } = round;
+  const assumed = assumedOf(container);
   const encoded = encodeState(state);
   const listingPlace = placeOf(
     context.cluster.current(),
@@ -54,8 +54,7 @@ export function objectRound(context: ProxyContext, round: ObjectRound): Promise<
     containerPath(container.name),
   );
   const item = () => {
-    const listing = { containerHash: listingPlace.hash, mode: container.mode };
-    return rowItem(place.path, shown, { ...listing, policy: container.policy.index })!;
+    return rowItem(place.path, shown, { containerHash: listingPlace.hash, ...assumed })!;
   };
   const rows = rowPlan({ sender: context.objectRows, place: listingPlace, txn: trace.txn, item });
   return runRound({
@@ -65,14 +64,13 @@ export function objectRound(context: ProxyContext, round: ObjectRound): Promise<
     mode: round.mode,
     site: self.site,
     afterRound: round.afterRound,
-    bodies: bodiesNeeded(place, state),
+    hasBody: bodyLength(state) > 0,
     rows,
     rowHedgeMs: limits.rowHedgeMs,
     standIns: round.standIns,
     extra: round.extra,
     send: async (replica, turn) => {
-      const mode = { mode: container.mode, policy: place.policy };
-      const args = { state: encoded, listing: listingFor(listingPlace, mode, turn) };
+      const args = { state: encoded, listing: listingFor(listingPlace, assumed, turn) };
       return send(context, round, replica, { ...args, ...(await round.bodyFor(replica)) });
     },
     onEvent: (event) => metrics.count(event),
@@ -87,10 +85,7 @@ async function send(
 ): Promise<RoundReply> {
   const isBulk = body !== undefined && body.length > BULK_BYTES;
   const args: WriteArgs = {
-    device: replica.device,
-    policy: place.policy,
-    hash: place.hash,
-    ringVersion: place.ringVersion,
+    ...addressOf(place, replica),
     path: place.path,
     intent: call === 'object.accept' ? 'accept' : 'write',
     ...sent,
@@ -98,7 +93,7 @@ async function send(
   };
   return within(context, replica, body?.length ?? 0, async () => {
     const { result } = await context.calls.call(trace, replica, call, args, {
-      ringVersion: place.ringVersion,
+      ringVersion: replica.ringVersion,
       deadlineMs: context.limits.writeDeadlineMs,
       ...(isBulk && { body: once(body) }),
     });
@@ -125,13 +120,6 @@ async function within<Result>(
   } finally {
     peers.release(device, bytes);
   }
-}
-
-/** A body must survive what a state does: on W devices, or as many as the policy keeps. */
-export function bodiesNeeded(place: Place, state: EntryState): number {
-  const length = bodyLength(state);
-  if (length === 0) return 0;
-  return Math.min(place.copies, writeQuorum(place.quorum.sets.at(-1)!.length));
 }
 
 export function failure(

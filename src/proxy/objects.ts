@@ -16,8 +16,9 @@ import type {
   ObjectStat,
   Operation,
 } from './contract.ts';
+import { withFreshContainer } from './fresh-container.ts';
 import { withFreshRing } from './fresh-ring.ts';
-import { type Place, placeOf } from './placement.ts';
+import { objectPlace, type Place } from './placement.ts';
 import { type ObjectRead, openObject, readState } from './read-object.ts';
 import { Repairs } from './repair.ts';
 import { OwnWrite } from './round-record.ts';
@@ -61,7 +62,7 @@ export class Objects {
   }
 
   open(call: ObjectCall): Promise<Found<ObjectReader>> {
-    return withFreshRing(this.#context, async () => {
+    return this.#fresh(call, async () => {
       const found = await this.#find(call);
       if (found === undefined) return undefined;
       const read = this.#read(call, found, true);
@@ -71,7 +72,7 @@ export class Objects {
   }
 
   stat(call: ObjectCall): Promise<Found<ObjectStat>> {
-    return withFreshRing(this.#context, async () => {
+    return this.#fresh(call, async () => {
       const found = await this.#find(call);
       return found && this.#current(this.#read(call, found));
     });
@@ -79,7 +80,7 @@ export class Objects {
 
   /** Whatever is known, live or not. */
   peek(call: ObjectCall): Promise<Found<EntryState>> {
-    return withFreshRing(this.#context, async () => {
+    return this.#fresh(call, async () => {
       const found = await this.#find(call);
       if (found === undefined) return undefined;
       const { state } = await readState(this.#context, this.#repairs, this.#read(call, found));
@@ -97,7 +98,7 @@ export class Objects {
 
   delete(call: ObjectCall): Promise<DeleteOutcome> {
     const own = new OwnWrite(newWriteId(this.#context.env));
-    return withFreshRing(this.#context, async () => {
+    return this.#fresh(call, async () => {
       const found = await this.#find(call);
       if (found === undefined) return 'no-container';
       const isRefused = await this.#refusesWeakly(call, found);
@@ -124,7 +125,7 @@ export class Objects {
     write: (update: ObjectUpdate) => Promise<Written | Refused>,
   ): Promise<UpdateOutcome> {
     const own = new OwnWrite(newWriteId(this.#context.env));
-    return withFreshRing(this.#context, async () => {
+    return this.#fresh(call, async () => {
       const found = await this.#find(call);
       if (found === undefined) return 'not-found';
       const operation: Operation = { ...call.operation, read: 'quorum' };
@@ -163,12 +164,19 @@ export class Objects {
     return { operation, trace, place, wantsBody, mayDegrade: false, settle };
   }
 
+  /** Again by a newer ring, or as the container is by now. */
+  #fresh<Result>({ name }: ObjectCall, work: () => Promise<Result>): Promise<Result> {
+    return withFreshContainer(this.#context, this.#containers, name, () =>
+      withFreshRing(this.#context, work),
+    );
+  }
+
   /** Undefined: there is no such container. */
   async #find({ operation, trace, name }: ObjectCall): Promise<Found<FoundObject>> {
     const container = await this.#containers.info(operation, trace, name);
     if (container === undefined) return undefined;
     const view = this.#context.cluster.current();
-    return { container, place: placeOf(view, container.policy.index, objectPath(name)) };
+    return { container, place: objectPlace(view, container, objectPath(name)) };
   }
 }
 

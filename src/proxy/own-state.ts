@@ -90,7 +90,7 @@ function oneRound(
     mode: 'strict',
     site: self.site,
     afterRound,
-    bodies: 0,
+    hasBody: false,
     ...(listed && { rows: rowPlan({ sender, place: accountPlace, txn: write.trace.txn, item }) }),
     rowHedgeMs: limits.rowHedgeMs,
     standIns: false,

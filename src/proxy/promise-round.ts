@@ -9,7 +9,7 @@ import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts
 import type { PromiseArgs } from '#object/calls.ts';
 import { versionKey } from '#object/version.ts';
 import type { ProxyContext } from './context.ts';
-import type { Place, Replica } from './placement.ts';
+import { addressOf, type Place, type Replica } from './placement.ts';
 import { failureCode } from './replica-calls.ts';
 import { asPromiseReply } from './replies.ts';
 import type { Trace } from './trace.ts';
@@ -38,7 +38,7 @@ export interface PromiseRound {
   /** The highest number heard of. */
   readonly newest: Timestamp;
   readonly codes: readonly string[];
-  /** By device, also those that are still under way. */
+  /** By member, also those that are still under way. */
   readonly later: ReadonlyMap<number, Promise<PromiseAnswer>>;
 }
 
@@ -60,7 +60,7 @@ export function isSettled({ place, answers, gaveUp }: PromiseRound): boolean {
   if (gaveUp || first === undefined || !answers.every(({ certain }) => certain)) return false;
   const version = versionKey(first.state);
   if (others.some(({ state }) => versionKey(state) !== version)) return false;
-  return place.quorum.isWrite(new Set(answers.map(({ replica }) => replica.device)));
+  return place.quorum.isWrite(new Set(answers.map(({ replica }) => replica.member)));
 }
 
 class Round {
@@ -86,7 +86,7 @@ class Round {
     for (const replica of this.#place.primaries) {
       this.#pending++;
       const asked = ask(replica);
-      this.#later.set(replica.device, asked);
+      this.#later.set(replica.member, asked);
       asked.then(
         (answer) => this.#answered(answer),
         (error: unknown) => this.#failed(replica, failureCode(error)),
@@ -96,21 +96,21 @@ class Round {
 
   #answered(answer: PromiseAnswer): void {
     this.#pending--;
-    const { device } = answer.replica;
+    const { member } = answer.replica;
     this.#newest = maxTimestamp(this.#newest, answer.newest);
     if (answer.counts) {
       this.#counted.push(answer);
-      this.#told.add(device);
+      this.#told.add(member);
     } else this.#codes.push('incomplete');
-    if (answer.counts && answer.promised) this.#promised.add(device);
-    else this.#lost.add(device);
+    if (answer.counts && answer.promised) this.#promised.add(member);
+    else this.#lost.add(member);
     this.#decide();
   }
 
-  #failed({ device }: Replica, code: string): void {
+  #failed({ member }: Replica, code: string): void {
     this.#pending--;
     this.#codes.push(code);
-    this.#lost.add(device);
+    this.#lost.add(member);
     this.#decide();
   }
 
@@ -149,8 +149,8 @@ async function askPromise(
   replica: Replica,
   ballot: Timestamp,
 ): Promise<PromiseAnswer> {
-  const { policy, hash, ringVersion, path } = place;
-  const args: PromiseArgs = { device: replica.device, policy, hash, ringVersion, path, ballot };
+  const { ringVersion } = replica;
+  const args: PromiseArgs = { ...addressOf(place, replica), path: place.path, ballot };
   const { result } = await context.calls.call(trace, replica, 'object.promise', args, {
     ringVersion,
     deadlineMs: context.limits.readDeadlineMs,
@@ -163,6 +163,6 @@ async function askPromise(
     state: state === null ? EMPTY_STATE : decodeState(state),
     hasBody: told.hasBody,
     certain: told.certain,
-    counts: place.quorum.countsIn(replica.device, complete),
+    counts: place.quorum.countsIn(replica.member, complete),
   };
 }

@@ -22,6 +22,7 @@ import { DEFAULT_PROXY_LIMITS, type ProxyLimits } from './limits.ts';
 import { ProxyMetrics } from './metrics.ts';
 import { Objects } from './objects.ts';
 import { type PeerStatus, Peers } from './peers.ts';
+import { PolicyMoves } from './policy-move/policy-moves.ts';
 import { Puts } from './put-object.ts';
 import { ReplicaCalls } from './replica-calls.ts';
 import { Tracer } from './trace.ts';
@@ -45,6 +46,8 @@ export interface ProxyStore extends Store {
   readonly tracer: Tracer;
   /** What is known of an account at once; it is asked for behind the caller's back when that is old. */
   accountHeaders(account: string): AccountInfo['headers'] | undefined;
+  /** Containers that change their policy. */
+  readonly moves: PolicyMoves;
   /** Latency and error limits of the devices, for `anello status`. */
   peers(): PeerStatus[];
 }
@@ -70,8 +73,10 @@ export function createProxy(options: ProxyOptions): ProxyStore {
   };
   const accounts = new Accounts(context);
   const quotas = new AccountQuotas(context, accounts);
+  const containers = new Containers(context, accounts);
   return {
-    ...accountOperations(context, accounts, quotas),
+    ...accountOperations(context, accounts, quotas, containers),
+    moves: new PolicyMoves(context, containers),
     tracer: context.tracer,
     peers: () => peers.statuses(),
     accountHeaders: (account) => quotas.headersOf(account),
@@ -82,8 +87,8 @@ function accountOperations(
   context: ProxyContext,
   accounts: Accounts,
   quotas: AccountQuotas,
+  containers: Containers,
 ): Store {
-  const containers = new Containers(context, accounts);
   return {
     accountInfo: (operation, account) =>
       traced(context, operation, 'account.info', `/${account}`, (trace) =>

@@ -4,7 +4,7 @@
  * anywhere before the whole body was seen to be what the client declared.
  */
 
-import { type DataPart, type EntryState, type Group, newestTimestamp } from '#base/entry.ts';
+import { type EntryState, type Group, newestTimestamp } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
 import { type ObjectName, objectPath } from '#base/names.ts';
 import { type Release, Semaphore } from '#base/semaphore.ts';
@@ -22,10 +22,10 @@ import type {
   PutResult,
 } from './contract.ts';
 import { markOf, type Sealer } from './encryption/encryption.ts';
+import { withFreshContainer } from './fresh-container.ts';
 import { withFreshRing } from './fresh-ring.ts';
-import { bodiesNeeded } from './object-round.ts';
 import { conditionIn, expectWeak, type Objects } from './objects.ts';
-import { type Place, placeOf, type Replica } from './placement.ts';
+import { objectPlace, type Place, type Replica } from './placement.ts';
 import { checkQuota, hasQuota } from './quota.ts';
 import { checkReady, probe } from './readiness.ts';
 import { OwnWrite } from './round-record.ts';
@@ -152,14 +152,19 @@ export class Puts {
   }
 
   async #write(put: Put, plain: Buffer, etag: string): Promise<PutResult> {
-    const { trace, container, name, own, sealer } = put;
+    const { trace, name, own, sealer } = put;
     const body =
       sealer === undefined ? plain : Buffer.concat([...sealer.update(plain), sealer.final()]);
     const sizes = { size: plain.length, stored: body.length };
     const stateAt = stateMaker(put, etag, sizes, put.request.finish?.());
-    const written = await withFreshRing(this.#context, () => {
+    const content = body.length > 0 ? { body } : {};
+    let known: ContainerInfo | undefined = put.container;
+    const work = async (): Promise<Written | Refused> => {
+      // Asked again when it was refused for what it is not any more.
+      const container = known ?? (await this.#containers.info(put.operation, trace, name));
+      known = undefined;
+      if (container === undefined) throw new OperatingError('no-container', 'it went away');
       const place = this.#placeOf(container, name);
-      const content = body.length > 0 ? { body } : {};
       const write = {
         trace,
         place,
@@ -167,15 +172,18 @@ export class Puts {
         own,
         stateAt,
         ...content,
-        ...conditionIn(put, put.request.condition),
+        ...conditionIn({ container }, put.request.condition),
       };
       return writeObject(this.#context, write);
-    });
+    };
+    const written = await withFreshContainer(this.#context, this.#containers, name, () =>
+      withFreshRing(this.#context, work),
+    );
     return result(put, written, stateAt);
   }
 
   #placeOf(container: ContainerInfo, name: ObjectName): Place {
-    return placeOf(this.#context.cluster.current(), container.policy.index, objectPath(name));
+    return objectPlace(this.#context.cluster.current(), container, objectPath(name));
   }
 
   async #stream(put: Put, intake?: Intake): Promise<PutResult> {
@@ -203,17 +211,15 @@ export class Puts {
     const place = this.#placeOf(container, name);
     const failed = await probe(this.#context, trace, place, strict);
     const holders = place.primaries.filter((replica) => replica.holdsBody);
-    const present = holders.filter((replica) => !failed.has(replica.device));
+    const present = holders.filter((replica) => !failed.has(replica.member));
     const standIns = place.handoffs(holders.length - present.length);
     const replicas: Replica[] = [...present, ...standIns];
-    const bodies = Math.min(place.copies, bodiesNeeded(place, LARGE));
     return new StageUpload({
       context: this.#context,
       operation,
       trace,
       place,
       replicas,
-      bodies,
       strict,
       sealer,
       bufferBytes: this.#bufferBytes(),
@@ -236,7 +242,7 @@ export class Puts {
       const current = this.#placeOf(container, name);
       // The ring may have changed while the body came. Then those that are new to the partition get the
       // state and fetch the body, and what the old ones told of timestamps may not be the whole truth.
-      const isSame = current.ringVersion === upload.place.ringVersion;
+      const isSame = current.isLike(upload.place);
       const place = isSame ? upload.place : current.withBodiesOn(upload.holders());
       const staged = {
         stageAt: (replica: Replica) => upload.stageAt(replica),
@@ -256,10 +262,11 @@ export class Puts {
     const code = codeOf(error);
     if (code !== 'no-container' && code !== 'container-mismatch') throw error;
     this.#containers.forget(put.container.name);
+    // What was stored may be read where the container still is: it is undecided, as any write that failed.
+    if (code === 'container-mismatch') throw error;
     const { trace, place, container } = put;
     // What was stored would be an object that no listing shows, and that who is refused could read.
     await deleteQuietly(this.#context, { trace, place, container });
-    if (code === 'container-mismatch') throw error;
     return { kind: 'no-container', ...NOT_STORED };
   }
 }
@@ -278,8 +285,6 @@ async function acquire(
     throw signal.aborted ? clientGone(error) : error;
   }
 }
-
-const LARGE: EntryState = { data: { body: { length: 1 } } as DataPart, groups: {} };
 
 /** Starts to read a body that is known to be large: nothing of it is buffered first. */
 async function begin(put: Put): Promise<Extract<Intake, { kind: 'rest' }>> {

@@ -108,8 +108,8 @@ class QuorumRead {
     for (let i = 0; i < this.#waiting.length; ) {
       const replica = this.#waiting[i]!;
       if (place.quorum.isRead(expected)) return;
-      if (place.quorum.helpsRead(replica.device, expected)) {
-        expected.add(replica.device);
+      if (place.quorum.helpsRead(replica.member, expected)) {
+        expected.add(replica.member);
         this.#waiting.splice(i, 1);
         this.#ask(replica, true);
       } else i++;
@@ -125,7 +125,7 @@ class QuorumRead {
   #ask(replica: Replica, primary: boolean): void {
     const { full, brief } = this.#request;
     this.#pending++;
-    this.#underWay.add(replica.device);
+    this.#underWay.add(replica.member);
     const wantsFull = !this.#fullAsked;
     this.#fullAsked = true;
     const asked: Promise<FullReply> = wantsFull ? full(replica) : brief(replica);
@@ -138,9 +138,9 @@ class QuorumRead {
 
   #answered(replica: Replica, primary: boolean, reply: DecodedReply): void {
     this.#pending--;
-    this.#underWay.delete(replica.device);
+    this.#underWay.delete(replica.member);
     const { place } = this.#request;
-    const counts = primary && place.quorum.countsIn(replica.device, reply.complete);
+    const counts = primary && place.quorum.countsIn(replica.member, reply.complete);
     const { state, version, hasBody, certain, inline } = reply;
     this.#answers.push({
       replica,
@@ -151,14 +151,14 @@ class QuorumRead {
       certain,
       ...(inline && { inline }),
     });
-    if (counts) this.#counted.add(replica.device);
+    if (counts) this.#counted.add(replica.member);
     else this.#codes.push('incomplete');
     this.#decide();
   }
 
   #failed(replica: Replica, primary: boolean, wasFull: boolean, code: string): void {
     this.#pending--;
-    this.#underWay.delete(replica.device);
+    this.#underWay.delete(replica.member);
     if (wasFull) this.#fullAsked = false;
     this.#codes.push(code);
     if (primary) this.#askHandoff();
@@ -223,7 +223,7 @@ class QuorumRead {
       if (inline) answer.inline = inline;
     } catch (error) {
       this.#codes.push(failureCode(error));
-      this.#counted.delete(answer.replica.device);
+      this.#counted.delete(answer.replica.member);
       this.#answers.splice(this.#answers.indexOf(answer), 1);
     }
   }

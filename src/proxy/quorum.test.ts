@@ -95,10 +95,13 @@ describe('quorum', () => {
     expect(settled.countsIn(1, false)).toBe(false);
     expect(settled.countsIn(1, true)).toBe(true);
     expect(settled.countsIn(9, true)).toBe(false);
-    const changing = new Quorum([
-      [1, 2, 3],
-      [1, 2, 4],
-    ]);
+    const changing = new Quorum(
+      [
+        [1, 2, 3],
+        [1, 2, 4],
+      ],
+      [4],
+    );
     expect(changing.countsIn(4, false)).toBe(true);
     expect(changing.countsIn(3, false)).toBe(false);
     expect(changing.countsIn(9, true)).toBe(false);

@@ -24,11 +24,14 @@ export interface Member {
 }
 
 export class Quorum {
-  /** One set, or OLD and NEW. */
+  /** One set, or OLD and NEW; the same of another policy's ring beside them (placement.ts). */
   readonly sets: readonly DeviceSet[];
+  readonly #joining: DeviceSet;
 
-  constructor(sets: readonly DeviceSet[]) {
+  /** `joining`: those that are new to their set. */
+  constructor(sets: readonly DeviceSet[], joining: DeviceSet = []) {
     this.sets = sets;
+    this.#joining = joining;
   }
 
   /** W of every set. */
@@ -69,10 +72,8 @@ export class Quorum {
    * does: OLD must have its own majority of devices that are complete.
    */
   countsIn(device: number, complete: boolean): boolean {
-    const [first, second] = this.sets;
-    const inFirst = first?.includes(device) ?? false;
-    if (inFirst) return complete;
-    return second?.includes(device) ?? false;
+    if (this.#joining.includes(device)) return true;
+    return complete && this.sets.some((set) => set.includes(device));
   }
 }
 

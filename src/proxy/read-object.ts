@@ -12,11 +12,11 @@ import {
 } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import { OperatingError } from '#base/errors.ts';
-import type { EntryAddress, ReadArgs, StatArgs, StatReply } from '#object/calls.ts';
+import type { ReadArgs, StatArgs, StatReply } from '#object/calls.ts';
 import { nowSeconds, type ProxyContext, unavailable } from './context.ts';
 import type { ObjectReader, Operation } from './contract.ts';
 import { Download, HANDOFFS } from './download.ts';
-import type { Place, Replica } from './placement.ts';
+import { addressOf, type Place, type Replica } from './placement.ts';
 import { type Answer, type FullReply, quorumRead, type ReadResult } from './quorum-read.ts';
 import type { Repairs } from './repair.ts';
 import { asFullReply } from './replies.ts';
@@ -51,7 +51,7 @@ export async function readState(
   const { operation, settle } = read;
   if (operation.read !== 'newest' || settle === undefined) return readOnce(context, repairs, read);
   for (let attempt = 0; attempt < MAX_SETTLING; attempt++) {
-    const result = await ask(context, read);
+    const result = await askReplicas(context, read);
     if (!result.quorum) throw unavailable('read', result.codes);
     const agreed = agreement(result, read.place);
     if (agreed !== undefined) return { state: agreed.state, degraded: false, result: agreed };
@@ -69,7 +69,7 @@ function agreement(result: ReadResult, place: Place): ReadResult | undefined {
   const counted = result.answers.filter(({ counts }) => counts);
   const version = counted[0]?.version ?? '';
   if (!counted.every((answer) => answer.certain && answer.version === version)) return undefined;
-  if (!place.quorum.isWrite(new Set(counted.map(({ replica }) => replica.device))))
+  if (!place.quorum.isWrite(new Set(counted.map(({ replica }) => replica.member))))
     return undefined;
   const known = result.answers.find((answer) => answer.version === version && answer.state);
   return { ...result, version, state: known?.state ?? EMPTY_STATE };
@@ -81,7 +81,7 @@ async function readOnce(
   read: ObjectRead,
 ): Promise<FoundState> {
   const { operation, mayDegrade } = read;
-  const result = await ask(context, read);
+  const result = await askReplicas(context, read);
   if (operation.read === 'newest' && result.quorum) await writeBack(repairs, read, result);
   else if (operation.read !== 'nearest') repairStale(repairs, read, result);
   if (result.quorum) return { state: result.state, degraded: false, result };
@@ -92,7 +92,8 @@ async function readOnce(
   throw unavailable('read', result.codes);
 }
 
-function ask(context: ProxyContext, read: ObjectRead): Promise<ReadResult> {
+/** Each replica as it is; nothing is mended. */
+export function askReplicas(context: ProxyContext, read: ObjectRead): Promise<ReadResult> {
   const { operation, place, mayDegrade, trace } = read;
   return quorumRead({
     env: context.env,
@@ -190,6 +191,11 @@ async function* slice(body: Buffer, start: number, end: number): AsyncGenerator<
   if (start < end) yield body.subarray(start, end);
 }
 
+/** Those that have the body of the newest version. */
+export function holdersOf(result: ReadResult): Answer[] {
+  return result.answers.filter((answer) => holdsVersion(answer, result, result.state));
+}
+
 /** Whether this replica has the body of exactly the version that is read. */
 function holdsVersion(answer: Answer, result: ReadResult, state: EntryState): boolean {
   if (!answer.hasBody) return false;
@@ -202,7 +208,7 @@ function fullCall(context: ProxyContext, read: ObjectRead, replica: Replica): Pr
   if (!wantsBody) return statCall(context, trace, place, replica, false);
   const inlineUpTo = context.limits.inlineReadBytes;
   const args: ReadArgs = { ...addressOf(place, replica), inlineUpTo };
-  return call(context, trace, place, replica, 'object.read', args);
+  return call(context, trace, replica, 'object.read', args);
 }
 
 function statCall(
@@ -213,35 +219,29 @@ function statCall(
   brief = true,
 ): Promise<StatReply> {
   const args: StatArgs = { ...addressOf(place, replica), brief };
-  return call(context, trace, place, replica, 'object.stat', args);
+  return call(context, trace, replica, 'object.stat', args);
 }
 
 async function call(
   context: ProxyContext,
   trace: Trace,
-  place: Place,
   replica: Replica,
   method: string,
   args: object,
 ): Promise<FullReply> {
   const { result } = await context.calls.call(trace, replica, method, args, {
-    ringVersion: place.ringVersion,
+    ringVersion: replica.ringVersion,
     deadlineMs: context.limits.readDeadlineMs,
   });
   return asFullReply(result);
 }
 
-export function addressOf(place: Place, replica: Replica): EntryAddress {
-  const { policy, hash, ringVersion } = place;
-  return { device: replica.device, policy, hash, ringVersion };
-}
-
 /** Whom a read found behind: another version, or the version without its body. */
 function* stale(result: ReadResult, place: Place): Generator<Answer> {
   const needsBody = bodyLength(result.state) > 0;
-  const primaries = new Set(place.primaries.map((replica) => replica.device));
+  const primaries = new Set(place.primaries.map((replica) => replica.member));
   for (const answer of result.answers) {
-    if (!primaries.has(answer.replica.device)) continue;
+    if (!primaries.has(answer.replica.member)) continue;
     const bodiless = needsBody && answer.replica.holdsBody && !answer.hasBody;
     if (answer.version !== result.version || bodiless) yield answer;
   }
@@ -249,7 +249,12 @@ function* stale(result: ReadResult, place: Place): Generator<Answer> {
 
 function repairStale(repairs: Repairs, read: ObjectRead, result: ReadResult): void {
   if (result.version === '') return;
-  for (const answer of stale(result, read.place)) repairs.enqueue(repairOf(read, result, answer));
+  for (const answer of stale(result, read.place)) {
+    const repair = repairOf(read, result, answer);
+    // What no replica of its policy has is for the move to bring.
+    const isMove = read.place.isMoving && repair.body === undefined && repair.sources.length === 0;
+    if (!isMove || bodyLength(result.state) === 0) repairs.enqueue(repair);
+  }
 }
 
 /**
@@ -262,25 +267,26 @@ async function writeBack(repairs: Repairs, read: ObjectRead, result: ReadResult)
   const agreed = new Set(
     result.answers
       .filter(({ counts, version }) => counts && version === result.version)
-      .map(({ replica }) => replica.device),
+      .map(({ replica }) => replica.member),
   );
   for (const answer of stale(result, read.place)) {
-    const { device } = answer.replica;
-    if (await repairs.now(repairOf(read, result, answer))) if (answer.counts) agreed.add(device);
+    const { member } = answer.replica;
+    if (await repairs.now(repairOf(read, result, answer))) if (answer.counts) agreed.add(member);
   }
   if (!read.place.quorum.isWrite(agreed)) throw unavailable('newest', result.codes);
 }
 
 function repairOf(read: ObjectRead, result: ReadResult, answer: Answer) {
   const { state } = result;
-  const holders = result.answers.filter((other) => holdsVersion(other, result, state));
+  const holders = holdersOf(result);
   const body = holders.find((other) => other.inline !== undefined)?.inline;
+  const near = holders.filter(({ replica: { policy } }) => policy === answer.replica.policy);
   return {
     txn: read.trace.txn,
     place: read.place,
     replica: answer.replica,
     state,
-    sources: holders.map(({ replica: { device, node } }) => ({ device, node })),
+    sources: near.map(({ replica: { device, node } }) => ({ device, node })),
     ...(body !== undefined && body.length > 0 && { body }),
   };
 }

@@ -5,8 +5,7 @@
 import type { Timer } from '#env/env.ts';
 import type { StatArgs } from '#object/calls.ts';
 import { type ProxyContext, unavailable } from './context.ts';
-import type { Place, Replica } from './placement.ts';
-import { addressOf } from './read-object.ts';
+import { addressOf, type Place, type Replica } from './placement.ts';
 import { failureCode } from './replica-calls.ts';
 import type { Trace } from './trace.ts';
 
@@ -17,7 +16,7 @@ const PROBE_MS = 3_000;
 /** @throws OperatingError `unavailable` */
 export async function checkReady(context: ProxyContext, trace: Trace, place: Place): Promise<void> {
   const alive = place.primaries.filter(({ device }) => context.peers.isAlive(device, RECENT_MS));
-  if (place.quorum.isWrite(new Set(alive.map((replica) => replica.device)))) return;
+  if (place.quorum.isWrite(new Set(alive.map((replica) => replica.member)))) return;
   await probe(context, trace, place, true);
 }
 
@@ -71,13 +70,13 @@ class Probe {
 
   async #ask(replica: Replica): Promise<void> {
     const args: StatArgs = { ...addressOf(this.#place, replica), brief: true };
-    const options = { ringVersion: this.#place.ringVersion, deadlineMs: PROBE_MS };
+    const options = { ringVersion: replica.ringVersion, deadlineMs: PROBE_MS };
     try {
       await this.#context.calls.call(this.#trace, replica, 'object.stat', args, options);
-      this.#alive.add(replica.device);
+      this.#alive.add(replica.member);
     } catch (error) {
       this.#codes.push(failureCode(error));
-      this.#failed.add(replica.device);
+      this.#failed.add(replica.member);
     }
     this.#check();
   }

@@ -8,7 +8,7 @@ import type { EntryState } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
 import type { Target, WriteArgs } from '#object/calls.ts';
 import type { ProxyContext } from './context.ts';
-import type { Place, Replica } from './placement.ts';
+import { addressOf, type Place, type Replica } from './placement.ts';
 import { Trace } from './trace.ts';
 
 export interface Repair {
@@ -36,7 +36,7 @@ export class Repairs {
   }
 
   enqueue(repair: Repair): void {
-    const key = `${repair.replica.device}${repair.place.hash.toString('latin1')}`;
+    const key = `${repair.replica.member}${repair.place.hash.toString('latin1')}`;
     if (this.#known.has(key)) return;
     if (!this.#waiting.push(repair)) {
       this.#context.metrics.count('read-repair-dropped');
@@ -53,7 +53,7 @@ export class Repairs {
       this.#active++;
       void this.now(repair).finally(() => {
         this.#active--;
-        this.#known.delete(`${repair.replica.device}${repair.place.hash.toString('latin1')}`);
+        this.#known.delete(`${repair.replica.member}${repair.place.hash.toString('latin1')}`);
         this.#pump();
       });
     }
@@ -63,10 +63,7 @@ export class Repairs {
   async now({ txn, place, replica, state, body, sources }: Repair): Promise<boolean> {
     const { env, calls, limits, metrics } = this.#context;
     const args: WriteArgs = {
-      device: replica.device,
-      policy: place.policy,
-      hash: place.hash,
-      ringVersion: place.ringVersion,
+      ...addressOf(place, replica),
       path: place.path,
       state: encodeState(state),
       intent: 'join',
@@ -75,7 +72,7 @@ export class Repairs {
       ...(replica.holdsBody && (body === undefined ? { sources } : { body })),
     };
     const trace = new Trace(txn, 'repair', place.path, 0, env.clock.monotonicMs());
-    const options = { ringVersion: place.ringVersion, deadlineMs: limits.writeDeadlineMs };
+    const options = { ringVersion: replica.ringVersion, deadlineMs: limits.writeDeadlineMs };
     try {
       await calls.call(trace, replica, 'object.write', args, { ...options, lane: 'bulk' });
       metrics.count('read-repair');

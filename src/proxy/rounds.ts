@@ -20,7 +20,7 @@ import {
   newestTimestamp,
   sameBody,
 } from '#base/entry.ts';
-import { OperatingError } from '#base/errors.ts';
+import { codeOf, OperatingError } from '#base/errors.ts';
 import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import { versionKey } from '#object/version.ts';
 import { backed, isBacked } from './backed-round.ts';
@@ -28,6 +28,7 @@ import { ALWAYS, type Condition } from './condition.ts';
 import { newWriteId, nowSeconds, type ProxyContext, unavailable } from './context.ts';
 import { failure, objectRound, type SentBody } from './object-round.ts';
 import type { Replica } from './placement.ts';
+import { moveName, type NameMove } from './policy-move/move-name.ts';
 import { isSettled, type PromiseAnswer, type PromiseRound, promiseRound } from './promise-round.ts';
 import { effectOf, nothingAt, OwnWrite, recordOf, restamped } from './round-record.ts';
 import {
@@ -49,7 +50,7 @@ export function writeByRounds(
 ): Promise<Written | Refused> {
   const { turns, limits } = context;
   return turns.take(write.place.path, limits.turnMs, () =>
-    new Rounds(context, write, condition).run(),
+    moved(context, write, () => new Rounds(context, write, condition).run()),
   );
 }
 
@@ -68,9 +69,26 @@ export async function settledState(
   const write = { ...key, own: new OwnWrite(newWriteId(context.env)), stateAt };
   const { turns, limits } = context;
   const { state } = await turns.take(key.place.path, limits.turnMs, () =>
-    new Rounds(context, write, { holds: () => false }, anew).run(),
+    moved(context, write, () => new Rounds(context, write, { holds: () => false }, anew).run()),
   );
   return state;
+}
+
+/**
+ * A record that keeps the body of what was there counts only where that body is: a name of a container that
+ * moves is moved first. Where that fails for want of a body, the rounds may go on without it.
+ */
+async function moved<Result>(
+  context: ProxyContext,
+  move: NameMove,
+  rounds: () => Promise<Result>,
+): Promise<Result> {
+  if (move.place.isMoving) {
+    await moveName(context, move).catch((error: unknown) => {
+      context.env.log.debug('object.not-moved', { path: move.place.path, error: codeOf(error) });
+    });
+  }
+  return await rounds();
 }
 
 /** Undefined: another try. */
@@ -223,7 +241,7 @@ class Rounds {
    * known). Those who have not answered yet are waited for a little: a third copy, or one that is away.
    */
   async #voter(round: PromiseRound, replica: Replica): Promise<PromiseAnswer> {
-    const inTime = round.answers.find((answer) => answer.replica.device === replica.device);
+    const inTime = round.answers.find(({ replica: { member } }) => member === replica.member);
     const answer = inTime ?? (await this.#lateAnswer(round, replica));
     if (answer?.promised === true && isSeen(round.joined, answer.state)) return answer;
     throw new OperatingError('not-promised', 'the replica has no part in this round');
@@ -233,7 +251,7 @@ class Rounds {
     const { env, limits } = this.#context;
     const waitMs = Math.max(limits.hedgeMs, 2 * this.#roundMs);
     const tooLate = env.clock.sleep(waitMs).then(() => undefined);
-    return Promise.race([round.later.get(replica.device), tooLate]);
+    return Promise.race([round.later.get(replica.member), tooLate]);
   }
 
   #stored(result: RoundResult): { ack: Ack } | undefined {
@@ -274,7 +292,10 @@ async function bodyOf(
   const length = bodyLength(joined);
   if (length === 0 || !answer.replica.holdsBody || hasBodyOf(answer, joined)) return {};
   const holders = answers.filter((other) => hasBodyOf(other, joined)).map(({ replica }) => replica);
-  const sources = holders.length > 0 ? holders : place.primaries;
+  // Bodies are fetched within a policy.
+  const sources = (holders.length > 0 ? holders : place.primaries).filter(
+    ({ policy }) => policy === answer.replica.policy,
+  );
   return { sources: sources.map(({ device, node }) => ({ device, node })) };
 }
 

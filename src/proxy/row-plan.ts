@@ -5,7 +5,7 @@
 import type { RowItem } from '#container/calls.ts';
 import type { Listing, Target } from '#object/calls.ts';
 import type { RowDelivery, RowSender } from '#object/row-sender.ts';
-import type { ConsistencyMode } from '#ring/cluster.ts';
+import type { ContainerInfo } from './contract.ts';
 import type { Place } from './placement.ts';
 import type { Quorum } from './quorum.ts';
 
@@ -38,22 +38,24 @@ export function rowPlan({ sender, place, txn, item }: RowPlanOptions): RowPlan {
   };
 }
 
+/** What a write takes its container for: the row is refused where that was before (container/rules.ts). */
+export type Assumed = Pick<Listing, 'mode' | 'policy' | 'from' | 'since'>;
+
+export function assumedOf({ mode, policy, former, since }: ContainerInfo): Assumed {
+  return { mode, policy: policy.index, ...(former && { from: former.index }), since };
+}
+
 /**
  * What a storage node is told of the listing. The targets are turned by one for each replica, so that
  * nodes without a container replica at their own site try different ones first.
  */
-export function listingFor(
-  place: Place,
-  container: { readonly mode: ConsistencyMode; readonly policy: number },
-  turn: number,
-): Listing {
+export function listingFor(place: Place, assumed: Assumed, turn: number): Listing {
   const targets = place.primaries.map(({ device, node }) => ({ device, node }));
   const shift = turn % Math.max(1, targets.length);
   return {
     containerHash: place.hash,
     ringVersion: place.ringVersion,
     targets: [...targets.slice(shift), ...targets.slice(0, shift)],
-    mode: container.mode,
-    policy: container.policy,
+    ...assumed,
   };
 }

@@ -11,7 +11,7 @@ import { type ProxyContext, throwIfGone, unavailable } from './context.ts';
 import type { Operation } from './contract.ts';
 import type { Sealer } from './encryption/encryption.ts';
 import { type Channel, FanOut } from './fan-out.ts';
-import type { Place, Replica } from './placement.ts';
+import { addressOf, type Place, type Replica } from './placement.ts';
 import { failureCode } from './replica-calls.ts';
 import { asStageReply } from './replies.ts';
 import type { Trace } from './trace.ts';
@@ -30,8 +30,6 @@ export interface UploadOptions {
   readonly place: Place;
   /** Where the body goes: primaries that keep bodies, and stand-ins for those that are away. */
   readonly replicas: readonly Replica[];
-  /** Least number of devices that must have the body. */
-  readonly bodies: number;
   /** Only primaries count. */
   readonly strict: boolean;
   /** Encrypts what is sent; hashes and lengths are of the plain bytes. */
@@ -111,28 +109,28 @@ export class StageUpload {
       if (state !== 'staged') continue;
       const answer = await reply;
       if (answer.newest > newest) newest = answer.newest;
-      if (place.quorum.countsIn(replica.device, answer.complete)) told.add(replica.device);
+      if (place.quorum.countsIn(replica.member, answer.complete)) told.add(replica.member);
     }
     return place.quorum.isWrite(told) ? newest : undefined;
   }
 
   /** The stage at a replica, when it has finished; rejects where it failed. */
   async stageAt(replica: Replica): Promise<string> {
-    const staging = this.#stagings.find((known) => known.replica.device === replica.device);
+    const staging = this.#stagings.find((known) => known.replica.member === replica.member);
     if (staging === undefined) throw unavailable('no stage at this replica');
     return (await staging.reply).stage;
   }
 
-  /** Devices that have the body, or will. */
+  /** Members that have the body, or will. */
   holders(): ReadonlySet<number> {
     const open = this.#stagings.filter(({ state }) => state !== 'failed');
-    return new Set(open.map(({ replica }) => replica.device));
+    return new Set(open.map(({ replica }) => replica.member));
   }
 
   /** Those of the replicas that are no primaries of this place. */
   standIns(place: Place): Replica[] {
-    const primaries = new Set(place.primaries.map((replica) => replica.device));
-    return this.#options.replicas.filter((replica) => !primaries.has(replica.device));
+    const primaries = new Set(place.primaries.map((replica) => replica.member));
+    return this.#options.replicas.filter((replica) => !primaries.has(replica.member));
   }
 
   /** Discards everything everywhere. */
@@ -186,8 +184,8 @@ export class StageUpload {
 
   async #stage(replica: Replica, channel: Channel): Promise<StageReply> {
     const { context, trace, place } = this.#options;
-    const { policy, hash, ringVersion, path } = place;
-    const args: StageArgs = { device: replica.device, policy, hash, ringVersion, path };
+    const { ringVersion } = replica;
+    const args: StageArgs = { ...addressOf(place, replica), path: place.path };
     const { result } = await context.calls.call(trace, replica, 'object.stage', args, {
       ringVersion,
       deadlineMs: context.limits.streamDeadlineMs,
@@ -209,11 +207,12 @@ export class StageUpload {
   }
 
   #suffices(stagings: readonly Staging[]): boolean {
-    const { bodies, strict, place } = this.#options;
-    if (stagings.length < bodies) return false;
+    const { strict, place } = this.#options;
+    const replicas = stagings.map(({ replica }) => replica);
+    if (!place.hasBodies(replicas)) return false;
     if (!strict) return true;
-    const devices = new Set(stagings.map(({ replica }) => replica.device));
-    for (const replica of place.primaries) if (!replica.holdsBody) devices.add(replica.device);
-    return place.quorum.isWrite(devices);
+    const members = new Set(replicas.map(({ member }) => member));
+    for (const { holdsBody, member } of place.primaries) if (!holdsBody) members.add(member);
+    return place.quorum.isWrite(members);
   }
 }

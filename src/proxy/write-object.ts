@@ -81,12 +81,10 @@ export async function writeObject(
       const found = newerPrevious(own.previous, previous ?? result.previous);
       return { kind: 'written', state, ack, previous: found };
     }
-    if (result.kind === 'refused') throw failure(result);
+    const isOver = result.kind === 'failed' || result.kind === 'refused';
     // Where it may be stored, later attempts must know it again, also by another ring.
-    if (result.kind === 'failed' || result.mayBeStored) {
-      own.sent = [...own.sent, { timestamp, above: afterRound }];
-    }
-    if (result.kind === 'failed') {
+    if (isOver || result.mayBeStored) own.sent = [...own.sent, { timestamp, above: afterRound }];
+    if (isOver) {
       own.previous = newerPrevious(own.previous, result.previous);
       throw failure(result);
     }

@@ -7,7 +7,7 @@ import { SimWorld } from '#env/sim/world.ts';
 import type { ConsistencyMode } from '#ring/cluster.ts';
 import { Ring } from '#ring/ring.ts';
 import { Peers } from './peers.ts';
-import { Place } from './placement.ts';
+import { Layer, Place } from './placement.ts';
 import { type RoundReply, type RoundResult, runRound } from './write-round.ts';
 
 const NEWEST = makeTimestamp(5_000_000, 9);
@@ -37,7 +37,7 @@ function place(former?: readonly number[]): Place {
       devices: Uint16Array.from(former ?? []),
     },
   });
-  return new Place(ring, '/a/c/o', Buffer.alloc(16));
+  return new Place([new Layer(ring, Buffer.alloc(16))], '/a/c/o', Buffer.alloc(16));
 }
 
 async function run(
@@ -54,7 +54,7 @@ async function run(
     mode: options.mode ?? 'strict',
     site: 's0',
     afterRound: options.afterRound ?? false,
-    bodies: 2,
+    hasBody: true,
     rowHedgeMs: 300,
     standIns: true,
     send: async ({ device }): Promise<RoundReply> => {

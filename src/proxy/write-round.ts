@@ -43,8 +43,8 @@ export interface RoundOptions {
   readonly site: string;
   /** W replicas have told their newest before, and the timestamp is above it. */
   readonly afterRound: boolean;
-  /** On how many devices, of any role, the body must be. */
-  readonly bodies: number;
+  /** There is a body, which must be on enough devices, of any role (Place.hasBodies). */
+  readonly hasBody: boolean;
   readonly rows?: RowPlan;
   readonly rowHedgeMs: number;
   /** Whether stand-ins can be made (a body that has already passed by can't be sent again). */
@@ -67,7 +67,7 @@ export type RoundResult =
       /** W replicas have told what was there, so `previous` is that. */
       readonly told: boolean;
     }
-  | { readonly kind: 'refused'; readonly refused: RowOutcome }
+  | { readonly kind: 'refused'; readonly refused: RowOutcome; readonly previous: Previous }
   | {
       readonly kind: 'failed';
       readonly codes: readonly string[];
@@ -121,7 +121,7 @@ class WriteRound {
   /** Calls that failed: nobody knows what became of them. */
   #unknown = false;
   /** Acknowledged as superseded by a concurrent write, whose body is there instead. */
-  #overtaken = 0;
+  readonly #overtaken: Replica[] = [];
   #previous: Previous = NOTHING;
   #refused: RowOutcome | undefined;
   #rows: 'waiting' | 'sending' | 'sent' = 'waiting';
@@ -154,13 +154,13 @@ class WriteRound {
     if (!standIns) return [];
     const limited = place.primaries.filter((replica) => peers.isLimited(replica.device));
     if (limited.length === 0) return limited;
-    const lost = new Set(limited.map((replica) => replica.device));
+    const lost = new Set(limited.map((replica) => replica.member));
     return place.quorum.canWrite(lost) ? limited : [];
   }
 
   #send(replica: Replica, primary: boolean): void {
     this.#pending++;
-    this.#asked.add(replica.device);
+    this.#asked.add(replica.member);
     this.#options.send(replica, this.#turn++).then(
       (reply) => this.#answered(replica, primary, reply),
       (error: unknown) => this.#failed(replica, primary, failureCode(error)),
@@ -179,16 +179,16 @@ class WriteRound {
     if (reply.outcome === 'use-rounds') this.#useRounds = true;
     if (!stored && !superseded) this.#codes.push(reply.outcome);
     if (stored) this.#stored.push(replica);
-    if (primary && place.quorum.countsIn(replica.device, reply.complete)) {
-      this.#told.add(replica.device);
+    if (primary && place.quorum.countsIn(replica.member, reply.complete)) {
+      this.#told.add(replica.member);
       const { previous } = reply;
       if (previous && isAbove(previous, this.#previous)) this.#previous = previous;
-      if (stored || (superseded && afterRound)) this.#counted.add(replica.device);
-      else this.#lost.add(replica.device);
-      if (superseded && afterRound && replica.holdsBody) this.#overtaken++;
+      if (stored || (superseded && afterRound)) this.#counted.add(replica.member);
+      else this.#lost.add(replica.member);
+      if (superseded && afterRound) this.#overtaken.push(replica);
     } else if (primary) {
       this.#codes.push('incomplete');
-      this.#lost.add(replica.device);
+      this.#lost.add(replica.member);
     }
     this.#decide();
   }
@@ -198,7 +198,7 @@ class WriteRound {
     this.#unknown = true;
     this.#codes.push(code);
     if (primary) {
-      this.#lost.add(replica.device);
+      this.#lost.add(replica.member);
       this.#askSkipped();
     }
     this.#sendStandIn();
@@ -207,7 +207,7 @@ class WriteRound {
 
   /** Without those that were left out there is no majority any more: they are asked after all. */
   #askSkipped(): void {
-    const lost = new Set([...this.#lost, ...this.#skipped.map((replica) => replica.device)]);
+    const lost = new Set([...this.#lost, ...this.#skipped.map((replica) => replica.member)]);
     if (this.#done || this.#options.place.quorum.canWrite(lost)) return;
     for (const replica of this.#skipped.splice(0)) this.#send(replica, true);
   }
@@ -217,7 +217,7 @@ class WriteRound {
     if (!standIns) return;
     this.#handoffs ??= place.handoffs(place.primaries.length + LOCAL_COPIES);
     let next = this.#handoffs.shift();
-    while (next !== undefined && this.#asked.has(next.device)) next = this.#handoffs.shift();
+    while (next !== undefined && this.#asked.has(next.member)) next = this.#handoffs.shift();
     if (next === undefined) return;
     this.#options.onEvent?.('handoff');
     this.#send(next, false);
@@ -228,7 +228,7 @@ class WriteRound {
     const { place, site } = this.#options;
     const near = place.primaries.filter((replica) => replica.site === site).length;
     for (const standIn of place.handoffsAt(site, LOCAL_COPIES - near)) {
-      if (!this.#asked.has(standIn.device)) this.#send(standIn, false);
+      if (!this.#asked.has(standIn.member)) this.#send(standIn, false);
     }
   }
 
@@ -247,9 +247,8 @@ class WriteRound {
   }
 
   #hasBodies(): boolean {
-    const { bodies } = this.#options;
-    const held = this.#stored.filter((replica) => replica.holdsBody).length;
-    return held + this.#overtaken >= bodies;
+    const { hasBody, place } = this.#options;
+    return !hasBody || place.hasBodies([...this.#stored, ...this.#overtaken]);
   }
 
   #hasRows(): boolean {
@@ -310,8 +309,9 @@ class WriteRound {
 
   #withoutRows(): void {
     const refused = this.#refused;
-    if (refused !== undefined) this.#end({ kind: 'refused', refused });
-    else if (this.#options.mode !== 'strict') this.#finish('unlisted');
+    if (refused !== undefined) {
+      this.#end({ kind: 'refused', refused, previous: this.#previous });
+    } else if (this.#options.mode !== 'strict') this.#finish('unlisted');
     else if (this.#pending === 0) this.#fail();
   }
 
@@ -319,7 +319,7 @@ class WriteRound {
   #exhausted(): void {
     const { place, mode } = this.#options;
     const wanted = writeQuorum(place.quorum.sets.at(-1)!.length);
-    const held = this.#stored.filter((replica) => replica.holdsBody || this.#options.bodies === 0);
+    const held = this.#stored.filter((replica) => replica.holdsBody || !this.#options.hasBody);
     if (mode !== 'strict' && held.length >= wanted) this.#finish('handoff');
     else this.#fail();
   }

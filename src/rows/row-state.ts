@@ -55,26 +55,72 @@ export function isDead({ data }: EntryState): boolean {
   return data?.kind === 'deleted' || data?.kind === 'gone';
 }
 
-/** Which policy and mode a container was created with: a group of its own state, fixed while it lives. */
+/** Which policy and mode a container has: a group of its own state. The mode is fixed while it lives. */
 export const SETTINGS_GROUP = 'container';
 
 export interface ContainerSettings {
   readonly policy: number;
   readonly mode: ConsistencyMode;
+  /** The policy that it is leaving: its objects are in both. */
+  readonly from?: number;
+  /** The policy that it has left, where what is there of it is being removed. */
+  readonly left?: number;
+  /** All policies that it has left by a move, and not gone back to. */
+  readonly was?: readonly number[];
 }
 
 /** The group to put into the state that creates a container. */
 export function settingsGroup(settings: ContainerSettings, timestamp: Timestamp): Group {
-  return { timestamp, values: { policy: String(settings.policy), mode: settings.mode } };
+  const { policy, mode, from, left, was = [] } = settings;
+  const values = {
+    policy: String(policy),
+    mode,
+    ...(from !== undefined && { from: String(from) }),
+    ...(left !== undefined && { left: String(left) }),
+    ...(was.length > 0 && { was: was.join() }),
+  };
+  return { timestamp, values };
+}
+
+/**
+ * The same, in place of settings of this time (`base`) only: a replica that has others refuses. So a step
+ * of a move is never taken from where the container is not any more.
+ */
+export function settingsStep(
+  settings: ContainerSettings,
+  base: Timestamp,
+  timestamp: Timestamp,
+): Group {
+  const { values } = settingsGroup(settings, timestamp);
+  return { timestamp, values: { ...values, base } };
+}
+
+/** When the settings are of; zero where there are none. */
+export function settingsTime(state: EntryState | undefined): Timestamp {
+  return state?.groups[SETTINGS_GROUP]?.timestamp ?? ZERO_TIMESTAMP;
 }
 
 export function settingsOf(state: EntryState | undefined): ContainerSettings | undefined {
   const values = state?.groups[SETTINGS_GROUP]?.values;
   if (values === undefined) return undefined;
-  const policy = Number(values['policy']);
+  const policy = parseIndex(values['policy']);
   const mode = CONSISTENCY_MODES.find((known) => known === values['mode']);
-  if (!Number.isSafeInteger(policy) || policy < 0 || mode === undefined) return undefined;
-  return { policy, mode };
+  if (policy === undefined || mode === undefined) return undefined;
+  const from = parseIndex(values['from']);
+  const left = parseIndex(values['left']);
+  const was = (values['was'] ?? '').split(',').filter(Boolean).map(Number);
+  return {
+    policy,
+    mode,
+    ...(from !== undefined && { from }),
+    ...(left !== undefined && { left }),
+    ...(was.length > 0 && { was }),
+  };
+}
+
+function parseIndex(text: string | undefined): number | undefined {
+  const index = text === undefined ? Number.NaN : Number(text);
+  return Number.isSafeInteger(index) && index >= 0 ? index : undefined;
 }
 
 const SLOT_PREFIX = 'slot:';

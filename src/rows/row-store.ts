@@ -303,6 +303,23 @@ export class RowStore implements RowSink {
     );
   }
 
+  /**
+   * The rows of one container, deleted ones too: those that are listed first, then the others, each by name.
+   * `after` need not be there any more.
+   */
+  rowsOf(
+    ring: PolicyIndex,
+    hash: Buffer,
+    after: Pick<RowPlace, 'hidden' | 'name'> | undefined,
+    limit: number,
+  ): RowPage {
+    const container = this.#guard(() => this.#containers.find(ring, hash)?.line.id);
+    if (container === undefined) return { rows: [], next: undefined };
+    const place = { container, ...(after ?? { hidden: -1, name: '' }) };
+    const { rows, next } = this.rowsAfter(place, limit);
+    return { rows, next: next?.container === container ? next : undefined };
+  }
+
   rowsAfter(place: RowPlace | undefined, limit: number): RowPage {
     return this.#guard.run(() => {
       // The place may be one of a database that was rebuilt since: then about there.

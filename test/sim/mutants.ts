@@ -259,8 +259,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'single-ring-quorum-during-a-move',
     file: 'proxy/placement.ts',
-    find: 'new Quorum(former === undefined ? [settled] : [ids(former), settled]);',
-    replace: 'new Quorum(former === undefined ? [settled] : [ids(former)]);',
+    find: 'this.sets = old === undefined ? [settled] : [old, settled];',
+    replace: 'this.sets = old === undefined ? [settled] : [old];',
     faults: MOVES,
   },
   {

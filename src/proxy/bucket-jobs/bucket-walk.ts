@@ -5,6 +5,7 @@
  * Every primary of a container finds it. `rank` is the primary's place among them: the first does the
  * work, the others wait for so many leases, so that the first healthy one does it.
  */
+import type { EntryState } from '#base/entry.ts';
 import { CONTAINER_RING, type ContainerName } from '#base/names.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { OwnState } from '#rows/answers.ts';
@@ -13,6 +14,8 @@ import { headersOf } from '../own-state.ts';
 
 export interface FoundBucket extends ContainerName {
   readonly rank: number;
+  /** The primary. */
+  readonly device: number;
 }
 
 export interface BucketPage {
@@ -25,8 +28,12 @@ export interface BucketWalkOptions {
   readonly cluster: ClusterSource;
   /** By device id. */
   readonly rows: () => ReadonlyMap<number, Pick<RowStore, 'ownStates'>>;
-  /** By its headers, and how many objects it has. */
-  readonly isWanted: (headers: Readonly<Record<string, string>>, objects: number) => boolean;
+  /** By its headers, how many objects it has, and all of its own state. */
+  readonly isWanted: (
+    headers: Readonly<Record<string, string>>,
+    objects: number,
+    state: EntryState,
+  ) => boolean;
 }
 
 const PAGE = 200;
@@ -63,11 +70,11 @@ export class BucketWalk {
     const ring = this.#options.cluster.current().rings.get(CONTAINER_RING);
     if (ring === undefined) return [];
     return page.flatMap(({ hash, path, state, rows }) => {
-      if (state === undefined || !this.#options.isWanted(headersOf(state), rows)) return [];
+      if (state === undefined || !this.#options.isWanted(headersOf(state), rows, state)) return [];
       const { primaries } = ring.placement(ring.partitionOf(hash));
       const rank = primaries.findIndex(({ id }) => id === device);
       const name = nameOf(path);
-      return rank < 0 || name === undefined ? [] : [{ ...name, rank }];
+      return rank < 0 || name === undefined ? [] : [{ ...name, rank, device }];
     });
   }
 }

@@ -199,7 +199,7 @@ describe('the lifecycle job', () => {
         store,
         node: 'lngs',
         pageItems: 2,
-        walk: { next: () => ({ found: [{ ...CONTAINER, rank: 0 }], done: true }) },
+        walk: { next: () => ({ found: [{ ...CONTAINER, rank: 0, device: 0 }], done: true }) },
       });
     const job = later();
     for (let i = 0; i < 20; i++) await cluster.run(job.step(new AbortController().signal));
@@ -267,7 +267,7 @@ describe('the lifecycle job', () => {
       env: { ...env, clock: shifted(env.clock, 4 * DAYS) },
       store: withVersions(proxy, env),
       node: 'lngs',
-      walk: { next: () => ({ found: [{ ...CONTAINER, rank: 0 }], done: true }) },
+      walk: { next: () => ({ found: [{ ...CONTAINER, rank: 0, device: 0 }], done: true }) },
     });
     for (let i = 0; i < 5; i++) await cluster.run(later.step(new AbortController().signal));
     expect(later.facts()).toMatchObject({ aborted: 1 });

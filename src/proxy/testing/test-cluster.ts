@@ -71,6 +71,12 @@ export interface TestClusterOptions {
   readonly keys?: KeySource;
   /** Background jobs run by themselves. */
   readonly runJobs?: boolean;
+  /** A second policy, of index 1, on these devices. */
+  readonly other?: {
+    readonly devices: readonly number[];
+    readonly copies?: number;
+    readonly mode?: ConsistencyMode;
+  };
 }
 
 export class TestCluster {
@@ -317,14 +323,17 @@ function makeView(sites: readonly string[], options: TestClusterOptions): Cluste
     meta: {},
   }));
   const { copies = 3, mode = 'strict' } = options;
+  const { other } = options;
   const ring = (policy: number): Ring =>
     new Ring({
       policy,
       version: 1,
       partPower: PART_POWER,
-      copies: policy === 0 ? copies : 3,
+      copies: policy === 0 ? copies : policy === 1 ? (other?.copies ?? 3) : 3,
       devices,
-      columns: [0, 1, 2].map((column) => new Uint16Array(2 ** PART_POWER).fill(column)),
+      columns: (policy === 1 ? other!.devices : [0, 1, 2]).map((column) =>
+        new Uint16Array(2 ** PART_POWER).fill(column),
+      ),
       former: NO_FORMER,
     });
   const policy: StoragePolicy = {
@@ -335,6 +344,20 @@ function makeView(sites: readonly string[], options: TestClusterOptions): Cluste
     mode,
     isDefault: true,
   };
+  const second: StoragePolicy[] =
+    other === undefined
+      ? []
+      : [
+          {
+            index: 1,
+            name: 'other',
+            copies: other.copies ?? 3,
+            states: 3,
+            mode: other.mode ?? mode,
+            isDefault: false,
+          },
+        ];
+  const indexes = [...(other === undefined ? [0] : [0, 1]), CONTAINER_RING, ACCOUNT_RING];
   const nodes = devices.map(({ node, site, zone }) => {
     return [node, { name: node, site, zone, wire: { host: node, port: PORT } }] as const;
   });
@@ -343,9 +366,9 @@ function makeView(sites: readonly string[], options: TestClusterOptions): Cluste
     version: 1,
     hashPrefix: 'p',
     hashSuffix: 's',
-    policies: [policy],
+    policies: [policy, ...second],
     nodes: new Map(nodes),
-    rings: new Map([0, CONTAINER_RING, ACCOUNT_RING].map((index) => [index, ring(index)])),
+    rings: new Map(indexes.map((index) => [index, ring(index)])),
   };
 }
 

@@ -1,6 +1,7 @@
 /** Arguments of the row calls, checked: every peer's message is input like any other. */
 import { OperatingError } from '#base/errors.ts';
 import { HASH_BYTES } from '#base/hash.ts';
+import { parseTimestamp } from '#base/timestamp.ts';
 import { CONSISTENCY_MODES } from '#ring/cluster.ts';
 import { DIGEST_BYTES } from '../digest.ts';
 import type { ListQuery } from '../query.ts';
@@ -56,6 +57,9 @@ function parseRow(value: unknown): RowItem {
     ...item,
     ...(!absent(fields['policy']) && { policy: count(fields, 'policy') }),
     ...(!absent(fields['mode']) && { mode: oneOf(fields, 'mode', CONSISTENCY_MODES) }),
+    ...(!absent(fields['from']) && { from: count(fields, 'from') }),
+    ...(!absent(fields['since']) && { since: parseTimestamp(fields['since']) }),
+    ...(!absent(fields['keptIn']) && { keptIn: count(fields, 'keptIn') }),
   };
 }
 

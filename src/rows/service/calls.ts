@@ -32,6 +32,11 @@ export interface RowItem {
   /** What the writer took the container for; another policy or mode is refused (`container-mismatch`). */
   readonly policy?: PolicyIndex;
   readonly mode?: ConsistencyMode;
+  /** The policy that the writer took the container to be leaving, and of when the settings are that it knows. */
+  readonly from?: PolicyIndex;
+  readonly since?: Timestamp;
+  /** Instead, of an entry that a device holds: its policy. */
+  readonly keptIn?: PolicyIndex;
 }
 
 /** container.rows: many rows in one message. Outcomes are in the order of the rows. */

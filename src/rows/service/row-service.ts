@@ -54,7 +54,7 @@ export interface RowRules {
   /** Rows and metadata are refused where the container was not created. Accounts come into being by themselves. */
   readonly mustExist: boolean;
   /** Why this row does not belong into the container as it is. */
-  refuse(own: EntryState | undefined, row: RowItem): RowOutcome | undefined;
+  refuse(own: EntryState | undefined, row: RowItem, isDeletion: boolean): RowOutcome | undefined;
   /** What of a state to store over what is known; `conflict`: nothing. */
   admit(own: EntryState | undefined, live: boolean, state: EntryState): EntryState | 'conflict';
   /** What of a container is kept in its tombstone. */
@@ -176,7 +176,7 @@ export class RowService {
   ): RowOutcome | undefined {
     const own = target.rows.read(this.context.ring, row.hash, '');
     const isDeletion = state.data?.kind === 'deleted';
-    const mismatch = isDeletion ? undefined : this.#rules.refuse(own, row);
+    const mismatch = this.#rules.refuse(own, row, isDeletion);
     if (mismatch !== undefined || intent === 'repair') return mismatch;
     if (this.#seals.isSealed(target.device.id, row.hash)) return 'sealed';
     if (!this.#rules.mustExist || knownLive || this.#existence.isLiveHere(target, row.hash))

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { type DataPart, type EntryState, isLive } from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
 import { type ContainerName, containerPath, type ObjectName } from '#base/names.ts';
-import { makeTimestamp, type Timestamp } from '#base/timestamp.ts';
+import { makeTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import type { ListQuery } from '#container/calls.ts';
 import { NodeRandom } from '#env/node/random.ts';
 import type { Condition } from '#proxy/condition.ts';
@@ -139,7 +139,8 @@ export class MemoryStore implements Store {
     const container = this.containers.get(containerPath(name));
     if (container === undefined) return undefined;
     const { policy, mode, headers, clientMicros } = container;
-    return { name, policy, mode, headers: { ...headers }, clientMicros, ...totals(container) };
+    const facts = { clientMicros, since: ZERO_TIMESTAMP, ...totals(container) };
+    return { name, policy, mode, headers: { ...headers }, ...facts };
   }
 
   async updateContainer(_operation: Operation, name: ContainerName, changes: HeaderChanges) {
