@@ -313,7 +313,7 @@ export class RowStore implements RowSink {
     after: Pick<RowPlace, 'hidden' | 'name'> | undefined,
     limit: number,
   ): RowPage {
-    const container = this.#guard(() => this.#containers.find(ring, hash)?.line.id);
+    const container = this.#guard.run(() => this.#containers.find(ring, hash)?.line.id);
     if (container === undefined) return { rows: [], next: undefined };
     const place = { container, ...(after ?? { hidden: -1, name: '' }) };
     const { rows, next } = this.rowsAfter(place, limit);
