@@ -93,6 +93,7 @@ export async function startProxy(
     healthy: () => readiness.isReady && !isDrained(config),
     names,
     fairness,
+    originOf: originBehind(config.trustedProxies),
     finished,
   });
   const s3 = await createS3Handler({

@@ -49,11 +49,17 @@ export function mayRead(request: SwiftRequest): (name: ContainerName) => Promise
   };
 }
 
+const ALLOWED: Decision = { allowed: true, owner: false };
+
 export async function decideAt(
   request: SwiftRequest,
   name: ContainerName,
   operation: AclOperation,
 ): Promise<Decision> {
+  const { tempUrl } = request;
+  if (tempUrl !== undefined) {
+    return tempUrl.allows(name, operation) ? ALLOWED : { allowed: false, status: 401 };
+  }
   const plain = decideFor(request, name.account, operation, {});
   if (plain.allowed || operation === 'admin') return plain;
   const info = await request.service.store.containerInfo(request, name, false);

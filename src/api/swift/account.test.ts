@@ -109,7 +109,8 @@ describe('/info and /healthcheck', () => {
     });
     expect(info['bulk_delete']).toMatchObject({ max_deletes_per_request: 10_000 });
     expect(info).toMatchObject({ dlo: {}, account_quotas: {}, container_quotas: {} });
-    expect(info['tempurl']).toBeUndefined();
+    expect(info['tempurl']).toMatchObject({ allowed_digests: ['sha1', 'sha256', 'sha512'] });
+    expect(info['symlink']).toBeUndefined();
     expect((await server.ask('HEAD', '/info')).body.length).toBe(0);
   });
 

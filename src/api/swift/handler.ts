@@ -10,6 +10,7 @@ import type { Tenant } from '#proxy/fairness/fairness.ts';
 import type { VersionedStore } from '#proxy/versions/contract.ts';
 import { answer, type Dialect } from '../http/answer.ts';
 import type { FinishedRequest } from '../http/finished-request.ts';
+import { originBehind } from '../http/origin.ts';
 import { TransactionIds } from '../http/transaction-id.ts';
 import { inTurn } from '../http/turn.ts';
 import { byteLength } from '../http/utf8.ts';
@@ -25,6 +26,7 @@ import { reply, replyError } from './reply.ts';
 import { SwiftRequest } from './request.ts';
 import { findRoute, resourceOf } from './router.ts';
 import type { SwiftService } from './service.ts';
+import { isTempUrl, openTempUrl } from './temp-url.ts';
 
 export type { FinishedRequest } from '../http/finished-request.ts';
 
@@ -42,6 +44,8 @@ export interface SwiftOptions {
   readonly healthy?: () => boolean;
   readonly names?: SwiftService['names'];
   readonly fairness?: SwiftService['fairness'];
+  /** Absent: no balancer is trusted. */
+  readonly originOf?: SwiftService['originOf'];
   /** Called when a request is over, for metrics and traces. */
   readonly finished?: (request: FinishedRequest) => void;
 }
@@ -75,6 +79,7 @@ export function createSwiftHandler(given: SwiftOptions): SwiftHandler {
     healthy: given.healthy ?? (() => true),
     names: given.names,
     fairness: given.fairness,
+    originOf: given.originOf ?? originBehind([]),
     finished: given.finished ?? (() => {}),
   };
   return {
@@ -98,8 +103,14 @@ async function serve(request: SwiftRequest): Promise<void> {
   }
   refuseNotOffered(request, resource);
   request.label = route.label;
-  request.caller = await request.service.authenticator.authenticate(request.incoming.headers);
-  await inTurn(request, tenantOf(request), () => route.run(request));
+  const hasTempUrl = resource === 'object' && isTempUrl(request);
+  if (!hasTempUrl) {
+    request.caller = await request.service.authenticator.authenticate(request.incoming.headers);
+  }
+  await inTurn(request, tenantOf(request), async () => {
+    if (hasTempUrl) request.tempUrl = await openTempUrl(request);
+    await route.run(request);
+  });
 }
 
 function tenantOf({ caller, account }: SwiftRequest): Tenant {

@@ -4,6 +4,7 @@ import { reply } from './reply.ts';
 import { KEEP_ALIVE_MS } from './report.ts';
 import type { SwiftRequest } from './request.ts';
 import type { SwiftService } from './service.ts';
+import { TEMP_URL_DIGESTS, TEMP_URL_METHODS } from './temp-url.ts';
 
 /** How often an answer that takes long moves (report.ts). */
 const KEEP_ALIVE_SECONDS = KEEP_ALIVE_MS / 1000;
@@ -52,6 +53,14 @@ export function capabilities(service: SwiftService): Record<string, unknown> {
     account_quotas: {},
     container_quotas: {},
     object_versioning: {},
+    tempurl: {
+      methods: TEMP_URL_METHODS,
+      allowed_digests: TEMP_URL_DIGESTS,
+      incoming_remove_headers: [],
+      incoming_allow_headers: [],
+      outgoing_remove_headers: ['x-object-meta-*'],
+      outgoing_allow_headers: ['x-object-meta-public-*'],
+    },
     bulk_delete: {
       max_deletes_per_request: limits.maxDeletesPerRequest,
       max_failed_deletes: limits.maxDeletesPerRequest,

@@ -6,7 +6,8 @@ import { exposedHeaders } from './cors.ts';
 import { errorReply, page, refuse, statusLine } from './errors.ts';
 import type { SwiftRequest } from './request.ts';
 
-export function writeHead(request: SwiftRequest, status: number, headers: string[]): void {
+export function writeHead(request: SwiftRequest, status: number, given: string[]): void {
+  const headers = request.tempUrl?.shown(status, given) ?? given;
   headers.push('X-Trans-Id', request.txn, 'X-Openstack-Request-Id', request.txn);
   if (request.exposed !== undefined) {
     headers.push('Access-Control-Expose-Headers', exposedHeaders(request.exposed, headers));

@@ -13,6 +13,7 @@ import { refuse } from './errors.ts';
 import { isTrue, Query } from './query.ts';
 import type { SwiftService } from './service.ts';
 import { parseTarget, type Target } from './target.ts';
+import type { TempUrl } from './temp-url.ts';
 
 const ROOT: Target = { account: '', container: undefined, object: undefined };
 
@@ -21,6 +22,8 @@ export class SwiftRequest extends Exchange<SwiftService> implements Operation {
   readonly path: string;
   readonly query: Query;
   caller: Caller = ANONYMOUS;
+  /** A signature in the query that counts: nothing else gives leave then, nor the token. */
+  tempUrl: TempUrl | undefined;
   /** The caller owns the account: sees ACLs and sync keys. */
   owner = false;
   label = 'other';
@@ -66,6 +69,13 @@ export class SwiftRequest extends Exchange<SwiftService> implements Operation {
 
   isTrue(name: string): boolean {
     return isTrue(this.header(name));
+  }
+
+  /** The client's, as far as it can be told. */
+  get address(): string {
+    const { remoteAddress: address } = this.incoming.socket;
+    const header = (name: string): string | undefined => this.header(name);
+    return this.service.originOf({ address, isSecure: false, header }).address;
   }
 
   get read(): Operation['read'] {

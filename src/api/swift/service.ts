@@ -6,6 +6,7 @@ import type { BucketNames } from '#proxy/bucket-names.ts';
 import type { Fairness } from '#proxy/fairness/fairness.ts';
 import type { VersionedStore } from '#proxy/versions/contract.ts';
 import type { FinishedRequest } from '../http/finished-request.ts';
+import type { OriginOf } from '../http/origin.ts';
 import type { TransactionIds } from '../http/transaction-id.ts';
 import type { SwiftLimits } from './limits.ts';
 
@@ -24,6 +25,8 @@ export interface SwiftService {
   readonly healthy: () => boolean;
   /** Told of containers that come and go: their names are buckets' names, too. */
   readonly names: Pick<BucketNames, 'created' | 'deleted'> | undefined;
+  /** Where requests come from: past the balancers that are trusted. */
+  readonly originOf: OriginOf;
   readonly fairness: Fairness | undefined;
   readonly finished: (request: FinishedRequest) => void;
 }
