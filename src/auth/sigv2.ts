@@ -29,17 +29,22 @@ export interface SigV2Claim {
 
 const SESSION_TOKEN = 'x-amz-security-token';
 
-/** `malformed`: there is such a signature, but it can't be read. Undefined: there is none. */
-export function readSigV2(request: SigV4Request): SigV2Claim | 'malformed' | undefined {
+/**
+ * `malformed`: there is such a signature, but it can't be read; `incomplete`: parameters of a presigned
+ * URL are not there, or no number. Undefined: there is none.
+ */
+export function readSigV2(
+  request: SigV4Request,
+): SigV2Claim | 'malformed' | 'incomplete' | undefined {
   const authorization = headerValue(request.headers, 'authorization');
   if (authorization?.startsWith('AWS ')) return fromHeader(authorization, request.headers);
   const pairs = queryPairs(request.target);
   const value = (name: string): string | undefined => pairs.find((pair) => pair[0] === name)?.[1];
   const access = value('AWSAccessKeyId');
   const signature = value('Signature');
-  if (access === undefined || signature === undefined) return undefined;
+  if (access === undefined && signature === undefined) return undefined;
   const expires = value('Expires') ?? '';
-  if (!/^\d{1,12}$/.test(expires) || access === '' || signature === '') return 'malformed';
+  if (!/^\d{1,12}$/.test(expires) || !access || !signature) return 'incomplete';
   const sessionToken = value(SESSION_TOKEN);
   return {
     ...{ form: 'query', access, signature, expires: Number(expires) },
@@ -81,9 +86,20 @@ const SUBRESOURCES = new Set([
   ...['uploadId', 'uploads', 'versionId', 'versioning', 'versions', 'website'],
 ]);
 
+/** What botocore signs of them: it never learned of those that came after SigV4. */
+const CLASSIC = new Set([
+  ...['accelerate', 'acl', 'analytics', 'cors', 'delete', 'inventory', 'lifecycle', 'location'],
+  ...['logging', 'metrics', 'notification', 'object-lock', 'partNumber', 'policy', 'replication'],
+  ...['requestPayment', 'response-cache-control', 'response-content-disposition'],
+  ...['response-content-encoding', 'response-content-language', 'response-content-type'],
+  ...['response-expires', 'restore', 'select', 'select-type', 'tagging', 'torrent', 'uploadId'],
+  ...['uploads', 'versionId', 'versioning', 'versions', 'website'],
+]);
+
 /**
- * What may have been signed: of a bucket alone, `/bucket` or, as old clients write it, `/bucket/`.
- * `hostBucket`: the bucket that the host named, which is part of it.
+ * What may have been signed: of a bucket alone, `/bucket` or, as old clients write it, `/bucket/`; of a
+ * header, without the newer sub-resources (a URL could be handed on, and turned into another request
+ * by one that is not signed). `hostBucket`: the bucket that the host named, which is part of it.
  */
 export function sigV2StringsToSign(
   request: SigV4Request,
@@ -95,13 +111,17 @@ export function sigV2StringsToSign(
   const path = mark < 0 ? target : target.slice(0, mark);
   const targets = [target];
   if (/^\/[^/]+$/.test(path)) targets.push(`${path}/${mark < 0 ? '' : target.slice(mark)}`);
-  return targets.map((each) => stringToSign({ ...request, target: each }, claim, hostBucket));
+  const known = claim.form === 'header' ? [SUBRESOURCES, CLASSIC] : [SUBRESOURCES];
+  const texts = targets.flatMap((each) =>
+    known.map((names) => stringToSign({ ...request, target: each }, claim, { hostBucket, names })),
+  );
+  return [...new Set(texts)];
 }
 
 function stringToSign(
   { method, target, headers }: SigV4Request,
   claim: SigV2Claim,
-  hostBucket: string | undefined,
+  resource: SignedResource,
 ): string {
   // Where x-amz-date stands among the headers, the date's own line is empty.
   const date = headerValue(headers, 'x-amz-date') === undefined ? headerValue(headers, 'date') : '';
@@ -111,7 +131,7 @@ function stringToSign(
     headerValue(headers, 'content-type') ?? '',
     claim.form === 'query' ? String(claim.expires) : (date ?? ''),
     ...amzHeaders(withToken(headers, claim)),
-    resourceOf(target, hostBucket),
+    resourceOf(target, resource),
   ].join('\n');
 }
 
@@ -128,7 +148,12 @@ function amzHeaders(headers: SigV4Headers): string[] {
     .map((name) => `${name}:${headerValue(headers, name)!.trim()}`);
 }
 
-function resourceOf(target: string, hostBucket: string | undefined): string {
+interface SignedResource {
+  readonly hostBucket: string | undefined;
+  readonly names: ReadonlySet<string>;
+}
+
+function resourceOf(target: string, { hostBucket, names }: SignedResource): string {
   const mark = target.indexOf('?');
   const path = mark < 0 ? target : target.slice(0, mark);
   const bucket = hostBucket === undefined ? '' : `/${hostBucket}`;
@@ -138,7 +163,7 @@ function resourceOf(target: string, hostBucket: string | undefined): string {
       if (equals < 0) return [part, undefined];
       return [part.slice(0, equals), decode(part.slice(equals + 1).replaceAll('+', ' '))];
     })
-    .filter(([name]) => SUBRESOURCES.has(name))
+    .filter(([name]) => names.has(name))
     .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
     .map(([name, value]) => (value === undefined || value === '' ? name : `${name}=${value}`));
   return `${bucket}${path}${parts.length === 0 ? '' : `?${parts.join('&')}`}`;

@@ -45,6 +45,8 @@ export interface SigV4Claim {
  */
 export type SigV4Fault =
   | { readonly form: 'header' | 'query'; readonly reason: 'malformed' | 'date' | 'expires' }
+  /** The credential's day is not the date's, which may be far off, too. */
+  | { readonly form: 'header' | 'query'; readonly reason: 'day'; readonly dateMs: number }
   | { readonly form: 'both'; readonly reason: 'ambiguous' };
 
 export const ALGORITHM = 'AWS4-HMAC-SHA256';
@@ -53,10 +55,23 @@ const SCOPE_PART = /^[A-Za-z0-9_.-]{1,64}$/;
 const HEADER_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]{1,256}$/;
 const SIGNATURE = /^[0-9a-f]{64}$/;
 const BASIC_TIME = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/;
+const DAY_DIGITS = 8;
 const MAX_SIGNED_HEADERS = 100;
 const MAX_AUTHORIZATION = 8192;
 /** A week, S3's own limit. */
 const MAX_EXPIRES_SECONDS = 7 * 24 * 3600;
+
+const THREE_COMPONENTS =
+  'the authorization header requires three components: Credential, SignedHeaders, and Signature.';
+const CREDENTIAL =
+  'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".';
+const PARSING_CREDENTIAL = 'Error parsing the X-Amz-Credential parameter';
+const SIX_PARAMETERS = [
+  ...['X-Amz-Algorithm', 'X-Amz-Credential', 'X-Amz-Signature'],
+  ...['X-Amz-Date', 'X-Amz-SignedHeaders', 'X-Amz-Expires'],
+];
+const MISSING_PARAMETER =
+  'Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.';
 
 /**
  * Undefined: the request carries no signature of version 4.
@@ -79,9 +94,11 @@ function fromHeader(authorization: string, headers: SigV4Headers): SigV4Claim {
   const fields = new Map<string, string>();
   for (const part of authorization.slice(ALGORITHM.length).split(',')) {
     const [, name, value] = /^\s*(\w+)=(\S*)\s*$/.exec(part) ?? [];
-    if (name === undefined || fields.has(name)) throw malformed('header', 'Not a list of fields.');
+    if (name === undefined || fields.has(name)) throw malformed('header', THREE_COMPONENTS);
     fields.set(name, value!);
   }
+  const complete = ['Credential', 'SignedHeaders', 'Signature'].every((name) => fields.has(name));
+  if (!complete) throw malformed('header', THREE_COMPONENTS);
   const date = dateOfHeaders(headers);
   const sessionToken = headerValue(headers, 'x-amz-security-token');
   return {
@@ -105,9 +122,10 @@ function fromQuery(
     if (found.length > 1) throw malformed('query', `${name} stands there more than once.`);
     return found[0]?.[1];
   };
+  if (SIX_PARAMETERS.some((name) => !field(name))) throw malformed('query', MISSING_PARAMETER);
   if (field('X-Amz-Algorithm') !== ALGORITHM)
-    throw malformed('query', `X-Amz-Algorithm only supports "${ALGORITHM}".`);
-  const expires = field('X-Amz-Expires') ?? '';
+    throw malformed('query', `X-Amz-Algorithm only supports "${ALGORITHM}"`);
+  const expires = field('X-Amz-Expires')!;
   const sessionToken = field('X-Amz-Security-Token');
   const parts = commonParts('query', {
     credential: field('X-Amz-Credential'),
@@ -130,13 +148,15 @@ function signedValue(parts: CommonParts, headers: SigV4Headers, name: string): s
 
 function lifetimeOf(text: string): number {
   const form = 'query' as const;
+  if (/^-\d+$/.test(text))
+    throw fault({ form, reason: 'expires' }, 'X-Amz-Expires must be non-negative');
   const seconds = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
   if (Number.isNaN(seconds))
-    throw fault({ form, reason: 'expires' }, 'X-Amz-Expires should be a number.');
+    throw fault({ form, reason: 'expires' }, 'X-Amz-Expires should be a number');
   if (seconds > MAX_EXPIRES_SECONDS)
     throw fault(
       { form, reason: 'expires' },
-      `X-Amz-Expires must be less than a week (in seconds); that is, ${MAX_EXPIRES_SECONDS}.`,
+      `X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than ${MAX_EXPIRES_SECONDS} seconds`,
     );
   return seconds;
 }
@@ -157,9 +177,17 @@ function commonParts(form: SigV4Claim['form'], texts: CommonTexts): CommonParts 
   if (!SIGNATURE.test(signature)) throw malformed(form, 'Signature is not 64 hexadecimal digits.');
   const dateMs = parseTime(date);
   if (dateMs === undefined)
-    throw fault({ form, reason: 'date' }, 'The date must be in the ISO8601 basic format.');
-  if (!date.startsWith(scope.day))
-    throw fault({ form, reason: 'date' }, 'The credential is for another day than the date.');
+    throw fault(
+      { form, reason: 'date' },
+      "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"",
+    );
+  if (!date.startsWith(scope.day)) {
+    const [day, own] = [scope.day, date.slice(0, DAY_DIGITS)];
+    throw fault(
+      { form, reason: 'day', dateMs },
+      `Invalid credential date "${day}". This date is not the same as X-Amz-Date: "${own}".`,
+    );
+  }
   return { form, ...scope, signedHeaders, signature, date, dateMs };
 }
 
@@ -173,7 +201,7 @@ function scopeOf(
   const access = parts.slice(0, -4).join('/');
   const fits = ACCESS.test(access) && SCOPE_PART.test(region) && SCOPE_PART.test(service);
   if (!fits || !/^\d{8}$/.test(day) || end !== 'aws4_request')
-    throw malformed(form, 'Credential is not ACCESS/DAY/REGION/SERVICE/aws4_request.');
+    throw malformed(form, form === 'query' ? `${PARSING_CREDENTIAL}; ${CREDENTIAL}` : CREDENTIAL);
   return { access, day, region, service };
 }
 

@@ -249,17 +249,21 @@ describe('hostile signatures', () => {
   });
 
   it('dates that are none, or of another day than the key', () => {
-    for (const date of ['20130524', '20131324T000000Z', '20130525T000000Z', 'x'.repeat(9999)]) {
+    const dated = (date: string) => {
       const { headers, ...request } = range(RANGE_SIGNATURE);
-      const changed = { ...request, headers: { ...headers, 'x-amz-date': date } };
-      expect(refused(changed)).toEqual({ form: 'header', reason: 'date' });
+      return refused({ ...request, headers: { ...headers, 'x-amz-date': date } });
+    };
+    for (const date of ['20130524', '20131324T000000Z', 'x'.repeat(9999)]) {
+      expect(dated(date)).toEqual({ form: 'header', reason: 'date' });
     }
+    const dateMs = Date.UTC(2013, 4, 25);
+    expect(dated('20130525T000000Z')).toEqual({ form: 'header', reason: 'day', dateMs });
   });
 
   it('a query that says things twice, or lives too long, or comes with a header', () => {
     expect(refused(presigned('&X-Amz-Date=20130525T000000Z'))).toMatchObject({ form: 'query' });
     const long = presigned();
-    for (const expires of ['604801', '-1', '1e3', '']) {
+    for (const expires of ['604801', '-1', '1e3']) {
       const target = long.target.replace('86400', expires);
       expect(refused({ ...long, target })).toEqual({ form: 'query', reason: 'expires' });
     }

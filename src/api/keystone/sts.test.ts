@@ -209,7 +209,7 @@ describe('STS signed with S3 keys', () => {
     };
     const target = `/b/k?AWSAccessKeyId=${access}&Expires=9999999999&x-amz-security-token=${sessionToken}`;
     const claim = readSigV2({ ...request, target: `${target}&Signature=x` });
-    if (claim === undefined || claim === 'malformed') throw new Error('no claim');
+    if (typeof claim !== 'object') throw new Error('no claim');
     const [text = ''] = sigV2StringsToSign({ ...request, target }, claim, undefined);
     expect(text.split('\n').slice(-2)).toEqual([`x-amz-security-token:${sessionToken}`, '/b/k']);
     const signature = createHmac('sha1', secret).update(text).digest('base64');

@@ -2,15 +2,26 @@
  * Checksums of bodies, in native code or WebAssembly. An instance of a WebAssembly hash costs 60 µs to
  * make, so used ones are kept; one that a broken-off body held is dropped with it.
  *
- *   crc32 (zlib)   crc32c, crc64nvme (hash-wasm)   sha1, sha256 (node:crypto)
+ *   crc32 (zlib)   crc32c, crc64nvme, xxhash* (hash-wasm)   sha1, sha256, sha512, md5 (node:crypto)
  *
  * Values are base64 of the big-endian bytes, as S3 writes them.
  */
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import { createCRC32, createCRC64, type IHasher } from 'hash-wasm';
+import {
+  createCRC32,
+  createCRC64,
+  createXXHash3,
+  createXXHash64,
+  createXXHash128,
+  type IHasher,
+} from 'hash-wasm';
+import { refuse, type S3Error } from './errors.ts';
 
-export const ALGORITHMS = ['crc32', 'crc32c', 'crc64nvme', 'sha1', 'sha256'] as const;
+export const ALGORITHMS = [
+  ...(['crc32', 'crc32c', 'crc64nvme', 'sha1', 'sha256', 'sha512', 'md5'] as const),
+  ...(['xxhash64', 'xxhash3', 'xxhash128'] as const),
+] as const;
 export type Algorithm = (typeof ALGORITHMS)[number];
 
 /** What the store computes when the client names none. */
@@ -23,6 +34,11 @@ export const WIDTHS: Readonly<Record<Algorithm, number>> = {
   crc64nvme: 8,
   sha1: 20,
   sha256: 32,
+  sha512: 64,
+  md5: 16,
+  xxhash64: 8,
+  xxhash3: 8,
+  xxhash128: 16,
 };
 
 /** `x-amz-checksum-crc32c`, and in XML `ChecksumCRC32C`. */
@@ -40,6 +56,14 @@ export function algorithmOf(name: string): Algorithm | undefined {
   return ALGORITHMS.find((known) => known === lower);
 }
 
+export function unknownAlgorithm(): S3Error {
+  const names = ALGORITHMS.map((name) => name.toUpperCase()).join(', ');
+  return refuse(
+    'InvalidRequest',
+    `Checksum algorithm provided is unsupported. Please try again with any of the valid types: [${names}]`,
+  );
+}
+
 export interface Hasher {
   update(chunk: Uint8Array): void;
   /** Base64. The hasher must not be used any more. */
@@ -50,38 +74,49 @@ const CRC32C_POLYNOMIAL = 0x82f63b78;
 const CRC64NVME_POLYNOMIAL = '9a6c9329ac4bc9b5';
 const MAX_KEPT = 64;
 
+/** Those that are WebAssembly. */
+const MAKERS = {
+  crc32c: () => createCRC32(CRC32C_POLYNOMIAL),
+  crc64nvme: () => createCRC64(CRC64NVME_POLYNOMIAL),
+  xxhash64: () => createXXHash64(),
+  xxhash3: () => createXXHash3(),
+  xxhash128: () => createXXHash128(),
+} satisfies Partial<Record<Algorithm, () => Promise<IHasher>>>;
+type WasmAlgorithm = keyof typeof MAKERS;
+
 export class Checksums {
-  readonly #crc32c: WasmPool;
-  readonly #crc64nvme: WasmPool;
+  readonly #pools: Readonly<Record<WasmAlgorithm, WasmPool>>;
 
   /** WebAssembly is compiled asynchronously: hashers must be at hand before the first request. */
   static async create(): Promise<Checksums> {
-    const crc32c = await WasmPool.create(() => createCRC32(CRC32C_POLYNOMIAL));
-    const crc64nvme = await WasmPool.create(() => createCRC64(CRC64NVME_POLYNOMIAL));
-    return new Checksums(crc32c, crc64nvme);
+    const pools = Object.entries(MAKERS).map(
+      async ([name, make]) => [name, await WasmPool.create(make)] as const,
+    );
+    return new Checksums(
+      Object.fromEntries(await Promise.all(pools)) as Record<WasmAlgorithm, WasmPool>,
+    );
   }
 
-  private constructor(crc32c: WasmPool, crc64nvme: WasmPool) {
-    this.#crc32c = crc32c;
-    this.#crc64nvme = crc64nvme;
+  private constructor(pools: Readonly<Record<WasmAlgorithm, WasmPool>>) {
+    this.#pools = pools;
   }
 
   async hasher(algorithm: Algorithm): Promise<Hasher> {
     switch (algorithm) {
       case 'crc32':
         return new Crc32();
-      case 'crc32c':
-        return await this.#crc32c.take();
-      case 'crc64nvme':
-        return await this.#crc64nvme.take();
       case 'sha1':
-      case 'sha256': {
+      case 'sha256':
+      case 'sha512':
+      case 'md5': {
         const hash = createHash(algorithm);
         return {
           update: (chunk) => void hash.update(chunk),
           digest: () => hash.digest('base64'),
         };
       }
+      default:
+        return await this.#pools[algorithm].take();
     }
   }
 

@@ -98,7 +98,8 @@ async function namedParts(request: S3Request): Promise<NamedPart[]> {
   const parts = children(root, 'Part').map((part): NamedPart => {
     onlyChildren(part, ['PartNumber', 'ETag', ...ALGORITHMS.map(elementOf)]);
     const number = requiredText(part, 'PartNumber').trim();
-    if (!/^\d{1,6}$/.test(number)) throw refuse('MalformedXML');
+    if (!/^-?\d{1,6}$/.test(number)) throw refuse('MalformedXML');
+    if (Number(number) < 1) throw refuse('InvalidArgument', 'PartNumber must be >= 1');
     const checksums = ALGORITHMS.flatMap((algorithm) => {
       const value = textOf(part, elementOf(algorithm));
       return value === undefined ? [] : [[algorithm, value.trim()] as const];
@@ -225,7 +226,11 @@ function checkStatedSize(request: S3Request, parts: readonly StoredPart[]): void
     throw refuse('EntityTooLarge', undefined, fields);
   }
   const stated = request.header('x-amz-mp-object-size');
-  if (stated === undefined || Number(stated) === size) return;
+  if (stated === undefined) return;
+  if (!/^\d{1,16}$/.test(stated)) {
+    throw refuse('InvalidRequest', 'Value for x-amz-mp-object-size header is invalid.');
+  }
+  if (Number(stated) === size) return;
   throw refuse(
     'InvalidRequest',
     `The provided 'x-amz-mp-object-size' header value ${stated} does not match what was computed: ${size}`,

@@ -69,9 +69,7 @@ export interface WriteCondition extends Condition {
 export function writeCondition(request: S3Request): WriteCondition | undefined {
   const ifMatch = request.header('if-match');
   const ifNoneMatch = request.header('if-none-match');
-  for (const name of ['if-modified-since', 'if-unmodified-since']) {
-    if (request.header(name) !== undefined) throw notSupported(name);
-  }
+  refuseHeaders(request, DATES);
   if (ifMatch !== undefined && ifNoneMatch !== undefined)
     throw notSupported('If-Match with If-None-Match');
   if (ifNoneMatch !== undefined) {
@@ -79,6 +77,17 @@ export function writeCondition(request: S3Request): WriteCondition | undefined {
     return { ...IF_ABSENT, failure: () => preconditionFailed('If-None-Match') };
   }
   return ifMatch === undefined ? undefined : matchCondition(request, ifMatch);
+}
+
+/** Before a write that can't be made conditional: what would be ignored is refused. */
+export function refuseConditions(request: S3Request): void {
+  refuseHeaders(request, ['if-match', 'if-none-match', ...DATES]);
+}
+
+const DATES = ['if-modified-since', 'if-unmodified-since'] as const;
+
+function refuseHeaders(request: S3Request, names: readonly string[]): void {
+  for (const name of names) if (request.header(name) !== undefined) throw notSupported(name);
 }
 
 /** What of an object a deletion may name, as text. */
@@ -90,6 +99,7 @@ export interface DeleteTerms {
 
 /** Conditions of DELETE: the ETag, the size and the time of what is to go. */
 export function deleteCondition(request: S3Request): WriteCondition | undefined {
+  refuseHeaders(request, ['if-none-match', ...DATES]);
   return deleteTerms(request.key, {
     etag: request.header('if-match'),
     size: request.header('x-amz-if-match-size'),
@@ -97,7 +107,7 @@ export function deleteCondition(request: S3Request): WriteCondition | undefined 
   });
 }
 
-/** @throws S3Error InvalidArgument */
+/** What is not there has neither size nor time that could be wrong. @throws S3Error InvalidArgument */
 export function deleteTerms(
   key: string,
   { etag, size, time }: DeleteTerms,
@@ -106,27 +116,35 @@ export function deleteTerms(
   const seconds = parseHttpDate(time);
   if (time !== undefined && seconds === undefined) throw refuse('InvalidArgument');
   if (size !== undefined && !/^\d{1,16}$/.test(size)) throw refuse('InvalidArgument');
-  return conditionOn(key, (state) => {
-    const data = dataOf(state);
-    return (
-      (etag === undefined || matches(etag, data.etag)) &&
-      (size === undefined || Number(size) === data.size) &&
-      (seconds === undefined || Math.floor(data.clientMicros / 1e6) === seconds)
-    );
-  });
+  return conditionOn(
+    key,
+    (state) => {
+      const data = dataOf(state);
+      return (
+        (etag === undefined || matches(etag, data.etag)) &&
+        (size === undefined || Number(size) === data.size) &&
+        (seconds === undefined || Math.floor(data.clientMicros / 1e6) === seconds)
+      );
+    },
+    etag === undefined,
+  );
 }
 
 function matchCondition(request: S3Request, ifMatch: string): WriteCondition {
   return conditionOn(request.key, (state) => matches(ifMatch, dataOf(state).etag));
 }
 
-/** Holds of an object that is there and fits. */
-function conditionOn(key: string, fits: (state: EntryState) => boolean): WriteCondition {
+/** Holds of an object that is there and fits; `absence`: whether of one that is not there, too. */
+function conditionOn(
+  key: string,
+  fits: (state: EntryState) => boolean,
+  absence = false,
+): WriteCondition {
   let absent = false;
   return {
     holds: (current) => {
       absent = current === undefined;
-      return current !== undefined && fits(current);
+      return current === undefined ? absence : fits(current);
     },
     failure: () => (absent ? noSuchKey(key) : preconditionFailed('If-Match')),
   };

@@ -14,6 +14,7 @@ import {
   DEFAULT_ALGORITHM,
   elementOf,
   type Hasher,
+  unknownAlgorithm,
 } from './checksums.ts';
 import { writeCondition } from './conditions.ts';
 import { type CopySource, copiedVersion, openCopySource } from './copy-source.ts';
@@ -24,7 +25,7 @@ import { expirationHeader } from './lifecycle.ts';
 import { lockGroups } from './lock-headers.ts';
 import { dataOf, describedBy, REDIRECT_HEADER } from './object-headers.ts';
 import { accessGroups } from './object-ownership.ts';
-import { checkKey, type S3Request } from './request.ts';
+import type { S3Request } from './request.ts';
 import { bytesOf } from './send-content.ts';
 import { checkStorageClass } from './storage-class.ts';
 import { shownChecksums } from './stored-checksums.ts';
@@ -35,7 +36,6 @@ import { document, isoDate, leaf } from './xml.ts';
 
 export async function copyObject(request: S3Request): Promise<void> {
   const bucket = await authorize(request, 's3:PutObject');
-  checkKey(request, request.key);
   refuseUnsupported(request);
   checkStorageClass(request, bucket);
   const facts = {
@@ -132,10 +132,7 @@ function wantedAlgorithm(request: S3Request, { content }: CopySource): Algorithm
   const name = request.header('x-amz-checksum-algorithm');
   const wanted = name === undefined ? undefined : algorithmOf(name);
   if (name !== undefined && wanted === undefined) {
-    throw refuse(
-      'InvalidRequest',
-      'Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]',
-    );
+    throw unknownAlgorithm();
   }
   return wanted ?? shownChecksums(dataOf(content.state)).values[0]?.[0] ?? DEFAULT_ALGORITHM;
 }

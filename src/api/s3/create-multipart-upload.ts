@@ -1,25 +1,28 @@
 /** CreateMultipartUpload. */
 
-import { authorize } from './access.ts';
+import { authorize, objectName } from './access.ts';
+import type { Bucket } from './bucket.ts';
+import { writeCondition } from './conditions.ts';
 import { encryptionHeaders } from './encryption-headers.ts';
 import { abortHeaders } from './lifecycle.ts';
 import { lockGroups } from './lock-headers.ts';
 import { describedBy } from './object-headers.ts';
 import { accessGroups } from './object-ownership.ts';
 import { replyXml } from './reply.ts';
-import { checkKey, type S3Request } from './request.ts';
+import type { S3Request } from './request.ts';
 import { checkStorageClass } from './storage-class.ts';
 import { tagsOfHeader } from './tags.ts';
 import { refuseUnsupported } from './unsupported.ts';
 import { checksumOfUpload, uploadsOf } from './upload.ts';
 import { encryptionOfUpload } from './upload-encryption.ts';
+import { isMarker } from './version-id.ts';
 import { document, leaf } from './xml.ts';
 
 export async function createMultipartUpload(request: S3Request): Promise<void> {
   const bucket = await authorize(request, 's3:PutObject');
-  checkKey(request, request.key);
   refuseUnsupported(request);
   checkStorageClass(request, bucket);
+  await checkEarly(request, bucket);
   const { algorithm, type, asked } = checksumOfUpload(request);
   const encryption = encryptionOfUpload(request, bucket);
   const { uploadId, record } = await uploadsOf(request).begin(request, bucket, {
@@ -46,4 +49,12 @@ export async function createMultipartUpload(request: S3Request): Promise<void> {
     ...abortHeaders(request, bucket, record.startedMicros),
     ...encryptionHeaders(request, encryption),
   ]);
+}
+
+/** A condition counts when the upload is completed; one that fails already saves sending the parts. */
+async function checkEarly(request: S3Request, bucket: Bucket): Promise<void> {
+  const condition = writeCondition(request);
+  if (condition === undefined) return;
+  const state = await request.service.store.statObject(request, objectName(bucket, request.key));
+  if (!condition.holds(isMarker(state) ? undefined : state)) throw condition.failure();
 }

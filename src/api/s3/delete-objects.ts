@@ -9,7 +9,7 @@ import { errorAnswer, refuse } from './errors.ts';
 import { bypassesGovernance, objectIsLocked } from './object-lock.ts';
 import { readDocument } from './payload.ts';
 import { replyXml } from './reply.ts';
-import type { S3Request } from './request.ts';
+import { checkKey, type S3Request } from './request.ts';
 import { checkVersionId } from './version-id.ts';
 import { document, element, leaf } from './xml.ts';
 import { children, readXml, requiredText, textOf, type XmlElement } from './xml-reader.ts';
@@ -57,6 +57,7 @@ async function deleteOne(
 ): Promise<string> {
   const about = leaf('Key', key) + leaf('VersionId', versionId);
   try {
+    checkKey(request, key);
     if (versionId !== undefined) checkVersionId(versionId);
     await checkAccess(request, bucket, 's3:DeleteObject', key, versionId);
     const condition = deleteTerms(key, terms);

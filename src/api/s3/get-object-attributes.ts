@@ -7,6 +7,7 @@ import { type Content, contentOf } from './content.ts';
 import { readWithKey } from './encryption-headers.ts';
 import { refuse } from './errors.ts';
 import { dataOf } from './object-headers.ts';
+import { checksumsOfParts } from './part-checksums.ts';
 import { replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { answeredByCondition } from './send-content.ts';
@@ -28,7 +29,7 @@ export async function getObjectAttributes(request: S3Request): Promise<void> {
   if (reader === undefined || isMarker(reader.state)) throw await notFound(request, bucket, name);
   const content = await contentOf(request, bucket, name, reader);
   if (answeredByCondition(request, content)) return;
-  const parts = wanted.has('ObjectParts') ? partsXml(request, content) : '';
+  const parts = wanted.has('ObjectParts') ? await partsXml(request, content) : '';
   const xml =
     (wanted.has('ETag') ? leaf('ETag', content.etag) : '') +
     (wanted.has('Checksum') ? checksumXml(content) : '') +
@@ -65,15 +66,24 @@ function checksumXml({ state }: Content): string {
 }
 
 /** Only of objects that were put together of parts. */
-function partsXml(request: S3Request, { parts }: Content): string {
+async function partsXml(request: S3Request, content: Content): Promise<string> {
+  const { parts, state } = content;
   if (parts === undefined) return '';
+  const algorithms = shownChecksums(dataOf(state)).values.map(([algorithm]) => algorithm);
+  const checksums = await checksumsOfParts(request, content);
   const limit = pageSize(request.header('x-amz-max-parts'), request.service.limits.maxListKeys);
   const marker = pageSize(request.header('x-amz-part-number-marker'), 0x7fff_ffff, 0);
   const page = parts.slice(marker, marker + limit);
   const next = marker + page.length;
-  const items = page.map((part, i) =>
-    element('Part', leaf('PartNumber', marker + i + 1) + leaf('Size', partLength(part))),
-  );
+  const items = page.map((part, i) => {
+    const own = checksums[marker + i] ?? {};
+    return element(
+      'Part',
+      leaf('PartNumber', marker + i + 1) +
+        leaf('Size', partLength(part)) +
+        algorithms.map((algorithm) => leaf(elementOf(algorithm), own[algorithm])).join(''),
+    );
+  });
   return element(
     'ObjectParts',
     leaf('PartsCount', parts.length) +

@@ -4,6 +4,7 @@ import { authorize, objectName } from './access.ts';
 import { contentOf } from './content.ts';
 import { readWithKey } from './encryption-headers.ts';
 import { expirationOf } from './lifecycle.ts';
+import { partChecksumHeaders } from './part-checksums.ts';
 import { wantedPart } from './part-number.ts';
 import type { S3Request } from './request.ts';
 import { answeredByCondition, sendContent, sendSpan } from './send-content.ts';
@@ -23,5 +24,6 @@ export async function getObject(request: S3Request): Promise<void> {
   if (part === undefined || part.span.start === part.span.end) {
     return await sendContent(request, content, headers);
   }
+  headers.push(...(await partChecksumHeaders(request, content, part)));
   await sendSpan(request, content, part.span, headers);
 }

@@ -14,6 +14,7 @@ import { AccessLog } from './access-log.ts';
 import { authenticate } from './authentication.ts';
 import { ownAccount } from './bucket.ts';
 import { Checksums } from './checksums.ts';
+import { refuseConditions } from './conditions.ts';
 import { addCorsHeaders } from './cors.ts';
 import { refuse } from './errors.ts';
 import { isS3 } from './is-s3.ts';
@@ -100,9 +101,20 @@ async function serve(request: S3Request): Promise<void> {
   }
   const route = findRoute(request);
   request.label = `s3.${route.name}`;
+  if (isWrite(request) && !DECIDES.has(route.name)) refuseConditions(request);
   await authenticate(request);
   await addCorsHeaders(request);
   await inTurn(request, tenantOf(request), () => route.run(request));
+}
+
+/** Operations that look at If-Match and the like themselves. */
+const DECIDES: ReadonlySet<string> = new Set([
+  ...['PutObject', 'CopyObject', 'DeleteObject'],
+  ...['CreateMultipartUpload', 'CompleteMultipartUpload'],
+]);
+
+function isWrite({ method }: S3Request): boolean {
+  return method === 'PUT' || method === 'POST' || method === 'DELETE';
 }
 
 function tenantOf(request: S3Request): Tenant {

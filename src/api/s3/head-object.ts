@@ -8,6 +8,7 @@ import { type Content, contentOf } from './content.ts';
 import { readWithKey } from './encryption-headers.ts';
 import { expirationOf } from './lifecycle.ts';
 import { checksumHeaders, dataOf, modifiedSeconds } from './object-headers.ts';
+import { partChecksumHeaders } from './part-checksums.ts';
 import { wantedPart } from './part-number.ts';
 import { writeHead } from './reply.ts';
 import type { S3Request } from './request.ts';
@@ -24,7 +25,11 @@ export async function headObject(request: S3Request): Promise<void> {
   const spans = wantedSpans(request, content);
   const span = part?.span ?? (spans?.length === 1 ? spans[0] : undefined);
   const partial = span !== undefined && span.end > span.start;
-  const checksums = partial ? [] : checksumHeaders(request, content.state);
+  const checksums = !partial
+    ? checksumHeaders(request, content.state)
+    : part === undefined
+      ? []
+      : await partChecksumHeaders(request, content, part);
   const headers = headersOf(request, content, [
     ...(part?.headers ?? []),
     ...checksums,

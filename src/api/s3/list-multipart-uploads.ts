@@ -1,4 +1,4 @@
-/** ListMultipartUploads: by key, uploads of one key by their id. */
+/** ListMultipartUploads: by key, uploads of one key in the order in which they were begun. */
 import {
   afterUploads,
   parseUploadName,

@@ -55,10 +55,14 @@ function wantedRetention(
   return parseRetention(mode, until, nowSeconds);
 }
 
+export function isMode(text: string): text is Retention['mode'] {
+  return (RETENTION_MODES as readonly string[]).includes(text);
+}
+
 /** @throws S3Error InvalidArgument */
 export function parseRetention(modeText: string, until: string, nowSeconds: number): Retention {
-  const mode = RETENTION_MODES.find((known) => known === modeText.trim());
-  if (mode === undefined) throw refuse('InvalidArgument', 'Unknown wormMode directive.');
+  const mode = modeText.trim();
+  if (!isMode(mode)) throw refuse('InvalidArgument', 'Unknown wormMode directive.');
   const text = until.trim();
   const millis = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?/.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(millis)) {

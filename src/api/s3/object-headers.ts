@@ -5,6 +5,7 @@ import { microsOf, type Timestamp } from '#base/timestamp.ts';
 import { httpDate } from '../http/http-date.ts';
 import { latin1FromUtf8, utf8FromLatin1 } from '../http/utf8.ts';
 import { headerOf } from './checksums.ts';
+import { mailSafe, plainText } from './encoded-words.ts';
 import { refuse } from './errors.ts';
 import type { S3Request } from './request.ts';
 import { lockHeaders } from './shown-lock.ts';
@@ -59,7 +60,7 @@ export function objectHeaders(state: EntryState, etag: string): string[] {
   }
   for (const [name, value] of Object.entries(state.groups['user']?.values ?? {})) {
     if (name.startsWith(STORED_META)) {
-      headers.push(META + name.slice(STORED_META.length), latin1FromUtf8(value));
+      headers.push(META + name.slice(STORED_META.length), mailSafe(value));
     }
   }
   const tags = Object.keys(state.groups['tags']?.values ?? {}).length;
@@ -132,10 +133,11 @@ function userMetadata(request: S3Request): Record<string, string> {
   for (const name in request.incoming.headers) {
     if (!name.startsWith(META)) continue;
     const own = name.slice(META.length);
-    const raw = request.header(name) ?? '';
+    // One header several times is one list, without blanks.
+    const raw = request.incoming.headersDistinct[name]?.join(',') ?? '';
     bytes += own.length + raw.length;
     if (own === '') throw refuse('InvalidArgument', 'A metadata name is empty');
-    user[STORED_META + own] = utf8FromLatin1(raw) ?? raw;
+    user[STORED_META + own] = plainText(utf8FromLatin1(raw) ?? raw);
   }
   const most = request.service.limits.maxMetadataBytes;
   if (bytes > most) {
@@ -155,16 +157,17 @@ function systemValues(request: S3Request): Record<string, string> {
     if (kept !== undefined && kept !== '') system[name] = kept;
   }
   const redirect = request.text(REDIRECT_HEADER);
-  if (redirect !== undefined) {
-    if (!/^(\/|https?:\/\/)/.test(redirect)) {
-      throw refuse(
-        'InvalidRedirectLocation',
-        "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
-      );
-    }
-    system[REDIRECT_HEADER] = redirect;
-  }
+  if (redirect !== undefined) system[REDIRECT_HEADER] = checkRedirect(redirect);
   return system;
+}
+
+/** @throws S3Error InvalidRedirectLocation */
+export function checkRedirect(redirect: string): string {
+  if (/^(\/|https?:\/\/)/.test(redirect)) return redirect;
+  throw refuse(
+    'InvalidRedirectLocation',
+    "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+  );
 }
 
 /** `aws-chunked` says how the request was framed; it is no property of the object. */

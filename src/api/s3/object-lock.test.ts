@@ -141,5 +141,6 @@ describe('object lock', () => {
     const none = await server.ask('GET', `${B}/k?retention&versionId=${id}`);
     expect(none.code).toBe('NoSuchObjectLockConfiguration');
     expect((await retain('k?retention', 'GOVERNANCE', inDays(-1))).code).toBe('InvalidArgument');
+    expect((await retain('k?retention', 'governance', inDays(1))).code).toBe('MalformedXML');
   });
 });

@@ -15,7 +15,7 @@ import { changeGroups } from './change-groups.ts';
 import type { WriteCondition } from './conditions.ts';
 import { refuse } from './errors.ts';
 import { lockRuleOf } from './lock-configuration.ts';
-import { holdStatus, parseRetention, withoutLock } from './lock-headers.ts';
+import { holdStatus, isMode, parseRetention, withoutLock } from './lock-headers.ts';
 import { readDocument } from './payload.ts';
 import { replyEmpty, replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
@@ -78,6 +78,7 @@ async function wantedRetention(
   const until = textOf(root, 'RetainUntilDate');
   if (mode === undefined && until === undefined) return undefined;
   if (mode === undefined || until === undefined) throw refuse('MalformedXML');
+  if (!isMode(mode.trim())) throw refuse('MalformedXML');
   return parseRetention(mode, until, nowSeconds);
 }
 

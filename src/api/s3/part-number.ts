@@ -6,6 +6,7 @@ import { refuse } from './errors.ts';
 import type { S3Request } from './request.ts';
 
 export interface WantedPart {
+  readonly number: number;
   readonly span: Span;
   readonly headers: readonly string[];
 }
@@ -31,11 +32,11 @@ export function wantedPart(request: S3Request, content: Content): WantedPart | u
   // What was not made of parts is its own first one.
   if (parts === undefined) {
     if (number > 1) throw refuse('InvalidPartNumber');
-    return { span: { start: 0, end: length }, headers: [] };
+    return { number, span: { start: 0, end: length }, headers: [] };
   }
   if (number > parts.length) throw refuse('InvalidPartNumber');
   let start = 0;
   for (const part of parts.slice(0, number - 1)) start += partLength(part);
   const end = start + partLength(parts[number - 1]!);
-  return { span: { start, end }, headers: ['x-amz-mp-parts-count', String(parts.length)] };
+  return { number, span: { start, end }, headers: ['x-amz-mp-parts-count', String(parts.length)] };
 }

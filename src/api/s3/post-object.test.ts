@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sign } from '#auth/sigv4.ts';
@@ -50,9 +50,39 @@ function signed(conditions: readonly unknown[], fields: Record<string, string>, 
   return { ...fields, ...own, policy, 'x-amz-signature': signature };
 }
 
+const SENT = { key: 'user/sent' };
+
 const CONDITIONS = [{ bucket: 'forms' }, ['starts-with', '$key', 'user/']];
 
 describe('a form', () => {
+  it.each([
+    ['x-amz-storage-class', 'GLACIER', 'InvalidStorageClass'],
+    ['x-amz-website-redirect-location', 'junk', 'InvalidRedirectLocation'],
+    ['content-md5', createHash('md5').update('other').digest('base64'), 'BadDigest'],
+    ['content-md5', 'junk', 'InvalidDigest'],
+    ['x-amz-checksum-crc32', 'AAAAAA==', 'BadDigest'],
+    ['x-amz-checksum-crc32', 'junk', 'InvalidRequest'],
+  ])('whose field %s is %j is refused', async (name, value, code) => {
+    const conditions = [...CONDITIONS, ['starts-with', `$${name}`, '']];
+    const answer = await post(signed(conditions, { ...SENT, [name]: value }));
+    expect(answer).toMatchObject({ status: 400, code });
+    expect((await server.ask('GET', '/forms/user/sent')).status).toBe(404);
+  });
+
+  it('may redirect its object, and write dollar signs as S3 does', async () => {
+    const fields = { key: 'user/$', 'x-amz-website-redirect-location': '/there' };
+    const any = [{ bucket: 'forms' }, ['starts-with', '$x-amz-website-redirect-location', '/']];
+    const made = signed([...any, ['eq', '$key', 'user/DOLLAR']], fields);
+    const text = Buffer.from(made.policy, 'base64').toString().replace('DOLLAR', '\\$');
+    const policy = Buffer.from(text).toString('base64');
+    const scope = { day: made['x-amz-date'].slice(0, 8), region: REGION, service: 's3' };
+    const signature = sign(deriveSigningKey(secretOf('owner'), scope), policy);
+    const answer = await post({ ...made, policy, 'x-amz-signature': signature });
+    expect(answer.status, answer.text).toBe(204);
+    const { headers } = await server.ask('HEAD', '/forms/user/$');
+    expect(headers['x-amz-website-redirect-location']).toBe('/there');
+  });
+
   it('whose policy names no bucket is refused: it would be good for any', async () => {
     const answer = await post(signed([['starts-with', '$key', 'user/']], { key: 'user/x' }));
     expect(answer).toMatchObject({ status: 403, code: 'AccessDenied' });

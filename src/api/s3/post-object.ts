@@ -8,16 +8,18 @@ import { sameSignature, sign } from '#auth/sigv4.ts';
 import { RequestBody } from '../http/request-body.ts';
 import { authorize, objectName } from './access.ts';
 import { type Bucket, noSuchBucket } from './bucket.ts';
-import { ALGORITHMS, DEFAULT_ALGORITHM, headerOf } from './checksums.ts';
+import { ALGORITHMS, DEFAULT_ALGORITHM, headerOf, isChecksum } from './checksums.ts';
 import { encryptionHeaders, wantedEncryption } from './encryption-headers.ts';
 import { refuse } from './errors.ts';
 import { type PostedForm, readForm } from './form-data.ts';
 import { lockGroups } from './lock-headers.ts';
-import { DEFAULT_CONTENT_TYPE } from './object-headers.ts';
+import { checkRedirect, DEFAULT_CONTENT_TYPE, REDIRECT_HEADER } from './object-headers.ts';
 import { accessGroups } from './object-ownership.ts';
+import { badChecksum, md5Of } from './payload.ts';
 import { checkPostPolicy, type PostPolicy, parsePostPolicy } from './post-policy.ts';
 import { reply, replyEmpty } from './reply.ts';
-import { checkKey, type S3Request } from './request.ts';
+import type { S3Request } from './request.ts';
+import { checkStorageClass } from './storage-class.ts';
 import { tagsOfXml } from './tags.ts';
 import { versionHeaders } from './version-id.ts';
 import { leaf, plainDocument } from './xml.ts';
@@ -50,9 +52,10 @@ export async function postObject(request: S3Request): Promise<void> {
   const policy = await authenticateForm(request, fields);
   request.nameKey(key);
   const bucket = await authorize(request, 's3:PutObject');
-  checkKey(request, key);
   const field = (name: string): string | undefined => fields.get(name);
+  checkStorageClass(request, bucket, field('x-amz-storage-class'));
   const encryption = wantedEncryption(request, field);
+  const expectedMd5 = md5Of(field('content-md5'));
   const body = new Upload(form.file, policy?.length, limits.maxPutBytes);
   const { algorithm, expected } = checksumField(fields);
   const hasher = await request.service.checksums.hasher(algorithm);
@@ -67,7 +70,7 @@ export async function postObject(request: S3Request): Promise<void> {
       (chunk) => hasher.update(chunk),
       () => {
         checksum = hasher.digest();
-        if (expected !== undefined && expected !== checksum) throw refuse('BadDigest');
+        if (expected !== undefined && expected !== checksum) throw badChecksum(algorithm);
       },
     ),
     length: undefined,
@@ -75,6 +78,7 @@ export async function postObject(request: S3Request): Promise<void> {
     maxLength: limits.maxPutBytes,
     finish: () => ({ checksums: { [algorithm]: checksum } }),
     ...(encryption !== undefined && { encryption }),
+    ...(expectedMd5 !== undefined && { expectedEtag: expectedMd5 }),
   });
   if (result.kind === 'no-container') throw noSuchBucket(request.bucket);
   request.extraHeaders.push(
@@ -188,6 +192,8 @@ function described(request: S3Request, { fields }: PostedForm) {
     } else if (SYSTEM.includes(name) && value !== '') system[name] = value;
   }
   if (bytes > request.service.limits.maxMetadataBytes) throw refuse('MetadataTooLarge');
+  const redirect = fields.get(REDIRECT_HEADER);
+  if (redirect !== undefined) system[REDIRECT_HEADER] = checkRedirect(redirect);
   return { contentType: fields.get('content-type') || DEFAULT_CONTENT_TYPE, user, system };
 }
 
@@ -207,7 +213,9 @@ function groupsOf(request: S3Request, bucket: Bucket, fields: Fields) {
 
 function checksumField(fields: Fields) {
   const algorithm = ALGORITHMS.find((known) => fields.has(headerOf(known))) ?? DEFAULT_ALGORITHM;
-  return { algorithm, expected: fields.get(headerOf(algorithm)) };
+  const expected = fields.get(headerOf(algorithm));
+  if (expected === undefined || isChecksum(algorithm, expected)) return { algorithm, expected };
+  throw refuse('InvalidRequest', `Value for ${headerOf(algorithm)} header is invalid.`);
 }
 
 /** The file, with its length in the policy's range. */

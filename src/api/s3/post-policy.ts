@@ -29,7 +29,7 @@ const FREE = new Set(['policy', 'x-amz-signature', 'signature', 'awsaccesskeyid'
 export function parsePostPolicy(text: string): PostPolicy {
   let value: unknown;
   try {
-    value = JSON.parse(Buffer.from(text, 'base64').toString('utf8'));
+    value = JSON.parse(withoutOwnEscapes(Buffer.from(text, 'base64').toString('utf8')));
   } catch {
     throw invalid('Invalid JSON.');
   }
@@ -47,6 +47,13 @@ export function parsePostPolicy(text: string): PostPolicy {
     else fields.push(...fieldConditions(condition));
   }
   return { expiresMs, conditions: fields, length };
+}
+
+/** S3 has two escapes more than JSON: a dollar sign, and the vertical tab. */
+function withoutOwnEscapes(json: string): string {
+  return json.replace(/\\(.)/gs, (whole, character: string) =>
+    character === '$' ? '$' : character === 'v' ? '\\u000b' : whole,
+  );
 }
 
 function parseDate(text: string): number {

@@ -10,7 +10,7 @@ import { describedBy } from './object-headers.ts';
 import { accessGroups } from './object-ownership.ts';
 import { payloadOf } from './payload.ts';
 import { replyEmpty } from './reply.ts';
-import { checkKey, type S3Request } from './request.ts';
+import type { S3Request } from './request.ts';
 import { checkStorageClass } from './storage-class.ts';
 import { tagsOfHeader } from './tags.ts';
 import { refuseUnsupported } from './unsupported.ts';
@@ -18,7 +18,6 @@ import { versionHeaders } from './version-id.ts';
 
 export async function putObject(request: S3Request): Promise<void> {
   const bucket = await authorize(request, 's3:PutObject');
-  checkKey(request, request.key);
   refuseUnsupported(request);
   checkStorageClass(request, bucket);
   const { store, limits } = request.service;

@@ -67,14 +67,16 @@ export class S3Request extends Exchange<S3Service> implements Operation {
     this.txn = service.requestIds.next(undefined);
   }
 
-  /** @throws S3Error InvalidURI, InvalidBucketName */
+  /** @throws S3Error InvalidURI, InvalidBucketName, KeyTooLongError */
   locate(): Target {
     this.#located = parseTarget(this.path, this.hostBucket);
+    checkKey(this, this.key);
     return this.#located;
   }
 
   /** A form names its key in a field. */
   nameKey(key: string): void {
+    checkKey(this, key);
     this.#located = { ...this.#located, key };
   }
 

@@ -125,12 +125,21 @@ export function findRoute(request: S3Request): Route {
 /** Operations that share method and target with another one. */
 function variant(request: S3Request, found: Route): Route {
   const isCopy = request.header('x-amz-copy-source') !== undefined;
+  if (found.name === 'PutObject' && request.query.has('partNumber')) throw partOfNothing(request);
   if (found.name === 'PutObject' && isCopy) return route('CopyObject', copyObject);
   if (found.name === 'UploadPart' && isCopy) return route('UploadPartCopy', uploadPartCopy);
   if (found.name === 'ListObjects' && request.query.get('list-type') === '2') {
     return route('ListObjectsV2', listObjectsV2);
   }
   return found;
+}
+
+/** A part whose upload was left out must not become the object. */
+function partOfNothing(request: S3Request) {
+  return refuse('InvalidArgument', 'This operation does not accept partNumber without uploadId', {
+    ArgumentName: 'partNumber',
+    ArgumentValue: request.query.get('partNumber') ?? '',
+  });
 }
 
 function unknownRoute(request: S3Request, subresource: string) {

@@ -7,8 +7,11 @@ import type { S3Request } from './request.ts';
 export const STANDARD = 'STANDARD';
 
 /** @throws S3Error InvalidStorageClass */
-export function checkStorageClass(request: S3Request, bucket: Bucket): void {
-  const wanted = request.header('x-amz-storage-class');
+export function checkStorageClass(
+  request: S3Request,
+  bucket: Bucket,
+  wanted = request.header('x-amz-storage-class'),
+): void {
   if (wanted === undefined || wanted === STANDARD) return;
   if (wanted.toLowerCase() !== bucket.info.policy.name.toLowerCase()) {
     throw refuse('InvalidStorageClass', undefined, { StorageClassRequested: wanted });

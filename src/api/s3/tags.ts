@@ -1,6 +1,6 @@
 /** Tags: of objects (a metadata group of their own) and of buckets; header, XML and limits. */
 import { utf8FromLatin1 } from '../http/utf8.ts';
-import { refuse } from './errors.ts';
+import { refuse, type S3Error } from './errors.ts';
 import type { S3Request } from './request.ts';
 import { element, leaf } from './xml.ts';
 import { child, children, onlyChildren, requiredText, type XmlElement } from './xml-reader.ts';
@@ -18,17 +18,26 @@ export function tagsOfHeader(request: S3Request): { tags?: Tags } {
   const pairs = header.split('&').map((pair): [string, string] => {
     const equals = pair.indexOf('=');
     const [name, value] = equals < 0 ? [pair, ''] : [pair.slice(0, equals), pair.slice(equals + 1)];
-    return [decoded(name), decoded(value)];
+    return [decoded(name, header), decoded(value, header)];
   });
+  if (new Set(pairs.map(([name]) => name)).size < pairs.length) throw badHeader(header);
   return { tags: checkTags(pairs, request.service.limits.maxTags) };
 }
 
-function decoded(text: string): string {
+function decoded(text: string, header: string): string {
   try {
     return decodeURIComponent((utf8FromLatin1(text) ?? text).replaceAll('+', ' '));
   } catch {
-    throw refuse('InvalidArgument', 'The header x-amz-tagging is not url-encoded.'); // bad escapes only
+    throw badHeader(header); // The only thing decodeURIComponent() throws for are bad escapes.
   }
+}
+
+function badHeader(header: string): S3Error {
+  return refuse(
+    'InvalidArgument',
+    "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.",
+    { ArgumentName: 'x-amz-tagging', ArgumentValue: header },
+  );
 }
 
 /** `<Tagging><TagSet><Tag>...`. @throws S3Error MalformedXML, InvalidTag, BadRequest */

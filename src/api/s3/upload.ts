@@ -4,7 +4,7 @@ import { isUploadId } from '#proxy/multipart/names.ts';
 import type { Upload } from '#proxy/multipart/uploads.ts';
 import { Uploads } from '#proxy/multipart/uploads.ts';
 import type { Bucket } from './bucket.ts';
-import { type Algorithm, algorithmOf } from './checksums.ts';
+import { type Algorithm, algorithmOf, unknownAlgorithm } from './checksums.ts';
 import { isCombinable } from './crc-combine.ts';
 import { refuse, type S3Error } from './errors.ts';
 import type { S3Request } from './request.ts';
@@ -72,10 +72,7 @@ export function checksumOfUpload(request: S3Request): UploadChecksum {
   }
   const algorithm = algorithmOf(name);
   if (algorithm === undefined) {
-    throw refuse(
-      'InvalidRequest',
-      'Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]',
-    );
+    throw unknownAlgorithm();
   }
   const type = wanted ?? (algorithm === 'crc64nvme' ? 'FULL_OBJECT' : 'COMPOSITE');
   const impossible = type === 'FULL_OBJECT' ? !isCombinable(algorithm) : algorithm === 'crc64nvme';

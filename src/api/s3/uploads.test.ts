@@ -107,6 +107,56 @@ describe('an upload in parts', () => {
     expect(kept().filter((name) => name.startsWith('u/'))).toHaveLength(0);
   });
 
+  it('tells the checksums of its parts afterwards', async () => {
+    const id = await begin('k', { 'x-amz-checksum-algorithm': 'SHA256' });
+    const bodies = ['1'.repeat(9), '2'];
+    const sums = await Promise.all(bodies.map((b) => checksums.of('sha256', Buffer.from(b))));
+    for (const [i, body] of bodies.entries()) {
+      await put('k', id, i + 1, body, { 'x-amz-checksum-sha256': sums[i]! });
+    }
+    const named = bodies.map((body, i) =>
+      partXml(i + 1, body, `<ChecksumSHA256>${sums[i]}</ChecksumSHA256>`),
+    );
+    expect((await complete('k', id, named)).status).toBe(200);
+    const attributes = await server.ask('GET', `${B}/k?attributes`, {
+      headers: { 'x-amz-object-attributes': 'ObjectParts' },
+    });
+    for (const sum of sums) {
+      expect(attributes.text).toContain(`<ChecksumSHA256>${sum}</ChecksumSHA256></Part>`);
+    }
+    const headers = { 'x-amz-checksum-mode': 'ENABLED' };
+    for (const method of ['GET', 'HEAD']) {
+      const second = await server.ask(method, `${B}/k?partNumber=2`, { headers });
+      expect(second.headers['x-amz-checksum-sha256']).toBe(sums[1]);
+      expect(second.headers['x-amz-checksum-type']).toBe('COMPOSITE');
+    }
+  });
+
+  it('lists behind those of its key that began before it', async () => {
+    const ids: string[] = [];
+    for (let i = 0; i < 5; i++) ids.push(await begin('k'));
+    const listed = async (query: string) =>
+      [...(await server.ask('GET', `${B}?uploads${query}`)).text.matchAll(/<UploadId>(\w+)</g)].map(
+        ([, id]) => id,
+      );
+    expect(await listed('')).toEqual(ids);
+    const after = `&key-marker=k&upload-id-marker=${ids[1]}&max-uploads=2`;
+    expect(await listed(after)).toEqual(ids.slice(2, 4));
+  });
+
+  it('is aborted by who knows when it began', async () => {
+    const id = await begin('k');
+    const abort = (time: string) =>
+      server.ask('DELETE', `${B}/k?uploadId=${id}`, {
+        headers: { 'x-amz-if-match-initiated-time': time },
+      });
+    expect((await abort('Sat, 29 Oct 1994 19:43:31 GMT')).status).toBe(412);
+    expect((await abort('junk')).status).toBe(400);
+    const { text } = await server.ask('GET', `${B}?uploads`);
+    const begun = new Date(/<Initiated>([^<]+)</.exec(text)![1]!).toUTCString();
+    expect((await abort(begun)).status).toBe(204);
+  });
+
   it('may be completed again, with the same answer', async () => {
     const id = await begin('k');
     await put('k', id, 1, 'x');
@@ -146,6 +196,10 @@ describe('an upload in parts', () => {
     expect(await complete('k', id, [partXml(3, 'x')])).toMatchObject({ code: 'InvalidPart' });
     expect(await complete('k', id, [])).toMatchObject({ code: 'MalformedXML' });
     expect(await complete('k', '0'.repeat(48), [one])).toMatchObject({ code: 'NoSuchUpload' });
+    const none = partXml(0, 'x');
+    expect(await complete('k', id, [none])).toMatchObject({ code: 'InvalidArgument' });
+    const negative = { headers: { 'x-amz-mp-object-size': '-1' } };
+    expect(await complete('k', id, [one], negative)).toMatchObject({ code: 'InvalidRequest' });
     expect(await complete('k', 'nonsense', [one])).toMatchObject({ code: 'NoSuchUpload' });
     const size = { headers: { 'x-amz-mp-object-size': '9' } };
     expect(await complete('k', id, [two], size)).toMatchObject({ code: 'InvalidRequest' });

@@ -2,7 +2,7 @@
 import type { EntryState } from '#base/entry.ts';
 import type { VersionedName } from '#proxy/contract.ts';
 import { versioningOf } from '#proxy/versions/contract.ts';
-import { NULL_VERSION } from '#proxy/versions/names.ts';
+import { NULL_VERSION, parseVersionId } from '#proxy/versions/names.ts';
 import { httpDate } from '../http/http-date.ts';
 import { mayBeTold } from './absence.ts';
 import { type Bucket, noSuchKey } from './bucket.ts';
@@ -21,9 +21,9 @@ export function versionId(request: S3Request): string | undefined {
   return id;
 }
 
-/** @throws S3Error for what can't be an id of any store */
+/** @throws S3Error InvalidArgument for what is no id that this store could have given */
 export function checkVersionId(id: string): void {
-  if (/^[A-Za-z0-9._-]{1,1024}$/.test(id)) return;
+  if (id === NULL_VERSION || parseVersionId(id) !== undefined) return;
   throw refuse('InvalidArgument', 'Invalid version id specified', {
     ArgumentName: 'versionId',
     ArgumentValue: id,

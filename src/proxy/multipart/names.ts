@@ -3,12 +3,13 @@
  * one account of the store's own, one container for each bucket that has uploads. No account's owner
  * sees it, its bytes are counted once, as the finished object's, and one listing finds them all.
  *
- *   /.s3-parts/ACCOUNT:BUCKET/u/KEY NUL UPLOAD        an upload: who, when, headers (upload-record.ts)
+ *   /.s3-parts/ACCOUNT:BUCKET/u/KEY NUL TIME RANDOM   an upload: who, when, headers (upload-record.ts)
  *   /.s3-parts/ACCOUNT:BUCKET/p/UPLOAD/NUMBER/WRITE   a part; a repeated number is another object
  *   /.s3-parts/ACCOUNT:BUCKET/c/UPLOAD                being completed, or complete: which key it became
  *
- * NUL is below every character of a key, so uploads list by key, then by upload. An upload's id begins
- * with the write id that the finished object gets: by it the object is known to be this upload's.
+ * NUL is below every character of a key, so uploads list by key, then by time. An upload's id is RANDOM
+ * TIME (48 and 14 hex digits; microseconds): it begins with the write id that the finished object gets,
+ * by which the object is known to be this upload's. Ids of old uploads have no time.
  */
 import type { ContainerName, ObjectName } from '#base/names.ts';
 
@@ -20,7 +21,9 @@ export const COMPLETIONS = 'c/';
 
 const NUL = '\0';
 const NUMBER_DIGITS = 5;
-const UPLOAD_ID = /^[0-9a-f]{48}$/;
+const UPLOAD_ID = /^[0-9a-f]{48}(?:[0-9a-f]{14})?$/;
+const RANDOM_DIGITS = 48;
+const TIME_DIGITS = 14;
 const WRITE_ID_DIGITS = 16;
 
 export function isPartsAccount(account: string): boolean {
@@ -39,6 +42,11 @@ export function bucketOfParts(container: string): ContainerName | undefined {
   return { account, container: container.slice(colon + 1) };
 }
 
+/** `random`: 24 bytes. */
+export function newUploadId(random: Buffer, startedMicros: number): string {
+  return random.toString('hex') + startedMicros.toString(16).padStart(TIME_DIGITS, '0');
+}
+
 export function isUploadId(text: string): boolean {
   return UPLOAD_ID.test(text);
 }
@@ -48,14 +56,17 @@ export function writeIdOf(uploadId: string): string {
 }
 
 export function uploadName(bucket: ContainerName, key: string, uploadId: string): ObjectName {
-  return { ...partsContainer(bucket), object: `${UPLOADS}${key}${NUL}${uploadId}` };
+  const order = uploadId.slice(RANDOM_DIGITS) + uploadId.slice(0, RANDOM_DIGITS);
+  return { ...partsContainer(bucket), object: `${UPLOADS}${key}${NUL}${order}` };
 }
 
 /** Undefined: no upload's name. */
 export function parseUploadName(object: string): { key: string; uploadId: string } | undefined {
   const at = object.lastIndexOf(NUL);
   if (!object.startsWith(UPLOADS) || at < 0) return undefined;
-  return { key: object.slice(UPLOADS.length, at), uploadId: object.slice(at + 1) };
+  const order = object.slice(at + 1);
+  const uploadId = order.slice(-RANDOM_DIGITS) + order.slice(0, -RANDOM_DIGITS);
+  return { key: object.slice(UPLOADS.length, at), uploadId };
 }
 
 /** The marker after all uploads of a key. */

@@ -21,6 +21,7 @@ import { encodeManifest, type ManifestPart, manifestLength } from '../manifest-f
 import { nullName, versionName } from '../versions/names.ts';
 import {
   completionName,
+  newUploadId,
   parsePartNumber,
   partName,
   partPrefix,
@@ -58,7 +59,7 @@ const PAGE = 10_000;
 /** A number may have been sent again and again; above this the upload must be begun anew. */
 const MAX_ATTEMPTS = 100_000;
 const CONCURRENT_DELETES = 16;
-const UPLOAD_ID_BYTES = 24;
+const RANDOM_BYTES = 24;
 const WRITE_ID_BYTES = 8;
 const PART_TYPE = 'application/x-anello-part';
 const SMALL: Pick<PutRequest, 'user' | 'system'> = { user: {}, system: {} };
@@ -78,8 +79,9 @@ export class Uploads {
     bucket: ContainerName,
     wanted: Omit<UploadRecord, 'startedMicros'>,
   ): Promise<Upload> {
-    const uploadId = this.#env.random.bytes(UPLOAD_ID_BYTES).toString('hex');
-    const record = { ...wanted, startedMicros: this.#env.clock.wallMicros() };
+    const startedMicros = this.#env.clock.wallMicros();
+    const uploadId = newUploadId(this.#env.random.bytes(RANDOM_BYTES), startedMicros);
+    const record = { ...wanted, startedMicros };
     const name = uploadName(bucket, record.key, uploadId);
     await this.#keep(operation, bucket, name, encodeUpload(record), 'application/json');
     return { bucket, uploadId, record };
@@ -121,7 +123,10 @@ export class Uploads {
   }
 
   /** The newest of each number, in order. */
-  async parts(operation: Operation, { bucket, uploadId }: Upload): Promise<StoredPart[]> {
+  async parts(
+    operation: Operation,
+    { bucket, uploadId }: Pick<Upload, 'bucket' | 'uploadId'>,
+  ): Promise<StoredPart[]> {
     const newest = new Map<number, StoredPart>();
     for (const item of await this.#attempts(operation, bucket, uploadId)) {
       const number = parsePartNumber(uploadId, item.name);
