@@ -77,6 +77,7 @@ export class SimNode {
   readonly shape: NodeShape;
   readonly machine: Machine;
   readonly source: ViewSource;
+  readonly #config: NodeConfig;
   /** Undefined while it is down or starting. */
   process: Process | undefined;
   #end: () => void = () => undefined;
@@ -88,6 +89,7 @@ export class SimNode {
     this.shape = shape;
     this.machine = cluster.world.machine(shape.name, { skewMs: shape.skewMs });
     this.source = new ViewSource(cluster.shape.view);
+    this.#config = nodeConfig(shape);
   }
 
   devicePath(device: number): string {
@@ -165,9 +167,8 @@ export class SimNode {
       self,
       peers: { lookup: (peer) => this.#cluster.locate(peer) },
     });
-    const config = nodeConfig(shape);
     // The storage role uses only these of a foundation.
-    const foundation = { env, config, clock, cluster: source, wire, name };
+    const foundation = { env, config: this.#config, clock, cluster: source, wire, name };
     const role = foundation as unknown as Foundation;
     const storage = await startStorage(role, { deviceLimits: DEVICE_LIMITS });
     await wire.listen({ host: name, port: WIRE_PORT });

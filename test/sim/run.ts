@@ -46,8 +46,11 @@ export interface Failure {
 
 /** Within this after the last fault every replica is whole again. */
 const CONVERGENCE_LIMIT_MS = 15 * 60_000;
+const LOOK_MS = 2_500;
 const FIRST_SWEEP_MS = 5_000;
 const MAX_SWEEP_MS = 120_000;
+/** A body that nobody has for so long, while all else is equal, will not come. */
+const ORPHAN_MS = 60_000;
 const RETRIES = 30;
 const MAX_RETRY_MS = 20_000;
 const BOUNDS_MS = 1_000;
@@ -163,24 +166,38 @@ class Run {
     }
   }
 
-  /** Reads everything again and again, so that what reads find stale is repaired, until all is equal. */
+  /**
+   * Until all is equal; everything is read again and again, ever less often, so that what reads find
+   * stale is repaired. An orphan is one that stays: bodies may still be on their way.
+   */
   async #converge(): Promise<void> {
-    const limitMs = this.#world.nowMs + CONVERGENCE_LIMIT_MS;
-    for (let waitMs = FIRST_SWEEP_MS; ; waitMs = Math.min(2 * waitMs, MAX_SWEEP_MS)) {
-      await this.#workload.session.sleep(waitMs);
-      this.#nemesis.mend();
-      const differences = [
-        ...this.#nemesis.rings.differences(),
-        ...(await this.#observer.differences(this.#workload, this.#orphans)),
-      ];
+    const { session } = this.#workload;
+    const startMs = this.#world.nowMs;
+    let sweepMs = startMs + FIRST_SWEEP_MS;
+    let orphanMs = Number.POSITIVE_INFINITY;
+    for (;;) {
+      await session.sleep(LOOK_MS);
+      const { nowMs } = this.#world;
+      const isSweep = nowMs >= sweepMs;
+      if (isSweep) this.#nemesis.mend();
+      const differences = await this.#differences();
       this.#checkRejection();
-      // Bodies may still be on their way: an orphan is one that stays.
-      if (differences.length === 0 && (this.#orphans.size === 0 || waitMs >= MAX_SWEEP_MS)) return;
+      if (differences.length > 0) orphanMs = Number.POSITIVE_INFINITY;
+      else if (this.#orphans.size === 0 || nowMs >= orphanMs + ORPHAN_MS) return;
+      else orphanMs = Math.min(orphanMs, nowMs);
+      if (!isSweep) continue;
       await this.#readAll();
-      if (this.#world.nowMs > limitMs) {
+      sweepMs = nowMs + Math.min(MAX_SWEEP_MS, nowMs - startMs);
+      if (nowMs > startMs + CONVERGENCE_LIMIT_MS) {
         throw new Violation('converges', `after the faults ended: ${differences.join('; ')}`);
       }
     }
+  }
+
+  async #differences(): Promise<string[]> {
+    const { rings } = this.#nemesis;
+    const found = await this.#observer.differences(this.#workload, this.#orphans);
+    return [...rings.differences(), ...found];
   }
 
   async #readAll(): Promise<void> {

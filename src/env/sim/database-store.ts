@@ -37,6 +37,8 @@ export class DatabaseStore {
   #statements: StatementCache | undefined;
   #durable = false;
   #iterations = 0;
+  /** Undefined: something changed since it was asked. */
+  #sizeBytes: number | undefined;
 
   constructor(image?: Buffer) {
     this.#base = image !== undefined && image.length > 0 ? image : undefined;
@@ -46,6 +48,7 @@ export class DatabaseStore {
   open(durable: boolean): BetterSqlite.Database {
     this.#durable ||= durable;
     if (this.#live === undefined) {
+      this.#sizeBytes = undefined;
       this.#live = this.#rebuild();
       this.#statements = new StatementCache(this.#live);
     }
@@ -65,12 +68,14 @@ export class DatabaseStore {
   /** Notes a statement that changed the database; outside a transaction it is a commit. */
   record(db: BetterSqlite.Database, sql: string, values?: readonly SqlValue[]): void {
     if (this.#live !== db) return; // replaced by a fault: like a file that was deleted while open
+    this.#sizeBytes = undefined;
     this.#batch.push({ sql, values: values?.map(copyValue) });
     if (!db.inTransaction) this.#commit();
   }
 
   /** After ROLLBACK, or an error that made SQLite roll back. */
   discard(db: BetterSqlite.Database): void {
+    this.#sizeBytes = undefined;
     if (this.#live === db && !db.inTransaction) this.#batch = [];
   }
 
@@ -84,6 +89,7 @@ export class DatabaseStore {
 
   /** Starts a new history from the state as it is, where the statements that made it aren't known. */
   takeImage(db: BetterSqlite.Database): void {
+    this.#sizeBytes = undefined;
     if (this.#live !== db || db.inTransaction) return;
     this.#batch = [];
     if (this.#iterations === 0) this.#setBase(db.serialize());
@@ -118,6 +124,7 @@ export class DatabaseStore {
   dispose(): void {
     this.#live?.close();
     this.#live = undefined;
+    this.#sizeBytes = undefined;
   }
 
   /** The first thing that SQLite finds wrong with what is in the file. */
@@ -132,7 +139,13 @@ export class DatabaseStore {
     }
   }
 
+  /** Asked with every change of the disk's usage. */
   get sizeBytes(): number {
+    this.#sizeBytes ??= this.#size();
+    return this.#sizeBytes;
+  }
+
+  #size(): number {
     const file = this.#base?.length ?? 0;
     if (this.#live === undefined) return file;
     try {
@@ -153,6 +166,7 @@ export class DatabaseStore {
 
   /** The process is gone; what it committed is not, a transaction under way is. */
   endProcess(): void {
+    this.#sizeBytes = undefined;
     this.#batch = [];
     if (this.#iterations > 0)
       this.#live = undefined; // its readers will never finish: start afresh
@@ -167,6 +181,7 @@ export class DatabaseStore {
     this.#changeCount = this.#commits.reduce((sum, commit) => sum + commit.length, 0);
     this.#synced = Math.min(this.#synced, this.#commits.length);
     this.#live = undefined;
+    this.#sizeBytes = undefined;
   }
 
   /** Flips bits of one byte of the file; seen by whoever opens it next. */
@@ -188,6 +203,7 @@ export class DatabaseStore {
   }
 
   #setBase(image: Buffer): void {
+    this.#sizeBytes = undefined;
     this.#base = image;
     this.#commits = [];
     this.#changeCount = 0;
