@@ -175,7 +175,7 @@ function commonParts(form: SigV4Claim['form'], texts: CommonTexts): CommonParts 
   const scope = scopeOf(form, texts.credential ?? '');
   const signedHeaders = namesOf(form, texts.signedHeaders ?? '');
   if (!SIGNATURE.test(signature)) throw malformed(form, 'Signature is not 64 hexadecimal digits.');
-  const dateMs = parseTime(date);
+  const dateMs = parseBasicTime(date);
   if (dateMs === undefined)
     throw fault(
       { form, reason: 'date' },
@@ -230,7 +230,8 @@ export function basicTime(ms: number): string {
   return new Date(ms).toISOString().replace(/[-:]|\.\d+/g, '');
 }
 
-function parseTime(text: string): number | undefined {
+/** Undefined: no such time. */
+export function parseBasicTime(text: string): number | undefined {
   const [, year, month, day, hour, minute, second] = BASIC_TIME.exec(text) ?? [];
   if (year === undefined) return undefined;
   const ms = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);

@@ -53,6 +53,27 @@ export async function authorize(
   return bucket;
 }
 
+/**
+ * That the caller may write the request's object. An object's tags and ACL belong to its writing: they
+ * need no permission of their own, but what denies setting them denies it here, too. @throws S3Error
+ */
+export async function authorizeWrite(request: S3Request): Promise<Bucket> {
+  const bucket = await authorize(request, 's3:PutObject');
+  const also: Action[] = [];
+  if (request.said('x-amz-tagging')) also.push('s3:PutObjectTagging');
+  if (ACL_HEADERS.some((name) => request.said(name))) also.push('s3:PutObjectAcl');
+  for (const action of also) {
+    const access = await accessTo(request, bucket, action, request.key);
+    if (access === 'denied') throw refuse('AccessDenied');
+  }
+  return bucket;
+}
+
+const ACL_HEADERS = [
+  ...['x-amz-acl', 'x-amz-grant-full-control', 'x-amz-grant-read', 'x-amz-grant-read-acp'],
+  ...['x-amz-grant-write', 'x-amz-grant-write-acp'],
+];
+
 /** Another bucket and key: the source of a copy. @throws S3Error */
 export async function authorizeOther(
   request: S3Request,
@@ -110,8 +131,11 @@ export async function isAllowed(
   return (await accessTo(request, bucket, action, key, version)) === 'allowed';
 }
 
-/** `absent`: an object's own ACL would say, and there is none. Who may list is told that. */
-export type Access = 'allowed' | 'refused' | 'absent';
+/**
+ * `refused`: by nobody's word; `denied`: by a policy. `absent`: an object's own ACL would say, and there
+ * is none; who may list is told that.
+ */
+export type Access = 'allowed' | 'refused' | 'denied' | 'absent';
 
 export async function accessTo(
   request: S3Request,
@@ -137,12 +161,12 @@ export async function accessTo(
     facts: factsOf(request, tags),
   };
   const own = byOwnPolicies(request, asked);
-  if (own === 'deny') return 'refused';
+  if (own === 'deny') return 'denied';
   const inOwnAccount = ownAccount(request) === bucket.account;
   const isProject = own === 'allow' || !isGoverned(request);
   if (policy !== undefined) {
     const verdict = byPolicy(request, bucket, policy, { asked, principals, isProject });
-    if (verdict !== 'none') return verdict === 'allow' ? 'allowed' : 'refused';
+    if (verdict !== 'none') return verdict === 'allow' ? 'allowed' : 'denied';
   }
   if (own === 'allow' && inOwnAccount) return 'allowed';
   if (bySwift(request, bucket, action, isProject)) return 'allowed';

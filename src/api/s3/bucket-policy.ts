@@ -3,7 +3,7 @@ import { isPublic, parsePolicy } from '#auth/policy/policy.ts';
 import { codeOf, messageOf } from '#base/errors.ts';
 import { ACL_HEADER, authorize } from './access.ts';
 import { decodeGrants, isPublicGrantee } from './acl.ts';
-import { acceptsAcls, isBlocked, POLICY_HEADER, policyOf, resourceOf } from './bucket-rules.ts';
+import { acceptsAcls, isBlocked, POLICY_HEADER, policyOf } from './bucket-rules.ts';
 import { configure } from './configure.ts';
 import { refuse } from './errors.ts';
 import { readDocument } from './payload.ts';
@@ -31,7 +31,7 @@ export async function putBucketPolicy(request: S3Request): Promise<void> {
 
 function parsed(text: string, container: string) {
   try {
-    return parsePolicy(text, { principals: true, resource: resourceOf(container) });
+    return parsePolicy(text, { principals: true, bucket: container });
   } catch (error) {
     if (codeOf(error) !== 'malformed-policy') throw error;
     throw refuse('MalformedPolicy', messageOf(error));

@@ -6,7 +6,7 @@
 import { contentTypeOf } from '#base/entry.ts';
 import type { MetadataGroups, PutRequest } from '#proxy/contract.ts';
 import { showsMd5 } from '#proxy/encryption/encryption.ts';
-import { authorize, objectName } from './access.ts';
+import { authorizeWrite, objectName } from './access.ts';
 import { type Bucket, noSuchBucket } from './bucket.ts';
 import {
   type Algorithm,
@@ -35,7 +35,7 @@ import { versionHeaders } from './version-id.ts';
 import { document, isoDate, leaf } from './xml.ts';
 
 export async function copyObject(request: S3Request): Promise<void> {
-  const bucket = await authorize(request, 's3:PutObject');
+  const bucket = await authorizeWrite(request);
   refuseUnsupported(request);
   checkStorageClass(request, bucket);
   const facts = {

@@ -1,6 +1,6 @@
 /** CreateMultipartUpload. */
 
-import { authorize, objectName } from './access.ts';
+import { authorizeWrite, objectName } from './access.ts';
 import type { Bucket } from './bucket.ts';
 import { writeCondition } from './conditions.ts';
 import { encryptionHeaders } from './encryption-headers.ts';
@@ -19,7 +19,7 @@ import { isMarker } from './version-id.ts';
 import { document, leaf } from './xml.ts';
 
 export async function createMultipartUpload(request: S3Request): Promise<void> {
-  const bucket = await authorize(request, 's3:PutObject');
+  const bucket = await authorizeWrite(request);
   refuseUnsupported(request);
   checkStorageClass(request, bucket);
   await checkEarly(request, bucket);

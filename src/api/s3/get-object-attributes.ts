@@ -1,7 +1,7 @@
 /** GetObjectAttributes: ETag, checksums, parts, size and storage class of an object. */
 import { partLength } from '#proxy/manifest.ts';
 import { httpDate } from '../http/http-date.ts';
-import { authorize, objectName } from './access.ts';
+import { authorize, checkAccess, objectName } from './access.ts';
 import { elementOf } from './checksums.ts';
 import { type Content, contentOf } from './content.ts';
 import { readWithKey } from './encryption-headers.ts';
@@ -22,6 +22,7 @@ type Attribute = (typeof ATTRIBUTES)[number];
 export async function getObjectAttributes(request: S3Request): Promise<void> {
   const version = versionId(request);
   const bucket = await authorize(request, 's3:GetObjectAttributes', version);
+  await checkAccess(request, bucket, 's3:GetObject', request.key, version);
   readWithKey(request);
   const wanted = wantedAttributes(request);
   const name = objectName(bucket, request.key, version);

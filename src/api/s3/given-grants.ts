@@ -47,12 +47,10 @@ export async function grantsOfRequest(request: S3Request, owners: Owners): Promi
   return grantsOfXml(request, readXml(body, 'AccessControlPolicy'), owners.own);
 }
 
-/** Of x-amz-acl or the x-amz-grant-* headers; undefined: none of them came. @throws S3Error */
+/** Of x-amz-acl (in forms: the field acl) or the x-amz-grant-* headers; undefined: none of them came. @throws S3Error */
 export function grantsOfHeaders(request: S3Request, owners: Owners): Grant[] | undefined {
-  const canned = request.header('x-amz-acl');
-  const named = Object.entries(GRANT_HEADERS).filter(
-    ([name]) => request.header(name) !== undefined,
-  );
+  const canned = request.said('x-amz-acl');
+  const named = Object.entries(GRANT_HEADERS).filter(([name]) => request.said(name) !== undefined);
   if (canned === undefined && named.length === 0) return undefined;
   if (canned !== undefined && named.length > 0) {
     throw refuse('InvalidRequest', 'Specifying both Canned ACLs and Header Grants is not allowed');
@@ -60,7 +58,7 @@ export function grantsOfHeaders(request: S3Request, owners: Owners): Grant[] | u
   if (canned !== undefined) return grantsOfCanned(canned, owners);
   return checkGrants(
     named.flatMap(([name, permission]) =>
-      granteesOf(request, request.header(name)!).map((grantee) => ({ grantee, permission })),
+      granteesOf(request, request.said(name)!).map((grantee) => ({ grantee, permission })),
     ),
   );
 }

@@ -17,14 +17,13 @@ interface AccessGroups {
   owner?: Readonly<Record<string, string>>;
 }
 
-/** `posted`: the canned ACL of a form. @throws S3Error */
-export function accessGroups(request: S3Request, bucket: Bucket, posted?: string): AccessGroups {
-  const canned = posted ?? request.header('x-amz-acl');
+/** @throws S3Error */
+export function accessGroups(request: S3Request, bucket: Bucket): AccessGroups {
+  const canned = request.said('x-amz-acl');
   const bucketOwner = ownerIdOf(bucket.account);
   const writer = writerOf(request, bucket, canned);
   const owners = { own: writer ?? bucketOwner, bucket: bucketOwner };
-  const grants =
-    posted === undefined ? grantsOfHeaders(request, owners) : grantsOfCanned(posted, owners);
+  const grants = grantsOfHeaders(request, owners);
   if (grants !== undefined) checkGrants(bucket, grants, canned);
   if (writer === undefined) {
     return grants === undefined ? {} : { acl: { grants: encodeGrants(grants) } };

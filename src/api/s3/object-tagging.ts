@@ -20,25 +20,22 @@ export async function getObjectTagging(request: S3Request): Promise<void> {
 }
 
 export async function putObjectTagging(request: S3Request): Promise<void> {
-  const headers = await change(request, 's3:PutObjectTagging', async () => {
-    const { maxDocumentBytes, maxTags } = request.service.limits;
-    return tagsOfXml(readXml(await readDocument(request, maxDocumentBytes), 'Tagging'), maxTags);
-  });
+  const { maxDocumentBytes, maxTags } = request.service.limits;
+  const body = await readDocument(request, maxDocumentBytes);
+  // Read first: policies may ask what they are.
+  request.givenTags = tagsOfXml(readXml(body, 'Tagging'), maxTags);
+  const headers = await change(request, 's3:PutObjectTagging', request.givenTags);
   replyEmpty(request, 200, headers);
 }
 
 export async function deleteObjectTagging(request: S3Request): Promise<void> {
-  const headers = await change(request, 's3:DeleteObjectTagging', async () => ({}));
+  const headers = await change(request, 's3:DeleteObjectTagging', {});
   replyEmpty(request, 204, headers);
 }
 
-async function change(
-  request: S3Request,
-  action: Action,
-  tags: () => Promise<Tags>,
-): Promise<string[]> {
+async function change(request: S3Request, action: Action, tags: Tags): Promise<string[]> {
   const version = versionId(request);
   const bucket = await authorize(request, action, version);
   const name = objectName(bucket, request.key, version);
-  return await changeGroups(request, bucket, name, { tags: await tags() });
+  return await changeGroups(request, bucket, name, { tags });
 }

@@ -62,6 +62,59 @@ describe('a bucket policy', () => {
     expect(await status('GET', `${B}/k`, 'owner')).toBe(200);
   });
 
+  it('asks which tags are set, and how an object is written', async () => {
+    const red = { Condition: { StringEquals: { 's3:RequestObjectTag/color': 'red' } } };
+    await put({ Action: 's3:PutObjectTagging', ...red });
+    const tag = async (color: string): Promise<number> => {
+      const set = `<TagSet><Tag><Key>color</Key><Value>${color}</Value></Tag></TagSet>`;
+      const ask = { as: 'stranger', body: `<Tagging>${set}</Tagging>` };
+      return (await server.ask('PUT', `${B}/k?tagging`, ask)).status;
+    };
+    expect([await tag('red'), await tag('blue')]).toEqual([200, 403]);
+    await put({
+      Action: 's3:PutObject',
+      Condition: { Null: { 's3:if-none-match': 'false' } },
+    });
+    expect(await status('PUT', `${B}/new`, 'stranger')).toBe(403);
+    expect(await status('PUT', `${B}/new`, 'stranger', { 'if-none-match': '*' })).toBe(200);
+  });
+
+  it('that denies ACLs or tags denies them in writes of objects, too', async () => {
+    const canned = { 'x-amz-acl': 'public-read' };
+    await put({ Action: 's3:PutObject' });
+    expect(await status('PUT', `${B}/new`, 'stranger', canned)).toBe(200);
+    await put({ Action: 's3:PutObject' }, { Effect: 'Deny', Action: 's3:PutObject*l' });
+    expect(await status('PUT', `${B}/new`, 'stranger', canned)).toBe(403);
+    expect(await status('POST', `${B}/new?uploads`, 'owner', canned)).toBe(403);
+    expect(await status('PUT', `${B}/new`, 'stranger')).toBe(200);
+    await put({ Action: 's3:PutObject' }, { Effect: 'Deny', Action: 's3:PutObjectTagging' });
+    const tagged = { 'x-amz-tagging': 'a=b' };
+    expect(await status('PUT', `${B}/new`, 'stranger', tagged)).toBe(403);
+  });
+
+  it('knows the source of a copy in all its forms', async () => {
+    await put(
+      { Action: ['s3:PutObject', 's3:GetObject'] },
+      {
+        Effect: 'Deny',
+        Action: 's3:PutObject',
+        Condition: { StringLike: { 's3:x-amz-copy-source': `${B.slice(1)}/k*` } },
+      },
+    );
+    for (const source of [`${B}/k`, `${B.slice(1)}/k`, `${B}/%6b`]) {
+      const headers = { 'x-amz-copy-source': source };
+      expect(await status('PUT', `${B}/copy`, 'stranger', headers)).toBe(403);
+    }
+  });
+
+  it('lets attributes be read by who may read the object, too', async () => {
+    const headers = { 'x-amz-object-attributes': 'ETag' };
+    await put({ Action: 's3:GetObjectAttributes' });
+    expect(await status('GET', `${B}/k?attributes`, 'stranger', headers)).toBe(403);
+    await put({ Action: ['s3:GetObjectAttributes', 's3:GetObject'] });
+    expect(await status('GET', `${B}/k?attributes`, 'stranger', headers)).toBe(200);
+  });
+
   it('asks for parameters, headers, addresses and tags', async () => {
     const condition = (Condition: object, more = {}) => put({ Condition, ...more });
     await condition({ StringLike: { 's3:prefix': 'open/*' } }, { Action: 's3:ListBucket' });

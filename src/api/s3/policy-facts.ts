@@ -1,8 +1,13 @@
 /** What a policy may ask about a request: who, from where, and with which parameters. */
+import { TLSSocket } from 'node:tls';
 import type { Caller } from '#auth/caller.ts';
 import type { Facts } from '#auth/policy/conditions.ts';
+import { parseBasicTime } from '#auth/sigv4-claim.ts';
 import { arnOf } from '#identity/iam/names.ts';
+import { percentDecode } from '../http/utf8.ts';
 import type { S3Request } from './request.ts';
+
+const DAY_MS = 24 * 3600 * 1000;
 
 /** `tags`: of the object that is there, when the policy asks for them. */
 export function factsOf(
@@ -35,6 +40,15 @@ const SIMPLE: Readonly<Record<string, (request: S3Request) => Fact>> = {
   's3:delimiter': ({ query }) => query.get('delimiter'),
   's3:max-keys': ({ query }) => query.get('max-keys'),
   's3:versionid': ({ query }) => query.get('versionId'),
+  's3:if-match': (request) => request.header('if-match'),
+  's3:if-none-match': (request) => request.header('if-none-match'),
+  's3:object-lock-mode': (request) => request.said('x-amz-object-lock-mode'),
+  's3:object-lock-retain-until-date': (request) =>
+    request.said('x-amz-object-lock-retain-until-date'),
+  's3:object-lock-legal-hold': (request) => request.said('x-amz-object-lock-legal-hold'),
+  's3:object-lock-remaining-retention-days': retentionDays,
+  's3:signatureage': signatureAge,
+  's3:tlsversion': tlsVersion,
   's3:signatureversion': ({ signature }) =>
     signature && (signature.version === 4 ? 'AWS4-HMAC-SHA256' : 'AWS'),
   's3:authtype': ({ signature }) => signature && AUTH_TYPES[signature.form],
@@ -62,7 +76,8 @@ function factOf(
 ): Fact {
   const simple = Object.hasOwn(SIMPLE, key) ? SIMPLE[key] : undefined;
   if (simple !== undefined) return simple(request);
-  if (key.startsWith('s3:x-amz-')) return request.text(key.slice('s3:'.length));
+  if (key === 's3:x-amz-copy-source') return copySource(request);
+  if (key.startsWith('s3:x-amz-')) return request.said(key.slice('s3:'.length));
   if (key.startsWith(EXISTING_TAG)) return tagValue(tags, key.slice(EXISTING_TAG.length));
   if (key.startsWith('s3:requestobjecttag')) return requestTag(request, key);
   return undefined;
@@ -75,10 +90,40 @@ function tagValue(tags: Readonly<Record<string, string>> | undefined, name: stri
   return found?.[1];
 }
 
+/** As bucket and key, whatever its form: an escape or a slash more would get around a policy. */
+function copySource(request: S3Request): string | undefined {
+  const [path = ''] = request.said('x-amz-copy-source')?.split('?') ?? [];
+  return path === '' ? undefined : percentDecode(path)?.replace(/^\//, '');
+}
+
+/** How long ago it was signed, in milliseconds. */
+function signatureAge({ signature, nowMicros }: S3Request): string | undefined {
+  const date = signature?.chunks?.scope.date;
+  const signedMs = date === undefined ? undefined : parseBasicTime(date);
+  return signedMs === undefined ? undefined : String(Math.floor(nowMicros / 1000 - signedMs));
+}
+
+function tlsVersion({ incoming }: S3Request): string | undefined {
+  const { socket } = incoming;
+  const protocol = socket instanceof TLSSocket ? socket.getProtocol() : null;
+  return protocol?.replace(/^TLSv/, '');
+}
+
+function retentionDays(request: S3Request): string | undefined {
+  const until = Date.parse(request.said('x-amz-object-lock-retain-until-date') ?? '');
+  if (Number.isNaN(until)) return undefined;
+  return String(Math.ceil((until - request.nowMicros / 1000) / DAY_MS));
+}
+
 function requestTag(request: S3Request, key: string): Fact {
-  const pairs = [...new URLSearchParams(request.header('x-amz-tagging') ?? '')];
+  const given = request.givenTags ?? Object.fromEntries(headerTags(request));
+  const pairs = Object.entries(given);
   if (key === 's3:requestobjecttagkeys') {
     return pairs.length === 0 ? undefined : pairs.map(([name]) => name);
   }
-  return tagValue(Object.fromEntries(pairs), key.slice('s3:requestobjecttag/'.length));
+  return tagValue(given, key.slice('s3:requestobjecttag/'.length));
+}
+
+function headerTags(request: S3Request): URLSearchParams {
+  return new URLSearchParams(request.header('x-amz-tagging') ?? '');
 }

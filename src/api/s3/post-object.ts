@@ -6,8 +6,8 @@
 import { ANONYMOUS } from '#auth/caller.ts';
 import { sameSignature, sign } from '#auth/sigv4.ts';
 import { RequestBody } from '../http/request-body.ts';
-import { authorize, objectName } from './access.ts';
-import { type Bucket, noSuchBucket } from './bucket.ts';
+import { authorizeWrite, objectName } from './access.ts';
+import { noSuchBucket } from './bucket.ts';
 import { ALGORITHMS, DEFAULT_ALGORITHM, headerOf, isChecksum } from './checksums.ts';
 import { encryptionHeaders, wantedEncryption } from './encryption-headers.ts';
 import { refuse } from './errors.ts';
@@ -20,7 +20,7 @@ import { checkPostPolicy, type PostPolicy, parsePostPolicy } from './post-policy
 import { reply, replyEmpty } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { checkStorageClass } from './storage-class.ts';
-import { tagsOfXml } from './tags.ts';
+import { type Tags, tagsOfXml } from './tags.ts';
 import { versionHeaders } from './version-id.ts';
 import { leaf, plainDocument } from './xml.ts';
 import { readXml } from './xml-reader.ts';
@@ -50,8 +50,10 @@ export async function postObject(request: S3Request): Promise<void> {
     );
   }
   const policy = await authenticateForm(request, fields);
-  request.nameKey(key);
-  const bucket = await authorize(request, 's3:PutObject');
+  request.nameForm(key, fields);
+  const tags = tagsOfForm(request, fields);
+  request.givenTags = tags;
+  const bucket = await authorizeWrite(request);
   const field = (name: string): string | undefined => fields.get(name);
   checkStorageClass(request, bucket, field('x-amz-storage-class'));
   const encryption = wantedEncryption(request, field);
@@ -63,7 +65,8 @@ export async function postObject(request: S3Request): Promise<void> {
   const result = await store.putObject(request, objectName(bucket, key), {
     ...described(request, form),
     groups: {
-      ...groupsOf(request, bucket, fields),
+      ...(tags !== undefined && { tags }),
+      ...accessGroups(request, bucket),
       ...(await lockGroups(request, bucket, (name) => fields.get(name))),
     },
     body: body.pass(
@@ -197,18 +200,10 @@ function described(request: S3Request, { fields }: PostedForm) {
   return { contentType: fields.get('content-type') || DEFAULT_CONTENT_TYPE, user, system };
 }
 
-function groupsOf(request: S3Request, bucket: Bucket, fields: Fields) {
+function tagsOfForm(request: S3Request, fields: Fields): Tags | undefined {
   const tagging = fields.get('tagging');
-  const groups: Record<string, Readonly<Record<string, string>>> = {
-    ...accessGroups(request, bucket, fields.get('acl')),
-  };
-  if (tagging !== undefined) {
-    groups['tags'] = tagsOfXml(
-      readXml(Buffer.from(tagging), 'Tagging'),
-      request.service.limits.maxTags,
-    );
-  }
-  return groups;
+  if (tagging === undefined) return undefined;
+  return tagsOfXml(readXml(Buffer.from(tagging), 'Tagging'), request.service.limits.maxTags);
 }
 
 function checksumField(fields: Fields) {

@@ -1,5 +1,5 @@
 /** PutObject. */
-import { authorize, objectName } from './access.ts';
+import { authorizeWrite, objectName } from './access.ts';
 import { noSuchBucket } from './bucket.ts';
 import { headerOf } from './checksums.ts';
 import { writeCondition } from './conditions.ts';
@@ -17,7 +17,7 @@ import { refuseUnsupported } from './unsupported.ts';
 import { versionHeaders } from './version-id.ts';
 
 export async function putObject(request: S3Request): Promise<void> {
-  const bucket = await authorize(request, 's3:PutObject');
+  const bucket = await authorizeWrite(request);
   refuseUnsupported(request);
   checkStorageClass(request, bucket);
   const { store, limits } = request.service;

@@ -31,6 +31,9 @@ export interface Signature {
   readonly form: 'header' | 'query' | 'post';
 }
 
+/** Fields of forms that are called otherwise than headers. */
+const FIELDS: Readonly<Record<string, string>> = { 'x-amz-acl': 'acl', 'x-amz-tagging': 'tagging' };
+
 export class S3Request extends Exchange<S3Service> implements Operation {
   readonly txn: string;
   /** Path and query as they came, without scheme and host. */
@@ -54,6 +57,9 @@ export class S3Request extends Exchange<S3Service> implements Operation {
   customerKey: Uint8Array | undefined;
   #located: Target = { bucket: undefined, key: undefined };
   #signed: SigV4Request | undefined;
+  #fields: ReadonlyMap<string, string> | undefined;
+  /** Tags that the request gives in its body. */
+  givenTags: Readonly<Record<string, string>> | undefined;
 
   constructor(service: S3Service, incoming: IncomingMessage, response: ServerResponse) {
     super(service, incoming, response);
@@ -74,10 +80,17 @@ export class S3Request extends Exchange<S3Service> implements Operation {
     return this.#located;
   }
 
-  /** A form names its key in a field. */
-  nameKey(key: string): void {
+  /** A form names its key in a field, and says in others what headers say elsewhere. */
+  nameForm(key: string, fields: ReadonlyMap<string, string>): void {
     checkKey(this, key);
     this.#located = { ...this.#located, key };
+    this.#fields = fields;
+  }
+
+  /** What the request says under a header's name, also as a form: what policies are asked about. */
+  said(name: string): string | undefined {
+    if (this.#fields === undefined) return this.text(name);
+    return this.#fields.get(FIELDS[name] ?? name);
   }
 
   /** What is signed. */

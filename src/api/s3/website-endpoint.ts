@@ -76,7 +76,7 @@ async function serve(request: S3Request, bucket: Bucket, website: Website): Prom
 async function pageOf(request: S3Request, bucket: Bucket, key: string): Promise<Content> {
   const access = await accessTo(request, bucket, 's3:GetObject', key);
   if (access === 'absent') throw await mayBeTold(request, bucket, noSuchKey(key));
-  if (access === 'refused') throw refuse('AccessDenied');
+  if (access !== 'allowed') throw refuse('AccessDenied');
   const name = objectName(bucket, key);
   const reader = await request.service.store.openObject(request, name);
   if (reader === undefined) throw await mayBeTold(request, bucket, noSuchKey(key));

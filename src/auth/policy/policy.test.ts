@@ -4,7 +4,7 @@ import { globMatches } from './glob.ts';
 import { isInRange } from './ip-range.ts';
 import { evaluate, isPublic, type PolicyRequest, parsePolicy } from './policy.ts';
 
-const BUCKET = { principals: true, resource: 'arn:aws:s3:::b' };
+const BUCKET = { principals: true, bucket: 'b' };
 
 function policyOf(...statements: object[]) {
   const full = statements.map((each) => ({
@@ -137,9 +137,18 @@ describe('a policy', () => {
   it.each([
     ['effect', { Effect: 'Maybe' }],
     ['action', { Action: 'nonsense' }],
+    ['action of S3', { Action: 's3:FooBar' }],
+    ['action of another service', { Action: 'ec2:RunInstances' }],
+    ['pattern of actions', { Action: 's3:Foo*' }],
+    ['action for its resource', { Action: 's3:ListBucket' }],
+    ['resource for its action', { Resource: 'arn:aws:s3:::b' }],
     ['resource of another bucket', { Resource: 'arn:aws:s3:::other/*' }],
     ['bucket whose name only begins alike', { Resource: 'arn:aws:s3:::bb/*' }],
     ['principal', { Principal: { Nobody: '*' } }],
+    ['ARN of a principal', { Principal: { AWS: 'arn:aws:iam::p1' } }],
+    ['ARN with a star', { Principal: { AWS: 'arn:aws:iam::*:root' } }],
+    ['nobody', { Principal: {} }],
+    ['condition key', { Condition: { StringEquals: { 's3:prefixes': 'a' } } }],
     ['operator', { Condition: { StringMatches: { 's3:prefix': 'a' } } }],
     ['operand', { Condition: { IpAddress: { 'aws:SourceIp': '300.1.1.1' } } }],
     ['field', { Effects: 'Allow' }],
@@ -148,6 +157,26 @@ describe('a policy', () => {
     expect(() => policyOf(statement)).toThrow(
       expect.objectContaining({ code: 'malformed-policy' }),
     );
+  });
+});
+
+describe('a policy of a bucket', () => {
+  it('may name buckets by a pattern that is its own, too', () => {
+    for (const resource of ['arn:aws:s3:::*/*', 'arn:aws:s3:::b*', 'arn:aws:s3:::?/x']) {
+      expect(
+        evaluate(policyOf({ Resource: resource }), request({ resource: 'arn:aws:s3:::b/x' })),
+      ).toBe('allow');
+    }
+  });
+
+  it('says the same thing under one Sid only', () => {
+    expect(() => policyOf({ Sid: 'a' }, { Sid: 'a' })).toThrow('must be unique');
+    expect(() => policyOf({ Sid: 'a' }, { Sid: 'b' }, {}, {})).not.toThrow();
+  });
+
+  it('gives services nothing', () => {
+    const service = policyOf({ Principal: { Service: 'logging.s3.amazonaws.com' } });
+    expect(evaluate(service, request())).toBe('none');
   });
 });
 

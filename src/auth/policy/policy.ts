@@ -13,6 +13,7 @@
 import { OperatingError } from '#base/errors.ts';
 import { type Condition, conditionHolds, type Facts, parseCondition } from './conditions.ts';
 import { expand, globMatches } from './glob.ts';
+import { aboutOf, isConditionKey, isPrincipal, kindsOfResource } from './s3-terms.ts';
 
 export interface Policy {
   readonly statements: readonly Statement[];
@@ -87,8 +88,8 @@ export function isPublic(policy: Policy): boolean {
 export interface PolicyKind {
   /** A bucket's policy names principals; a user's may not. */
   readonly principals: boolean;
-  /** What its resources must begin with: `arn:aws:s3:::bucket`. */
-  readonly resource?: string;
+  /** The bucket that it is being set for: what it says must make sense there. */
+  readonly bucket?: string;
   /** A role's trust policy: it names no resource, being about the role; services may be its principals. */
   readonly trust?: boolean;
 }
@@ -112,7 +113,15 @@ export function parsePolicy(text: string, kind: PolicyKind): Policy {
   const list = Array.isArray(statement) ? (statement as unknown[]) : [statement];
   if (list.length === 0) throw malformed('Could not parse the policy: Statement is empty!');
   if (list.length > MAX_STATEMENTS) throw malformed('The policy has too many statements');
-  return { statements: list.map((each) => parseStatement(each, kind)) };
+  const statements = list.map((each) => parseStatement(each, kind));
+  if (kind.bucket !== undefined) checkIds(list as { readonly Sid?: string }[]);
+  return { statements };
+}
+
+function checkIds(list: readonly { readonly Sid?: string }[]): void {
+  const ids = list.flatMap(({ Sid: id }) => (id === undefined ? [] : [id]));
+  if (new Set(ids).size === ids.length) return;
+  throw malformed('Statement IDs (SID) in a single policy must be unique.');
 }
 
 const STATEMENT_FIELDS = [
@@ -132,6 +141,7 @@ function parseStatement(value: unknown, kind: PolicyKind): Statement {
     throw malformed('Policy has invalid action');
   }
   const resources = resourcesOf(fields, kind);
+  if (kind.bucket !== undefined) checkTerms(actions, resources, kind.bucket);
   const principals = choice(fields, 'Principal', (names) => principalsOf(names, kind));
   if (kind.principals && principals === undefined) {
     throw malformed('Missing required field Principal');
@@ -145,7 +155,7 @@ function parseStatement(value: unknown, kind: PolicyKind): Statement {
     principals,
     actions,
     resources,
-    conditions: parseConditions(condition),
+    conditions: parseConditions(condition, kind),
   };
 }
 
@@ -156,26 +166,36 @@ function resourcesOf(fields: Readonly<Record<string, unknown>>, kind: PolicyKind
     return { not: false, items: ['*'] };
   }
   if (resources === undefined) throw malformed('Missing required field Resource');
-  checkResources(resources, kind);
+  checkResources(resources);
   return resources;
 }
 
-/** A bucket's policy speaks of the bucket and what is in it, and of nothing else. */
-function checkResources({ items }: Choice, { resource }: PolicyKind): void {
-  for (const item of items) {
-    if (item !== '*' && !item.startsWith('arn:')) throw malformed('Policy has invalid resource');
-    if (resource === undefined) continue;
-    const rest = item.slice(resource.length);
-    const own = item.startsWith(resource) && (rest === '' || rest.startsWith('/') || rest === '*');
-    if (!own) throw malformed('Policy has invalid resource');
+function checkResources({ items }: Choice): void {
+  if (items.every((item) => item === '*' || item.startsWith('arn:'))) return;
+  throw malformed('Policy has invalid resource');
+}
+
+/** A bucket's policy speaks of the bucket and what is in it, and of what can be done with that. */
+function checkTerms(actions: Choice, resources: Choice, bucket: string): void {
+  const kinds = resources.items.map((item) => kindsOfResource(item, bucket));
+  if (kinds.some(({ size }) => size === 0)) throw malformed('Policy has invalid resource');
+  for (const item of actions.items) {
+    const about = aboutOf(item);
+    if (about.size === 0) throw malformed('Policy has invalid action');
+    if (actions.not || resources.not) continue;
+    if (kinds.some((kind) => [...kind].some((each) => about.has(each)))) continue;
+    throw malformed('Action does not apply to any resource(s) in statement');
   }
 }
 
-function parseConditions(value: unknown): Condition[] {
+function parseConditions(value: unknown, { bucket }: PolicyKind): Condition[] {
   if (!isRecord(value)) throw malformed('Invalid Condition');
   return Object.entries(value).flatMap(([operator, tests]) => {
     if (!isRecord(tests)) throw malformed('Invalid Condition');
     return Object.entries(tests).map(([key, values]) => {
+      if (bucket !== undefined && !isConditionKey(key)) {
+        throw malformed('Policy has an invalid condition key');
+      }
       const condition = parseCondition(operator, key, scalars(values));
       if (condition === undefined)
         throw malformed(`Invalid Condition type or key : ${operator} ${key}`);
@@ -197,16 +217,20 @@ function choice(
   return not === undefined ? undefined : { not: true, items: parse(not) };
 }
 
-function principalsOf(value: unknown, { trust }: PolicyKind): string[] {
+function principalsOf(value: unknown, { bucket }: PolicyKind): string[] {
   if (value === '*') return ['*'];
   if (!isRecord(value)) throw malformed('Invalid policy syntax.');
-  return Object.entries(value).flatMap(([kind, names]) => {
+  const found = Object.entries(value).flatMap(([kind, names]) => {
     const known = ['AWS', 'CanonicalUser', 'Federated'].includes(kind);
     // A cloud's services never call here: naming one is no mistake, and gives nobody anything.
-    if (trust && kind === 'Service') return texts(names).map((name) => `service:${name}`);
+    if (kind === 'Service') return texts(names).map((name) => `service:${name}`);
     if (!known) throw malformed('Invalid principal in policy');
     return texts(names);
   });
+  if (bucket !== undefined && (found.length === 0 || !found.every(isPrincipal))) {
+    throw malformed('Invalid principal in policy');
+  }
+  return found;
 }
 
 function texts(value: unknown): string[] {

@@ -24,12 +24,19 @@ export function principalsOf(caller: Caller): Principals {
     ...(projectName === undefined ? [] : [projectName]),
   ];
   const personal = new Set(EVERYBODY);
-  const all = new Set([canonicalIdOf(projectId), ...accounts]);
+  // Ids need no account to be understood.
+  if (caller.assumedRole === undefined) personal.add(userOf('', caller.userId));
+  const canonicalId = canonicalIdOf(projectId);
+  const all = new Set([canonicalId, userOf('', canonicalId), ...accounts]);
   for (const account of accounts) {
     all.add(`arn:aws:iam::${account}:root`);
     for (const name of namesIn(account, caller)) personal.add(name);
   }
   return { all: new Set([...all, ...personal]), personal };
+}
+
+function userOf(account: string, user: string): string {
+  return `arn:aws:iam::${account}:user/${user}`;
 }
 
 function namesIn(account: string, caller: Extract<Caller, { kind: 'user' }>): string[] {
@@ -43,7 +50,7 @@ function namesIn(account: string, caller: Extract<Caller, { kind: 'user' }>): st
   }
   const ofGroups = groups.flatMap(({ id, name }) => (name === undefined ? [id] : [id, name]));
   return [
-    ...[userId, userName].map((user) => `arn:aws:iam::${account}:user/${user}`),
+    ...[userId, userName].map((user) => userOf(account, user)),
     ...ofGroups.map((group) => `arn:aws:iam::${account}:group/${group}`),
   ];
 }
