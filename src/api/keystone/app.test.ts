@@ -169,6 +169,22 @@ describe('tokens', () => {
     const wrong = [
       passwordAuth('tester', 'wrong'),
       passwordAuth('nobody', 'wrong'),
+      {
+        auth: {
+          identity: {
+            methods: ['application_credential'],
+            application_credential: { id: 'from-another-cloud', secret: 's' },
+          },
+        },
+      },
+      {
+        auth: {
+          identity: {
+            methods: ['password'],
+            password: { user: { id: 'u/1', password: 'p' } },
+          },
+        },
+      },
       passwordAuth('tester', fixture.second.password, { project: { id: fixture.admin.projectId } }),
       passwordAuth('tester', fixture.second.password, { project: { id: 'nowhere' } }),
       { auth: { identity: { methods: ['token'], token: { id: 'at1_AAAA' } } } },

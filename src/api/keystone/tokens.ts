@@ -2,7 +2,7 @@
 import { type Context, Hono } from 'hono';
 import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
-import { domainIdSchema, idSchema, nameSchema } from '#identity/id.ts';
+import { domainIdSchema, isId, nameSchema } from '#identity/id.ts';
 import type { DomainReference, LogInRequest, ScopeRequest } from '#identity/log-in-request.ts';
 import type { IssuedToken } from '#identity/log-ins.ts';
 import {
@@ -23,12 +23,20 @@ import { Renderer } from './render.ts';
 
 const MAX_PASSWORD_LENGTH = 4096;
 
+const NOBODYS_ID = '0'.repeat(32);
+/** An id that can't be one of ours is only one that nobody has: 401, as for any other. */
+const namedId = z
+  .string()
+  .min(1)
+  .max(255)
+  .transform((id) => (isId(id) ? id : NOBODYS_ID));
+
 const domainSchema = z.union([
   z.object({ id: domainIdSchema }),
   z.object({ name: nameSchema }).transform(({ name }) => ({ name })),
 ]);
 const userSchema = z.union([
-  z.object({ id: idSchema }),
+  z.object({ id: namedId }),
   z.object({ name: nameSchema, domain: domainSchema }),
 ]);
 const projectSchema = z.union([
@@ -52,7 +60,7 @@ const authSchema = z.object({
       token: z.object({ id: z.string().max(4096) }).optional(),
       application_credential: z
         .object({
-          id: idSchema.optional(),
+          id: namedId.optional(),
           name: nameSchema.optional(),
           user: userSchema.optional(),
           secret,
@@ -65,7 +73,7 @@ const authSchema = z.object({
         z.object({ project: projectSchema }),
         z.object({ domain: domainSchema }),
         z.object({ system: z.object({ all: z.literal(true) }) }),
-        z.object({ 'OS-TRUST:trust': z.object({ id: idSchema }) }),
+        z.object({ 'OS-TRUST:trust': z.object({ id: namedId }) }),
         z.object({ unscoped: z.unknown() }).transform(() => 'unscoped' as const),
       ])
       .optional(),
