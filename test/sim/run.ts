@@ -52,6 +52,8 @@ const MAX_SWEEP_MS = 120_000;
 /** A body that nobody has for so long, while all else is equal, will not come. */
 const ORPHAN_MS = 60_000;
 const RETRIES = 30;
+/** The retry before which all nodes start anew. */
+const RESTART_RETRY = 8;
 const MAX_RETRY_MS = 20_000;
 const BOUNDS_MS = 1_000;
 const REST_MS = 5_000;
@@ -236,8 +238,17 @@ class Run {
     for (let i = 0; ; i++) {
       const wrong = await check();
       if (wrong === undefined) return;
+      if (i === RESTART_RETRY) this.#restartAll();
       if (i >= RETRIES) throw new Violation(promise, `long after the faults ended: ${wrong}`);
       await this.#workload.session.sleep(Math.min(1_000 * (i + 1), MAX_RETRY_MS));
+    }
+  }
+
+  /** What the auditors of listings come to within a day, they also do after a start. */
+  #restartAll(): void {
+    for (const node of this.#cluster.nodes) {
+      node.kill();
+      node.start();
     }
   }
 
