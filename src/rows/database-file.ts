@@ -6,7 +6,7 @@
  */
 import { codeOf } from '#base/errors.ts';
 import type { Database, Disk, Log } from '#env/env.ts';
-import { Meta, SCHEMA, SCHEMA_VERSION } from './schema.ts';
+import { hasSchema, Meta, SCHEMA, SCHEMA_VERSION } from './schema.ts';
 
 const MARK = '.damaged';
 const NOTHING = Buffer.alloc(0);
@@ -51,7 +51,7 @@ function tryOpen(
     db = disk.openDatabase(path, { cacheKiB: CACHE_KIB });
     const meta = new Meta(db);
     const fits = meta.get('schema') === SCHEMA_VERSION && meta.get('device') === incarnation;
-    if (fits) return { db, meta };
+    if (fits && hasSchema(db)) return { db, meta };
   } catch (error) {
     log.warn('rows.unreadable', { path, error: codeOf(error) });
   }

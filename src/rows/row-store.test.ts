@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -371,6 +372,24 @@ describe('damage', () => {
     expect(store.applied()).toBeUndefined();
     log.replayInto(store);
     expect(names()).toEqual(['a', 'b']);
+    expect(store.damage).toBeUndefined();
+  });
+
+  it('of the schema itself (brief seed 1031) begins a new database, not an error for ever', async () => {
+    await store.write(row('a', live(at(1))));
+    store.close();
+    const file = path.join(folder.path, 'rows.db');
+    const db = new Database(file);
+    db.pragma('wal_checkpoint(TRUNCATE)');
+    db.close();
+    const bytes = readFileSync(file);
+    const place = bytes.indexOf('sequence INTEGER NOT NULL');
+    bytes[place]! ^= 1;
+    writeFileSync(file, bytes);
+    ({ store } = await openStore(folder));
+    expect(store.applied()).toBeUndefined();
+    log.replayInto(store);
+    expect(names()).toEqual(['a']);
     expect(store.damage).toBeUndefined();
   });
 

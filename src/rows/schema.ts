@@ -79,6 +79,17 @@ CREATE TABLE IF NOT EXISTS cursor (
 ) WITHOUT ROWID;
 `;
 
+/**
+ * Whether the tables are as they were made. A flipped byte there names another column, or none, which
+ * SQLite takes for the statement's mistake, not for damage.
+ */
+export function hasSchema(db: Database): boolean {
+  const stored = db.prepare<string>('SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL').pluck();
+  const wanted = SCHEMA.split(';').map((sql) => sql.replace('IF NOT EXISTS ', '').trim());
+  const found = new Set(stored.all());
+  return wanted.every((sql) => sql === '' || found.has(sql));
+}
+
 /** The `meta` table: a few named values. */
 export class Meta {
   readonly #get;
