@@ -52,7 +52,7 @@ async function tryMutant(
   }
   const end = firstSeed + seeds;
   for (let first = firstSeed; first < end; ) {
-    const range = ['--first-seed', String(first), '--seeds', String(end - first)];
+    const range = ['--first-seed', String(first), '--seeds', String(end - first), '--brief'];
     const output = await runTool(['--mutant', name, ...range]);
     const found = /^seed (\d+): (.*)$/m.exec(output);
     if (found === null && !/ seeds, 0 broken promises/.test(output)) {
@@ -60,7 +60,8 @@ async function tryMutant(
     }
     if (found === null) return undefined;
     const seed = Number(found[1]);
-    const same = ['--first-seed', String(seed), '--seeds', '1', ...(rounds ? ['--rounds'] : [])];
+    const same = ['--first-seed', String(seed), '--seeds', '1', '--brief'];
+    if (rounds) same.push('--rounds');
     const more = ['--intensity', String(MUTANT_INTENSITY)];
     const only = faults === undefined ? [] : ['--faults', faults.join(','), ...more];
     const product = await runTool([...same, ...only]);
