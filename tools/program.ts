@@ -37,6 +37,7 @@ const VERBS: Readonly<Record<string, () => Promise<{ register(program: Command):
   dispersion: () => import('./commands/dispersion.ts'),
   audit: () => import('./commands/audit.ts'),
   repair: () => import('./commands/repair.ts'),
+  link: () => import('./commands/link.ts'),
   project: () => import('./commands/project.ts'),
   user: () => import('./commands/user.ts'),
   grant: () => import('./commands/grant.ts'),

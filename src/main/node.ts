@@ -21,6 +21,7 @@ import { type BucketJobs, startBucketJobs } from './bucket-jobs.ts';
 import { type Foundation, layFoundation, sharedKeyOf } from './foundation.ts';
 import { serveHttp } from './http-server.ts';
 import { type IdentityRole, serveIdentity, startIdentity } from './identity.ts';
+import { createLinkAdmin } from './link-admin.ts';
 import { NodeCertificate } from './node-certificate.ts';
 import { openNodeState } from './node-state.ts';
 import { createPlacementAdmin } from './placement-admin.ts';
@@ -205,6 +206,7 @@ async function serveAdmin(
     trace: (txn) => proxy?.trace(txn),
   });
   app.route('/', createPlacementAdmin(foundation));
+  app.route('/', createLinkAdmin(foundation));
   if (storage !== undefined) {
     app.route('/', createStorageAdmin(storage));
     exposeStorage(registry, storage);

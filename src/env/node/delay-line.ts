@@ -14,6 +14,7 @@ export class DelayLine {
   readonly #delayMs: number;
   #queue: Waiting[] = [];
   #timer: Timer | undefined;
+  #held = false;
   #closed = false;
 
   constructor(clock: Clock, delayMs: number) {
@@ -24,7 +25,14 @@ export class DelayLine {
   push(release: () => void): void {
     if (this.#closed) return;
     this.#queue.push({ dueMs: this.#clock.monotonicMs() + this.#delayMs, release });
-    this.#timer ??= this.#clock.setTimer(this.#delayMs, () => this.#flush());
+    if (!this.#held) this.#timer ??= this.#clock.setTimer(this.#delayMs, () => this.#flush());
+  }
+
+  /** While held, everything waits; nothing is lost and the order stays. */
+  hold(on: boolean): void {
+    this.#held = on;
+    if (on || this.#closed || this.#queue.length === 0) return;
+    this.#timer ??= this.#clock.setTimer(0, () => this.#flush());
   }
 
   /** Forgets what waits and what comes. */
@@ -35,6 +43,8 @@ export class DelayLine {
   }
 
   #flush(): void {
+    this.#timer = undefined;
+    if (this.#held) return;
     const now = this.#clock.monotonicMs();
     const queue = this.#queue;
     let due = 0;

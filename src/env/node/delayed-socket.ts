@@ -21,6 +21,7 @@ export class DelayedSocket implements Socket {
   #inFlightBytes = 0;
   #full = false;
   #paused = false;
+  #cut = false;
   #held: (() => void)[] = [];
   /** After end(), destroy() or the other side's close. */
   #ended = false;
@@ -57,14 +58,22 @@ export class DelayedSocket implements Socket {
   cork(): void {}
   uncork(): void {}
 
+  /** Nothing passes while the link is cut, in either direction, and nobody is told; afterwards all of it does. */
+  cut(on: boolean): void {
+    this.#cut = on;
+    this.#outward.hold(on);
+    this.#inward.hold(on);
+    this.#flow();
+  }
+
   pause(): void {
     this.#paused = true;
-    this.#socket.pause();
+    this.#flow();
   }
 
   resume(): void {
     this.#paused = false;
-    this.#socket.resume();
+    this.#flow();
     if (this.#held.length > 0) this.#inward.push(() => this.#release());
   }
 
@@ -80,6 +89,11 @@ export class DelayedSocket implements Socket {
     this.#inward.close();
     this.#held = [];
     this.#socket.destroy();
+  }
+
+  #flow(): void {
+    if (this.#paused || this.#cut) this.#socket.pause();
+    else this.#socket.resume();
   }
 
   #deliver(event: () => void): void {

@@ -33,9 +33,9 @@ const TLS_VERSION = 'TLSv1.3';
 
 export class NodeNetwork implements Network {
   readonly #clock: Clock;
-  readonly #cut = new Set<string>();
-  /** Connections of `connect` by address, for `cut`. */
-  readonly #connected = new Map<string, Set<NodeSocket>>();
+  #cut: ReadonlySet<string> = new Set();
+  /** Those with a delay, by address. */
+  readonly #delayed = new Map<string, Set<DelayedSocket>>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -62,43 +62,44 @@ export class NodeNetwork implements Network {
   }
 
   async connect(address: Address, options: ConnectOptions = {}): Promise<Socket> {
+    const { delayMs = 0, timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS } = options;
+    if (delayMs === 0) {
+      const socket = await openSocket(address, options);
+      return new NodeSocket(socket, peerOf(socket));
+    }
     const key = addressKey(address);
-    if (this.#cut.has(key)) throw networkError('EHOSTUNREACH', address);
+    if (this.#cut.has(key)) {
+      await this.#clock.sleep(timeoutMs);
+      throw networkError('ETIMEDOUT', address);
+    }
     const socket = await openSocket(address, options);
-    const { delayMs = 0 } = options;
     // The handshake of a far peer takes a round trip.
-    if (delayMs > 0) await this.#clock.sleep(2 * delayMs);
+    await this.#clock.sleep(2 * delayMs);
     if (socket.destroyed || this.#cut.has(key)) {
       socket.destroy();
       throw networkError('EHOSTUNREACH', address);
     }
-    const opened = new NodeSocket(socket, peerOf(socket));
-    this.#track(key, socket, opened);
-    return delayMs > 0 ? new DelayedSocket(opened, this.#clock, delayMs) : opened;
+    const delayed = new DelayedSocket(new NodeSocket(socket, peerOf(socket)), this.#clock, delayMs);
+    this.#track(key, socket, delayed);
+    return delayed;
   }
 
   /**
-   * Fault injection: while cut, connections to this address break at once and new ones fail with
-   * EHOSTUNREACH.
+   * Fault injection, on links with a delay: from now on only these addresses are cut. Connections to
+   * them fall silent, as when a cable is pulled, new ones time out; what was cut before is mended.
    */
-  cut(address: Address, on: boolean): void {
-    const key = addressKey(address);
-    if (!on) {
-      this.#cut.delete(key);
-      return;
-    }
-    this.#cut.add(key);
-    for (const socket of this.#connected.get(key) ?? []) {
-      socket.destroy(networkError('ECONNRESET', address));
-    }
+  cut(addresses: readonly Address[]): void {
+    this.#cut = new Set(addresses.map(addressKey));
+    for (const [key, sockets] of this.#delayed)
+      for (const socket of sockets) socket.cut(this.#cut.has(key));
   }
 
-  #track(key: string, socket: NetSocket, opened: NodeSocket): void {
-    const sockets = this.#connected.get(key) ?? new Set();
-    this.#connected.set(key, sockets.add(opened));
+  #track(key: string, socket: NetSocket, delayed: DelayedSocket): void {
+    const sockets = this.#delayed.get(key) ?? new Set();
+    this.#delayed.set(key, sockets.add(delayed));
     socket.once('close', () => {
-      sockets.delete(opened);
-      if (sockets.size === 0 && this.#connected.get(key) === sockets) this.#connected.delete(key);
+      sockets.delete(delayed);
+      if (sockets.size === 0 && this.#delayed.get(key) === sockets) this.#delayed.delete(key);
     });
   }
 }
