@@ -6,6 +6,7 @@
  *   POST   /audit/rate   {device?, bytesPerSecond: N|null}
  *   GET    /repair                   limits in force, progress, debt
  *   POST   /repair       {concurrency: 8, paused: null, ...}   changes limits (ring/repair-limits.ts)
+ *   POST   /repair/hold {seconds}     no background job works for so long; 0: they go on
  *   GET    /loss?device=N            what keeps a device from being complete (repair/loss.ts)
  *   POST   /loss         {device}     accepts that: complete with what is left
  *   GET    /import                   how far the import of a removed device is
@@ -32,6 +33,7 @@ export interface StorageAdmin {
   devices(): ReadonlyMap<number, Device>;
   readonly repair: RepairSettings;
   repairStatus(): unknown;
+  hold(ms: number): void;
   loss(device: number): RingLoss[] | undefined;
   acceptLoss(device: number): void;
   readonly imports: DeviceImport;
@@ -41,6 +43,7 @@ const deviceSchema = z.object({ device: z.number().int().nonnegative().optional(
 const rateSchema = deviceSchema.extend({
   bytesPerSecond: z.number().positive().max(1e11).nullable(),
 });
+const holdSchema = z.object({ seconds: z.number().min(0).max(3_600) });
 const lossSchema = z.object({ device: z.number().int().nonnegative() });
 const importSchema = z.object({
   path: z.string().startsWith('/').max(4_096),
@@ -88,6 +91,11 @@ export function createStorageAdmin(storage: StorageAdmin): Hono {
   app.post('/repair', async (context) => {
     const changes = await bodyOf(context, repairChangesSchema);
     return context.json({ limits: await storage.repair.change(changes) });
+  });
+  app.post('/repair/hold', async (context) => {
+    const { seconds } = await bodyOf(context, holdSchema);
+    storage.hold(seconds * 1_000);
+    return context.json({ seconds });
   });
   app.get('/loss', (context) => {
     const device = numberOf(context, 'device', 0, Number.MAX_SAFE_INTEGER);

@@ -25,6 +25,8 @@ export interface StorageRole {
   readonly repair: RepairSettings;
   /** What `anello repair show` prints. */
   repairStatus(): unknown;
+  /** No background job makes a step for so long; 0: they go on. Calls of peers and clients are served. */
+  hold(ms: number): void;
   /** Copies on stand-ins that wait for a site, as all nodes told. */
   debt(): DebtBySite;
   /** At most so old. */
@@ -115,6 +117,10 @@ export async function startStorage(
       tooMuch: objects.brake.tooMuch(),
       slowedWrites: objects.brake.slowed,
     }),
+    hold: (ms) => {
+      env.log.warn('repair.held', { ms });
+      for (const runner of runners) runner.hold(ms);
+    },
     durability: (maxAgeMs) => objects.durability.report(maxAgeMs),
     lastDurability: () => objects.durability.last,
     devices: () => devices,

@@ -22,7 +22,7 @@ export type StepResult =
 
 export interface JobStatus {
   readonly name: string;
-  readonly state: 'waiting' | 'working' | 'failing' | 'stopped';
+  readonly state: 'waiting' | 'working' | 'failing' | 'held' | 'stopped';
   readonly steps: number;
   readonly failures: number;
   readonly busyMs: number;

@@ -52,6 +52,26 @@ describe('a job', () => {
     expect(lastError).toBe('the disk is gone');
   });
 
+  it('that is held makes no step, woken or not, until that is over or taken back', async () => {
+    const { world, runner } = setUp(async () => ({ kind: 'idle', waitMs: 1_000 }));
+    await world.runFor(500);
+    runner.hold(60_000);
+    runner.wake();
+    await world.runFor(59_000);
+    runner.wake();
+    await world.runFor(900);
+    expect(runner.status()).toMatchObject({ steps: 1, state: 'held' });
+    await world.runFor(200);
+    expect(runner.status()).toMatchObject({ steps: 2, state: 'waiting' });
+    runner.hold(60_000);
+    runner.hold(0);
+    await world.runFor(100);
+    expect(runner.status().steps).toBe(3);
+    runner.hold(60_000);
+    await world.run(runner.stop());
+    expect(runner.status().state).toBe('stopped');
+  });
+
   it('stops when the step under way has ended', async () => {
     let ended = false;
     const { world, runner } = setUp(async (sleep) => {

@@ -30,6 +30,7 @@ export class JobRunner {
   #failuresInRow = 0;
   #busyMs = 0;
   #lastError: string | undefined;
+  #heldUntilMs = Number.NEGATIVE_INFINITY;
   #finished: Promise<void>;
 
   constructor(env: Env, job: Job, options: RunnerOptions = {}) {
@@ -62,6 +63,12 @@ export class JobRunner {
     this.#wake.abort();
   }
 
+  /** No step begins for so long, woken or not; 0: the next one begins at once. */
+  hold(ms: number): void {
+    this.#heldUntilMs = this.#env.clock.monotonicMs() + ms;
+    this.wake();
+  }
+
   /** Resolves when the step under way has ended. */
   async stop(): Promise<void> {
     this.#stopped.abort();
@@ -71,8 +78,20 @@ export class JobRunner {
 
   async #run(startMs: number): Promise<void> {
     await this.#wait(startMs);
-    while (!this.#stopped.signal.aborted) await this.#wait(await this.#stepOnce());
+    await this.#whileHeld();
+    while (!this.#stopped.signal.aborted) {
+      await this.#wait(await this.#stepOnce());
+      await this.#whileHeld();
+    }
     this.#state = 'stopped';
+  }
+
+  async #whileHeld(): Promise<void> {
+    const leftMs = (): number => this.#heldUntilMs - this.#env.clock.monotonicMs();
+    while (leftMs() > 0 && !this.#stopped.signal.aborted) {
+      this.#state = 'held';
+      await this.#wait(leftMs());
+    }
   }
 
   /** How long to wait before the next step. */

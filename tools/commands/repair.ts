@@ -24,6 +24,8 @@ const repairSchema = z.object({
   slowedWrites: z.number(),
 });
 
+const MAX_HOLD_SECONDS = 3_600;
+
 type RepairStatus = z.infer<typeof repairSchema>;
 
 export function register(program: Command): void {
@@ -49,6 +51,11 @@ Examples:
   anello repair set bandwidth=-`,
     )
     .action(set);
+  addEndpointOptions(repair.command('hold'))
+    .description('no background job of the nodes works for so long, at most an hour; 0: they go on')
+    .argument('<seconds>', 'how long from now')
+    .addHelpText('after', '\nExample:\n  anello repair hold 60   # to see what the jobs cost')
+    .action(hold);
 }
 
 async function show(options: EndpointOptions): Promise<void> {
@@ -86,6 +93,17 @@ async function set(assignments: readonly string[], options: EndpointOptions): Pr
   const nodes = await askNodes(options, done, (url) => sendJson('POST', `${url}/repair`, changes));
   if (options.json) return console.log(JSON.stringify({ nodes }, null, 2));
   for (const { node, value } of nodes) console.log(`${node}: ${JSON.stringify(value.limits)}`);
+}
+
+async function hold(text: string, options: EndpointOptions): Promise<void> {
+  const seconds = Number(text);
+  if (!(seconds >= 0 && seconds <= MAX_HOLD_SECONDS))
+    throw new OperatingError('wrong-use', `"${text}" is not 0 to ${MAX_HOLD_SECONDS} seconds`);
+  const done = z.object({ seconds: z.number() });
+  const ask = (url: string) => sendJson('POST', `${url}/repair/hold`, { seconds });
+  const nodes = await askNodes(options, done, ask);
+  if (options.json) return console.log(JSON.stringify({ nodes }, null, 2));
+  for (const { node, value } of nodes) console.log(`${node}: ${value.seconds} s`);
 }
 
 /** @throws OperatingError `wrong-use` */

@@ -42,6 +42,9 @@ const LOOK_MS = 200;
 const LIMIT_MS = 30 * 60_000;
 const VICTIM = 'bari-1';
 const LOAD_SECONDS = 10;
+/** After a load, until garbage is collected and checkpoints are made. */
+const SETTLE_MS = 60_000;
+const IDLE_TURNS = 4;
 
 /** Wipes one device after the other: once for the time and the CPU, once under the eyes of clients. */
 export function refills(sizes: readonly RefillSize[]): Case {
@@ -73,24 +76,61 @@ export function largeRefill(gibibytes: number): Case {
   };
 }
 
-/** What all processes of the cluster take while nothing changes, and what two nodes tell each other. */
+/**
+ * What a node takes while nothing changes, what two nodes tell each other, and how much of both the background
+ * jobs are: with them and, while they are held, without them, in turns.
+ */
 export function idleCost(objects: number, minutes: number): Case {
   return async (store) => {
     await preload(store, `idle-${objects}`, objects, 0);
     await untilFull(store);
-    await sleep(60_000);
+    await sleep(SETTLE_MS);
     const nodes = nodesOf(store);
-    const pids = nodes.map(({ pid }) => pid);
-    const [cpu, bytes] = [cpuSeconds(pids), await mostBytes(nodes)];
-    await sleep(minutes * 60_000);
-    const share = (cpuSeconds(pids) - cpu) / pids.length / (minutes * 60);
-    const perMinute = ((await mostBytes(nodes)) - bytes) / minutes;
+    const sums = { working: { percent: 0, kibibytes: 0 }, held: { percent: 0, kibibytes: 0 } };
+    for (let turn = 0; turn < IDLE_TURNS; turn++) {
+      for (const kind of ['working', 'held'] as const) {
+        const spent = await spentBy(nodes, (minutes * 60_000) / IDLE_TURNS, kind);
+        sums[kind].percent += spent.percent / IDLE_TURNS;
+        sums[kind].kibibytes += spent.kibibytes / IDLE_TURNS;
+      }
+    }
+    const { working, held } = sums;
     const what = `idle over ${objects.toLocaleString('en')} objects`;
+    const cpu = '% of a core';
+    const bytes = 'KiB/minute';
     return [
-      figure(`${what}: CPU of a node, all it does`, '% of a core', 100 * share),
-      figure(`${what}: bytes between two nodes, all they say`, 'KiB/minute', perMinute / KIB),
+      figure(`${what}: CPU of a node, all it does`, cpu, working.percent),
+      figure(`${what}: of that background jobs`, cpu, working.percent - held.percent),
+      figure(`${what}: bytes between two nodes, all they say`, bytes, working.kibibytes),
+      figure(`${what}: of that repair's`, bytes, working.kibibytes - held.kibibytes),
     ];
   };
+}
+
+/** Of one core by an average node; by the pair of nodes that says most, per minute. */
+async function spentBy(
+  nodes: readonly RunningNode[],
+  ms: number,
+  kind: 'working' | 'held',
+): Promise<{ percent: number; kibibytes: number }> {
+  const seconds = kind === 'held' ? Math.ceil((ms + SETTLE_MS) / 1_000) : 0;
+  await Promise.all(nodes.map((node) => hold(node, seconds)));
+  await sleep(SETTLE_MS / 4);
+  const pids = nodes.map(({ pid }) => pid);
+  const [cpu, bytes] = [cpuSeconds(pids), await mostBytes(nodes)];
+  await sleep(ms);
+  const percent = (100_000 * (cpuSeconds(pids) - cpu)) / pids.length / ms;
+  const kibibytes = ((await mostBytes(nodes)) - bytes) / KIB / (ms / 60_000);
+  return { percent, kibibytes };
+}
+
+async function hold({ ports }: RunningNode, seconds: number): Promise<void> {
+  const response = await fetch(`http://127.0.0.1:${ports.admin}/repair/hold`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ seconds }),
+  });
+  if (!response.ok) throw new Error(`hold: ${response.status} ${await response.text()}`);
 }
 
 async function refill(store: Store, device: number, what: string): Promise<Figure[]> {
