@@ -32,6 +32,11 @@ export interface CompletenessOptions {
   readonly genesis: boolean;
 }
 
+interface BucketRange {
+  readonly from: number;
+  readonly to: number;
+}
+
 interface Mark {
   readonly from: number;
   readonly to: number;
@@ -43,6 +48,9 @@ export class CompletenessMap implements Completeness {
   readonly #ranges = new Map<number, readonly number[]>();
   /** What the log says. */
   readonly #recorded = new Map<number, readonly number[]>();
+  /** By bounds, which are never changed: whoever asks gets the same list until it is another. */
+  readonly #pairs = new WeakMap<readonly number[], readonly BucketRange[]>();
+  readonly #none: readonly BucketRange[] = [];
   /** Marks that wait for their record. */
   readonly #marks = new Map<number, { list: Mark[]; done: Promise<void> }>();
   #tailCut = false;
@@ -77,9 +85,14 @@ export class CompletenessMap implements Completeness {
     return low % 2 === 1;
   }
 
-  ranges(policy: number): { from: number; to: number }[] {
-    if (this.#tailCut) return [];
-    return pairs(this.#ranges.get(policy) ?? []);
+  ranges(policy: number): readonly BucketRange[] {
+    const bounds = this.#tailCut ? undefined : this.#ranges.get(policy);
+    if (bounds === undefined) return this.#none;
+    const known = this.#pairs.get(bounds);
+    if (known !== undefined) return known;
+    const ranges = pairs(bounds);
+    this.#pairs.set(bounds, ranges);
+    return ranges;
   }
 
   mark(policy: number, fromBucket: number, toBucket: number, complete: boolean): Promise<void> {

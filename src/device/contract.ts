@@ -263,7 +263,7 @@ export interface DigestSummary {
 export interface Completeness {
   isComplete(policy: PolicyIndex, hash: Buffer): boolean;
   mark(policy: PolicyIndex, fromBucket: number, toBucket: number, complete: boolean): Promise<void>;
-  /** All ranges that are complete now. */
+  /** All ranges that are complete now; the very same list until that changes. */
   ranges(policy: PolicyIndex): readonly { readonly from: number; readonly to: number }[];
 }
 

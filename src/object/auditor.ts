@@ -1,7 +1,7 @@
 /**
  * The auditor: reads everything on this node's devices again, each device at a rate of its own, so that
  * one cycle takes `cycleMs` (30 days). What a cycle has to read is known, so the rate follows from it;
- * small devices are read faster than they need be, and then rest. A person may set another rate, or ask
+ * small devices are read faster than they need be, once in two days. A person may set another rate, or ask
  * for a whole cycle now.
  *
  * What is damaged the device sees to (src/device/audit.ts); bodies are fetched again at once, by whoever
@@ -129,7 +129,7 @@ export class Auditor implements Job {
       const { bytes, cycleDone } = await device.audit.step(Math.ceil(limit));
       this.#bytes += bytes;
       if (cycleDone) this.#urgent.delete(device.id);
-      if (cycleDone) return Math.min(DAY_MS, this.#cycleMs / MAX_CYCLES);
+      if (cycleDone) return this.#restMs();
       return urgent ? 0 : (Math.max(bytes, MIN_STEP_BYTES / 4) / rate) * 1000;
     } catch (error) {
       // The device says by its status what is wrong; the others go on.
@@ -141,7 +141,13 @@ export class Auditor implements Job {
 
   #rate({ totalBytes, bytesPerSecond }: AuditFacts): number {
     if (bytesPerSecond !== undefined) return Math.max(1, bytesPerSecond);
-    return Math.max(this.#minRate, (totalBytes * 1000) / this.#cycleMs);
+    const within = (ms: number): number => (totalBytes * 1000) / ms;
+    const small = Math.min(this.#minRate, within(this.#restMs()));
+    return Math.max(1, small, within(this.#cycleMs));
+  }
+
+  #restMs(): number {
+    return Math.min(DAY_MS, this.#cycleMs / MAX_CYCLES);
   }
 
   #waitMs(): number {

@@ -7,7 +7,7 @@ import { OperatingError } from '#base/errors.ts';
 import { HASH_BYTES } from '#base/hash.ts';
 import type { PolicyIndex } from '#base/names.ts';
 import { BUCKET_BITS, type Device, type Entry } from '#device/contract.ts';
-import { Coverage } from '#ring/coverage.ts';
+import { type Coverage, coverageOf } from '#ring/coverage.ts';
 import { parseFences, raiseFences } from '#ring/fence.ts';
 import type { Reply } from '#wire/contract.ts';
 import { parseDigests, parseStates } from './args.ts';
@@ -21,7 +21,7 @@ const MAX_PAGE_BYTES = 2 * 1024 * 1024;
 export function digestsCall(guard: Guard, args: unknown): Reply {
   const { ranges, ...request } = parseDigests(args);
   const device = guard.device(request);
-  const complete = new Coverage(device.completeness.ranges(request.policy));
+  const complete = coverageOf(device.completeness.ranges(request.policy));
   const result: DigestsReply = {
     incarnation: device.incarnation,
     ranges: ranges.map(([from, to]) => rangeDigest(device, request.policy, from, to, complete)),

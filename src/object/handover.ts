@@ -44,6 +44,14 @@ const DEADLINE_MS = 10_000;
 const MIN_AGE_MICROS = 10_000_000;
 const FIRST_HASH = Buffer.alloc(HASH_BYTES);
 
+interface Cleared {
+  readonly device: Device;
+  readonly ring: Ring;
+  readonly changes: number;
+  /** In monotonic time. */
+  readonly atMs: number;
+}
+
 export class Handover implements Job {
   readonly name = 'object.handover';
   readonly #env: Env;
@@ -54,7 +62,8 @@ export class Handover implements Job {
   /** Where to go on, by device and ring. */
   readonly #cursors = new Map<string, Buffer>();
   readonly #debt = new DebtCount();
-  readonly #cleared = new Map<string, number>();
+  /** When a device was last found to hold nothing of others, and as of which of its digests. */
+  readonly #cleared = new Map<string, Cleared>();
   #held = 0;
   #dropped = 0;
 
@@ -78,7 +87,7 @@ export class Handover implements Job {
 
   /** When the device was last found to hold nothing of others in this ring, in monotonic time. */
   clearedAtMs(device: number, ring: Ring): number | undefined {
-    return this.#cleared.get(passOf({ id: device }, ring));
+    return this.#cleared.get(passOf({ id: device }, ring))?.atMs;
   }
 
   /** What this node's stand-ins hold for other sites. */
@@ -94,8 +103,9 @@ export class Handover implements Job {
       for (const ring of this.#cluster.current().rings.values()) {
         if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
         const startMs = this.#env.clock.monotonicMs();
+        if (this.#isStillClear(device, ring, startMs)) continue;
         const entries = this.#foreign(device, ring);
-        if (entries.length === 0) this.#cleared.set(passOf(device, ring), startMs);
+        if (entries.length === 0) this.#clear(device, ring, startMs);
         found += entries.length;
         for (let i = 0; i < entries.length && !signal.aborted; i += AT_ONCE) {
           const some = entries.slice(i, i + AT_ONCE);
@@ -108,6 +118,20 @@ export class Handover implements Job {
     this.#dropped += dropped;
     if (dropped > 0) return { kind: 'more' };
     return { kind: 'idle', waitMs: found > 0 ? RETRY_MS : IDLE_MS };
+  }
+
+  #clear(device: Device, ring: Ring, atMs: number): void {
+    const { changes } = device.digests;
+    this.#cleared.set(passOf(device, ring), { device, ring, changes, atMs });
+  }
+
+  /** Nothing has changed since it was: no look at thousands of gaps. */
+  #isStillClear(device: Device, ring: Ring, nowMs: number): boolean {
+    const last = this.#cleared.get(passOf(device, ring));
+    const isSame = last?.device === device && last.ring === ring;
+    if (!isSame || last.changes !== device.digests.changes) return false;
+    this.#cleared.set(passOf(device, ring), { ...last, atMs: nowMs });
+    return true;
   }
 
   /** The next page of entries outside the device's own partitions; after the last, the first again. */

@@ -10,7 +10,7 @@ import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import { Coverage } from '#ring/coverage.ts';
+import { coverageOf } from '#ring/coverage.ts';
 import { isKnown } from '#ring/knowledge.ts';
 import { bitsFor, type MoveReport, setBit } from '#ring/move-progress.ts';
 import { type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
@@ -38,7 +38,7 @@ export class MoveReports {
     const joint = ring.joint();
     const states = bitsFor(joint.length);
     const bodies = bitsFor(joint.length);
-    const coverage = new Coverage(device.completeness.ranges(ring.policy));
+    const coverage = coverageOf(device.completeness.ranges(ring.policy));
     const own = new Map(ownPartitions(ring, device.id).map((item) => [item.partition, item]));
     joint.forEach((partition, row) => {
       const item = own.get(partition);

@@ -11,7 +11,7 @@ import {
   type Entry,
   type WriteRequest,
 } from '#device/contract.ts';
-import { Coverage } from '#ring/coverage.ts';
+import { coverageOf } from '#ring/coverage.ts';
 import type { BucketRange, OwnPartition } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
@@ -137,7 +137,7 @@ export class PeerStates {
     const pairs = ranges.map(({ from, to }) => [from, to] as const);
     const args: DigestsArgs = { device: peer.device, policy, ringVersion, ranges: pairs };
     const reply = (await this.#call(peer, 'object.digests', args)) as DigestsReply;
-    const complete = new Coverage(device.completeness.ranges(policy));
+    const complete = coverageOf(device.completeness.ranges(policy));
     return ranges.map((range, i) => {
       const theirs = reply.ranges[i]!;
       const own = rangeDigest(device, policy, range.from, range.to, complete);

@@ -21,9 +21,8 @@ import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import { Coverage } from '#ring/coverage.ts';
 import type { FenceArgs } from '#ring/fence.ts';
-import { fencesFor, isKnown, markKnown } from '#ring/knowledge.ts';
+import { fencesFor, markKnown, unknownPartitions } from '#ring/knowledge.ts';
 import { type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
@@ -100,7 +99,7 @@ export class Rejoin implements Job {
       let left = 0;
       for (const ring of this.#cluster.current().rings.values()) {
         if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
-        const incomplete = this.#incomplete(device, ring);
+        const incomplete = unknownPartitions(device, ring);
         missing += incomplete.length;
         left += incomplete.length;
         const due = incomplete.filter((partition) => !this.#isTooEarly(ring, partition));
@@ -124,14 +123,7 @@ export class Rejoin implements Job {
   /** Share of a device's partitions of one ring that it is complete for; 1 where it has none. */
   completeShare(device: Device, ring: Ring): number {
     const own = ownPartitions(ring, device.id).length;
-    return own === 0 ? 1 : 1 - this.#incomplete(device, ring).length / own;
-  }
-
-  #incomplete(device: Device, ring: Ring): OwnPartition[] {
-    const coverage = new Coverage(device.completeness.ranges(ring.policy));
-    return ownPartitions(ring, device.id).filter(
-      (partition) => !isKnown(device, ring.policy, partition, coverage),
-    );
+    return own === 0 ? 1 : 1 - unknownPartitions(device, ring).length / own;
   }
 
   /** Rings reach the processes one after another: those that lag should not be refused at once. */

@@ -6,7 +6,7 @@
 import type { PolicyIndex } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { PeerBoard } from '#object/peer-board.ts';
-import { Coverage } from '#ring/coverage.ts';
+import { coverageOf } from '#ring/coverage.ts';
 import { isKnown } from '#ring/knowledge.ts';
 import { ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
@@ -27,7 +27,7 @@ export function lossOf(device: Device, rings: Iterable<Ring>, board: PeerBoard):
 
 function ringLoss(device: Device, ring: Ring, board: PeerBoard): RingLoss {
   const { policy } = ring;
-  const coverage = new Coverage(device.completeness.ranges(policy));
+  const coverage = coverageOf(device.completeness.ranges(policy));
   const incomplete = ownPartitions(ring, device.id).filter(
     (partition) =>
       partition.learnsAt === undefined && !isKnown(device, policy, partition, coverage),

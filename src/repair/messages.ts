@@ -8,7 +8,7 @@
 import { OperatingError } from '#base/errors.ts';
 import type { PolicyIndex } from '#base/names.ts';
 import type { Debt } from '#object/debt.ts';
-import { packBounds, unpackBounds } from './packed-bounds.ts';
+import type { BoundsReader } from './packed-bounds.ts';
 import { SUM_BYTES } from './pair-sums.ts';
 
 export interface CompareArgs {
@@ -70,13 +70,8 @@ const MAX_TEXT = 64;
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** As it travels. */
-export function packedState(state: DeviceState): unknown {
-  const complete = state.complete.map(({ ring, bounds }) => ({ ring, bounds: packBounds(bounds) }));
-  return { ...state, complete };
-}
-
-export function parseCompareArgs(value: unknown): CompareArgs {
+/** `bounds`: what is told again and again is worked out once. */
+export function parseCompareArgs(value: unknown, bounds: BoundsReader): CompareArgs {
   const fields = record(value);
   const rings = list(fields['rings'], MAX_RINGS).map((item): RingSum => {
     const ring = record(item);
@@ -86,10 +81,14 @@ export function parseCompareArgs(value: unknown): CompareArgs {
       sum: sumOf(ring['sum']),
     };
   });
-  return { rings, devices: parseDevices(fields['devices']), debts: parseDebts(fields['debts']) };
+  return {
+    rings,
+    devices: parseDevices(fields['devices'], bounds),
+    debts: parseDebts(fields['debts']),
+  };
 }
 
-export function parseCompareReply(value: unknown): CompareReply {
+export function parseCompareReply(value: unknown, bounds: BoundsReader): CompareReply {
   const fields = record(value);
   const rings = list(fields['rings'], MAX_RINGS).map((item): RingAnswer => {
     const ring = record(item);
@@ -99,7 +98,11 @@ export function parseCompareReply(value: unknown): CompareReply {
       pairs: pairs === null || pairs === undefined ? null : list(pairs, MAX_PAIRS).map(sumOf),
     };
   });
-  return { rings, devices: parseDevices(fields['devices']), debts: parseDebts(fields['debts']) };
+  return {
+    rings,
+    devices: parseDevices(fields['devices'], bounds),
+    debts: parseDebts(fields['debts']),
+  };
 }
 
 function parseDebts(value: unknown): SiteDebt[] {
@@ -109,7 +112,7 @@ function parseDebts(value: unknown): SiteDebt[] {
   });
 }
 
-function parseDevices(value: unknown): DeviceState[] {
+function parseDevices(value: unknown, reader: BoundsReader): DeviceState[] {
   return list(value, MAX_DEVICES).map((item) => {
     const device = record(item);
     return {
@@ -118,7 +121,7 @@ function parseDevices(value: unknown): DeviceState[] {
       status: text(device['status']),
       complete: list(device['complete'], MAX_RINGS).map((item) => {
         const { ring, bounds } = record(item);
-        return { ring: count(ring), bounds: unpackBounds(packed(bounds), MAX_BOUNDS) };
+        return { ring: count(ring), bounds: reader.read(packed(bounds), MAX_BOUNDS) };
       }),
       run: text(device['run']),
       roundsBegun: count(device['roundsBegun']),

@@ -11,6 +11,8 @@ import { BUCKET_BITS } from '#base/hash.ts';
 
 const BUCKETS = 2 ** BUCKET_BITS;
 const MORE = 0x80;
+/** Bounds that a reader remembers: a few megabytes. */
+const MAX_KNOWN = 500_000;
 
 /** Of bounds that ascend, from 0 to BUCKETS. */
 export function packBounds(bounds: readonly number[]): Buffer {
@@ -44,6 +46,27 @@ export function unpackBounds(bytes: Uint8Array, limit: number): number[] {
   }
   if (shift > BUCKET_BITS || bits !== 0 || bounds.length % 2 !== 0) throw malformed();
   return bounds;
+}
+
+/** Remembers what it has read: devices tell the same in every cycle. */
+export class BoundsReader {
+  readonly #known = new Map<string, readonly number[]>();
+  #size = 0;
+
+  /** @throws OperatingError `malformed` */
+  read(bytes: Uint8Array, limit: number): readonly number[] {
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+    const known = this.#known.get(text);
+    if (known !== undefined) return known;
+    const bounds = unpackBounds(bytes, limit);
+    this.#size += bounds.length;
+    if (this.#size > MAX_KNOWN) {
+      this.#known.clear();
+      this.#size = bounds.length;
+    }
+    this.#known.set(text, bounds);
+    return bounds;
+  }
 }
 
 function malformed(): OperatingError {

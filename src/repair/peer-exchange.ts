@@ -16,7 +16,7 @@ import type { Env } from '#env/env.ts';
 import type { DebtBySite } from '#object/debt.ts';
 import type { PeerBoard } from '#object/peer-board.ts';
 import type { ClusterSource, ClusterView } from '#ring/cluster.ts';
-import { Coverage } from '#ring/coverage.ts';
+import { type Coverage, coverageOf } from '#ring/coverage.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller, Handler, Reply } from '#wire/contract.ts';
 import type { Job, StepResult } from '#worker/job.ts';
@@ -25,13 +25,13 @@ import {
   type DeviceState,
   MAX_DEVICES,
   MAX_PAIRS,
-  packedState,
   parseCompareArgs,
   parseCompareReply,
   type RingAnswer,
   type RingSum,
   type SiteDebt,
 } from './messages.ts';
+import { BoundsReader, packBounds } from './packed-bounds.ts';
 import type { PairSums } from './pair-sums.ts';
 
 export interface PeerExchangeOptions {
@@ -54,6 +54,7 @@ export interface PeerExchangeOptions {
 }
 
 /** What both sides tell of themselves. */
+type Ranges = readonly { readonly from: number; readonly to: number }[];
 type Told = Pick<CompareArgs, 'devices' | 'debts'>;
 
 const DEFAULT_CYCLE_MS = 10_000;
@@ -76,6 +77,10 @@ export class PeerExchange implements Job {
   #seen: readonly unknown[] = [];
   #silent = 0;
   #differing = 0;
+  readonly #bounds = new BoundsReader();
+  /** By the lists that they are of: completeness seldom changes, and is told in every cycle. */
+  readonly #packed = new WeakMap<Ranges, Buffer>();
+  readonly #ranges = new WeakMap<readonly number[], Ranges>();
 
   constructor(options: PeerExchangeOptions) {
     this.#options = options;
@@ -133,7 +138,7 @@ export class PeerExchange implements Job {
       const args = { rings: asked, ...this.#own() };
       const options = { txn: 'repair', deadlineMs: DEADLINE_MS };
       const { result } = await wire.call(peer, 'repair.compare', args, options);
-      const reply = parseCompareReply(result);
+      const reply = parseCompareReply(result, this.#bounds);
       this.#hear(peer, reply);
       heard(reply.devices, askedWallMs);
       for (const [i, ring] of rings.entries()) this.#note(ring, peer, reply.rings[i], askedAtMs);
@@ -161,7 +166,7 @@ export class PeerExchange implements Job {
 
   #answer(args: unknown, peer: string): Reply {
     const { cluster, self, sums } = this.#options;
-    const told = parseCompareArgs(args);
+    const told = parseCompareArgs(args, this.#bounds);
     const { rings } = told;
     this.#hear(peer, told);
     const view = cluster.current();
@@ -185,32 +190,48 @@ export class PeerExchange implements Job {
     const heardAtMs = env.clock.monotonicMs();
     for (const { id, incarnation, status, complete } of devices) {
       const byRing = new Map<PolicyIndex, Coverage>();
-      for (const { ring, bounds } of complete) byRing.set(ring, coverageOf(bounds));
+      for (const { ring, bounds } of complete) byRing.set(ring, this.#coverageOf(bounds));
       board.heard({ id, node, incarnation, status, complete: byRing, heardAtMs });
     }
   }
 
   /** As it travels. */
   #own(): { readonly devices: readonly unknown[]; readonly debts: readonly SiteDebt[] } {
+    const { devices, rounds } = this.#options;
     const debts = [...this.#options.debt()].map(([site, debt]) => ({ site, ...debt }));
-    return { devices: this.#ownDevices().map(packedState), debts };
-  }
-
-  #ownDevices(): DeviceState[] {
-    const { devices, cluster, rounds } = this.#options;
-    const policies = [...cluster.current().rings.keys()];
-    return [...devices().values()].slice(0, MAX_DEVICES).map((device) => ({
+    const told = [...devices().values()].slice(0, MAX_DEVICES).map((device) => ({
       id: device.id,
       incarnation: device.incarnation,
       status: device.status,
-      complete: policies
-        .map((ring) => {
-          const ranges = device.completeness.ranges(ring);
-          return { ring, bounds: ranges.flatMap(({ from, to }) => [from, to]) };
-        })
-        .filter(({ bounds }) => bounds.length <= MAX_TOLD_BOUNDS),
+      complete: this.#completeOf(device),
       ...rounds(device),
     }));
+    return { devices: told, debts };
+  }
+
+  #completeOf({ completeness }: Device): { readonly ring: PolicyIndex; readonly bounds: Buffer }[] {
+    return [...this.#options.cluster.current().rings.keys()]
+      .map((ring) => ({ ring, ranges: completeness.ranges(ring) }))
+      .filter(({ ranges }) => 2 * ranges.length <= MAX_TOLD_BOUNDS)
+      .map(({ ring, ranges }) => ({ ring, bounds: this.#packedOf(ranges) }));
+  }
+
+  #packedOf(ranges: Ranges): Buffer {
+    let packed = this.#packed.get(ranges);
+    if (packed === undefined) {
+      packed = packBounds(ranges.flatMap(({ from, to }) => [from, to]));
+      this.#packed.set(ranges, packed);
+    }
+    return packed;
+  }
+
+  #coverageOf(bounds: readonly number[]): Coverage {
+    let ranges = this.#ranges.get(bounds);
+    if (ranges === undefined) {
+      ranges = rangesOf(bounds);
+      this.#ranges.set(bounds, ranges);
+    }
+    return coverageOf(ranges);
   }
 }
 
@@ -223,10 +244,10 @@ export function peersOf(view: ClusterView): string[] {
   return [...nodes];
 }
 
-function coverageOf(bounds: readonly number[]): Coverage {
+function rangesOf(bounds: readonly number[]): Ranges {
   const ranges: { from: number; to: number }[] = [];
   for (let i = 0; i + 1 < bounds.length; i += 2) {
     ranges.push({ from: bounds[i]!, to: bounds[i + 1]! });
   }
-  return new Coverage(ranges);
+  return ranges;
 }

@@ -12,7 +12,7 @@ import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { PeerBoard } from '#object/peer-board.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import { Coverage } from '#ring/coverage.ts';
+import { coverageOf } from '#ring/coverage.ts';
 import { ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { DeviceState } from './messages.ts';
@@ -72,7 +72,7 @@ export class Rounds {
   }
 
   #isCompared(device: Device, ring: Ring, sinceMs: number): boolean {
-    const complete = new Coverage(device.completeness.ranges(ring.policy));
+    const complete = coverageOf(device.completeness.ranges(ring.policy));
     const peers = new Set<number>();
     for (const { others, buckets } of ownPartitions(ring, device.id)) {
       if (!complete.has(buckets.from, buckets.to)) return false;

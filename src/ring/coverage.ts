@@ -5,6 +5,18 @@ interface BucketRange {
   readonly to: number;
 }
 
+/** Of lists that stay as they are: one that is asked about again and again is merged once. */
+const WORKED_OUT = new WeakMap<readonly BucketRange[], Coverage>();
+
+export function coverageOf(ranges: readonly BucketRange[]): Coverage {
+  let coverage = WORKED_OUT.get(ranges);
+  if (coverage === undefined) {
+    coverage = new Coverage(ranges);
+    WORKED_OUT.set(ranges, coverage);
+  }
+  return coverage;
+}
+
 export class Coverage {
   readonly #merged: { readonly from: number; to: number }[] = [];
 

@@ -3,15 +3,19 @@
  * for the range, and, where a ring change made it learn, marked with the version of that change.
  */
 import type { PolicyIndex } from '#base/names.ts';
-import type { Coverage } from './coverage.ts';
+import { type Coverage, coverageOf } from './coverage.ts';
 import type { Fence } from './fence.ts';
-import type { OwnPartition } from './own-partitions.ts';
+import { type OwnPartition, ownPartitions } from './own-partitions.ts';
+import type { Ring } from './ring.ts';
 
 type Ranges = readonly (readonly [from: number, to: number])[];
 
 /** What of a device matters here (`device/contract.ts`). */
 export interface KnowingDevice {
+  readonly id: number;
   readonly completeness: {
+    /** The very same list until it is another. */
+    ranges(policy: PolicyIndex): readonly { readonly from: number; readonly to: number }[];
     mark(policy: PolicyIndex, from: number, to: number, complete: boolean): Promise<void>;
   };
   readonly versions: {
@@ -29,6 +33,25 @@ export function isKnown(
 ): boolean {
   if (!coverage.has(from, to)) return false;
   return learnsAt === undefined || versions.learntOf(policy, from, to) >= learnsAt;
+}
+
+/** Of settled rings, by what the device is complete for: asked every few seconds, and seldom another. */
+const WORKED_OUT = new WeakMap<object, WeakMap<Ring, readonly OwnPartition[]>>();
+
+/** The partitions of a device that it does not know all of. */
+export function unknownPartitions(device: KnowingDevice, ring: Ring): readonly OwnPartition[] {
+  const ranges = device.completeness.ranges(ring.policy);
+  const isSettled = ring.jointPartitions === 0;
+  const before = isSettled ? WORKED_OUT.get(ranges)?.get(ring) : undefined;
+  if (before !== undefined) return before;
+  const coverage = coverageOf(ranges);
+  const unknown = ownPartitions(ring, device.id).filter(
+    (partition) => !isKnown(device, ring.policy, partition, coverage),
+  );
+  if (!isSettled) return unknown;
+  const byRing = WORKED_OUT.get(ranges) ?? new WeakMap<Ring, readonly OwnPartition[]>();
+  WORKED_OUT.set(ranges, byRing.set(ring, unknown));
+  return unknown;
 }
 
 /** First what was learnt, then complete: a crash between the two only makes it learn again. */

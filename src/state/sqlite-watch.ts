@@ -1,8 +1,8 @@
 /**
  * Watches on a SQLite state. `PRAGMA data_version` changes when another process has committed and
- * costs a few microseconds, so it is asked every POLL_MS, and every IDLE_POLL_MS when nothing has changed
- * for a while; this process's own commits `poke`. Then the new rows of `history` are read once and
- * handed to every watch whose range they are in.
+ * costs a few microseconds, so it is asked every POLL_MS, and every IDLE_POLL_MS when nothing that anybody
+ * watches has changed for a while (leases are renewed all the time); this process's own commits `poke`.
+ * Then the new rows of `history` are read once and handed to every watch whose range they are in.
  *
  * The poll runs only while there is a watch, and once a second it also has overdue leases removed.
  */
@@ -37,7 +37,7 @@ export class SqliteWatches {
   #poked = false;
   #dataVersion = -1;
   #heardAtMs = 0;
-  #changedAtMs = 0;
+  #newsAtMs = 0;
   #leasesAtMs = 0;
   #closed = false;
 
@@ -56,6 +56,7 @@ export class SqliteWatches {
   add(bounds: Bounds, fromRevision: Revision, listener: WatchListener): Watch {
     const watcher: Watcher = { bounds, listener, next: fromRevision, open: true };
     this.#watchers.add(watcher);
+    this.#newsAtMs = this.#env.clock.monotonicMs(); // More may follow what it is made for.
     if (this.#heardAtMs === 0) this.#heardAtMs = this.#env.clock.monotonicMs();
     this.poke();
     this.#schedule();
@@ -90,7 +91,7 @@ export class SqliteWatches {
 
   #schedule(): void {
     if (this.#timer !== undefined || this.#watchers.size === 0) return;
-    const idle = this.#env.clock.monotonicMs() - this.#changedAtMs > IDLE_AFTER_MS;
+    const idle = this.#env.clock.monotonicMs() - this.#newsAtMs > IDLE_AFTER_MS;
     this.#timer = this.#env.clock.setTimer(idle ? IDLE_POLL_MS : POLL_MS, () => {
       this.#timer = undefined;
       this.#look(false);
@@ -105,8 +106,7 @@ export class SqliteWatches {
       const dataVersion = this.#readDataVersion();
       this.#heardAtMs = this.#env.clock.monotonicMs();
       if (!force && dataVersion === this.#dataVersion) return;
-      this.#changedAtMs = this.#heardAtMs;
-      this.#dispatch();
+      if (this.#dispatch()) this.#newsAtMs = this.#heardAtMs;
       this.#dataVersion = dataVersion;
     } catch (error) {
       this.#env.log.warn('state.watch-trouble', { error: messageOf(error) });
@@ -126,16 +126,19 @@ export class SqliteWatches {
     return rows[0]?.data_version ?? 0;
   }
 
-  #dispatch(): void {
+  /** True: there was something for somebody. */
+  #dispatch(): boolean {
+    let news = false;
     for (let done = false; !done && this.#watchers.size > 0; ) {
       const from = Math.min(...[...this.#watchers].map(({ next }) => next));
       const batch = this.#readHistory(from);
       for (const watcher of [...this.#watchers]) {
         if (watcher.next < batch.oldest) this.#tellCompacted(watcher, batch.oldest);
-        else deliver(watcher, batch.rows, batch.to);
+        else if (deliver(watcher, batch.rows, batch.to)) news = true;
       }
       done = batch.to >= batch.revision;
     }
+    return news;
   }
 
   /** One moment's view: else another process could trim history between our reads. */
@@ -157,8 +160,9 @@ export class SqliteWatches {
   }
 }
 
-function deliver(watcher: Watcher, rows: readonly HistoryRow[], to: Revision): void {
-  if (!watcher.open || watcher.next > to) return;
+/** True: there was something for it. */
+function deliver(watcher: Watcher, rows: readonly HistoryRow[], to: Revision): boolean {
+  if (!watcher.open || watcher.next > to) return false;
   const events: WatchEvent[] = [];
   for (const row of rows) {
     if (row.mod_revision >= watcher.next && inBounds(watcher.bounds, row.key)) {
@@ -167,6 +171,7 @@ function deliver(watcher: Watcher, rows: readonly HistoryRow[], to: Revision): v
   }
   watcher.next = to + 1;
   if (events.length > 0) watcher.listener.onEvents(events, to);
+  return events.length > 0;
 }
 
 function eventOf(row: HistoryRow): WatchEvent {

@@ -2,6 +2,8 @@
  * The containers of this node's devices that have something for a job to do, by a look at their own rows,
  * a page at a time: the configuration itself is the index, there is no second truth beside it.
  *
+ * Where a whole walk found nothing, the next looks at nothing either until some row or the ring has changed.
+ *
  * Every primary of a container finds it. `rank` is the primary's place among them: the first does the
  * work, the others wait for so many leases, so that the first healthy one does it.
  */
@@ -24,11 +26,13 @@ export interface BucketPage {
   readonly done: boolean;
 }
 
+type BucketRows = Pick<RowStore, 'ownStates' | 'summaryChanges'>;
+
 export interface BucketWalkOptions {
   readonly cluster: ClusterSource;
   /** By device id. */
-  readonly rows: () => ReadonlyMap<number, Pick<RowStore, 'ownStates'>>;
-  /** By its headers, how many objects it has, and all of its own state. */
+  readonly rows: () => ReadonlyMap<number, BucketRows>;
+  /** By its headers, how many objects it has, and all of its own state; by nothing else. */
   readonly isWanted: (
     headers: Readonly<Record<string, string>>,
     objects: number,
@@ -44,6 +48,10 @@ export class BucketWalk {
   /** Devices that are still to be gone through, the present one first. */
   #devices: number[] | undefined;
   #from: Buffer = START;
+  /** What the present walk rests on, and the last one that found nothing. */
+  #basis: readonly unknown[] = [];
+  #barren: readonly unknown[] | undefined;
+  #hasFound = false;
 
   constructor(options: BucketWalkOptions) {
     this.#options = options;
@@ -51,6 +59,7 @@ export class BucketWalk {
 
   next(): BucketPage {
     const devices = this.#options.rows();
+    if (this.#devices === undefined && !this.#begin(devices)) return { found: [], done: true };
     this.#devices ??= [...devices.keys()];
     const [id] = this.#devices;
     const rows = id === undefined ? undefined : devices.get(id);
@@ -62,8 +71,22 @@ export class BucketWalk {
       this.#from = after(page.at(-1)!.hash);
     }
     const done = this.#devices.length === 0;
-    if (done) this.#devices = undefined;
-    return { found: id === undefined ? [] : this.#wanted(id, page), done };
+    const found = id === undefined ? [] : this.#wanted(id, page);
+    this.#hasFound ||= found.length > 0;
+    if (done) {
+      this.#devices = undefined;
+      this.#barren = this.#hasFound ? undefined : this.#basis;
+    }
+    return { found, done };
+  }
+
+  /** False: there is still nothing to find. */
+  #begin(devices: ReadonlyMap<number, BucketRows>): boolean {
+    const rows = [...devices].flatMap(([id, store]) => [id, store, store.summaryChanges]);
+    this.#basis = [this.#options.cluster.current().rings.get(CONTAINER_RING), ...rows];
+    this.#hasFound = false;
+    const { length } = this.#basis;
+    return length !== this.#barren?.length || this.#basis.some((v, i) => v !== this.#barren![i]);
   }
 
   #wanted(device: number, page: readonly OwnState[]): FoundBucket[] {

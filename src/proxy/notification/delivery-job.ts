@@ -112,7 +112,7 @@ export class DeliveryJob implements Job {
     }
     this.#walkMs += this.#nowMs() - startMs;
     this.#walkDone = done;
-    return { kind: 'more' };
+    return done && found.length === 0 ? this.#rest() : { kind: 'more' };
   }
 
   #rest(): StepResult {

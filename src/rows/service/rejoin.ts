@@ -10,8 +10,7 @@
  * same way: a difference that changes is writes in flight, and pulling it would be work for nothing.
  */
 import { codeOf } from '#base/errors.ts';
-import { Coverage } from '#ring/coverage.ts';
-import { fencesFor, isKnown, markKnown } from '#ring/knowledge.ts';
+import { fencesFor, markKnown, unknownPartitions } from '#ring/knowledge.ts';
 import { ownPartitions, type OwnPartition as Part } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Job, StepResult } from '#worker/job.ts';
@@ -67,7 +66,7 @@ export class RowRejoin implements Job {
     for (const target of this.#context.options.devices().values()) {
       if (!isUsable(target) || signal.aborted) continue;
       const parts = ownPartitions(ring, target.device.id);
-      const incomplete = this.#incomplete(target, parts);
+      const incomplete = unknownPartitions(target.device, ring);
       missing += incomplete.length;
       if (incomplete.length === 0) this.#accepted.delete(target.device.id);
       const due = incomplete.filter((part) => !this.#isTooEarly(ring, part));
@@ -88,10 +87,9 @@ export class RowRejoin implements Job {
   /** Share of a device's partitions that it is complete for; 1 where it has none. */
   completeShare(target: RowDevice): number {
     const ring = this.#context.currentRing();
-    const parts = ring === undefined ? [] : ownPartitions(ring, target.device.id);
-    if (parts.length === 0) return 1;
-    const incomplete = this.#incomplete(target, parts);
-    return 1 - incomplete.length / parts.length;
+    const own = ring === undefined ? 0 : ownPartitions(ring, target.device.id).length;
+    if (ring === undefined || own === 0) return 1;
+    return 1 - unknownPartitions(target.device, ring).length / own;
   }
 
   /** How many of the partitions became complete. */
@@ -210,11 +208,6 @@ export class RowRejoin implements Job {
 
   #callOptions() {
     return { txn: this.name, deadlineMs: DEADLINE_MS, lane: 'bulk' as const };
-  }
-
-  #incomplete({ device }: RowDevice, parts: readonly Part[]): Part[] {
-    const coverage = new Coverage(device.completeness.ranges(this.#context.ring));
-    return parts.filter((part) => !isKnown(device, this.#context.ring, part, coverage));
   }
 
   /** As for objects: rings reach the processes one after another. */

@@ -7,7 +7,7 @@ import { decodeState, encodeState } from '#base/entry-codec.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
 import { BUCKET_BITS } from '#base/hash.ts';
 import type { PolicyIndex } from '#base/names.ts';
-import { Coverage } from '#ring/coverage.ts';
+import { coverageOf } from '#ring/coverage.ts';
 import { type Fenced, parseFences, raiseFences } from '#ring/fence.ts';
 import type { Job } from '#worker/job.ts';
 import { cutPage } from '../listing.ts';
@@ -295,7 +295,7 @@ export class RowService {
     const { device, ringVersion, ranges } = parseDigests(args);
     const target = this.context.open(device, ringVersion);
     const { ring } = this.context;
-    const coverage = new Coverage(target.device.completeness.ranges(ring));
+    const coverage = coverageOf(target.device.completeness.ranges(ring));
     return {
       ranges: ranges.map(([from, to]) => {
         const { sum, total } = target.rows.summarise(ring, from, to, 1)[0]!;
