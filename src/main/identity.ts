@@ -18,7 +18,8 @@ import { Grid } from '#identity/grid.ts';
 import { createIdentity, type Identity } from '#identity/identity.ts';
 import { loadMasterKey } from '#identity/vault.ts';
 import { WebLogIns } from '#identity/web-log-ins.ts';
-import type { Store } from '#proxy/contract.ts';
+import { usageOf } from '#proxy/account-usage.ts';
+import type { Operation, Store } from '#proxy/contract.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { State } from '#state/state.ts';
 import type { Foundation } from './foundation.ts';
@@ -35,7 +36,7 @@ export interface IdentityRole {
   readonly identity: Identity;
   readonly app: Hono;
   /** The proxy of this process, when there is one, tells what projects hold. */
-  readonly objects: { store?: Pick<Store, 'accountInfo'> };
+  readonly objects: { store?: Pick<Store, 'accountInfo' | 'listContainers'> };
   close(): Promise<void>;
 }
 
@@ -53,7 +54,7 @@ export async function startIdentity(
     sites: () => catalogueSites(config, cluster),
     homeRegion: () => config.site,
     originOf: originBehind(config.trustedProxies),
-    usage: (projectId) => usageOf(objects, projectId),
+    usage: (projectId) => usageOfProject(objects, projectId),
     ...(grid && { grid }),
     ...(web && { web }),
   });
@@ -114,11 +115,17 @@ function settingsOf({ identity }: NodeConfig): Partial<IdentitySettings> {
   };
 }
 
-function usageOf({ store }: IdentityRole['objects'], projectId: string): Promise<ProjectUsage> {
+async function usageOfProject(
+  { store }: IdentityRole['objects'],
+  projectId: string,
+): Promise<ProjectUsage> {
   if (store === undefined)
     throw new OperatingError('not-found', 'There is no object store behind this address.');
   const signal = AbortSignal.timeout(USAGE_TIMEOUT_MS);
-  return store.accountInfo({ txn: 'usage', signal, read: 'quorum' }, accountOf(projectId));
+  const operation: Operation = { txn: 'usage', signal, read: 'quorum' };
+  const account = accountOf(projectId);
+  const totals = await store.accountInfo(operation, account);
+  return await usageOf(account, totals, (of, query) => store.listContainers(operation, of, query));
 }
 
 type Part = Pick<Foundation, 'env' | 'config'>;

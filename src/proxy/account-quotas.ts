@@ -4,10 +4,11 @@
  * account ring that does not answer stops nobody.
  */
 import { messageOf } from '#base/errors.ts';
+import { type ListContainers, usageOf } from './account-usage.ts';
 import type { Accounts } from './accounts.ts';
 import type { ProxyContext } from './context.ts';
 import type { AccountInfo, Operation, PutRequest } from './contract.ts';
-import { checkQuota } from './quota.ts';
+import { checkQuota, hasQuota } from './quota.ts';
 import { Trace } from './trace.ts';
 
 interface Known {
@@ -73,7 +74,10 @@ export class AccountQuotas {
     try {
       // Kept nowhere: it belongs to no request that somebody could ask about.
       const trace = new Trace(operation.txn, 'account-quota', `/${account}`, 0, askedAtMs);
-      const info = await this.#accounts.info(operation, trace, account);
+      const totals = await this.#accounts.info(operation, trace, account);
+      const list: ListContainers = (of, query) => this.#accounts.list(operation, trace, of, query);
+      // Who may hold as much as they like is not counted so exactly.
+      const info = hasQuota('account', totals) ? await usageOf(account, totals, list) : totals;
       this.#keep(account, { info, askedAtMs });
     } catch (error) {
       env.log.debug('quota.account-unknown', { account, reason: messageOf(error) });

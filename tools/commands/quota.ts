@@ -1,5 +1,6 @@
 /** `anello quota show|set`: how much a project's account may hold. */
 import type { Command } from 'commander';
+import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
 import { BYTE_RATE_HEADER, REQUEST_RATE_HEADER } from '#proxy/fairness/fairness.ts';
 import { addIdentityOptions, IdentityClient, type IdentityOptions } from '../identity/client.ts';
@@ -13,6 +14,8 @@ interface SetOptions extends IdentityOptions {
 }
 
 const NO_LIMIT = '-';
+
+const usageSchema = z.object({ usage: z.object({ bytes: z.number(), objects: z.number() }) });
 
 export function register(program: Command): void {
   const quota = program.command('quota').description("limits of projects' accounts");
@@ -49,14 +52,17 @@ async function show(name: string, options: IdentityOptions): Promise<void> {
   const client = new IdentityClient(options);
   const project = await client.find('project', name);
   const headers = await client.account('HEAD', project.id);
+  const target = `/anello/usage?project_id=${encodeURIComponent(project.id)}`;
+  // With older versions of objects, which the account's own totals don't know.
+  const { usage } = usageSchema.parse(await client.call('GET', target));
   const number = (header: string): number | undefined => {
     const text = headers.get(header);
     return text === null ? undefined : Number(text);
   };
   const account = {
     project: project.name,
-    bytes: number('x-account-bytes-used') ?? 0,
-    objects: number('x-account-object-count') ?? 0,
+    bytes: usage.bytes,
+    objects: usage.objects,
     maxBytes: number('x-account-meta-quota-bytes'),
     maxObjects: number('x-account-meta-quota-count'),
     requestsPerSecond: number(REQUEST_RATE_HEADER),
