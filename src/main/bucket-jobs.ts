@@ -11,6 +11,7 @@ import { LIFECYCLE_HEADER } from '#proxy/lifecycle/rules.ts';
 import { DeliveryJob } from '#proxy/notification/delivery-job.ts';
 import { QUEUE_HEADER } from '#proxy/notification/event-queue.ts';
 import { notifyingStore } from '#proxy/notification/notifying-store.ts';
+import { ContainerPolicies } from '#proxy/policy-move/container-policies.ts';
 import { isMoving, MoveJob } from '#proxy/policy-move/move-job.ts';
 import { createProxy } from '#proxy/proxy.ts';
 import { withVersions } from '#proxy/versions/versions.ts';
@@ -24,6 +25,7 @@ import type { StorageRole } from './storage.ts';
 
 export interface BucketJobs {
   statuses(): JobStatus[];
+  readonly policies: ContainerPolicies;
   stop(): Promise<void>;
 }
 
@@ -68,6 +70,7 @@ export function startBucketJobs(
   ];
   const runners = jobs.map((job) => new JobRunner(env, job, { startMs: START_MS }));
   return {
+    policies: new ContainerPolicies({ env, store: proxy, moves: proxy.moves }),
     statuses: () => runners.map((runner) => runner.status()),
     stop: async () => {
       await Promise.all(runners.map((runner) => runner.stop()));

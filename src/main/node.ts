@@ -25,6 +25,7 @@ import { createLinkAdmin } from './link-admin.ts';
 import { NodeCertificate } from './node-certificate.ts';
 import { openNodeState } from './node-state.ts';
 import { createPlacementAdmin } from './placement-admin.ts';
+import { createPolicyAdmin } from './policy-admin.ts';
 import { type ProxyRole, startProxy } from './proxy.ts';
 import { processReport, sendReport } from './report.ts';
 import { processStatus } from './status.ts';
@@ -209,6 +210,7 @@ async function serveAdmin(
   app.route('/', createLinkAdmin(foundation));
   if (storage !== undefined) {
     app.route('/', createStorageAdmin(storage));
+    if (bucketJobs !== undefined) app.route('/', createPolicyAdmin(bucketJobs.policies));
     exposeStorage(registry, storage);
   }
   const listener = await serveHttp(

@@ -51,8 +51,15 @@ const reportSchema = z.object({
 
 type Report = z.infer<typeof reportSchema>;
 type Copy = z.infer<typeof copySchema>;
+type Notes = (options: EndpointOptions, path: string) => Promise<string[]>;
 
-export function addShow(parent: Command, what: 'object' | 'container', example: string): void {
+/** `notes`: what else is to be told of it. */
+export function addShow(
+  parent: Command,
+  what: 'object' | 'container',
+  example: string,
+  notes: Notes = async () => [],
+): void {
   addEndpointOptions(parent.command('show <name>', { isDefault: true }))
     .description('where its copies are, and whether each is good')
     .option('--no-verify', 'take the replicas at their word: read no bodies')
@@ -67,13 +74,14 @@ Examples:
   anello ${what} show ${example}
   anello ${what} show http://127.0.0.1:8080/v1${example} --json`,
     )
-    .action((name: string, options: ShowOptions) => show(what, name, options));
+    .action((name: string, options: ShowOptions) => show(what, name, options, notes));
 }
 
 async function show(
   what: 'object' | 'container',
   name: string,
   options: ShowOptions,
+  notes: Notes,
 ): Promise<void> {
   const path = pathOf(name);
   const isObject = path.split('/').length > 3;
@@ -84,8 +92,10 @@ async function show(
   const query = `path=${encodeURIComponent(path)}&verify=${options.verify ? 1 : 0}`;
   const target = `/copies?${query}&handoffs=${options.handoffs}`;
   const report = await askAny(options, target, reportSchema, TIMEOUT_MS);
-  if (options.json) console.log(JSON.stringify(report, null, 2));
+  const more = report.what === 'container' ? await notes(options, path) : [];
+  if (options.json) console.log(JSON.stringify({ ...report, notes: more }, null, 2));
   else print(report);
+  if (!options.json) for (const note of more) console.log(note);
   if (report.state === 'unknown') throw new OperatingError('not-found', `nobody knows ${path}`);
   const short = report.rings.some(({ good, wanted }) => good < wanted);
   if (report.state === 'live' && short) process.exitCode = 1;

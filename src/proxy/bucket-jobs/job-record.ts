@@ -82,6 +82,11 @@ export class JobRecords {
     return held === undefined ? { kind: 'taken' } : { kind: 'held', held };
   }
 
+  /** As it is, for people who look at it. */
+  look(operation: Operation, bucket: ContainerName): Promise<Omit<Found, 'etag'> | undefined> {
+    return this.#read(operation, bucket);
+  }
+
   /** The next place, and the lease for as long again. Undefined: another one has it. */
   async advance(operation: Operation, held: Held, place: string): Promise<Held | undefined> {
     const { bucket, goal, etag } = held;
