@@ -108,6 +108,20 @@ export function askReplicas(context: ProxyContext, read: ObjectRead): Promise<Re
   });
 }
 
+/** One of them. @throws WireError, OperatingError */
+export async function askReplica(
+  context: ProxyContext,
+  trace: Trace,
+  place: Place,
+  replica: Replica,
+): Promise<Answer> {
+  const reply = await statCall(context, trace, place, replica, false);
+  const { version, hasBody, certain } = reply;
+  const state = reply.state === null ? undefined : decodeState(reply.state);
+  const counts = place.quorum.countsIn(replica.member, reply.complete);
+  return { replica, version, state, hasBody, certain, counts };
+}
+
 /** Undefined: honestly not there. @throws OperatingError `unavailable`, `undecided` */
 export async function openObject(
   context: ProxyContext,

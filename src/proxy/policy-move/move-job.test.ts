@@ -209,6 +209,22 @@ describe('a container that changes its policy', () => {
     expect((await bench.names()).toSorted()).toEqual([...wanted.keys()].toSorted());
   });
 
+  it.each([
+    ['two copies and a witness', [2, 3, 4], 2],
+    ['five copies', [4, 3, 2, 1, 0], 5],
+  ])('may have %s there', async (_, devices, copies) => {
+    const bench = await Bench.start({ other: { devices, copies } });
+    for (let i = 0; i < 4; i++) await bench.put(`o${i}`, `body ${i}`);
+    await bench.put('large', patternBytes(300_000));
+    await bench.begin();
+    await bench.put('o1', 'meanwhile');
+    await bench.finish();
+    expect(await bench.get('large')).toEqual(patternBytes(300_000));
+    expect(await bench.get('o1')).toEqual(Buffer.from('meanwhile'));
+    expect(bench.holders('o2', NEW).length).toBeGreaterThanOrEqual(Math.min(copies, 3));
+    expect(bench.job('lngs').facts()['failed']).toBe(0);
+  });
+
   it('goes on where the job was killed, at another node', async () => {
     const bench = await Bench.start();
     for (let i = 0; i < 10; i++) await bench.put(`o${i}`, `body ${i}`);

@@ -15,7 +15,7 @@ import type { Operation } from '../contract.ts';
 import { Download } from '../download.ts';
 import { addressOf, type Place, type Replica } from '../placement.ts';
 import type { Answer, ReadResult } from '../quorum-read.ts';
-import { askReplicas, holdersOf } from '../read-object.ts';
+import { askReplica, askReplicas, holdersOf } from '../read-object.ts';
 import { asStageReply } from '../replies.ts';
 import type { Trace } from '../trace.ts';
 
@@ -36,7 +36,9 @@ const NEVER = new AbortController().signal;
  */
 export async function moveName(context: ProxyContext, move: NameMove): Promise<'copied' | 'there'> {
   for (let look = 0; look < MAX_LOOKS; look++) {
-    const result = await lookAt(context, move);
+    const first = await lookAt(context, move);
+    if (isThere(first, move.place)) return look === 0 ? 'there' : 'copied';
+    const result = await heardAll(context, move, first);
     if (isThere(result, move.place)) return look === 0 ? 'there' : 'copied';
     const behind = result.answers.filter((answer) => isBehind(result, move.place, answer));
     const done = await Promise.allSettled(
@@ -57,6 +59,22 @@ async function lookAt(
   const result = await askReplicas(context, read);
   if (!result.quorum) throw unavailable('move', result.codes);
   return result;
+}
+
+/** With those of the new policy that a majority did not wait for: one of them may have the other body. */
+async function heardAll(
+  context: ProxyContext,
+  { trace, place }: NameMove,
+  result: ReadResult,
+): Promise<ReadResult> {
+  const heard = new Set(result.answers.map(({ replica }) => replica.member));
+  const missing = place.target.primaries.filter(({ member }) => !heard.has(member));
+  const more = await Promise.allSettled(
+    missing.map((replica) => askReplica(context, trace, place, replica)),
+  );
+  const answers = [...result.answers];
+  for (const one of more) if (one.status === 'fulfilled') answers.push(one.value);
+  return { ...result, answers };
 }
 
 function isThere(result: ReadResult, { target }: Place): boolean {
