@@ -22,6 +22,7 @@ import type { Principals } from '#auth/policy/principals.ts';
 import { ownVerdict } from '#auth/policy/verdict.ts';
 import type { EntryState } from '#base/entry.ts';
 import type { VersionedName } from '#proxy/contract.ts';
+import { absenceOf } from './absent-object.ts';
 import {
   decodeGrants,
   granteesFor,
@@ -30,7 +31,7 @@ import {
   ownerIdOf,
   type Permission,
 } from './acl.ts';
-import { type Bucket, findBucket, noSuchKey, ownAccount } from './bucket.ts';
+import { type Bucket, findBucket, ownAccount } from './bucket.ts';
 import { acceptsAcls, isBlocked, policyOf, resourceOf } from './bucket-rules.ts';
 import { refuse } from './errors.ts';
 import { checkPayer } from './payer.ts';
@@ -112,9 +113,7 @@ export async function checkAccess(
 ): Promise<void> {
   const access = await accessTo(request, bucket, action, key, version);
   if (access === 'absent' && (await isAllowed(request, bucket, 's3:ListBucket', ''))) {
-    throw version === undefined
-      ? noSuchKey(key)
-      : refuse('NoSuchVersion', undefined, { Key: key, VersionId: version });
+    throw await absenceOf(request, bucket, objectName(bucket, key, version));
   }
   if (access !== 'allowed') throw refuse('AccessDenied');
   checkPayer(request, bucket);

@@ -3,7 +3,8 @@ import type { MetadataGroups, VersionedName } from '#proxy/contract.ts';
 import type { Bucket } from './bucket.ts';
 import type { WriteCondition } from './conditions.ts';
 import type { S3Request } from './request.ts';
-import { notFound, versionHeaders } from './version-id.ts';
+import { versionHeaders } from './version-headers.ts';
+import { notFound } from './version-id.ts';
 
 /** Gives the headers of the answer. @throws S3Error, also `condition`'s own where it does not hold */
 export async function changeGroups(

@@ -18,7 +18,7 @@ import type { S3Request } from './request.ts';
 import { shownChecksums } from './stored-checksums.ts';
 import { checksumOf, noSuchUpload, type UploadChecksum, uploadIdOf, uploadsOf } from './upload.ts';
 import { checkUploadKey, factsOfUpload } from './upload-encryption.ts';
-import { versionHeaders } from './version-id.ts';
+import { versionHeaders } from './version-headers.ts';
 import { document, leaf } from './xml.ts';
 import { children, onlyChildren, readXml, requiredText, textOf } from './xml-reader.ts';
 

@@ -31,7 +31,7 @@ import { checkStorageClass } from './storage-class.ts';
 import { shownChecksums } from './stored-checksums.ts';
 import { tagsOfHeader } from './tags.ts';
 import { refuseUnsupported } from './unsupported.ts';
-import { versionHeaders } from './version-id.ts';
+import { versionHeaders } from './version-headers.ts';
 import { document, isoDate, leaf } from './xml.ts';
 
 export async function copyObject(request: S3Request): Promise<void> {

@@ -5,7 +5,8 @@ import { deleteCondition } from './conditions.ts';
 import { bypassesGovernance, objectIsLocked } from './object-lock.ts';
 import { replyEmpty } from './reply.ts';
 import type { S3Request } from './request.ts';
-import { removalHeaders, versionId } from './version-id.ts';
+import { removalHeaders } from './version-headers.ts';
+import { versionId } from './version-id.ts';
 
 export async function deleteObject(request: S3Request): Promise<void> {
   const version = versionId(request);

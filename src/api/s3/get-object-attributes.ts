@@ -13,7 +13,8 @@ import type { S3Request } from './request.ts';
 import { answeredByCondition } from './send-content.ts';
 import { STANDARD } from './storage-class.ts';
 import { shownChecksums } from './stored-checksums.ts';
-import { isMarker, notFound, versionHeaders, versionId } from './version-id.ts';
+import { versionHeaders } from './version-headers.ts';
+import { isMarker, notFound, versionId } from './version-id.ts';
 import { document, element, leaf } from './xml.ts';
 
 const ATTRIBUTES = ['ETag', 'Checksum', 'ObjectParts', 'StorageClass', 'ObjectSize'] as const;

@@ -9,7 +9,8 @@ import { grantsOfRequest } from './given-grants.ts';
 import { ownersOf } from './object-ownership.ts';
 import { replyEmpty, replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
-import { isMarker, notFound, versionHeaders, versionId } from './version-id.ts';
+import { versionHeaders } from './version-headers.ts';
+import { isMarker, notFound, versionId } from './version-id.ts';
 import { document } from './xml.ts';
 
 export async function getObjectAcl(request: S3Request): Promise<void> {

@@ -20,7 +20,8 @@ import { readDocument } from './payload.ts';
 import { replyEmpty, replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { untilDate } from './shown-lock.ts';
-import { isMarker, notFound, versionHeaders, versionId } from './version-id.ts';
+import { versionHeaders } from './version-headers.ts';
+import { isMarker, notFound, versionId } from './version-id.ts';
 import { document, leaf } from './xml.ts';
 import { readXml, requiredText, textOf } from './xml-reader.ts';
 

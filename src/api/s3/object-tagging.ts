@@ -5,7 +5,8 @@ import { readDocument } from './payload.ts';
 import { replyEmpty, replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { type Tags, tagSetXml, tagsOfXml } from './tags.ts';
-import { isMarker, notFound, versionHeaders, versionId } from './version-id.ts';
+import { versionHeaders } from './version-headers.ts';
+import { isMarker, notFound, versionId } from './version-id.ts';
 import { document } from './xml.ts';
 import { readXml } from './xml-reader.ts';
 

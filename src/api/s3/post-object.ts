@@ -21,7 +21,7 @@ import { reply, replyEmpty } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { checkStorageClass } from './storage-class.ts';
 import { type Tags, tagsOfXml } from './tags.ts';
-import { versionHeaders } from './version-id.ts';
+import { versionHeaders } from './version-headers.ts';
 import { leaf, plainDocument } from './xml.ts';
 import { readXml } from './xml-reader.ts';
 

@@ -14,7 +14,7 @@ import type { S3Request } from './request.ts';
 import { checkStorageClass } from './storage-class.ts';
 import { tagsOfHeader } from './tags.ts';
 import { refuseUnsupported } from './unsupported.ts';
-import { versionHeaders } from './version-id.ts';
+import { versionHeaders } from './version-headers.ts';
 
 export async function putObject(request: S3Request): Promise<void> {
   const bucket = await authorizeWrite(request);

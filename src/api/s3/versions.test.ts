@@ -84,6 +84,16 @@ describe('a bucket that keeps versions', () => {
     expect(await listed()).toEqual([`k ${two} latest`, `k ${one}`]);
   });
 
+  it('tells who may list, but not read, of delete markers', async () => {
+    await setVersioning('Enabled');
+    await server.ask('PUT', `${B}?acl`, { headers: { 'x-amz-acl': 'public-read' } });
+    await put('k', 'x');
+    await remove('k');
+    const answer = await server.ask('GET', `${B}/k`, { as: '' });
+    expect(answer).toMatchObject({ status: 404, code: 'NoSuchKey' });
+    expect(answer.headers['x-amz-delete-marker']).toBe('true');
+  });
+
   it('tells of versions that are not there, and of ids that can not be', async () => {
     await setVersioning('Enabled');
     const id = await put('k', 'x');
