@@ -5,8 +5,8 @@ import { parallel } from '../http/parallel.ts';
 import { checkAccess, expectedBucket, objectName } from './access.ts';
 import type { Bucket } from './bucket.ts';
 import { type DeleteTerms, deleteTerms } from './conditions.ts';
+import { remove } from './delete-object.ts';
 import { errorAnswer, refuse } from './errors.ts';
-import { bypassesGovernance, objectIsLocked } from './object-lock.ts';
 import { readDocument } from './payload.ts';
 import { replyXml } from './reply.ts';
 import { checkKey, type S3Request } from './request.ts';
@@ -60,14 +60,8 @@ async function deleteOne(
     checkKey(request, key);
     if (versionId !== undefined) checkVersionId(versionId);
     await checkAccess(request, bucket, 's3:DeleteObject', key, versionId);
-    const condition = deleteTerms(key, terms);
-    const { store } = request.service;
     const name = objectName(bucket, key, versionId);
-    const bypassGovernance = await bypassesGovernance(request, bucket, key);
-    const removal = await store.removeObject(request, name, condition, { bypassGovernance });
-    if (removal.kind === 'locked') throw objectIsLocked();
-    if (removal.kind === 'precondition-failed') throw condition!.failure();
-    // A version that is not there is as good as deleted.
+    const removal = await remove(request, bucket, name, deleteTerms(key, terms));
     return quiet ? '' : element('Deleted', about + markerXml(removal));
   } catch (error) {
     if (codeOf(error) === 'client-gone') throw error;

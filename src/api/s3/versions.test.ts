@@ -103,6 +103,9 @@ describe('a bucket that keeps versions', () => {
     expect((await get('k?versionId=..%2F')).code).toBe('InvalidArgument');
     expect((await get('k?versionId=')).code).toBe('InvalidArgument');
     expect((await remove(`k?versionId=${other}`)).status).toBe(204);
+    const unlike = { headers: { 'if-match': '"x"' } };
+    expect((await remove(`k?versionId=${other}`, unlike)).code).toBe('NoSuchKey');
+    expect((await remove(`k?versionId=${id}`, unlike)).code).toBe('PreconditionFailed');
     expect((await get('k')).text).toBe('x');
   });
 
