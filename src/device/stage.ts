@@ -3,6 +3,7 @@
  * device's memory for stages allows, and is a blob file from then on.
  *
  * Bytes go to the file in pieces of up to `WRITE_BYTES`, one write under way while the next piece gathers.
+ * Among many bodies each gathers in a tray instead, and waits while it is written: they get by with less.
  * A chunk belongs to the stage once it was passed in.
  */
 import { OperatingError } from '#base/errors.ts';
@@ -14,6 +15,7 @@ import type { EntryKey, StagedBody } from './contract.ts';
 import type { LogOwner } from './format.ts';
 import type { BlobReference } from './record-extra.ts';
 import { syncOnce } from './sync-once.ts';
+import { Tray } from './tray.ts';
 
 export const WRITE_BYTES = 1024 * 1024;
 export const MAX_BODY_BYTES = 2 ** 46;
@@ -44,6 +46,8 @@ export class Stage implements StagedBody {
   /** Bytes not yet given to the file. */
   #gathered: Uint8Array[] = [];
   #gatheredBytes = 0;
+  /** What came after it. */
+  readonly #tray = new Tray();
   #memory = 0;
   #name: string | undefined;
   #file: StreamFile | undefined;
@@ -87,10 +91,15 @@ export class Stage implements StagedBody {
       throw new OperatingError('too-large', 'a body cannot be this large');
     }
     this.#length += chunk.length;
-    this.#gathered.push(chunk);
-    this.#gatheredBytes += chunk.length;
-    if (this.#name === undefined && this.#keepInMemory(chunk.length)) return;
-    if (this.#gatheredBytes >= this.#host.pieceBytes) await this.#send();
+    if (this.#name === undefined && this.#keepInMemory(chunk.length)) {
+      this.#gather([chunk]);
+    } else if (this.#host.pieceBytes < WRITE_BYTES) {
+      if (!this.#tray.take(chunk)) await this.#sendTray(chunk);
+    } else {
+      this.#gather([...this.#tray.empty(), chunk]);
+      this.#tray.drop();
+      if (this.#gatheredBytes >= this.#host.pieceBytes) await this.#send();
+    }
   }
 
   async finish(): Promise<void> {
@@ -127,6 +136,20 @@ export class Stage implements StagedBody {
     return false;
   }
 
+  #gather(parts: readonly Uint8Array[]): void {
+    for (const part of parts) {
+      this.#gathered.push(part);
+      this.#gatheredBytes += part.length;
+    }
+  }
+
+  /** With the chunk that found no room; the tray is free again when it resolves. */
+  async #sendTray(chunk: Uint8Array): Promise<void> {
+    this.#gather([...this.#tray.empty(), chunk]);
+    await this.#send();
+    await this.#writing;
+  }
+
   /** Hands what is gathered to the file, after the write before it; so two pieces are in memory. */
   async #send(): Promise<void> {
     const parts = this.#gathered;
@@ -148,6 +171,7 @@ export class Stage implements StagedBody {
 
   async #finishFile(): Promise<void> {
     const { blobs, owner } = this.#host;
+    this.#gather(this.#tray.empty());
     if (this.#gatheredBytes > 0) await this.#send();
     await this.#writing;
     await this.#guard(async () => {
@@ -184,6 +208,7 @@ export class Stage implements StagedBody {
     this.#memory = 0;
     this.#gathered = [];
     this.#gatheredBytes = 0;
+    this.#tray.drop();
     this.#host.ended(this);
   }
 

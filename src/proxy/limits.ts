@@ -48,7 +48,7 @@ export const DEFAULT_PROXY_LIMITS: ProxyLimits = {
   inlineBytes: 256 * KIB,
   inlineReadBytes: 64 * KIB,
   streamBufferBytes: MIB,
-  streamBudgetBytes: 16 * MIB,
+  streamBudgetBytes: 8 * MIB,
   bufferBudgetBytes: 64 * MIB,
   streams: 1024,
   writeDeadlineMs: 10_000,

@@ -41,6 +41,7 @@ export interface CallsOptions {
   readonly peer: Hello;
   readonly certificate: PeerCertificate | undefined;
   readonly dialled: boolean;
+  readonly rttMs: () => number;
   /** The last call has ended. */
   readonly idle: () => void;
 }
@@ -100,6 +101,10 @@ export class Calls implements CallLink {
 
   nowMs(): number {
     return this.#context.env.clock.monotonicMs();
+  }
+
+  rttMs(): number {
+    return this.#options.rttMs();
   }
 
   ready(body: OutgoingBody): void {

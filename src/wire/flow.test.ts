@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { CallOptions } from './contract.ts';
+import { DEFAULT_LIMITS } from './limits.ts';
 import { Pacer } from './pacer.ts';
 import { bodyOf, readAll, SimCluster } from './testing/sim-cluster.ts';
 
@@ -84,7 +85,7 @@ describe('bodies on one connection', () => {
       a.call('b', 'count', null, { ...CALL, body: bodyOf(8 * MIB) }),
     );
     expect(result).toBe(8 * MIB);
-    expect(b.status().receiveWindowBytes).toBe(20 * MIB);
+    expect(b.status().receiveWindowBytes).toBe(20 * DEFAULT_LIMITS.initialCreditBytes);
     expect(world.nowMs).toBeLessThan(1000);
   });
 

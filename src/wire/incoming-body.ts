@@ -2,8 +2,9 @@
  * A body as it arrives on a stream: the reader's side of the stream's credit.
  *
  * The sender may have at most `window` bytes under way or unread here. Reading grants more, a
- * quarter of the window at a time. The window starts at what HELLO promised every stream; it is
- * raised at once while the process's receive budget lasts, so many slow readers cost little each.
+ * quarter of the window at a time. The window starts at what HELLO promised every stream and doubles
+ * while as much is read in the time that a grant needs to have effect, as far as the process's receive
+ * budget lasts: a hundred slow bodies must not get windows that only fast ones need.
  */
 import type { BodyReader } from './contract.ts';
 import { WireError } from './contract.ts';
@@ -12,6 +13,8 @@ import { ProtocolError } from './protocol-error.ts';
 /** Pieces smaller than this are copied together: a view of one byte would keep its whole chunk. */
 const SMALL_PIECE_BYTES = 1024;
 const JOIN_BYTES = 16 * 1024;
+/** How late busy processes are with a grant, beside the path's round trip. */
+const BUSY_MS = 50;
 
 export interface IncomingBodyOwner {
   grant(bytes: number): void;
@@ -19,6 +22,9 @@ export interface IncomingBodyOwner {
   cancelled(reason: string): void;
   /** The reader took something, or the end: progress for the deadline. */
   progressed(): void;
+  nowMs(): number;
+  /** Of the path when nothing waits in it. */
+  rttMs(): number;
 }
 
 /** What all open windows of a process may hold together. */
@@ -30,11 +36,16 @@ export class ReceiveBudget {
     this.#limit = limit;
   }
 
-  /** The window to use: `wanted` while the budget lasts, else `least`. */
-  reserve(wanted: number, least: number): number {
-    const window = this.#used + wanted <= this.#limit ? wanted : least;
-    this.#used += window;
-    return window;
+  /** What every stream was promised, whatever the budget. */
+  reserve(bytes: number): void {
+    this.#used += bytes;
+  }
+
+  /** False: there is not that much left. */
+  grow(bytes: number): boolean {
+    if (this.#used + bytes > this.#limit) return false;
+    this.#used += bytes;
+    return true;
   }
 
   release(window: number): void {
@@ -58,9 +69,13 @@ const DONE: Step = { done: true, value: undefined };
 export class IncomingBody implements BodyReader {
   readonly #owner: IncomingBodyOwner;
   readonly #budget: ReceiveBudget;
-  readonly #window: number;
+  readonly #mostWindow: number;
+  #window: number;
   /** What the sender may still send. */
   #credit: number;
+  /** Read since `#sinceMs`: the window is thought over each time it was read once. */
+  #read = 0;
+  #sinceMs: number;
   /** Read, but not granted again yet. */
   #owed = 0;
   #queue: Buffer[] = [];
@@ -73,12 +88,14 @@ export class IncomingBody implements BodyReader {
   #released = false;
   #taken = false;
 
-  constructor(owner: IncomingBodyOwner, budget: ReceiveBudget, initial: number, wanted: number) {
+  constructor(owner: IncomingBodyOwner, budget: ReceiveBudget, initial: number, most: number) {
     this.#owner = owner;
     this.#budget = budget;
-    this.#window = budget.reserve(Math.max(wanted, initial), initial);
-    this.#credit = this.#window;
-    if (this.#window > initial) owner.grant(this.#window - initial);
+    this.#window = initial;
+    this.#mostWindow = Math.max(most, initial);
+    this.#credit = initial;
+    this.#sinceMs = owner.nowMs();
+    budget.reserve(initial);
   }
 
   get ended(): boolean {
@@ -191,10 +208,25 @@ export class IncomingBody implements BodyReader {
   #grant(bytes: number): void {
     if (this.#ended) return;
     this.#owed += bytes;
+    this.#read += bytes;
     if (this.#owed * 4 < this.#window) return;
+    if (this.#read >= this.#window) this.#owed += this.#grown();
     this.#credit += this.#owed;
     this.#owner.grant(this.#owed);
     this.#owed = 0;
+  }
+
+  /** By how much the window has been raised. */
+  #grown(): number {
+    const nowMs = this.#owner.nowMs();
+    const tookMs = nowMs - this.#sinceMs;
+    this.#read = 0;
+    this.#sinceMs = nowMs;
+    const isFast = tookMs < BUSY_MS + 2 * this.#owner.rttMs();
+    const more = Math.min(this.#window, this.#mostWindow - this.#window);
+    if (!isFast || more === 0 || !this.#budget.grow(more)) return 0;
+    this.#window += more;
+    return more;
   }
 
   #drop(): void {

@@ -150,6 +150,8 @@ export class IncomingCall implements CallContext, Deadline {
         if (this.#reason === undefined) link.frames.cancel(this.stream, reason);
       },
       progressed: this.#progressed,
+      nowMs: () => link.nowMs(),
+      rttMs: () => link.rttMs(),
     };
     return new IncomingBody(owner, link.budget, link.ownInitialCredit, link.windowBytes);
   }

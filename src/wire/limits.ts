@@ -17,7 +17,7 @@ export interface WireLimits {
   readonly outputHardBytes: number;
   /** Credit every stream has from the start. */
   readonly initialCreditBytes: number;
-  /** Credit of a stream that is read fast, within a site and between sites, */
+  /** The most credit of a stream that is read fast, within a site and between sites, */
   readonly siteWindowBytes: number;
   readonly farWindowBytes: number;
   /** as long as all windows of the process together stay below this. */
@@ -50,7 +50,7 @@ export const DEFAULT_LIMITS: WireLimits = {
   initialCreditBytes: 256 * KIB,
   siteWindowBytes: 1 * MIB,
   farWindowBytes: 4 * MIB,
-  receiveBudgetBytes: 128 * MIB,
+  receiveBudgetBytes: 64 * MIB,
   connectionWindowBytes: 8 * MIB,
   bulkLanes: 1,
   connectTimeoutMs: 2000,

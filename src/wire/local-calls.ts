@@ -22,6 +22,8 @@ import type { WireContext } from './wire-context.ts';
 
 const NO_STREAM = 0;
 const FRAME_BYTES = 256 * 1024;
+/** There is no path on which anything could be under way. */
+const CREDIT_BYTES = 128 * 1024;
 
 export class LocalCalls {
   readonly #context: WireContext;
@@ -91,10 +93,11 @@ class Pair {
     this.#common = {
       peerNode: self.node,
       budget,
-      ownInitialCredit: limits.siteWindowBytes,
-      peerInitialCredit: limits.siteWindowBytes,
+      ownInitialCredit: CREDIT_BYTES,
+      peerInitialCredit: CREDIT_BYTES,
       windowBytes: limits.siteWindowBytes,
       nowMs: () => env.clock.monotonicMs(),
+      rttMs: () => 0,
     };
     const now = env.clock.monotonicMs();
     const remainingMs = call.deadlineAtMs - now;

@@ -24,6 +24,7 @@ export interface CallLink extends CallHolder {
   readonly peerInitialCredit: number;
   readonly windowBytes: number;
   nowMs(): number;
+  rttMs(): number;
   ready(body: OutgoingBody): void;
 }
 
@@ -108,6 +109,8 @@ export class OutgoingCall {
       grant: (bytes: number) => link.frames.credit(this.stream, bytes),
       cancelled: (reason: string) => this.#cancelled(reason),
       progressed: this.#progressed,
+      nowMs: () => link.nowMs(),
+      rttMs: () => link.rttMs(),
     };
     const { budget, ownInitialCredit, windowBytes } = link;
     this.#replyBody = new IncomingBody(owner, budget, ownInitialCredit, windowBytes);

@@ -42,7 +42,8 @@ export class Session {
     this.pacer = new Pacer(pacerLimits(isFar, peer.connectionWindow));
     this.pacer.noteHandshake(options.handshakeMs, context.env.clock.monotonicMs());
     this.scheduler = new DataScheduler(outbox, dataBytes, this.pacer.windowBytes);
-    this.calls = new Calls({ ...options, scheduler: this.scheduler });
+    const rttMs = (): number => this.pacer.floorMs;
+    this.calls = new Calls({ ...options, scheduler: this.scheduler, rttMs });
     this.heartbeat = this.#makeHeartbeat(options);
   }
 

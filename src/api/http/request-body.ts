@@ -12,8 +12,8 @@ import type { Env, Timer } from '#env/env.ts';
 import type { Exchange } from './exchange.ts';
 
 /** Read ahead of the store; a hundred uploads to a store that is slow must not take a hundred MiB. */
-const HIGH_WATER = 256 * 1024;
-const LOW_WATER = 64 * 1024;
+const HIGH_WATER = 64 * 1024;
+const LOW_WATER = 32 * 1024;
 
 export interface RequestBodyOptions {
   readonly clock: Env['clock'];

@@ -12,11 +12,11 @@ import { runInNewContext } from 'node:vm';
 const AFTER_START_MS = 1000;
 /**
  * A collection of the young generation takes 1 to 3 ms: at 1 GB/s of traffic less than a tenth of the
- * time. Where less flows, it is worth one for less, but not more often than ten times a second.
+ * time. Where less flows, it is worth one for less, but not more often than five times a second.
  */
 const COLLECT_EVERY_BYTES = 32 * 1024 * 1024;
 const COLLECT_FROM_BYTES = 4 * 1024 * 1024;
-const COLLECT_EVERY_MS = 100;
+const COLLECT_EVERY_MS = 200;
 
 type Collection =
   | { readonly type: 'minor' }
