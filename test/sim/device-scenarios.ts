@@ -10,19 +10,26 @@ const HALF_A_DAY_MS = 12 * 3_600_000;
 /** Within this every expirer has looked. */
 const EXPIRER_MS = 40_000;
 
+/** Within this every stand-in has offered what it holds. */
+const HANDOVER_MS = 60_000;
+
 interface Version {
   readonly kind: 'live' | 'deleted';
   readonly deleteAt?: number;
 }
 
 /** A state without bytes, as replication brings it to devices of policy 0 or another. */
-async function join(stage: Stage, to: readonly Name[], version: Version, policy = 0) {
-  const timestamp = stage.node('a').process!.clock.now();
+async function join(
+  stage: Stage,
+  to: readonly Name[],
+  version: Version,
+  { policy = 0, timestamp = stage.node('a').process!.clock.now(), unlisted = false } = {},
+) {
   const none = { etag: '', size: 0, contentType: 'text/plain', clientMicros: 0 };
   const data = { timestamp, writeId: timestamp.slice(4), ...none, ...version };
   const state = encodeState({ data, groups: {} });
   for (const device of to) {
-    await stage.call(device, 'object.write', KEY, 1, { policy, intent: 'join', state });
+    await stage.call(device, 'object.write', KEY, 1, { policy, intent: 'join', state, unlisted });
   }
 }
 
@@ -37,7 +44,7 @@ export const DEVICE_SCENARIOS: readonly RingScenario[] = [
     run: async (stage) => {
       await join(stage, ['a'], { kind: 'live' });
       const version = await versionAt(stage, 'a');
-      await join(stage, ['a'], { kind: 'deleted' }, OTHER_POLICY);
+      await join(stage, ['a'], { kind: 'deleted' }, { policy: OTHER_POLICY });
       assert.equal(await versionAt(stage, 'a'), version, 'the other policy shows here');
       await stage.sleep(1_000);
       assert.equal(await versionAt(stage, 'a'), version, 'the other policy shows here');
@@ -59,6 +66,23 @@ export const DEVICE_SCENARIOS: readonly RingScenario[] = [
         return (await versionAt(stage, 'c')) === (await versionAt(stage, 'a'));
       });
       assert.equal(await versionAt(stage, 'a'), overwritten, 'an expiry deleted what came later');
+    },
+  },
+  {
+    name: 'a stand-in keeps what is not listed yet, though all primaries have the object',
+    mutants: ['drop-an-unlisted-handoff'],
+    run: async (stage) => {
+      // No row reaches the container from d, and nobody else knows that one is missing.
+      stage.cut('d', 'e', 'f', 'g');
+      const timestamp = stage.node('a').process!.clock.now();
+      await join(stage, ['a', 'b', 'c'], { kind: 'live' }, { timestamp });
+      await join(stage, ['d'], { kind: 'live' }, { timestamp, unlisted: true });
+      await stage.sleep(HANDOVER_MS);
+      assert.deepEqual(await stage.list('a'), [], 'nobody could list it');
+      stage.heal();
+      await stage.until('what a stand-in held is not listed', async () => {
+        return (await stage.list('a')).includes(KEY);
+      });
     },
   },
 ];

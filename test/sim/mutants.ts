@@ -132,8 +132,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'an-incomplete-replica-counts',
     file: 'proxy/quorum.ts',
-    find: 'if (inFirst) return complete;',
-    replace: 'if (inFirst) return true;',
+    find: 'return complete && this.sets',
+    replace: 'return this.sets',
     faults: ['wipe', 'kill', 'partition-pair'],
   },
   {
@@ -208,6 +208,30 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'before !== undefined &&',
     replace: '',
     faults: ABSENCES,
+  },
+  {
+    name: 'drop-a-tombstone-ignoring-since',
+    file: 'device/compactor.ts',
+    find: '!files.hasAny(entry.since, entry.record.segment)',
+    replace: 'files.totalBytes() > 0',
+  },
+  {
+    name: 'drop-a-forget-record-ignoring-since',
+    file: 'device/compactor.ts',
+    find: 'return this.#parts.files.hasAny(header.since, Math.min(header.segment, until + 1));',
+    replace: 'return until < 0;',
+  },
+  {
+    name: 'keep-the-old-log-position-on-equal-state',
+    file: 'device/record-replay.ts',
+    find: "const moved = change.body === 'kept' && body !== undefined;",
+    replace: 'const moved = false;',
+  },
+  {
+    name: 'drop-an-unlisted-handoff',
+    file: 'device/operations.ts',
+    find: '!current.unlisted &&',
+    replace: '',
   },
   {
     name: 'the-older-write-wins',

@@ -1,23 +1,34 @@
 /** All interleavings that are placed by hand, and how one is played. */
 import { DEVICE_SCENARIOS } from './device-scenarios.ts';
+import { LOG_SCENARIOS, playOnDevice } from './log-scenarios.ts';
 import { RING_SCENARIOS, type RingScenario, ROW_SCENARIOS, Stage } from './ring-scenarios.ts';
 import { ROUND_SCENARIOS } from './rounds-scenarios.ts';
 
-export const SCENARIOS: readonly RingScenario[] = [
-  ...RING_SCENARIOS,
-  ...ROW_SCENARIOS,
-  ...ROUND_SCENARIOS,
-  ...DEVICE_SCENARIOS,
+export interface Scenario {
+  readonly name: string;
+  /** Below `mutants.ts`: what breaks it. */
+  readonly mutants: readonly string[];
+  play(): Promise<void>;
+}
+
+const ON_OBJECTS = [...RING_SCENARIOS, ...ROUND_SCENARIOS, ...DEVICE_SCENARIOS];
+
+export const SCENARIOS: readonly Scenario[] = [
+  ...ON_OBJECTS.map((scenario) => staged(scenario, 'objects')),
+  ...ROW_SCENARIOS.map((scenario) => staged(scenario, 'rows')),
+  ...LOG_SCENARIOS.map((scenario) => ({ ...scenario, play: () => playOnDevice(scenario) })),
 ];
+
+function staged(scenario: RingScenario, moved: 'objects' | 'rows'): Scenario {
+  const play = (): Promise<void> => {
+    const stage = new Stage(moved);
+    return stage.world.run(stage.create().then(() => scenario.run(stage)));
+  };
+  return { ...scenario, play };
+}
 
 export async function runScenario(name: string): Promise<void> {
   const scenario = SCENARIOS.find((one) => one.name === name);
   if (scenario === undefined) throw new Error(`no scenario: ${name}`);
-  const stage = new Stage(ROW_SCENARIOS.includes(scenario) ? 'rows' : 'objects');
-  await stage.world.run(
-    (async () => {
-      await stage.create();
-      await scenario.run(stage);
-    })(),
-  );
+  await scenario.play();
 }
