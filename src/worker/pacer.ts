@@ -13,7 +13,7 @@ export interface PacerOptions {
 const DAY_MS = 24 * 3600 * 1000;
 const CYCLE_MS = 30 * DAY_MS;
 /** Few things are gone through in steps this far apart. */
-const MAX_STEP_MS = 60_000;
+const MAX_STEP_MS = 300_000;
 /** Nothing is gone through more often than so many times in a cycle. */
 const MAX_ROUNDS = 30;
 const MAX_IDLE_MS = 60_000;

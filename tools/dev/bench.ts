@@ -39,12 +39,8 @@ const peer = process.env['BENCH_PEER'];
 const PEER_ROWS = [10_000];
 const rows = values.quick ? [10_000] : [10_000, Number(values.rows)];
 
-const refillSizes = values.quick
-  ? [{ count: 500, bodyBytes: 65_536 }]
-  : [
-      { count: 5_000, bodyBytes: 65_536 },
-      { count: 100_000, bodyBytes: 4_096 },
-    ];
+const refill = { count: values.quick ? 500 : 5_000, bodyBytes: 65_536 };
+const manyRefill = { count: values.quick ? 5_000 : 100_000, bodyBytes: 4_096 };
 
 const CASES: Readonly<Record<string, { own: Case; peer: Case | undefined }>> = {
   memory: { own: idleMemory, peer: idleMemory },
@@ -54,7 +50,8 @@ const CASES: Readonly<Record<string, { own: Case; peer: Case | undefined }>> = {
   parts: { own: uploadInParts, peer: undefined },
   large: { own: largeObject, peer: largeObject },
   slow: { own: throttledUploads, peer: undefined },
-  repair: { own: refills(refillSizes), peer: undefined },
+  repair: { own: refills(refill), peer: undefined },
+  'repair-many': { own: refills(manyRefill), peer: undefined },
   'repair-large': { own: largeRefill(values.quick ? 1 : 4), peer: undefined },
   idle: { own: idleCost(values.quick ? 5_000 : 100_000, values.quick ? 1 : 10), peer: undefined },
   list: { own: listings(rows), peer: listings(PEER_ROWS) },

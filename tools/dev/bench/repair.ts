@@ -21,6 +21,11 @@ interface NodeStatus {
     readonly path: string;
     readonly incarnation: string;
     readonly status: string;
+    readonly facts: { readonly entries: number };
+  }[];
+  readonly jobs: readonly {
+    readonly name: string;
+    readonly facts: Readonly<Record<string, number>>;
   }[];
   readonly wire: {
     readonly connections: readonly {
@@ -47,16 +52,12 @@ const SETTLE_MS = 60_000;
 const IDLE_TURNS = 4;
 
 /** Wipes one device after the other: once for the time and the CPU, once under the eyes of clients. */
-export function refills(sizes: readonly RefillSize[]): Case {
+export function refills({ count, bodyBytes }: RefillSize): Case {
   return async (store) => {
-    const figures: Figure[] = [];
-    for (const { count, bodyBytes } of sizes) {
-      const what = `${count.toLocaleString('en')} x ${bodyBytes / KIB} KiB`;
-      await preload(store, `refill-${count}-${bodyBytes}`, count, bodyBytes);
-      await untilFull(store);
-      figures.push(...(await refill(store, 0, what)), ...(await underLoad(store, what)));
-    }
-    return figures;
+    const what = `${count.toLocaleString('en')} x ${bodyBytes / KIB} KiB`;
+    await preload(store, `refill-${count}-${bodyBytes}`, count, bodyBytes);
+    await untilFull(store);
+    return [...(await refill(store, 0, what)), ...(await underLoad(store, what))];
   };
 }
 
@@ -172,13 +173,20 @@ async function underLoad(store: Store, what: string): Promise<Figure[]> {
 async function wipe(store: Store, device: number): Promise<number> {
   const node = nodeOf(store);
   const folder = node.devices[device]!;
-  const before = (await deviceAt(node, folder))?.incarnation;
+  const before = (await deviceAt(node, folder))!;
   for (const name of readdirSync(folder)) rmSync(path.join(folder, name), { recursive: true });
   await until(async () => {
     const now = await deviceAt(node, folder);
-    return now?.status === 'ok' && now.incarnation !== before;
+    return now?.status === 'ok' && now.incarnation !== before.incarnation;
   });
   const startMs = performance.now();
+  // The meter counts what differs one by one: it is asked when the device says that it has all.
+  await until(async () => {
+    const { devices, jobs } = await statusOf(node);
+    const entries = devices.find(({ path: at }) => at === folder)?.facts.entries ?? 0;
+    const waiting = jobs.find(({ name }) => name === 'object.bodies')?.facts['waiting'] ?? 0;
+    return entries >= before.facts.entries && waiting === 0;
+  });
   await untilFull(store);
   return (performance.now() - startMs) / 1000;
 }
