@@ -164,6 +164,13 @@ async function askJson(url: string, init: RequestInit, timeoutMs: number): Promi
     const response = await fetch(url, { ...init, signal: AbortSignal.timeout(timeoutMs) });
     return { status: response.status, value: await response.json() };
   } catch (error) {
-    return { error: messageOf(error) };
+    return { error: reasonFor(error) };
   }
+}
+
+/** What fetch hides behind `fetch failed`; and who answers without JSON is no admin port. */
+function reasonFor(error: unknown): string {
+  if (error instanceof SyntaxError) return 'what answers there is no admin port';
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return messageOf(cause) || messageOf(error);
 }

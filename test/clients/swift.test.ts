@@ -30,7 +30,7 @@ beforeAll(async () => {
   work = mkdtempSync(path.join(tmpdir(), 'anello-swift-'));
   source = path.join(work, 'tree');
   makeTree(source);
-}, 60_000);
+});
 
 afterAll(async () => {
   await cluster?.stopAndRemove();
@@ -179,6 +179,43 @@ describe.skipIf(!SWIFT)('swift, the command', () => {
     expect((await other(['delete', 'tree', 'tree/.hidden'])).code).not.toBe(0);
     expect(await swiftOk(['stat', 'tree'])).toMatch(/Read ACL: second:\*/);
     await swiftOk(['post', 'tree', '-r', '']);
+  });
+
+  it('keeps versions, lists them, gets and deletes one of them', async () => {
+    await swiftOk(['post', 'kept', '-H', 'X-Versions-Enabled: true']);
+    for (const text of ['first', 'second']) {
+      writeFileSync(path.join(work, 'note'), text);
+      await swiftOk(['upload', 'kept', 'note']);
+    }
+    const listed = async () =>
+      (await swiftOk(['list', 'kept', '--versions'])).match(/\b[0-9a-f]{30}\b/g) ?? [];
+    const [second, first] = await listed();
+    const saved = (...more: string[]) => swiftOk(['download', 'kept', 'note', '-o', '-', ...more]);
+    expect(await saved('--version-id', first!)).toBe('first');
+    expect(await saved()).toBe('second');
+    await swiftOk(['delete', 'kept', 'note', '--version-id', second!]);
+    expect(await saved()).toBe('first');
+    await swiftOk(['delete', 'kept', 'note']);
+    expect(await swiftOk(['list', 'kept'])).toBe('');
+    expect(await listed()).toHaveLength(2);
+    await swiftOk(['delete', 'kept', '--versions']);
+    expect(await swiftOk(['list'])).not.toContain('kept');
+  });
+
+  it.skipIf(!CURL)('signs temporary URLs', async () => {
+    await swiftOk(['post', '-m', 'Temp-URL-Key:signing key']);
+    const storage = new URL(cluster.access.swift.storageUrls[0]!);
+    const link = async (method: string, object: string): Promise<string> => {
+      const target = `${storage.pathname}/tree/${object}`;
+      const signed = await swiftOk(['tempurl', method, '600', target, 'signing key']);
+      return storage.origin + signed.trim();
+    };
+    const put = await run('curl', ['-s', '-T', '-', await link('PUT', 'sent')], { input: 'sent' });
+    expect(put.stdout).toBe('');
+    const get = await link('GET', 'sent');
+    expect((await run('curl', ['-s', get])).stdout).toBe('sent');
+    expect((await run('curl', ['-s', get.replace('/sent?', '/copied?')])).stdout).toContain('401');
+    await swiftOk(['delete', 'tree', 'sent']);
   });
 
   it('deletes everything', async () => {
