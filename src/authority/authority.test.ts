@@ -209,6 +209,54 @@ describe('joining', () => {
   );
 
   it(
+    'a machine that did not hear the answer asks again and gets the same, nobody else does',
+    withAuthority(async (fixture, world) => {
+      const token = await tokenFor(fixture);
+      const request = createRequest(newPrivateKey(), 'bari-9');
+      const join = async (changes: object = {}) =>
+        await fixture.request(
+          'POST',
+          '/v1/join',
+          joining(token, 'bari-9', { request, ...changes }),
+        );
+      const first = (await (await join()).json()) as Reply;
+      const again = await join();
+      expect(again.status).toBe(201);
+      const { devices, workerIds } = (await again.json()) as Reply;
+      expect({ devices, workerIds }).toEqual({
+        devices: first.devices,
+        workerIds: first.workerIds,
+      });
+      const other = createRequest(newPrivateKey(), 'bari-9');
+      expect((await join({ request: other })).status).toBe(401);
+      await fixture.ask('POST', '/v1/nodes/bari-9/expel', {});
+      expect((await join()).status).toBe(401);
+      await world.machine('authority').env.clock.sleep(1_000);
+      expect((await fixture.view()).nodes.has('bari-9')).toBe(false);
+    }),
+  );
+
+  it(
+    'a member of whom no ports are known has those that it reports',
+    withAuthority(async ({ ask, authority }) => {
+      const token = await authority.members.createToken({
+        ...{ site: 'bari', roles: ['proxy'], hours: 1, uses: 1 },
+      });
+      const request = createRequest(newPrivateKey(), 'bari-9');
+      await authority.members.join({
+        ...{ token, name: 'bari-9', zone: 'z1', wire: { host: '10.9.9.9', port: 7400 } },
+        ...{ ports: {}, disks: [], request, replace: false },
+      });
+      await authority.reports.note({
+        ...{ process: 'bari-9', site: 'bari', roles: ['proxy'], version: 'x', bundleVersion: 1 },
+        ...{ rings: {}, devices: [], ports: { proxy: 8081 } },
+      });
+      const nodes = (await ask('GET', '/v1/nodes')) as unknown as { name: string; ports: object }[];
+      expect(nodes.find(({ name }) => name === 'bari-9')?.ports).toEqual({ proxy: 8081 });
+    }),
+  );
+
+  it(
     'a node gets numbers for further disks, the same when it asks twice, for itself only',
     withAuthority(async (fixture) => {
       const { request, authority } = fixture;

@@ -26,6 +26,8 @@ export function bundleDocument(
       limits: document.limits,
       features: document.features,
       ...(document.webhooks.length > 0 && { webhooks: document.webhooks }),
+      ...(document.s3Domains && { s3Domains: document.s3Domains }),
+      ...(document.s3WebsiteDomains && { s3WebsiteDomains: document.s3WebsiteDomains }),
       authorities: authoritiesOf(active),
       revoked: {
         nodes: members.filter((node) => node.expelled).map(({ name }) => name),

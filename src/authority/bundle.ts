@@ -53,6 +53,8 @@ const settingsSchema = z.object({
   limits: z.record(z.string(), z.number()),
   features: z.record(z.string(), z.boolean()),
   webhooks: z.array(z.string()).optional(),
+  s3Domains: z.array(z.string()).optional(),
+  s3WebsiteDomains: z.array(z.string()).optional(),
   authorities: z.array(z.string()),
   revoked: z.object({ nodes: z.array(z.string()), serials: z.array(z.string()) }),
 });

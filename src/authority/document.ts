@@ -16,6 +16,11 @@ const url = z
   .regex(/^https?:\/\/[^\s/]+(\/[^\s]*)?$/, 'a URL')
   .max(1024);
 
+const host = z
+  .string()
+  .toLowerCase()
+  .regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, 'a host name');
+
 const policy = z
   .object({
     index: z.number().int().min(0),
@@ -65,6 +70,9 @@ export const documentSchema = z
       .array(z.string().regex(/^[*a-zA-Z0-9._:/-]{1,255}$/))
       .max(1024)
       .default([]),
+    /** Hosts whose sub-domains are buckets (virtual-host style S3), and those shown as websites. */
+    s3Domains: z.array(host).max(256).optional(),
+    s3WebsiteDomains: z.array(host).max(256).optional(),
     /** Where what must agree is kept: `etcd:http://...`, `sqlite:FILE` on one machine. */
     state: z.string().max(4096).default(''),
     /** What to do about failing devices: minutes until their plan is applied; absent: propose only. */

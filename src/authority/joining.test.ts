@@ -3,8 +3,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
+import { parseMachineFile } from '#config/machine-file.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
-import { loadNodeConfig } from './joining.ts';
+import { NodeRandom } from '#env/node/random.ts';
+import { certificateFacts } from './certificate-facts.ts';
+import { createCertificateAuthority } from './certificates.ts';
+import { join, loadNodeConfig } from './joining.ts';
 
 let data: string;
 beforeEach(() => {
@@ -44,5 +48,36 @@ describe('the file of a machine that has joined', () => {
     const config = await loadNodeConfig(file, { disk, get: unreachable, post: unreachable });
     expect(config).toMatchObject({ site: 'bari', ...service, listen: { identityTls: 5443 } });
     expect(config.devices).toMatchObject([{ id: 4, path: '/srv/disk1', mountPoint: true }]);
+  });
+});
+
+describe('a machine that joins', () => {
+  it('asks again for the same key where it has not heard the answer', async () => {
+    const file = path.join(data, 'node.yaml');
+    const machine = {
+      ...{ format: 1, name: 'bari-1', data, disks: [], address: '10.2.0.1', token: 'a.b.c' },
+      ...{ authorities: ['https://10.1.0.1:7600'] },
+    };
+    writeFileSync(file, stringify(machine));
+    const { disk } = createNodeEnv({ logLevel: 'silent' });
+    const ca = createCertificateAuthority('0'.repeat(32), {
+      random: new NodeRandom(),
+      nowMs: 1.7e12,
+    }).certificate;
+    const token = `anello-join-1.0.x.${certificateFacts(ca).fingerprint}`;
+    const asked: { request: string }[] = [];
+    const effects = {
+      disk,
+      get: async () => Buffer.from(ca),
+      post: async (_: string, body: string) => {
+        asked.push(JSON.parse(body) as { request: string });
+        throw new Error('the line broke');
+      },
+    };
+    const joining = { ...parseMachineFile(stringify(machine)), token };
+    for (let attempt = 0; attempt < 2; attempt++)
+      await expect(join(joining, effects)).rejects.toMatchObject({ code: 'no-authority' });
+    expect(asked).toHaveLength(2);
+    expect(asked[1]!.request).toBe(asked[0]!.request);
   });
 });

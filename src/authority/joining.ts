@@ -5,6 +5,7 @@
  *   DATA/membership.json   who this node is (0600: it may hold the cluster's master key)
  *   DATA/node.pem          its key and certificate, renewed by itself
  *   DATA/ca.pem            the cluster's authority
+ *   DATA/joining.key       its key while it has asked and not heard the answer
  *
  * A token carries the fingerprint of that authority's certificate, so that the first contact already
  * knows whom to trust.
@@ -97,12 +98,28 @@ export async function join(
   const { token, authorities } = machine;
   if (token === undefined)
     throw new OperatingError('no-token', 'a token is needed to join: anello node token');
+  const { disk } = effects;
+  const key = await joiningKey(machine, disk);
+  const body = { ...(await joinRequest(machine, disk, key)), token, replace };
+  const known = await firstAnswer(authorities, (url) => ask(url, token, body, effects));
+  await keepMembership(machine, disk, key, known);
+  await disk.unlink(joiningFile(machine));
+  return known;
+}
+
+/** Kept until it has joined: asked again for the same key, the authority knows the machine again. */
+async function joiningKey(machine: MachineFile, disk: Disk): Promise<string> {
+  const file = joiningFile(machine);
+  if ((await disk.stat(file)) !== undefined) return (await disk.read(file)).toString();
   const { newPrivateKey } = await import('./certificates.ts');
   const key = newPrivateKey();
-  const body = { ...(await joinRequest(machine, effects.disk, key)), token, replace };
-  const known = await firstAnswer(authorities, (url) => ask(url, token, body, effects));
-  await keepMembership(machine, effects.disk, key, known);
-  return known;
+  await disk.mkdir(machine.data);
+  await disk.replace(file, Buffer.from(key), SECRET_MODE);
+  return key;
+}
+
+function joiningFile({ data }: MachineFile): string {
+  return path.join(data, 'joining.key');
 }
 
 /**

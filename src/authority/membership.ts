@@ -24,6 +24,8 @@ const MAX_WORKER_ID = 0xffff;
 const MAX_DISKS = 1024;
 /** Worker ids of a node lie apart: more workers later take no other node's. */
 const IDS_PER_NODE = 16;
+/** Asking again later is joining anew. */
+const REPEAT_MS = 3_600_000;
 export const ROLES = ['proxy', 'storage', 'identity', 'authority'] as const;
 
 const name = z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?$/);
@@ -107,12 +109,20 @@ export class Members {
   /** @throws OperatingError `bad-token`, `name-taken`, `bad-request` */
   async join(request: JoinRequest): Promise<Membership> {
     const reason = { what: `join ${request.name}`, who: request.name };
+    const joinedBy = hashOf(`${request.token}\n${request.request}`);
     const { result } = await this.#store.change(reason, async (now) => {
+      const known = now.nodes.get(request.name);
+      if (known !== undefined && isRepeat(known, joinedBy, this.#nowMs())) {
+        const issued = await this.#certify(known, request.request);
+        const node = { ...known, serial: issued.serial, certifiedUntilMs: issued.notAfterMs };
+        return { nodes: [node], result: { node, certificate: issued.certificate, now } };
+      }
       const { key, token, modRevision } = await this.#token(request.token);
       const { node, nextDeviceId, nextWorkerId } = admitted(now, request, token, this.#nowMs());
       const issued = await this.#certify(node, request.request);
       const value = tokenRecord.encode({ ...token, uses: token.uses - 1 });
-      const certified = { ...node, serial: issued.serial, certifiedUntilMs: issued.notAfterMs };
+      const certifiedUntilMs = issued.notAfterMs;
+      const certified = { ...node, serial: issued.serial, certifiedUntilMs, joinedBy };
       return {
         nodes: [certified],
         head: { nextDeviceId, nextWorkerId },
@@ -238,6 +248,14 @@ function member(now: Snapshot, nodeName: string): NodeRecord {
   const node = now.nodes.get(nodeName);
   if (node !== undefined && !node.expelled) return node;
   throw new OperatingError('not-a-member', `"${nodeName}" is not a member`, { node: nodeName });
+}
+
+/**
+ * The machine has not heard the answer (it stopped, or the line did) and asks again by the same token and
+ * for the same key: it is the one that joined.
+ */
+function isRepeat({ expelled, joinedBy: known, joinedMs }: NodeRecord, by: string, nowMs: number) {
+  return !expelled && known !== undefined && sameText(known, by) && nowMs - joinedMs < REPEAT_MS;
 }
 
 /** The record of a machine that joins; ids of disks and workers are given once and for ever. */

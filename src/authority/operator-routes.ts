@@ -10,6 +10,7 @@ import { clusterStatus } from './cluster-status.ts';
 import { parseDocument } from './document.ts';
 import { type AuthorityHono, input } from './http-input.ts';
 import { ROLES } from './membership.ts';
+import type { NodeRecord } from './records.ts';
 import type { Wish } from './rings.ts';
 
 const list = z.array(z.string().max(512)).max(10_000).default([]);
@@ -114,10 +115,14 @@ function wishOf({
   return { kind: 'request', request };
 }
 
-function memberRoutes(app: AuthorityHono, { members, store }: Authority): void {
+function memberRoutes(app: AuthorityHono, { members, store, reports }: Authority): void {
   app.get('/v1/nodes', async (context) => {
     const { nodes } = await store.snapshot();
-    return context.json([...nodes.values()]);
+    const told = new Map((await reports.all()).map(({ report }) => [report.process, report.ports]));
+    // Of who joined after a backup was restored, its own word is all that is known.
+    const portsOf = ({ name, ports }: NodeRecord) =>
+      Object.keys(ports).length > 0 ? ports : (told.get(name) ?? {});
+    return context.json([...nodes.values()].map((node) => ({ ...node, ports: portsOf(node) })));
   });
   app.post('/v1/nodes/:name/expel', async (context) => {
     const { who: name } = await input(context, byWhom);

@@ -107,6 +107,8 @@ export const nodeRecord = defineRecord({
     revoked: z.array(z.string()),
     expelled: z.boolean(),
     joinedMs: z.number(),
+    /** Hash of the token and the request that it joined by: who asks the same again gets the same. */
+    joinedBy: z.string().optional(),
   }),
 });
 

@@ -42,6 +42,8 @@ export const reportSchema = z
         }),
       )
       .max(MAX_DEVICES),
+    /** Where it serves other things, by role. */
+    ports: z.record(text, z.number().int().min(0).max(65_535)).optional(),
     /** The last bundle that it refused, and why. */
     refused: z.object({ version: z.number(), code: text }).optional(),
     certifiedUntilMs: z.number().optional(),

@@ -87,9 +87,9 @@ export const serviceFields = {
   trustedProxies: z.array(network).max(256).default([]),
   /** Where other people's clients reach the proxies: for catalogues. Site to URL. */
   publicUrls: z.record(z.string(), z.string()).default({}),
-  /** Hosts whose sub-domains are buckets (virtual-host style S3). */
+  /** Hosts whose sub-domains are buckets (virtual-host style S3), besides the cluster document's. */
   s3Domains: z.array(z.string().toLowerCase()).default([]),
-  /** Hosts whose sub-domains are buckets shown as websites. */
+  /** Hosts whose sub-domains are buckets shown as websites, besides the cluster document's. */
   s3WebsiteDomains: z.array(z.string().toLowerCase()).default([]),
   /** What lifecycle rules count as a day; less than one lets people see rules at work. */
   lifecycleDaySeconds: z.number().int().min(1).max(86_400).default(86_400),

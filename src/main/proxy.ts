@@ -22,6 +22,7 @@ import { Sweeper } from '#proxy/multipart/sweeper.ts';
 import { notifyingStore } from '#proxy/notification/notifying-store.ts';
 import { createProxy } from '#proxy/proxy.ts';
 import { withVersions } from '#proxy/versions/versions.ts';
+import type { ClusterSource } from '#ring/cluster.ts';
 import type { State } from '#state/state.ts';
 import { JobRunner } from '#worker/runner.ts';
 import { fetchNewer } from './authority-client.ts';
@@ -103,8 +104,8 @@ export async function startProxy(
     fairness,
     env,
     region: config.site,
-    domains: config.s3Domains,
-    websiteDomains: config.s3WebsiteDomains,
+    domains: () => s3Domains(config, cluster).domains,
+    websiteDomains: () => s3Domains(config, cluster).websites,
     dayMs: config.lifecycleDaySeconds * 1000,
     originOf: originBehind(config.trustedProxies),
     mayNotify: (url) => outside.allows(url),
@@ -240,5 +241,18 @@ function requestReport(
     if (status >= SERVER_ERROR) env.log.warn('request.failed', { ...request });
     else if (elapsedMs > SLOW_MS) env.log.info('request.slow', { ...request });
     else env.log.debug('request', { ...request });
+  };
+}
+
+/** The cluster document's, and what a node's own file names besides. */
+function s3Domains(
+  own: Pick<NodeConfig, 's3Domains' | 's3WebsiteDomains'>,
+  cluster: ClusterSource,
+): { readonly domains: string[]; readonly websites: string[] } {
+  const { s3Domains: domains = [], s3WebsiteDomains: websites = [] } =
+    cluster.current().settings ?? {};
+  return {
+    domains: [...domains, ...own.s3Domains],
+    websites: [...websites, ...own.s3WebsiteDomains],
   };
 }

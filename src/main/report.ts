@@ -1,11 +1,18 @@
 /** What a process tells the authority: see authority/reports.ts. */
 import type { ProcessReport } from '#authority/reports.ts';
 import { OperatingError } from '#base/errors.ts';
+import type { NodeConfig } from '#config/node-config.ts';
 import type { DeviceReport } from '#object/calls.ts';
 import type { AskAuthority } from './authority-client.ts';
 import type { Foundation } from './foundation.ts';
 import { ringNames } from './status.ts';
 import type { StorageRole } from './storage.ts';
+
+/** What balancers, firewalls and monitoring reach it by. */
+function portsOf({ listen }: Pick<NodeConfig, 'listen'>): ProcessReport['ports'] {
+  const { admin, proxy, authority, identity } = listen;
+  return { admin, proxy, authority, identity };
+}
 
 /** What `anello` calls itself. */
 export const VERSION = '0.1.0';
@@ -24,6 +31,7 @@ export function processReport(
     version: VERSION,
     bundleVersion: view.version,
     rings: ringNames(view),
+    ports: portsOf(config),
     devices: devicesOf(config.devices, storage?.reports() ?? []),
     ...(refused !== undefined && { refused }),
     ...(certifiedUntilMs !== undefined && { certifiedUntilMs }),

@@ -38,6 +38,9 @@ export interface ClusterSettings {
   readonly features: Readonly<Record<string, boolean>>;
   /** Where users may have events sent; absent: nowhere. */
   readonly webhooks?: readonly string[] | undefined;
+  /** Hosts whose sub-domains are buckets, and those shown as websites. */
+  readonly s3Domains?: readonly string[] | undefined;
+  readonly s3WebsiteDomains?: readonly string[] | undefined;
   /** Where authorities answer. */
   readonly authorities: readonly string[];
   /** Nodes and serial numbers of certificates that nobody talks to any more. */

@@ -2,10 +2,11 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { OperatingError } from '#base/errors.ts';
-import { parseMachineFile } from '#config/machine-file.ts';
+import { type MachineFile, parseMachineFile } from '#config/machine-file.ts';
 import { joinFromFile } from './node.ts';
 
 const SECRET_MODE = 0o600;
@@ -63,8 +64,6 @@ async function joinCluster(authorities: readonly string[], options: JoinOptions)
 
 function writeMachineFile(authorities: readonly string[], options: JoinOptions): void {
   const { config, token, name, zone, address, data, disk, mountPoints } = options;
-  if (existsSync(config))
-    throw new OperatingError('wrong-use', `${config} exists: change it, or name another --config`);
   if (token === undefined || address === undefined)
     throw new OperatingError('wrong-use', '--token and --address are needed');
   const text = stringify({
@@ -78,9 +77,24 @@ function writeMachineFile(authorities: readonly string[], options: JoinOptions):
     address,
     token,
   });
-  parseMachineFile(text);
+  const wanted = parseMachineFile(text);
+  if (existsSync(config)) {
+    if (isSame(parseMachineFile(readFileSync(config, 'utf8')), wanted)) return;
+    throw new OperatingError(
+      'wrong-use',
+      `${config} exists and says something else: change it, or name another --config`,
+    );
+  }
   mkdirSync(path.dirname(config), { recursive: true });
   writeFileSync(config, text, { mode: SECRET_MODE });
   // Read back as it will be: what can't be read must fail now.
   parseMachineFile(readFileSync(config, 'utf8'));
+}
+
+/** A second run of the same command, perhaps with a new token, goes on with the file that is there. */
+function isSame(
+  { token: _, ...known }: MachineFile,
+  { token: __, ...wanted }: MachineFile,
+): boolean {
+  return isDeepStrictEqual(known, wanted);
 }

@@ -61,8 +61,8 @@ const DIALECT: Dialect<S3Request> = { name: 's3', serve, replyError };
 export async function createS3Handler(given: S3Options): Promise<S3Handler> {
   const service: S3Service = {
     roles: undefined,
-    domains: [],
-    websiteDomains: [],
+    domains: () => [],
+    websiteDomains: () => [],
     finished: () => {},
     dayMs: DAY_MS,
     originOf: originBehind([]),
@@ -78,7 +78,7 @@ export async function createS3Handler(given: S3Options): Promise<S3Handler> {
   };
   const accessLog = new AccessLog(service);
   return {
-    matches: (incoming) => isS3(incoming, [...service.domains, ...service.websiteDomains]),
+    matches: (incoming) => isS3(incoming, [...service.domains(), ...service.websiteDomains()]),
     handle: async (incoming, response) => {
       const { clock } = service.env;
       const started = clock.monotonicMs();

@@ -67,9 +67,9 @@ export class S3Request extends Exchange<S3Service> implements Operation {
     this.path = path;
     this.target = query === '' ? path : `${path}?${query}`;
     this.query = new Query(this.target);
-    const site = bucketOfHost(incoming.headers.host, service.websiteDomains);
+    const site = bucketOfHost(incoming.headers.host, service.websiteDomains());
     this.isWebsite = site !== undefined;
-    this.hostBucket = site ?? bucketOfHost(incoming.headers.host, service.domains);
+    this.hostBucket = site ?? bucketOfHost(incoming.headers.host, service.domains());
     this.txn = service.requestIds.next(undefined);
   }
 

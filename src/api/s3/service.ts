@@ -47,9 +47,9 @@ export interface S3Service {
   readonly limits: S3Limits;
   readonly requestIds: TransactionIds;
   /** Hosts whose sub-domains are buckets. */
-  readonly domains: readonly string[];
+  readonly domains: () => readonly string[];
   /** Hosts whose sub-domains are buckets shown as websites. */
-  readonly websiteDomains: readonly string[];
+  readonly websiteDomains: () => readonly string[];
   /** This site's name: what GetBucketLocation answers and CreateBucket may ask for, among others. */
   readonly region: string;
   /** Where requests come from, past our own balancers. */

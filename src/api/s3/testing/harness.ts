@@ -105,8 +105,8 @@ export async function startServer(options: Partial<S3Options> = {}): Promise<Tes
     names,
     env: { clock, random, log: SILENT },
     region: REGION,
-    domains: [DOMAIN],
-    websiteDomains: [WEBSITE_DOMAIN],
+    domains: () => [DOMAIN],
+    websiteDomains: () => [WEBSITE_DOMAIN],
     signers: {
       findS3Key: async ({ access, ...scope }) => {
         const caller = CALLERS[access];
