@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
+import { Uploads } from './multipart/uploads.ts';
 import { CONTAINER, objectName, putRequest, TestCluster } from './testing/test-cluster.ts';
 
 const SECONDS = 6;
@@ -24,7 +25,21 @@ async function startWith(quota: Record<string, string>) {
     await wait();
     return put(name, bytes);
   };
-  return { put, settled };
+  return { cluster, put, settled };
+}
+
+async function putPart(cluster: TestCluster, bytes: number): Promise<string> {
+  const { proxy, world } = cluster;
+  const uploads = new Uploads(proxy, world.machine('lngs').env);
+  const upload = await cluster.run(
+    uploads.begin(cluster.operation(), CONTAINER, {
+      ...{ key: 'parts', contentType: 'text/plain', user: {}, system: {}, groups: {} },
+      ...{ algorithm: 'crc64nvme', checksumType: 'FULL_OBJECT', asked: false, initiator: '' },
+    }),
+  );
+  const part = putRequest(Buffer.alloc(bytes, 1));
+  const stored = uploads.putPart(cluster.operation(), upload, 1, part, () => ({}));
+  return cluster.run(stored.then(({ kind }) => kind, codeOf));
 }
 
 describe('the quota of an account', () => {
@@ -45,6 +60,12 @@ describe('the quota of an account', () => {
     const { put } = await startWith({ 'x-account-meta-quota-bytes': '20' });
     expect(await put('large', 21)).toBe('quota-exceeded');
     expect(await put('small', 20)).toBe('stored');
+  });
+
+  it('stops parts of uploads, too, which are nobody\u2019s objects yet', async () => {
+    const { cluster } = await startWith({ 'x-account-meta-quota-bytes': '20' });
+    expect(await putPart(cluster, 21)).toBe('quota-exceeded');
+    expect(await putPart(cluster, 20)).toBe('stored');
   });
 
   it('of another account, or none, stops nobody', async () => {

@@ -31,7 +31,8 @@ export async function putBucketTagging(request: S3Request): Promise<void> {
   const body = await readDocument(request, request.service.limits.maxDocumentBytes);
   const tags = tagsOfXml(readXml(body, 'Tagging'), MAX_BUCKET_TAGS);
   await configure(request, bucket, tagsHeader(tags));
-  replyEmpty(request, 204);
+  // As the reference says; S3 itself answers 204, which minio's client takes for an error.
+  replyEmpty(request, 200);
 }
 
 export async function deleteBucketTagging(request: S3Request): Promise<void> {

@@ -116,6 +116,8 @@ export class Uploads {
       ...part,
       contentType: PART_TYPE,
       writeId,
+      // Not counted before they are an object, but nobody fills a disk beyond their quota with them.
+      payer: upload.bucket.account,
       finish: () => ({ checksums: checksums(), contentType: partType(checksums()) }),
     });
     if (result.kind !== 'no-container') return result;
