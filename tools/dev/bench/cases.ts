@@ -212,17 +212,18 @@ export const largeObject: Case = async (store) => {
 export const uploadInParts: Case = async (store) => {
   if (store.s3 === undefined) return [];
   const figures: Figure[] = [];
-  for (const what of ['plain', 'plain again'] as const) {
-    await request(store, 'PUT', '/bench-parts');
+  for (const encrypts of [false, true]) {
+    const bucket = encrypts ? 'bench-parts-encrypted' : 'bench-parts';
+    await request(store, 'PUT', `/${bucket}`);
     const before = cpuSeconds(store.pids());
     const plan: PartsPlan = {
       ...{ host: store.url.hostname, port: Number(store.url.port), keys: store.s3 },
-      ...{ target: '/bench-parts/big', parts: GIB / PART, partBytes: PART, atOnce: 4 },
+      ...{ bucket, encrypts, parts: GIB / PART, partBytes: PART, atOnce: 4 },
     };
     const seconds = Number(await output(PARTS, plan));
     figures.push({
-      ...{ name: `S3 PUT 1 GiB in parts of 16 MiB, ${what}`, unit: 'MB/s', better: 'more' },
-      ...{ value: GIB / 1e6 / seconds, errors: 0 },
+      ...{ name: `S3 PUT 1 GiB in parts of 16 MiB${encrypts ? ', encrypted' : ''}`, unit: 'MB/s' },
+      ...{ better: 'more', value: GIB / 1e6 / seconds, errors: 0 },
       cpuMsEach: (cpuSeconds(store.pids()) - before) * 1000,
     });
   }

@@ -13,7 +13,9 @@ export interface PartsPlan {
   readonly host: string;
   readonly port: number;
   readonly keys: S3Keys;
-  readonly target: string;
+  readonly bucket: string;
+  /** The bucket is made one that encrypts by default. */
+  readonly encrypts: boolean;
   readonly parts: number;
   readonly partBytes: number;
   readonly atOnce: number;
@@ -80,8 +82,17 @@ class Client {
   }
 }
 
+const ENCRYPTION =
+  '<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>' +
+  '<SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule>' +
+  '</ServerSideEncryptionConfiguration>';
+
 async function upload(plan: PartsPlan): Promise<number> {
   const client = new Client(plan);
+  if (plan.encrypts) {
+    await client.send('PUT', `/${plan.bucket}?encryption=`, {}, [Buffer.from(ENCRYPTION)]);
+  }
+  const object = `/${plan.bucket}/big`;
   const bytes = Buffer.alloc(plan.partBytes, 'anello benchmark body ');
   const checksum = await (await Checksums.create()).of('crc64nvme', bytes);
   const body = [
@@ -92,7 +103,7 @@ async function upload(plan: PartsPlan): Promise<number> {
   const started = performance.now();
   const begun = await client.send(
     'POST',
-    `${plan.target}?uploads=`,
+    `${object}?uploads=`,
     { 'x-amz-checksum-algorithm': 'CRC64NVME', 'x-amz-checksum-type': 'FULL_OBJECT' },
     [],
   );
@@ -108,7 +119,7 @@ async function upload(plan: PartsPlan): Promise<number> {
   const worker = async (): Promise<void> => {
     while (next <= plan.parts) {
       const part = next++;
-      const target = `${plan.target}?partNumber=${part}&uploadId=${id}`;
+      const target = `${object}?partNumber=${part}&uploadId=${id}`;
       etags[part] = (await client.send('PUT', target, headers, body)).etag;
     }
   };
@@ -117,7 +128,7 @@ async function upload(plan: PartsPlan): Promise<number> {
     part === 0 ? '' : `<Part><PartNumber>${part}</PartNumber><ETag>${etag}</ETag></Part>`,
   );
   const xml = `<CompleteMultipartUpload>${list.join('')}</CompleteMultipartUpload>`;
-  await client.send('POST', `${plan.target}?uploadId=${id}`, {}, [Buffer.from(xml)]);
+  await client.send('POST', `${object}?uploadId=${id}`, {}, [Buffer.from(xml)]);
   return (performance.now() - started) / 1000;
 }
 
