@@ -2,6 +2,7 @@
  * Lets things go wrong, within what the cluster promises to survive: any number of crashes, cuts and
  * absences, but only one device (the victim) is ever damaged, until everything is whole again.
  */
+import type { LinkOptions } from '#env/sim/fabric.ts';
 import type { Prng } from '#env/sim/prng.ts';
 import type { SimCluster, SimNode } from './cluster.ts';
 import { type Fault, MAX_CLOCK_ERROR_MS, type Plan } from './plan.ts';
@@ -22,6 +23,7 @@ export class Nemesis {
   victim: number;
   readonly rings: RingChanges;
   #isOver = false;
+  readonly #usualLinks = new Map<string, LinkOptions>();
   /** Ends of faults that last. */
   readonly #undo = new Set<() => void>();
 
@@ -204,12 +206,20 @@ export class Nemesis {
         network.dropConnections(a.name, this.#random.chance(0.5) ? b.name : undefined);
         return true;
       default: {
-        const usual = network.link(a.name, b.name);
+        const usual = this.#usualLink(a.name, b.name);
         network.setLinkBothWays(a.name, b.name, { delayMs: 50 + this.#random.delay(300) });
         this.#later(lastMs, 'link', () => network.setLinkBothWays(a.name, b.name, usual));
         return true;
       }
     }
+  }
+
+  /** As it was before any fault: one that is slow already may become slow again (brief seed 1137). */
+  #usualLink(a: string, b: string): LinkOptions {
+    const pair = [a, b].sort().join(' ');
+    const usual = this.#usualLinks.get(pair) ?? this.#cluster.world.network.link(a, b);
+    this.#usualLinks.set(pair, usual);
+    return usual;
   }
 
   #healBetween(a: readonly string[], b: readonly string[]): void {
