@@ -52,7 +52,7 @@ export class AccountQuotas {
 
   /** After a change of the account's headers here: the next write finds them as they are now. */
   async changed(account: string): Promise<void> {
-    await this.#ask(account, this.#context.env.clock.monotonicMs());
+    await this.#ask(account, this.#context.env.clock.monotonicMs(), 'quorum');
   }
 
   /** Asks for the account's totals if that was long ago; after a write, so as to be in no write's way. */
@@ -61,15 +61,15 @@ export class AccountQuotas {
     const nowMs = this.#context.env.clock.monotonicMs();
     if (known !== undefined && nowMs < known.askedAtMs + ASK_AGAIN_MS) return;
     this.#keep(account, { info: known?.info, askedAtMs: nowMs });
-    void this.#ask(account, nowMs);
+    void this.#ask(account, nowMs, 'nearest');
   }
 
-  async #ask(account: string, askedAtMs: number): Promise<void> {
+  async #ask(account: string, askedAtMs: number, read: Operation['read']): Promise<void> {
     const { env } = this.#context;
     const operation: Operation = {
       txn: 'quota',
       signal: new AbortController().signal,
-      read: 'nearest',
+      read,
     };
     try {
       // Kept nowhere: it belongs to no request that somebody could ask about.

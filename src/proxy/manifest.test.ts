@@ -247,6 +247,10 @@ describe('the form of a manifest', () => {
     const old =
       '{"anello-manifest":1,"kind":"static","parts":[{"path":"/a/c/o","etag":"e","size":10}]}';
     expect(String(encodeManifest({ kind: 'static', parts: [part] }))).toBe(old);
+    const bytes =
+      '{"anello-manifest":2,"kind":"static","parts":[{"path":"/a/c/o","etag":"e","size":10},' +
+      '{"data":"aGVsbG8=","etag":"e","size":5}]}';
+    expect(String(encodeManifest(both))).toBe(bytes);
     const form = (entry: unknown, version: number) =>
       Buffer.from(JSON.stringify({ 'anello-manifest': version, kind: 'static', parts: [entry] }));
     expect(() => decodeManifest(form(own, 1))).toThrow(/malformed/);
