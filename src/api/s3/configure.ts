@@ -19,7 +19,7 @@ export async function configureWrites(
 
 export async function configure(
   request: S3Request,
-  bucket: Pick<Bucket, 'account' | 'container'>,
+  bucket: Bucket,
   changes: HeaderChanges,
 ): Promise<void> {
   const outcome = await request.service.store.updateContainer(request, bucket, changes);

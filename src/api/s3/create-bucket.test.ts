@@ -68,6 +68,11 @@ describe('CreateBucket', () => {
     expect((await create({ region: 'us-east-1' })).status).toBe(200);
     expect(await get('acl')).not.toContain('AllUsers');
     expect((await server.ask('GET', `${B}/k`)).text).toBe('kept');
+    const switches = '<BlockPublicAcls>true</BlockPublicAcls>';
+    const body = `<PublicAccessBlockConfiguration>${switches}</PublicAccessBlockConfiguration>`;
+    await server.ask('PUT', `${B}?publicAccessBlock`, { body });
+    const open = await create({ region: 'us-east-1', headers: { 'x-amz-acl': 'public-read' } });
+    expect(open.code).toBe('AccessDenied');
     const other = await create({ region: 'us-east-1', as: 'stranger' });
     expect(other.code).toBe('BucketAlreadyExists');
   });

@@ -6,9 +6,10 @@ import { isBucketName } from '#proxy/bucket-names.ts';
 import type { HeaderChanges } from '#proxy/contract.ts';
 import { VERSIONING_HEADER } from '#proxy/versions/contract.ts';
 import { LOCK_HEADER } from '#proxy/versions/lock.ts';
-import { ACL_HEADER, mayInAccount } from './access.ts';
-import { encodeGrants, ownerIdOf } from './acl.ts';
-import { type Bucket, ownAccount } from './bucket.ts';
+import { ACL_HEADER, authorize, mayInAccount } from './access.ts';
+import { encodeGrants, type Grant, ownerIdOf } from './acl.ts';
+import { checkGrants } from './acl-rules.ts';
+import { ownAccount } from './bucket.ts';
 import { LOCATION_HEADER } from './bucket-region.ts';
 import { OWNERSHIP_HEADER, OWNERSHIPS, resourceOf } from './bucket-rules.ts';
 import { MAX_BUCKET_TAGS, tagsHeader } from './bucket-tagging.ts';
@@ -51,12 +52,13 @@ export async function createBucket(request: S3Request): Promise<void> {
       ...(policy !== undefined && { policy: policy.index }),
     },
   );
-  if (outcome !== 'created') await again(request, { account, container }, outcome, wanted);
+  if (outcome !== 'created') await again(request, outcome, wanted);
   replyEmpty(request, 200, ['Location', `/${container}`]);
 }
 
 interface Wanted {
   readonly location: string;
+  readonly grants: readonly Grant[] | undefined;
   readonly acl: HeaderChanges;
   readonly others: HeaderChanges;
 }
@@ -77,6 +79,7 @@ async function wantedBucket(request: S3Request, account: string): Promise<Wanted
   }
   return {
     location,
+    grants,
     acl: { [ACL_HEADER]: grants === undefined ? null : encodeGrants(grants) },
     others: {
       ...(location !== '' && { [LOCATION_HEADER]: location }),
@@ -92,18 +95,19 @@ function mayCreate(request: S3Request, account: string, action: `s3:${string}`):
   return mayInAccount(request, account, action, resourceOf(request.bucket));
 }
 
-/** @throws S3Error BucketAlreadyOwnedByYou */
+/** What it is by now may be against the ACL, as with any other. @throws S3Error BucketAlreadyOwnedByYou */
 async function again(
   request: S3Request,
-  { account, container }: Pick<Bucket, 'account' | 'container'>,
   outcome: 'exists' | 'policy-conflict',
-  { location, acl }: Wanted,
+  { location, grants, acl }: Wanted,
 ): Promise<void> {
   const isClassic = location === '' && request.signature?.chunks?.scope.region === CLASSIC_REGION;
   if (!isClassic || outcome !== 'exists') {
-    throw refuse('BucketAlreadyOwnedByYou', undefined, { BucketName: container });
+    throw refuse('BucketAlreadyOwnedByYou', undefined, { BucketName: request.bucket });
   }
-  await configure(request, { account, container }, acl);
+  const bucket = await authorize(request, 's3:PutBucketAcl');
+  if (grants !== undefined) checkGrants(bucket, grants, request.header('x-amz-acl'));
+  await configure(request, bucket, acl);
 }
 
 function ownershipHeader(request: S3Request) {
