@@ -88,6 +88,11 @@ describe('a name', () => {
   );
 });
 
+it("the tags of a bucket are taken with 200: with 204 minio's client thinks that they are refused", async () => {
+  const body = '<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>';
+  expect((await ask('PUT', '?tagging', { body })).status).toBe(200);
+});
+
 it('a part without its upload does not become the object', async () => {
   expect(await ask('PUT', '/k?partNumber=1', { body: 'part' })).toMatchObject({
     status: 400,
