@@ -1,5 +1,6 @@
 /** The storage role: this node's devices, the services on them, and their background jobs. */
 import { createAccountService } from '#account/server.ts';
+import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import { createContainerService } from '#container/server.ts';
 import type { Device } from '#device/contract.ts';
 import type { DeviceLimits } from '#device/limits.ts';
@@ -69,13 +70,17 @@ export async function startStorage(
     ...common,
     devices: () => open,
     debt: () => objects.debt(),
-    clearedAtMs: (device, ring) => objects.clearedAtMs(device, ring),
+    clearedAtMs: (device, ring) => {
+      if (ring.policy === CONTAINER_RING) return containers.rows.handover.clearedAtMs(device);
+      if (ring.policy === ACCOUNT_RING) return accounts.handover.clearedAtMs(device);
+      return objects.clearedAtMs(device, ring);
+    },
     limits: () => objects.budget.limits,
   });
   const { board } = repair;
   const objects = createObjectService({ ...common, board, devices: () => devices });
-  const { differs } = repair;
-  const rowOptions = { ...common, clock, differs, devices: () => open };
+  const { differs, tookIn, isReclaimed } = repair;
+  const rowOptions = { ...common, clock, differs, tookIn, isReclaimed, devices: () => open };
   const containers = createContainerService(rowOptions);
   const accounts = createAccountService(rowOptions);
   const jobs: Job[] = [
@@ -156,7 +161,9 @@ const PAUSED_JOBS: ReadonlySet<string> = new Set([
   'object.bodies',
   'object.handover',
   'container.rejoin',
+  'container.handover',
   'account.rejoin',
+  'account.handover',
   'device.compaction',
   'repair.reclaim',
 ]);

@@ -4,10 +4,7 @@
  * the states of what differs are pulled; one pair of devices after the other, a bounded number of
  * partitions a step, the most degraded first.
  *
- * Only a difference that was there before, in the same form, is opened: one that changes is writes in
- * flight, and opening it would be work for nothing. One that goes on and on is opened all the same: a
- * partition that is written all the time may lack something old as well. Pulling is enough, for every
- * replica pulls.
+ * Which differences are opened: worker/differences.ts. Pulling is enough, for every replica pulls.
  */
 import { codeOf } from '#base/errors.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
@@ -17,6 +14,7 @@ import type { ClusterSource } from '#ring/cluster.ts';
 import { type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
+import { Differences, type Judgement } from '#worker/differences.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import type { BodyPuller } from './body-puller.ts';
 import type { Target } from './calls.ts';
@@ -31,11 +29,6 @@ const IDLE_MS = 30_000;
 const RANGES_PER_CALL = 512;
 /** Differing partitions opened in one step. */
 const MAX_OPENED = 32;
-/** Looks after which a difference that never stays the same is opened. */
-const MAX_LOOKS = 6;
-/** What was opened and still looks the same is opened again after so long. */
-const OPEN_AGAIN_MS = 60_000;
-const MAX_DIFFERENCES = 100_000;
 
 /** Two devices that share partitions of a ring and do not agree. */
 interface Suspect {
@@ -45,13 +38,6 @@ interface Suspect {
   readonly shared: readonly OwnPartition[];
 }
 
-interface Difference {
-  readonly form: string;
-  readonly looks: number;
-  /** When it was opened in this very form, which brought nothing: the peer has not reclaimed yet what is gone here. */
-  readonly openedAtMs: number;
-}
-
 export class Compare implements Job {
   readonly name = 'object.compare';
   readonly #env: Env;
@@ -59,8 +45,8 @@ export class Compare implements Job {
   readonly #devices: Devices;
   readonly #board: PeerBoard;
   readonly #states: PeerStates;
-  /** Differences as they were seen last: by device, peer, ring and partition. */
-  readonly #seen = new Map<string, Difference>();
+  /** By device, peer, ring and partition. */
+  readonly #differences: Differences;
   #differing = 0;
   #fetched = 0;
 
@@ -76,6 +62,7 @@ export class Compare implements Job {
     this.#cluster = cluster;
     this.#devices = devices;
     this.#board = board;
+    this.#differences = new Differences(() => env.clock.monotonicMs());
     this.#states = new PeerStates(caller, puller, board, 'compare');
   }
 
@@ -125,7 +112,7 @@ export class Compare implements Job {
           const judged = this.#judge(suspect, comparison);
           if (judged === 'open' && opened < atMost) {
             this.#fetched += await this.#states.fetch(peer, device, ring, comparison);
-            this.#wasOpened(suspect, comparison);
+            this.#differences.opened(keyOf(suspect, comparison), formOf(comparison));
             opened++;
           } else if (judged !== 'settled') left++;
         }
@@ -138,33 +125,14 @@ export class Compare implements Job {
     return opened;
   }
 
-  /**
-   * `open`: it differs, and did so in the same way when it was compared last. `settled`: there is nothing
-   * to learn from the peer; in this very form the difference was opened already, and is still there.
-   */
-  #judge(suspect: Suspect, comparison: Comparison): 'settled' | 'wait' | 'open' {
+  #judge(suspect: Suspect, comparison: Comparison): Judgement {
     const key = keyOf(suspect, comparison);
     if (comparison.equal || comparison.theirs.total === 0) {
-      this.#seen.delete(key);
+      this.#differences.clear(key);
       return 'settled';
     }
     this.#differing++;
-    const form = formOf(comparison);
-    const known = this.#seen.get(key);
-    const isSame = known?.form === form;
-    if (isSame && this.#env.clock.monotonicMs() < known.openedAtMs + OPEN_AGAIN_MS) {
-      return 'settled';
-    }
-    const looks = (known?.looks ?? 0) + 1;
-    if (this.#seen.size >= MAX_DIFFERENCES) this.#seen.clear();
-    this.#seen.set(key, { form, looks, openedAtMs: Number.NEGATIVE_INFINITY });
-    return isSame || looks > MAX_LOOKS ? 'open' : 'wait';
-  }
-
-  /** Only what was fetched to its end: a call that failed half way settles nothing. */
-  #wasOpened(suspect: Suspect, comparison: Comparison): void {
-    const openedAtMs = this.#env.clock.monotonicMs();
-    this.#seen.set(keyOf(suspect, comparison), { form: formOf(comparison), looks: 0, openedAtMs });
+    return this.#differences.judge(key, formOf(comparison));
   }
 }
 

@@ -14,14 +14,14 @@ import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Device, Entry, EntryKey } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import { ownPartitions } from '#ring/own-partitions.ts';
+import { foreignRanges } from '#ring/own-partitions.ts';
 import type { Ring, RingDevice } from '#ring/ring.ts';
 import { isMember } from '#ring/ring-check.ts';
 import type { Caller } from '#wire/contract.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import type { EntryAddress, StatArgs, StatReply, Target, WriteArgs } from './calls.ts';
 import { type Debt, DebtCount } from './debt.ts';
-import { BUCKETS, bucketHash } from './exchange.ts';
+import { bucketHash } from './exchange.ts';
 import type { Devices } from './guard.ts';
 import { isBodiless } from './incoming.ts';
 import { versionKey } from './version.ts';
@@ -149,26 +149,16 @@ export class Handover implements Job {
   }
 
   #page(device: Device, ring: Ring, start: Buffer): Entry[] {
-    for (const [first, end] of this.#gaps(device, ring)) {
-      const [from, to] = [bucketHash(first)!, bucketHash(end) ?? undefined];
+    for (const range of foreignRanges(ring, device.id)) {
+      const [from, to] = [bucketHash(range.from)!, bucketHash(range.to) ?? undefined];
       if (to !== undefined && Buffer.compare(to, start) <= 0) continue;
+      const [sum] = device.digests.summarise(ring.policy, range.from, range.to, 1);
+      if (sum!.total === 0) continue;
       const begin = Buffer.compare(from, start) > 0 ? from : start;
       const entries = device.entries(ring.policy, begin, to, PAGE);
       if (entries.length > 0) return entries;
     }
     return [];
-  }
-
-  /** The ranges of buckets between the device's own partitions in which there is something, in order. */
-  *#gaps(device: Device, ring: Ring): Generator<readonly [number, number]> {
-    let reached = 0;
-    const isFilled = (from: number, to: number): boolean =>
-      from < to && device.digests.summarise(ring.policy, from, to, 1)[0]!.total > 0;
-    for (const { buckets } of ownPartitions(ring, device.id)) {
-      if (isFilled(reached, buckets.from)) yield [reached, buckets.from];
-      reached = Math.max(reached, buckets.to);
-    }
-    if (isFilled(reached, BUCKETS)) yield [reached, BUCKETS];
   }
 
   /** True: every primary has it, and it was dropped here. */

@@ -8,7 +8,7 @@
  */
 import { type EntryState, newestTimestamp } from '#base/entry.ts';
 import type { PolicyIndex } from '#base/names.ts';
-import { microsOf } from '#base/timestamp.ts';
+import { microsOf, type Timestamp } from '#base/timestamp.ts';
 import type { Coverage } from '#ring/coverage.ts';
 import type { OwnPartition } from '#ring/own-partitions.ts';
 import { addDebt, type Debt, type DebtBySite } from './debt.ts';
@@ -115,7 +115,12 @@ export class PeerBoard {
    */
   isReclaimed({ data, groups }: EntryState): boolean {
     if (data?.kind !== 'deleted') return false;
-    return microsOf(newestTimestamp({ data, groups })) / 1000 < this.#reclaimedBeforeMs;
+    return this.isReclaimedAt(newestTimestamp({ data, groups }));
+  }
+
+  /** Tombstones of this timestamp are. */
+  isReclaimedAt(timestamp: Timestamp): boolean {
+    return microsOf(timestamp) / 1000 < this.#reclaimedBeforeMs;
   }
 
   /** Called when a pair is found to differ that did not before. */

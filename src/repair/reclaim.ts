@@ -15,13 +15,15 @@ import type { ClusterSource } from '#ring/cluster.ts';
 import { type BucketRange, ownPartitions } from '#ring/own-partitions.ts';
 import type { RepairLimits } from '#ring/repair-limits.ts';
 import type { Ring } from '#ring/ring.ts';
+import type { RowStore } from '#rows/row-store.ts';
 import type { Job, StepResult } from '#worker/job.ts';
+import { RowReclaim } from './row-reclaim.ts';
 import type { Sweeps } from './sweeps.ts';
 
 export interface ReclaimParts {
   readonly env: Env;
   readonly cluster: ClusterSource;
-  readonly devices: () => ReadonlyMap<number, Device>;
+  readonly devices: () => ReadonlyMap<number, { readonly device: Device; readonly rows: RowStore }>;
   readonly sweeps: Sweeps;
   readonly board: PeerBoard;
   readonly limits: () => RepairLimits;
@@ -44,7 +46,9 @@ export class Reclaim implements Job {
   readonly #next = new Map<string, number>();
   /** The moment up to which the last pass reclaimed, by device and ring. */
   readonly #reached = new Map<string, number>();
+  readonly #rows = new RowReclaim();
   #forgotten = 0;
+  #rowsForgotten = 0;
   #heldBack = 0;
 
   constructor(parts: ReclaimParts) {
@@ -52,7 +56,8 @@ export class Reclaim implements Job {
   }
 
   facts(): Record<string, number> {
-    return { forgotten: this.#forgotten, devicesBehind: this.#heldBack };
+    const [forgotten, rowsForgotten] = [this.#forgotten, this.#rowsForgotten];
+    return { forgotten, rowsForgotten, devicesBehind: this.#heldBack };
   }
 
   async step(signal: AbortSignal): Promise<StepResult> {
@@ -63,8 +68,11 @@ export class Reclaim implements Job {
     if (beforeMs === undefined) return { kind: 'idle', waitMs: LOOK_MS };
     board.reclaimed(beforeMs);
     let more = false;
-    for (const device of devices().values()) {
+    for (const { device, rows } of devices().values()) {
       if (device.status !== 'ok') continue;
+      const ofRows = await this.#rows.step(device, rows, rings, aligned(beforeMs, ageMs));
+      this.#rowsForgotten += ofRows.forgotten;
+      more = ofRows.more || more;
       for (const ring of rings) {
         if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
         if (signal.aborted) return { kind: 'more' };

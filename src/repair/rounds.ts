@@ -7,7 +7,6 @@
  * then how many were begun, and waits until one more is done: no clock of another machine is believed.
  * The counters are of one run of the process; `run` tells them apart.
  */
-import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { PeerBoard } from '#object/peer-board.ts';
@@ -64,7 +63,6 @@ export class Rounds {
   #isOver(device: Device, startedAtMs: number): boolean {
     if (device.status !== 'ok') return false;
     for (const ring of this.#cluster.current().rings.values()) {
-      if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
       if (!this.#isCompared(device, ring, startedAtMs)) return false;
       if ((this.#cleared(device.id, ring) ?? -1) < startedAtMs) return false;
     }

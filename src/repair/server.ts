@@ -4,6 +4,7 @@
  */
 import type { PolicyIndex } from '#base/names.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
+import type { Timestamp } from '#base/timestamp.ts';
 import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { DebtBySite } from '#object/debt.ts';
@@ -44,6 +45,10 @@ export interface Repair {
   readonly board: PeerBoard;
   /** For the row services: see RowServiceOptions. */
   readonly differs: (ring: PolicyIndex, own: number, peer: number) => boolean;
+  /** For the row services: all that a peer had at this moment was taken in. */
+  readonly tookIn: (ring: PolicyIndex, own: number, peer: number, atMs: number) => void;
+  /** For the row services: tombstones of then are reclaimed. */
+  readonly isReclaimed: (timestamp: Timestamp) => boolean;
   readonly exchange: Job;
   readonly reclaim: Job;
 }
@@ -77,11 +82,13 @@ export function createRepair(options: RepairOptions): Repair {
     // A peer that never answered can't be asked for rows either.
     differs: (ring, own, peer) =>
       board.device(peer) !== undefined && board.differs(ring, own, peer),
+    tookIn: (ring, own, peer, atMs) => board.tookIn(ring, own, peer, atMs),
+    isReclaimed: (timestamp) => board.isReclaimedAt(timestamp),
     exchange,
     reclaim: new Reclaim({
       env,
       cluster,
-      devices: open,
+      devices,
       sweeps,
       board,
       limits: options.limits ?? (() => repairLimits(cluster.current())),

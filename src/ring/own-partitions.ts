@@ -42,6 +42,21 @@ export function ownPartitions(ring: Ring, device: number): readonly OwnPartition
   return byDevice.get(device) ?? [];
 }
 
+/** Ascending: what of the hash space is in none of the device's own partitions. */
+export function foreignRanges(ring: Ring, device: number): readonly BucketRange[] {
+  const ranges: BucketRange[] = [];
+  let reached = 0;
+  const upTo = (end: number): void => {
+    if (reached < end) ranges.push({ from: reached, to: end });
+  };
+  for (const { buckets } of ownPartitions(ring, device)) {
+    upTo(buckets.from);
+    reached = Math.max(reached, buckets.to);
+  }
+  upTo(2 ** BUCKET_BITS);
+  return ranges;
+}
+
 function allPartitions(ring: Ring): Map<number, OwnPartition[]> {
   const byDevice = new Map<number, OwnPartition[]>();
   const add = (device: number, own: OwnPartition): void => {

@@ -5,7 +5,7 @@
 import { contentTypeOf, type EntryState, effectiveKind, expirySource } from '#base/entry.ts';
 import { ACCOUNT_RING, type PolicyIndex } from '#base/names.ts';
 import { LINK_ROLE, MARKER_ROLE } from './query.ts';
-import { shownSlot } from './row-state.ts';
+import { isDead, shownSlot } from './row-state.ts';
 
 /** `hidden` of the mark that a row was forgotten. */
 export const MARK = 2;
@@ -41,6 +41,11 @@ export function columnsOf(
 ): Columns {
   if (name === '') return NOT_LISTED;
   return ring === ACCOUNT_RING ? containerColumns(state) : objectColumns(state, nowSeconds);
+}
+
+/** A row that hides what is older, and lists nothing. Name '': a container that is deleted. */
+export function isTombstone(ring: PolicyIndex, name: string, state: EntryState): boolean {
+  return isDead(state) && columnsOf(ring, name, state, 0).hidden === 1;
 }
 
 function objectColumns(state: EntryState, nowSeconds: number): Columns {

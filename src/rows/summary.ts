@@ -215,3 +215,13 @@ export function firstHash(bucket: number): Buffer {
 function hashAfter(to: number): Buffer | undefined {
   return to === BUCKETS ? undefined : firstHash(to);
 }
+
+/** The next hash; undefined: there is none. */
+export function nextHash(hash: Buffer): Buffer | undefined {
+  const next = Buffer.from(hash);
+  for (let i = next.length - 1; i >= 0; i--) {
+    next[i] = (next[i]! + 1) & 0xff;
+    if (next[i] !== 0) return next;
+  }
+  return undefined;
+}

@@ -73,6 +73,7 @@ export class Observer {
       for (const { keys, policy } of workload.boxes)
         for (const { key } of keys)
           if (!orphans.has(key)) found.push(...(await this.#handoffs(policy, key)));
+      found.push(...(await this.#formerRows(workload)));
     }
     return found;
   }
@@ -88,6 +89,26 @@ export class Observer {
         const args = { device, policy, hash, ringVersion, brief: true };
         const { version } = (await this.#call(name, 'object.stat', args)) as StatReply;
         if (version !== '') found.push(`${path} is still on device ${device}: ${version}`);
+      }
+    }
+    return found;
+  }
+
+  /** Nor of the rows of containers and of the account. */
+  async #formerRows(workload: Workload): Promise<string[]> {
+    const containers = workload.boxes.map(({ name }) => {
+      return [CONTAINER_RING, containerPath({ account: ACCOUNT, container: name })] as const;
+    });
+    const found: string[] = [];
+    for (const [ring, path] of [...containers, [ACCOUNT_RING, accountPath(ACCOUNT)] as const]) {
+      const { hash, primaries } = this.#place(ring, path);
+      const isPrimary = new Set(primaries.map(({ id }) => id));
+      for (const { process, shape } of this.#cluster.nodes) {
+        for (const device of shape.devices) {
+          const total = process?.storage.open().get(device)?.rows.facts(ring, hash)?.total ?? 0;
+          if (!isPrimary.has(device) && total > 0)
+            found.push(`${total} rows of ${path} are still on device ${device}`);
+        }
       }
     }
     return found;

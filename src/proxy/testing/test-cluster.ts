@@ -5,7 +5,7 @@
 
 import { createAccountService } from '#account/server.ts';
 import { HybridClock } from '#base/hybrid-clock.ts';
-import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
+import { ACCOUNT_RING, CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
 import { createContainerService } from '#container/server.ts';
 import { BUCKET_BITS, type Device } from '#device/contract.ts';
 import { formatDevice, openDevice } from '#device/open.ts';
@@ -20,6 +20,7 @@ import { NO_FORMER } from '#ring/fields.ts';
 import { DEFAULT_REPAIR_LIMITS } from '#ring/repair-limits.ts';
 import { Ring } from '#ring/ring.ts';
 import { RowStore } from '#rows/row-store.ts';
+import type { RowService } from '#rows/service/row-service.ts';
 import { Endpoint } from '#wire/endpoint.ts';
 import type { Job } from '#worker/job.ts';
 import { JobRunner } from '#worker/runner.ts';
@@ -211,6 +212,7 @@ export class TestCluster {
     });
     let rows: RowStore | undefined;
     let service: ObjectService | undefined;
+    let rowServices: ReadonlyMap<PolicyIndex, RowService> | undefined;
     const device = await openDevice(env, '/d1', {
       onDamage: (key) => key && service?.damaged(deviceId, key),
       clusterId: CLUSTER_ID,
@@ -238,7 +240,12 @@ export class TestCluster {
       devices: () => new Map([[deviceId, { device, rows: rows! }]]),
       cycleMs: 1_000,
       debt: () => service?.debt() ?? new Map(),
-      clearedAtMs: (device, ring) => service?.clearedAtMs(device, ring),
+      clearedAtMs: (id, ring) => {
+        if (!isRowRing(ring)) return service?.clearedAtMs(id, ring);
+        // MemoryRows leaves the row stores empty.
+        if (rowServices === undefined) return env.clock.monotonicMs();
+        return rowServices.get(ring.policy)?.handover.clearedAtMs(id);
+      },
       limits: () => service?.budget.limits ?? DEFAULT_REPAIR_LIMITS,
     });
     service = createObjectService({
@@ -249,10 +256,15 @@ export class TestCluster {
       board: repair.board,
     });
     const jobs: Job[] = [...service.jobs, repair.exchange, repair.reclaim];
+    const { differs, tookIn, isReclaimed } = repair;
     if (this.#options.realRows === true) {
       const open = new Map([[deviceId, { device, rows: rows! }]]);
-      const options = { ...common, clock, devices: () => open };
-      jobs.push(...createContainerService(options).jobs, ...createAccountService(options).jobs);
+      const told = { differs, tookIn, isReclaimed };
+      const options = { ...common, ...told, clock, devices: () => open };
+      const containers = createContainerService(options);
+      const accounts = createAccountService(options);
+      rowServices = new Map([containers.rows, accounts].map((one) => [one.context.ring, one]));
+      jobs.push(...containers.jobs, ...accounts.jobs);
     } else {
       for (const [method, handler] of this.rows.handlers()) endpoint.handle(method, handler);
     }
@@ -275,6 +287,10 @@ export class TestCluster {
     const node = this.view.nodes.get(peer);
     return node && { address: { host: peer, port: PORT }, site: node.site };
   }
+}
+
+function isRowRing({ policy }: Ring): boolean {
+  return policy === CONTAINER_RING || policy === ACCOUNT_RING;
 }
 
 function hybridClock(env: Env, workerId: number): HybridClock {

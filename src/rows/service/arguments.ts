@@ -80,6 +80,7 @@ export function parseOwnState(args: unknown): OwnStateArgs {
     state: bytes(fields, 'state'),
     intent: oneOf(fields, 'intent', ['write', 'repair'] as const),
     ...parseListing(fields['listing']),
+    ...(!absent(fields['from']) && { from: count(fields, 'from') }),
   };
 }
 

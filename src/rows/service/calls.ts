@@ -52,7 +52,7 @@ export interface RowsArgs {
 
 /**
  * `stored` and `superseded`: the row is joined and durable here; with `superseded` something newer is
- * here too. All others: nothing was stored. `unavailable`: whether the container exists could not be
+ * here too, or (repair only) that it is a deletion which is reclaimed by now. All others: nothing was stored. `unavailable`: whether the container exists could not be
  * found out (the replica missed its creation, or there is none, and no peer answers).
  */
 export const ROW_OUTCOMES = [
@@ -80,6 +80,8 @@ export interface OwnStateArgs extends RowAddress {
   readonly state: Buffer;
   readonly intent: 'write' | 'repair';
   readonly listing?: OwnListing;
+  /** The device that sends by itself what it holds. */
+  readonly from?: number;
 }
 
 export interface OwnListing {
@@ -225,6 +227,8 @@ export interface ContainersReply {
     readonly hash: Buffer;
     readonly path: string;
     readonly digest: Buffer;
+    /** The device is complete for this container. */
+    readonly complete: boolean;
   }[];
   readonly more: boolean;
 }

@@ -67,8 +67,10 @@ export class Existence {
     );
   }
 
-  async #takeIn(target: RowDevice, { hash, path }: PullWish, state: Buffer): Promise<void> {
+  async #takeIn(target: RowDevice, { hash, path }: PullWish, bytes: Buffer): Promise<void> {
     const key = { policy: this.#context.ring, hash };
-    await target.rows.write({ key, path, name: '', state: decodeState(state) });
+    const state = decodeState(bytes);
+    if (this.#context.isReclaimed(target, hash, '', state)) return;
+    await target.rows.write({ key, path, name: '', state });
   }
 }

@@ -109,9 +109,11 @@ export class Freshness {
     const { ring } = this.#context;
     const key = { policy: ring, hash };
     await Promise.all(
-      reply.rows.map(({ name, state }) =>
-        target.rows.write({ key, path, name, state: decodeState(state) }),
-      ),
+      reply.rows.map(async ({ name, state: bytes }) => {
+        const state = decodeState(bytes);
+        if (this.#context.isReclaimed(target, hash, name, state)) return;
+        await target.rows.write({ key, path, name, state });
+      }),
     );
     const { incarnation, sequence } = reply;
     const known = target.rows.cursor(ring, hash, peer.device);

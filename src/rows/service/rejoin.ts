@@ -6,15 +6,16 @@
  * pulls the containers that differ. The ranges are marked when enough complete peers were joined.
  *
  * A device that is complete compares partitions with those other primaries with which it is known not
- * to agree, so that replicas converge without being listed. It pulls only what differs twice in the
- * same way: a difference that changes is writes in flight, and pulling it would be work for nothing.
+ * to agree, so that replicas converge without being listed (which differences: worker/differences.ts).
+ * When all that a peer had at the begin of a walk was taken in, that is told: reclaim rests on it.
  */
 import { codeOf } from '#base/errors.ts';
 import { fencesFor, markKnown, unknownPartitions } from '#ring/knowledge.ts';
 import { ownPartitions, type OwnPartition as Part } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
+import { Differences } from '#worker/differences.ts';
 import type { Job, StepResult } from '#worker/job.ts';
-import { BUCKET_BITS, firstHash } from '../summary.ts';
+import { BUCKET_BITS, firstHash, nextHash } from '../summary.ts';
 import type { RowTarget } from './calls.ts';
 import type { RowContext, RowDevice } from './context.ts';
 import type { Freshness } from './freshness.ts';
@@ -29,14 +30,22 @@ const DEADLINE_MS = 5_000;
 const FENCE_GRACE_MS = 3_000;
 const BUCKETS = 2 ** BUCKET_BITS;
 
+interface Walk {
+  readonly startedAtMs: number;
+  /** Something that the peer has more was left for later. */
+  left: boolean;
+}
+
 export class RowRejoin implements Job {
   readonly name: string;
   readonly #context: RowContext;
   readonly #freshness: Freshness;
   readonly #seenAtMs = new WeakMap<Ring, number>();
-  readonly #compared = new Map<number, number>();
-  /** Sums of ranges that differed when they were last compared, ours and theirs. */
-  readonly #differing = new Map<string, string>();
+  readonly #compared = new Map<number, { readonly ring: Ring; readonly next: number }>();
+  /** By device, peer and range. */
+  readonly #differences: Differences;
+  /** Walks over all partitions under way, by device and peer. */
+  readonly #walks = new Map<string, Walk>();
   /** Devices that an operator has told to make do with what is left, until nothing is missing. */
   readonly #accepted = new Set<number>();
   #joined = 0;
@@ -47,6 +56,7 @@ export class RowRejoin implements Job {
     this.name = `${context.prefix}.rejoin`;
     this.#context = context;
     this.#freshness = freshness;
+    this.#differences = new Differences(() => context.options.env.clock.monotonicMs());
   }
 
   facts(): Record<string, number> {
@@ -109,12 +119,34 @@ export class RowRejoin implements Job {
   /** Compares the next partitions with all peers; true when all have had their turn. */
   async #compareNext(target: RowDevice, ring: Ring, parts: readonly Part[]): Promise<boolean> {
     if (!byPeer(parts).some(([peer]) => this.#differs(target, peer))) return true;
-    const start = this.#compared.get(target.device.id) ?? 0;
+    const last = this.#compared.get(target.device.id);
+    const start = last?.ring === ring ? last.next : 0;
+    if (start === 0) this.#beginWalks(target, parts);
     const batch = parts.slice(start, start + PARTITIONS_PER_STEP);
     if (batch.length > 0) await this.#joinPeers(target, ring, batch, false);
     const next = start + PARTITIONS_PER_STEP;
-    this.#compared.set(target.device.id, next >= parts.length ? 0 : next);
-    return next >= parts.length;
+    const isOver = next >= parts.length;
+    this.#compared.set(target.device.id, { ring, next: isOver ? 0 : next });
+    if (isOver) this.#endWalks(target, parts);
+    return isOver;
+  }
+
+  #beginWalks(target: RowDevice, parts: readonly Part[]): void {
+    const startedAtMs = this.#context.options.env.clock.monotonicMs();
+    for (const [peer] of byPeer(parts)) {
+      // One that is not compared, because it does not differ, has nothing to be taken in.
+      this.#walks.set(walkOf(target, peer), { startedAtMs, left: !this.#differs(target, peer) });
+    }
+  }
+
+  #endWalks(target: RowDevice, parts: readonly Part[]): void {
+    const { options, ring } = this.#context;
+    for (const [peer] of byPeer(parts)) {
+      const walk = this.#walks.get(walkOf(target, peer));
+      this.#walks.delete(walkOf(target, peer));
+      if (walk?.left === false)
+        options.tookIn?.(ring, target.device.id, peer.device, walk.startedAtMs);
+    }
   }
 
   /**
@@ -138,6 +170,7 @@ export class RowRejoin implements Job {
           counts.set(part, (counts.get(part) ?? 0) + 1);
         }
       } catch (error) {
+        this.#leave(target, peer);
         const facts = { peer: peer.node, error: codeOf(error) };
         this.#context.options.env.log.debug(`${this.#context.prefix}.rejoin-peer`, facts);
       }
@@ -173,15 +206,34 @@ export class RowRejoin implements Job {
       const { from, to } = part.buckets;
       const own = target.rows.summarise(this.#context.ring, from, to, 1)[0]!;
       const isEqual = own.total === theirs.total && own.sum.equals(theirs.sum);
-      const difference = `${own.sum.toString('hex')} ${theirs.sum.toString('hex')}`;
+      const form = `${own.sum.toString('hex')} ${theirs.sum.toString('hex')}`;
       const key = `${target.device.id} ${peer.device} ${from}`;
-      if (isEqual) this.#differing.delete(key);
-      else if (rejoining || this.#differing.get(key) === difference)
-        await this.#pullRange(target, peer, ring, part);
-      else this.#differing.set(key, difference);
+      if (isEqual || theirs.total === 0) this.#differences.clear(key);
+      else await this.#open(target, peer, ring, part, { key, form, rejoining });
       if (theirs.complete) done.push(part);
     }
+    if (reply.ranges.length < parts.length) this.#leave(target, peer);
     return done;
+  }
+
+  async #open(
+    target: RowDevice,
+    peer: RowTarget,
+    ring: Ring,
+    part: Part,
+    { key, form, rejoining }: { key: string; form: string; rejoining: boolean },
+  ): Promise<void> {
+    const judgement = rejoining ? 'open' : this.#differences.judge(key, form);
+    if (judgement === 'wait') this.#leave(target, peer);
+    if (judgement !== 'open') return;
+    await this.#pullRange(target, peer, ring, part);
+    this.#differences.opened(key, form);
+  }
+
+  /** Not all that the peer has was taken in. */
+  #leave(target: RowDevice, peer: RowTarget): void {
+    const walk = this.#walks.get(walkOf(target, peer));
+    if (walk !== undefined) walk.left = true;
   }
 
   async #pullRange(target: RowDevice, peer: RowTarget, ring: Ring, part: Part): Promise<void> {
@@ -201,8 +253,9 @@ export class RowRejoin implements Job {
         this.#pulled++;
       }
       const last = page.containers.at(-1);
-      if (!page.more || last === undefined) return;
-      from = nextHash(last.hash);
+      const next = last && nextHash(last.hash);
+      if (!page.more || next === undefined) return;
+      from = next;
     }
   }
 
@@ -229,6 +282,10 @@ export class RowRejoin implements Job {
   }
 }
 
+function walkOf({ device }: RowDevice, peer: RowTarget): string {
+  return `${device.id} ${peer.device}`;
+}
+
 function byPeer(parts: readonly Part[]): [RowTarget, Part[]][] {
   const peers = new Map<number, [RowTarget, Part[]]>();
   for (const part of parts) {
@@ -239,14 +296,4 @@ function byPeer(parts: readonly Part[]): [RowTarget, Part[]][] {
     }
   }
   return [...peers.values()];
-}
-
-/** The hash after this one, or all ones at the end: then the page is empty. */
-function nextHash(hash: Buffer): Buffer {
-  const next = Buffer.from(hash);
-  for (let i = next.length - 1; i >= 0; i--) {
-    next[i] = (next[i]! + 1) & 0xff;
-    if (next[i] !== 0) return next;
-  }
-  return Buffer.alloc(hash.length, 0xff);
 }

@@ -3,12 +3,13 @@
 import { OperatingError } from '#base/errors.ts';
 import type {
   ContainersReply,
+  OwnOutcome,
   PullReply,
   RowDigestsReply,
   RowOutcome,
   StateReply,
 } from './calls.ts';
-import { ROW_OUTCOMES } from './calls.ts';
+import { OWN_OUTCOMES, ROW_OUTCOMES } from './calls.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -49,6 +50,13 @@ export function parseOutcomes(
   return { outcomes, complete: fields['complete'] === true };
 }
 
+export function parseOwnReply(result: unknown): { outcome: OwnOutcome; complete: boolean } {
+  const fields = record(result);
+  const outcome = OWN_OUTCOMES.find((known) => known === fields['outcome']);
+  if (outcome === undefined) throw malformed();
+  return { outcome, complete: fields['complete'] === true };
+}
+
 export function parseDigestsReply(result: unknown): RowDigestsReply {
   const ranges = list(record(result)['ranges']).map((item) => {
     const range = record(item);
@@ -66,7 +74,8 @@ export function parseContainersReply(result: unknown): ContainersReply {
   const containers = list(fields['containers']).map((item) => {
     const container = record(item);
     const hash = Buffer.from(bytes(container['hash']));
-    return { hash, path: text(container['path']), digest: bytes(container['digest']) };
+    const complete = container['complete'] === true;
+    return { hash, path: text(container['path']), digest: bytes(container['digest']), complete };
   });
   return { containers, more: fields['more'] === true };
 }

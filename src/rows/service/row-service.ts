@@ -45,6 +45,7 @@ import {
 import { Deletion } from './deletion.ts';
 import { Existence } from './existence.ts';
 import { Freshness, type PullWish, pullCall } from './freshness.ts';
+import { RowHandover } from './handover.ts';
 import { CursorKeeper } from './keeper.ts';
 import { RowRejoin } from './rejoin.ts';
 import { Seals } from './seals.ts';
@@ -72,6 +73,7 @@ export class RowService {
   readonly context: RowContext;
   readonly freshness: Freshness;
   readonly rejoin: RowRejoin;
+  readonly handover: RowHandover;
   readonly jobs: readonly Job[];
   readonly #rules: RowRules;
   readonly #existence: Existence;
@@ -84,7 +86,8 @@ export class RowService {
     this.#existence = new Existence(this.context);
     this.#seals = new Seals(options.env.clock);
     this.rejoin = new RowRejoin(this.context, this.freshness);
-    this.jobs = [this.rejoin, new CursorKeeper(this.context, this.freshness)];
+    this.handover = new RowHandover(this.context);
+    this.jobs = [this.rejoin, this.handover, new CursorKeeper(this.context, this.freshness)];
     this.#register();
   }
 
@@ -145,6 +148,8 @@ export class RowService {
     }
     if (refusal !== undefined) return refusal;
     checkDeadline(call);
+    if (intent === 'repair' && this.context.isReclaimed(target, row.hash, row.name, state))
+      return 'superseded';
     // Nothing waits between the checks and the write: a seal set meanwhile would see no row, and a
     // fence would be passed.
     this.context.checkPlaced(target, ringVersion, row.hash);
@@ -202,6 +207,7 @@ export class RowService {
     const request = parseOwnState(args);
     const target = this.context.open(request.device, request.ringVersion, request.hash);
     this.context.checkPath(request.path, request.hash);
+    this.context.checkSender(request.from);
     const complete = this.context.isComplete(target, request.hash);
     const refused = (outcome: OwnOutcome): OwnStateReply => {
       const own = target.rows.read(this.context.ring, request.hash, '') ?? { groups: {} };
@@ -212,6 +218,8 @@ export class RowService {
       request.intent === 'repair' ? sent : await this.#admit(target, request, sent, call);
     if (typeof state === 'string') return refused(state);
     checkDeadline(call);
+    const isLate = this.context.isReclaimed(target, request.hash, '', state);
+    if (request.intent === 'repair' && isLate) return refused('superseded');
     this.context.checkPlaced(target, request.ringVersion, request.hash);
     const { hash, path, listing } = request;
     const result = isEmpty(state)
@@ -308,7 +316,9 @@ export class RowService {
     const { device, ringVersion, from, to, limit } = parseContainers(args);
     const target = this.context.open(device, ringVersion);
     const found = target.rows.containers(this.context.ring, from, to ?? undefined, limit);
-    const containers = found.map(({ hash, path, digest }) => ({ hash, path, digest }));
+    const containers = found.map(({ hash, path, digest }) => {
+      return { hash, path, digest, complete: this.context.isComplete(target, hash) };
+    });
     return { containers, more: found.length === limit };
   }
 
