@@ -40,7 +40,7 @@ function kinds(cluster: TestCluster, object: string): (string | undefined)[] {
   return NODES.map((node) => kindAt(cluster, node, object));
 }
 
-describe('reclaim', () => {
+describe('reclaim', { timeout: 180_000 }, () => {
   it('forgets tombstones everywhere, and nobody hands them back', async () => {
     const cluster = await started();
     for (const name of ['a', 'b', 'c']) await put(cluster, name);

@@ -50,7 +50,7 @@ async function comesBack(): Promise<TestCluster> {
   return cluster;
 }
 
-describe('a removed device', () => {
+describe('a removed device', { timeout: 180_000 }, () => {
   it('brings nothing back, though its own ring still names it', async () => {
     const cluster = await comesBack();
     await cluster.world.runFor(120_000);
