@@ -3,15 +3,21 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createAuthority } from '#authority/authority.ts';
+import { collectBackup } from '#authority/backup.ts';
+import { decodeBackup, encodeBackup } from '#authority/backup-format.ts';
 import {
   certifyNode,
   createCertificateAuthority,
   createRequest,
   newPrivateKey,
 } from '#authority/certificates.ts';
+import { initialiseCluster } from '#authority/genesis.ts';
+import { restoreBackup } from '#authority/restore.ts';
 import { codeOf } from '#base/errors.ts';
 import type { CertificateFiles } from '#env/node/certified-fetch.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
+import { createVault, loadMasterKey } from '#identity/vault.ts';
 import { EtcdCluster, hasEtcd } from '#state/testing/etcd-cluster.ts';
 import { openNodeState } from './node-state.ts';
 
@@ -87,5 +93,38 @@ describe.skipIf(!hasEtcd && !required)('etcd with certificates', () => {
     const deceived = { ...own, authorityFile: foreign.authorityFile };
     const outcomes = await Promise.all([ask(), ask(foreign), ask(deceived)]);
     expect(outcomes).toEqual(['state-unavailable', 'state-unavailable', 'state-unavailable']);
+  }, 60_000);
+
+  it('takes a restored backup: the same cluster, above what its nodes know', async () => {
+    const state = open(own);
+    await state.txn({ success: [{ kind: 'deleteRange', range: { start: '\0' } }] });
+    const sealer = createVault(
+      env.random,
+      await loadMasterKey(env, path.join(folder, 'master.key')),
+    );
+    const options = { env, state, sealer, address: '', askMoves: async () => [] };
+    const authority = createAuthority(options);
+    const policy = { index: 0, name: 'standard', copies: 3, states: 3, isDefault: true };
+    const description = { name: 'test', policies: [{ ...policy, mode: 'strict' as const }] };
+    await initialiseCluster(authority, env, { description, sites: ['bari'], state: 'etcd:x' });
+    const key = 'identity/public/user/u';
+    const put = (text: string) =>
+      state.txn({ success: [{ kind: 'put', key, value: Buffer.from(text) }] });
+    await put('before');
+    const before = (await authority.store.snapshot()).head.version;
+    const backup = decodeBackup(encodeBackup(await collectBackup(state, env.clock)));
+    await put('after');
+    await authority.store.change({ what: 'later', who: 'test' }, () => ({ result: undefined }));
+    const into = { env, state, sealer, backup, without: [] };
+    const refused = restoreBackup({ ...into, last: undefined, replace: false });
+    expect(await refused.catch(codeOf)).toBe('not-empty');
+    const restored = await restoreBackup({ ...into, last: undefined, replace: true });
+    expect(restored.version).toBeGreaterThan(before + 1);
+    expect((await state.get(key))?.value.toString()).toBe('before');
+    const again = createAuthority(options);
+    const { document } = await again.store.snapshot();
+    expect(document.sites.map(({ name }) => name)).toEqual(['bari']);
+    expect(await again.store.knownCluster()).toEqual(await authority.store.knownCluster());
+    await state.close();
   }, 60_000);
 });
