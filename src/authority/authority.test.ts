@@ -485,7 +485,7 @@ describe('changing rings', () => {
       });
       await ask('POST', '/v1/rings/apply', { plan: five.plan });
       await authority.conductor.step();
-      expect((await view()).policies[0]).toMatchObject({ states: 5 });
+      expect((await view()).policies[0]).toMatchObject({ states: 5, copies: 5 });
     }),
   );
 

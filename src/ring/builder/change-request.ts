@@ -54,9 +54,14 @@ function settingsByRing(set: RingSet, options: ChangeRequest): NonNullable<SetCh
     for (const name of set.builders.keys()) settings[name] = common;
   for (const spec of options.replicas) {
     const [name, count] = split(spec, '--replicas');
-    if (!set.builders.has(name))
+    const builder = set.builders.get(name);
+    if (builder === undefined)
       throw wrongUse(`no ring "${name}"; there are ${[...set.builders.keys()].join(', ')}`);
-    settings[name] = { ...settings[name], replicas: numberOf(count, 'replicas') };
+    const replicas = numberOf(count, 'replicas');
+    const { settings: now } = builder.state;
+    // Where every replica keeps bodies the new ones do too; where some are witnesses, the new ones are.
+    const copies = now.copies === Math.floor(now.replicas) ? { copies: Math.floor(replicas) } : {};
+    settings[name] = { ...settings[name], replicas, ...copies };
   }
   return settings;
 }
