@@ -3,6 +3,7 @@ import {
   afterUploads,
   parseUploadName,
   partsContainer,
+  startOf,
   UPLOADS,
   uploadName,
 } from '#proxy/multipart/names.ts';
@@ -119,7 +120,8 @@ async function listUploads(
       // A page that begins inside of a common prefix has told it already.
       const told = rolled !== undefined && from.keyMarker.startsWith(rolled);
       if (!told && items.length === limit) return { items, truncated: true };
-      if (rolled === undefined) items.push({ ...name, startedMicros: row.clientMicros });
+      const startedMicros = startOf(name.uploadId) ?? row.clientMicros;
+      if (rolled === undefined) items.push({ ...name, startedMicros });
       else if (!told) items.push({ prefix: rolled });
       if (rolled !== undefined) break;
     }

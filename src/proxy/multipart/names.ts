@@ -47,6 +47,12 @@ export function newUploadId(random: Buffer, startedMicros: number): string {
   return random.toString('hex') + startedMicros.toString(16).padStart(TIME_DIGITS, '0');
 }
 
+/** When it was begun; undefined: an old id. */
+export function startOf(uploadId: string): number | undefined {
+  const time = uploadId.slice(RANDOM_DIGITS);
+  return time === '' ? undefined : Number.parseInt(time, 16);
+}
+
 export function isUploadId(text: string): boolean {
   return UPLOAD_ID.test(text);
 }
