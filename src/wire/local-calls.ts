@@ -22,8 +22,6 @@ import type { WireContext } from './wire-context.ts';
 
 const NO_STREAM = 0;
 const FRAME_BYTES = 256 * 1024;
-/** There is no path on which anything could be under way. */
-const CREDIT_BYTES = 128 * 1024;
 
 export class LocalCalls {
   readonly #context: WireContext;
@@ -93,8 +91,8 @@ class Pair {
     this.#common = {
       peerNode: self.node,
       budget,
-      ownInitialCredit: CREDIT_BYTES,
-      peerInitialCredit: CREDIT_BYTES,
+      ownInitialCredit: limits.initialCreditBytes,
+      peerInitialCredit: limits.initialCreditBytes,
       windowBytes: limits.siteWindowBytes,
       nowMs: () => env.clock.monotonicMs(),
       rttMs: () => 0,

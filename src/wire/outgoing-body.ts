@@ -6,7 +6,7 @@
 import type { BodySource } from './contract.ts';
 
 /** How far a source is read ahead of what could be sent. */
-const AHEAD_BYTES = 128 * 1024;
+const AHEAD_BYTES = 512 * 1024;
 const MAX_PARTS = 64;
 
 export interface OutgoingBodyOwner {
