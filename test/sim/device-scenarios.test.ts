@@ -8,11 +8,11 @@ const ALL = [...DEVICE_SCENARIOS, ...LOG_SCENARIOS];
 const pairs = ALL.flatMap(({ name, mutants }) => mutants.map((mutant) => ({ mutant, name })));
 
 describe('devices', () => {
-  it.each(ALL.map(({ name }) => name))('%s', { timeout: 60_000 }, async (name) => {
+  it.each(ALL.map(({ name }) => name))('%s', { timeout: 300_000 }, async (name) => {
     await runScenario(name);
   });
 
-  it.each(pairs)('$mutant: caught by "$name"', { timeout: 60_000 }, async ({ mutant, name }) => {
+  it.each(pairs)('$mutant: caught by "$name"', { timeout: 300_000 }, async ({ mutant, name }) => {
     expect(await tryScenario(name, mutant)).toMatch(
       /shows here|deleted what came later|came back|is not found|is not listed/,
     );

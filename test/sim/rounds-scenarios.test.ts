@@ -8,11 +8,11 @@ const pairs = ROUND_SCENARIOS.flatMap(({ name, mutants }) =>
 );
 
 describe('conditional rounds', () => {
-  it.each(ROUND_SCENARIOS.map(({ name }) => name))('%s', { timeout: 60_000 }, async (name) => {
+  it.each(ROUND_SCENARIOS.map(({ name }) => name))('%s', { timeout: 300_000 }, async (name) => {
     await runScenario(name);
   });
 
-  it.each(pairs)('$mutant: caught by "$name"', { timeout: 60_000 }, async ({ mutant, name }) => {
+  it.each(pairs)('$mutant: caught by "$name"', { timeout: 300_000 }, async ({ mutant, name }) => {
     expect(await tryScenario(name, mutant)).toMatch(/saw nothing/);
   });
 });

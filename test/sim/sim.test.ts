@@ -5,14 +5,14 @@ import { runSeed } from './run.ts';
 
 describe('the cluster', () => {
   it('does the same in every run of one seed, also of one beyond 32 bits', {
-    timeout: 120_000,
+    timeout: 600_000,
   }, async () => {
     const seed = 2 ** 53 - 1_000;
-    const first = await runSeed(seed);
-    const second = await runSeed(seed);
+    const first = await runSeed(seed, { brief: true });
+    const second = await runSeed(seed, { brief: true });
     expect(second.traceHash).toBe(first.traceHash);
     expect(second.operations).toEqual(first.operations);
-    const other = await runSeed(seed - 2 ** 32);
+    const other = await runSeed(seed - 2 ** 32, { brief: true });
     expect(other.traceHash).not.toBe(first.traceHash);
   });
 });
