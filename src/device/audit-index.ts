@@ -16,7 +16,7 @@ import { DigestStore } from './digest-store.ts';
 import { BUCKETS, bucketOf, DigestTable, PAGES } from './digest-table.ts';
 import type { EntryStore } from './entry-store.ts';
 import { damaged, statusError } from './errors.ts';
-import { bucketStart, unsealed } from './index-file.ts';
+import { bucketStart, hasIndexTables, unsealed } from './index-file.ts';
 import { decodeIndexRow } from './index-row.ts';
 import { promiseBytes } from './promise-table.ts';
 import type { SegmentFiles } from './segment-files.ts';
@@ -104,6 +104,7 @@ export class IndexAudit {
   /** Everything in them has a checksum, or is in memory too. */
   #checkTables(database: Database): void {
     const { store, files } = this.#parts;
+    if (!hasIndexTables(database)) throw damaged('the tables are not what they were made as');
     const values = database.prepare<Buffer>('SELECT value FROM meta').pluck();
     for (const bytes of values.all()) unsealed(bytes, 'meta');
     const live = database.prepare<number>('SELECT live FROM segments WHERE segment = ?').pluck();

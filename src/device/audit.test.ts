@@ -252,6 +252,7 @@ describe('the auditor of a device', () => {
     ['an expiry that nobody set', 'UPDATE entries SET delete_at = 5 WHERE rowid = 4'],
     ['a mark that hides an unlisted entry', 'UPDATE entries SET unlisted = NULL WHERE rowid = 4'],
     ['statistics that would drop a segment', 'UPDATE segments SET live = 0'],
+    ['tables that are defined otherwise', 'DROP INDEX entries_delete_at'],
     ['a lost digest', 'DELETE FROM digest_changes'],
     ['damaged meta', "UPDATE meta SET value = x'00' WHERE name = 'position'"],
   ])('takes a damaged index out of use, and the next start rebuilds it: %s', (_, sql) =>

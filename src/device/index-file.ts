@@ -9,6 +9,7 @@ import { crc32 } from 'node:zlib';
 import { pack, unpack } from '#base/codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { Database, Statement } from '#env/env.ts';
+import { hasTables } from '#env/tables.ts';
 import type { EntryKey, LogPosition } from './contract.ts';
 import { BUCKETS } from './digest-table.ts';
 import { damaged } from './errors.ts';
@@ -39,6 +40,11 @@ CREATE TABLE IF NOT EXISTS digest_pages (
   PRIMARY KEY (policy, page)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS digest_changes (sequence INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
 `;
+
+/** Whether the tables of an index are as they were made. */
+export function hasIndexTables(database: Database): boolean {
+  return hasTables(database, SCHEMA);
+}
 
 type KeyedRow = [policy: number, hash: Buffer, entry: Buffer];
 

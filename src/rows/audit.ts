@@ -17,7 +17,7 @@ import { type ContainerLine, ContainerTable } from './container-table.ts';
 import { sumToBytes, termPrefix, zeroSum } from './digest.ts';
 import { readPosition } from './position.ts';
 import { isMark, RowTable, type StoredRow, stateOf } from './row-table.ts';
-import { Meta } from './schema.ts';
+import { hasSchema, Meta } from './schema.ts';
 import { type Tally, tally } from './tally.ts';
 
 interface Reading {
@@ -86,6 +86,7 @@ export class RowAudit {
     if (problem !== undefined) throw damaged(problem);
     const look = this.#parts.look();
     try {
+      if (!hasSchema(look)) throw damaged('the tables are not what they were made as');
       const found = readPosition(new Meta(look));
       const known = this.#parts.applied();
       const isEqual = found?.segment === known?.segment && found?.offset === known?.offset;

@@ -436,6 +436,14 @@ describe('damage', () => {
     expect(store.damage).toBeDefined();
   });
 
+  it('of what the tables are made as is found, though they can be read', async () => {
+    await store.write(row('a', live(at(1))));
+    const db = new Database(path.join(folder.path, 'rows.db'));
+    db.exec('DROP INDEX row_by_death');
+    db.close();
+    await expect(store.audit(0, 10)).rejects.toMatchObject({ code: 'rows-damaged' });
+  });
+
   it.each([
     "UPDATE meta SET value = '7 7 0' WHERE key = 'position'",
     "DELETE FROM meta WHERE key = 'position'",

@@ -19,6 +19,7 @@
  * `row` has no rowid: the key is the tree, a page of a listing is read in one pass.
  */
 import type { Database } from '#env/env.ts';
+import { hasTables } from '#env/tables.ts';
 
 /** Raise with every change of the tables; the database is then rebuilt from the log. */
 export const SCHEMA_VERSION = 4;
@@ -79,15 +80,8 @@ CREATE TABLE IF NOT EXISTS cursor (
 ) WITHOUT ROWID;
 `;
 
-/**
- * Whether the tables are as they were made. A flipped byte there names another column, or none, which
- * SQLite takes for the statement's mistake, not for damage.
- */
 export function hasSchema(db: Database): boolean {
-  const stored = db.prepare<string>('SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL').pluck();
-  const wanted = SCHEMA.split(';').map((sql) => sql.replace('IF NOT EXISTS ', '').trim());
-  const found = new Set(stored.all());
-  return wanted.every((sql) => sql === '' || found.has(sql));
+  return hasTables(db, SCHEMA);
 }
 
 /** The `meta` table: a few named values. */

@@ -1,0 +1,14 @@
+/**
+ * Whether the tables of a database are as the statements made them, text by text. A flipped byte there
+ * names another column, or none, which SQLite takes for the statement's mistake; or it leaves a statement
+ * that means nearly the same (`NOP NULL`), which SQLite takes for right. Neither is damage to it.
+ */
+import type { Database } from './env.ts';
+
+/** `schema`: statements with `IF NOT EXISTS`, with a semicolon behind each. */
+export function hasTables(db: Database, schema: string): boolean {
+  const stored = db.prepare<string>('SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL').pluck();
+  const wanted = schema.split(';').map((sql) => sql.replace('IF NOT EXISTS ', '').trim());
+  const found = new Set(stored.all());
+  return wanted.every((sql) => sql === '' || found.has(sql));
+}
