@@ -37,7 +37,8 @@ import type { RowService } from '../service/row-service.ts';
 import { dataPart, type Folder, makeFolder, START_SECONDS } from './fixture.ts';
 import { MemoryLog } from './memory-log.ts';
 
-const DEADLINE_MS = 3000;
+/** Real time: for a machine that has much else to do. */
+const DEADLINE_MS = 25_000;
 
 export interface Passing {
   readonly from: string;
