@@ -124,6 +124,13 @@ describe('the lifecycle job', () => {
     expect(bench.job('lngs').facts()).toMatchObject({ rounds: 2 });
   });
 
+  it('rests after it has gone through all buckets, also where some have rules', async () => {
+    const bench = await Bench.start({ expireDays: 1 });
+    await bench.walk('lngs');
+    // A look, a bucket whose round is done, and the rest.
+    expect(await bench.walk('lngs')).toBe(3);
+  });
+
   it('is done by the first primary; the others see that it was', async () => {
     const bench = await Bench.start({ expireDays: 1 });
     await bench.walk('bari');

@@ -53,6 +53,8 @@ export class LifecycleJob implements Job {
   readonly #seen = new Map<string, Seen>();
   #found: FoundBucket[] = [];
   #held: Held | undefined;
+  /** All of this node's containers have been looked at; what was found is worked off first. */
+  #walkDone = false;
   #walkMs = 0;
   #rounds = 0;
 
@@ -76,7 +78,7 @@ export class LifecycleJob implements Job {
       this.#held = await this.#claim(operation, next);
       return { kind: 'more' };
     }
-    return this.#look();
+    return this.#walkDone ? this.#rest() : this.#look();
   }
 
   #look(): StepResult {
@@ -84,7 +86,12 @@ export class LifecycleJob implements Job {
     const { found, done } = this.#options.walk.next();
     this.#found = [...found];
     this.#walkMs += this.#nowMs() - startMs;
-    if (!done || found.length > 0) return { kind: 'more' };
+    this.#walkDone = done;
+    return done && found.length === 0 ? this.#rest() : { kind: 'more' };
+  }
+
+  #rest(): StepResult {
+    this.#walkDone = false;
     const waitMs = Math.max(this.#options.restMs ?? REST_MS, REST_SHARE * this.#walkMs);
     this.#walkMs = 0;
     return { kind: 'idle', waitMs };
