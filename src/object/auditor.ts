@@ -28,6 +28,8 @@ const MAX_CYCLES = 30;
 const STEP_MS = 10_000;
 const MIN_STEP_BYTES = 64 * 1024;
 const MAX_STEP_BYTES = 1024 * 1024;
+/** A device that is nearly empty when it starts would else wait for most of a day before it is asked how large it is. */
+const MAX_WAIT_MS = 600_000;
 const IDLE_MS = 60_000;
 const RETRY_MS = 5_000;
 
@@ -130,7 +132,8 @@ export class Auditor implements Job {
       this.#bytes += bytes;
       if (cycleDone) this.#urgent.delete(device.id);
       if (cycleDone) return this.#restMs();
-      return urgent ? 0 : (Math.max(bytes, MIN_STEP_BYTES / 4) / rate) * 1000;
+      const waitMs = (Math.max(bytes, MIN_STEP_BYTES / 4) / rate) * 1000;
+      return urgent ? 0 : Math.min(MAX_WAIT_MS, waitMs);
     } catch (error) {
       // The device says by its status what is wrong; the others go on.
       const facts = { device: device.id, error: codeOf(error) };

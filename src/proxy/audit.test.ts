@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
 import { hashPath } from '#base/hash.ts';
 import { objectPath } from '#base/names.ts';
-import type { Auditor } from '#object/auditor.ts';
+import { Auditor } from '#object/auditor.ts';
+import { JobRunner } from '#worker/runner.ts';
 import {
   collect,
   objectName,
@@ -13,6 +14,7 @@ import {
 } from './testing/test-cluster.ts';
 
 const BODY = 20_000;
+const HOUR_MS = 3_600_000;
 
 async function filled(options: ConstructorParameters<typeof TestCluster>[0] = {}) {
   const cluster = await TestCluster.start(options);
@@ -80,16 +82,26 @@ describe('the auditor', () => {
     expect(cluster.device('bari').facts().quarantined).toBe(0);
   });
 
-  it('reads a small device fast enough for its cycle, then rests; all of it was verified', async () => {
-    const cluster = await filled({ runJobs: true });
+  it('reads a small device evenly in a 30th of its cycle, then rests; all of it was verified', async () => {
+    const cluster = await filled();
     const device = cluster.device('padova');
-    await cluster.world.runFor(400_000);
+    const { env } = cluster.node('padova');
+    const auditor = new Auditor(env, () => new Map([[device.id, device]]), {
+      cycleMs: 30 * HOUR_MS,
+    });
+    const runner = new JobRunner(env, auditor);
+    await cluster.world.runFor(HOUR_MS / 2);
+    expect(auditor.report(device).share).toBeGreaterThan(0.2);
+    expect(auditor.report(device).share).toBeLessThan(0.8);
+    await cluster.world.runFor(HOUR_MS);
     const { cycles, totalBytes } = device.audit.facts();
     expect(cycles).toBe(1);
-    const report = auditorOf(cluster, 'padova').report(device);
-    expect(report).toMatchObject({ rate: 16 * 1024, urgent: false });
-    expect(report.verifiedSinceMs).toBeGreaterThan(0);
     expect(totalBytes).toBeGreaterThan(1_600_000);
+    const report = auditor.report(device);
+    expect(report.rate).toBeCloseTo((totalBytes * 1000) / HOUR_MS);
+    expect(report.urgent).toBe(false);
+    expect(report.verifiedSinceMs).toBeGreaterThan(0);
+    await cluster.run(runner.stop());
   });
 
   it('keeps to the rate that a person sets', async () => {
@@ -105,7 +117,8 @@ describe('the auditor', () => {
     expect(readBytes - before).toBeGreaterThan(700_000);
     expect(readBytes - before).toBeLessThan(2_100_000);
     await cluster.run(auditor.setRate(undefined, undefined));
-    expect(auditor.report(device).rate).toBe(16 * 1024);
+    const { rate, totalBytes } = auditor.report(device);
+    expect(rate).toBeCloseTo((totalBytes * 1000) / (24 * HOUR_MS));
   });
 
   it('of a device that can not be read leaves the others and the process alone', async () => {

@@ -274,6 +274,7 @@ export class TestCluster {
     if (this.#options.runJobs === true) {
       const startMs = (job: Job): number => (job === repair.exchange ? EXCHANGE_START_MS : 0);
       const runners = jobs.map((job) => new JobRunner(env, job, { startMs: startMs(job) }));
+      service.auditor.wake = () => runners[jobs.indexOf(service.auditor)]!.wake();
       repair.board.onDifference(() => {
         for (const runner of runners) if (runner.name === 'object.compare') runner.wake();
       });
