@@ -85,7 +85,7 @@ describe('bodies on one connection', () => {
       a.call('b', 'count', null, { ...CALL, body: bodyOf(8 * MIB) }),
     );
     expect(result).toBe(8 * MIB);
-    expect(b.status().receiveWindowBytes).toBe(20 * DEFAULT_LIMITS.initialCreditBytes);
+    expect(b.status().receiveWindowBytes).toBe(20 * DEFAULT_LIMITS.siteWindowBytes);
     expect(world.nowMs).toBeLessThan(1000);
   });
 

@@ -3,7 +3,8 @@ import { WireError } from './contract.ts';
 import { IncomingBody, ReceiveBudget } from './incoming-body.ts';
 import { readAll } from './testing/sim-cluster.ts';
 
-function setUp(budgetBytes = 10_000_000) {
+/** Half of the budget is less than the largest window: the stream has to show that it is fast. */
+function setUp(budgetBytes = 7_000) {
   const seen = { granted: [] as number[], cancelled: [] as string[] };
   const time = { nowMs: 0, rttMs: 0 };
   const owner = {
@@ -33,6 +34,14 @@ async function passThrough({ seen, time, body }: ReturnType<typeof setUp>, msEac
 }
 
 describe('a body that arrives', () => {
+  it('has the largest window at once while half of the budget is free', async () => {
+    const { seen, budget, body } = setUp(8_000);
+    expect(seen.granted).toEqual([3000]);
+    expect(budget.usedBytes).toBe(4000);
+    body.push([Buffer.alloc(4000)], 4000, false);
+    expect(() => body.push([Buffer.alloc(1)], 1, false)).toThrow('more than its credit');
+  });
+
   it('grants more by quarters as it is read', async () => {
     const { seen, time, body } = setUp();
     for (const length of [200, 100, 700]) body.push([Buffer.alloc(length)], length, false);

@@ -2,9 +2,10 @@
  * A body as it arrives on a stream: the reader's side of the stream's credit.
  *
  * The sender may have at most `window` bytes under way or unread here. Reading grants more, a
- * quarter of the window at a time. The window starts at what HELLO promised every stream and doubles
- * while as much is read in the time that a grant needs to have effect, as far as the process's receive
- * budget lasts: a hundred slow bodies must not get windows that only fast ones need.
+ * quarter of the window at a time. While half of the process's receive budget is free, a stream gets the
+ * largest window at once: a body of 1 MiB from a far site then takes one round trip. After that it starts
+ * at what HELLO promised every stream and doubles while as much is read in the time that a grant needs to
+ * have effect: a hundred slow bodies must not get windows that only fast ones need.
  */
 import type { BodyReader } from './contract.ts';
 import { WireError } from './contract.ts';
@@ -41,9 +42,18 @@ export class ReceiveBudget {
     this.#used += bytes;
   }
 
+  /** For streams that have not shown yet that they are fast. False: others need what is left. */
+  advance(bytes: number): boolean {
+    return this.#take(bytes, this.#limit / 2);
+  }
+
   /** False: there is not that much left. */
   grow(bytes: number): boolean {
-    if (this.#used + bytes > this.#limit) return false;
+    return this.#take(bytes, this.#limit);
+  }
+
+  #take(bytes: number, limit: number): boolean {
+    if (this.#used + bytes > limit) return false;
     this.#used += bytes;
     return true;
   }
@@ -96,6 +106,11 @@ export class IncomingBody implements BodyReader {
     this.#credit = initial;
     this.#sinceMs = owner.nowMs();
     budget.reserve(initial);
+    const more = this.#mostWindow - initial;
+    if (more === 0 || !budget.advance(more)) return;
+    this.#window += more;
+    this.#credit += more;
+    owner.grant(more);
   }
 
   get ended(): boolean {
