@@ -1,23 +1,17 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { canonicalIdOf } from '#identity/credentials.ts';
-import { type Answer, type Ask, startServer, type TestServer } from './testing/harness.ts';
+import { serverOfFile } from './testing/file-server.ts';
+import type { Answer, Ask } from './testing/harness.ts';
 
 const OWNER = canonicalIdOf('p1');
 const STRANGER = canonicalIdOf('p2');
 const AS_STRANGER: Ask = { as: 'stranger' };
 
-let server: TestServer;
-let buckets = 0;
+const server = serverOfFile();
 let B = '';
 
-beforeAll(async () => {
-  server = await startServer();
-});
-afterAll(() => server.close());
 beforeEach(async () => {
-  buckets += 1;
-  B = `/acl-${buckets}`;
-  await server.ask('PUT', B);
+  B = await server.freshBucket();
 });
 
 const acl = (name: string, target = B, as = 'owner'): Promise<Answer> =>

@@ -1,14 +1,12 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { startServer, type TestServer } from './testing/harness.ts';
+import { beforeAll, expect, it } from 'vitest';
+import { serverOfFile } from './testing/file-server.ts';
 
-let server: TestServer;
+const server = serverOfFile();
 
 beforeAll(async () => {
-  server = await startServer();
   await server.ask('PUT', '/pages');
   await server.ask('PUT', '/pages/k', { body: 'x', headers: { 'x-amz-acl': 'public-read' } });
 });
-afterAll(() => server.close());
 
 const RULES =
   '<CORSConfiguration><CORSRule><ID>one</ID><AllowedOrigin>https://*.example.org</AllowedOrigin>' +

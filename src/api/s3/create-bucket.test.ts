@@ -1,14 +1,11 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type Answer, type Ask, startServer, type TestServer } from './testing/harness.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { serverOfFile } from './testing/file-server.ts';
+import type { Answer, Ask } from './testing/harness.ts';
 
-let server: TestServer;
+const server = serverOfFile();
 let buckets = 0;
 let B = '';
 
-beforeAll(async () => {
-  server = await startServer();
-});
-afterAll(() => server.close());
 beforeEach(() => {
   buckets += 1;
   B = `/made-${buckets}`;

@@ -1,7 +1,8 @@
 /** Server-side encryption as S3's clients ask for it: SSE-S3, SSE-KMS, SSE-C, defaults of buckets. */
 import { hash } from 'node:crypto';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type Answer, type Ask, startServer, type TestServer } from './testing/harness.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { serverOfFile } from './testing/file-server.ts';
+import type { Answer, Ask } from './testing/harness.ts';
 
 const SSE = 'x-amz-server-side-encryption';
 const KEY_ID = `${SSE}-aws-kms-key-id`;
@@ -11,19 +12,11 @@ const BODY = 'a body of which nothing must be seen '.repeat(50);
 const MD5 = hash('md5', BODY);
 const PART_BYTES = 5 * 1024 * 1024;
 
-let server: TestServer;
+const server = serverOfFile();
 let bucket: string;
-let numbers = 0;
-
-beforeAll(async () => {
-  server = await startServer();
-});
-
-afterAll(() => server.close());
 
 beforeEach(async () => {
-  bucket = `box-${++numbers}`;
-  expect((await server.ask('PUT', `/${bucket}`)).status).toBe(200);
+  bucket = (await server.freshBucket()).slice(1);
 });
 
 function ask(method: string, target: string, headers: Ask['headers'] = {}, body?: Ask['body']) {

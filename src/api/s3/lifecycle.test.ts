@@ -1,18 +1,12 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type Answer, startServer, type TestServer } from './testing/harness.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { serverOfFile } from './testing/file-server.ts';
+import type { Answer } from './testing/harness.ts';
 
-let server: TestServer;
-let buckets = 0;
+const server = serverOfFile();
 let B = '';
 
-beforeAll(async () => {
-  server = await startServer();
-});
-afterAll(() => server.close());
 beforeEach(async () => {
-  buckets += 1;
-  B = `/lifecycle-${buckets}`;
-  await server.ask('PUT', B);
+  B = await server.freshBucket();
 });
 
 function put(rules: string, headers: Record<string, string> = {}): Promise<Answer> {
@@ -178,7 +172,7 @@ describe('the lifecycle of a bucket', () => {
   });
 
   it('is refused where deletions can not be conditional', async () => {
-    const container = { account: 'AUTH_p1', container: `weak-${buckets}` };
+    const container = { account: 'AUTH_p1', container: 'weak' };
     const operation = { txn: 't', signal: new AbortController().signal, read: 'quorum' as const };
     await server.store.createContainer(operation, container, { mode: 'available', changes: {} });
     B = `/${container.container}`;

@@ -1,15 +1,9 @@
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startServer, type TestServer } from './testing/harness.ts';
+import { describe, expect, it } from 'vitest';
+import { serverOfFile } from './testing/file-server.ts';
 import { readXml, type XmlElement } from './xml-reader.ts';
 
-let server: TestServer;
-let buckets = 0;
-
-beforeAll(async () => {
-  server = await startServer();
-});
-afterAll(() => server.close());
+const server = serverOfFile();
 
 const SEEDED = { numRuns: 60 };
 const name = fc.string({
@@ -19,9 +13,7 @@ const name = fc.string({
 });
 
 async function bucketOf(keys: Iterable<string>): Promise<string> {
-  buckets += 1;
-  const bucket = `/list-${buckets}`;
-  await server.ask('PUT', bucket);
+  const bucket = await server.freshBucket();
   for (const key of keys)
     await server.ask('PUT', `${bucket}/${encodeURIComponent(key)}`, { body: key });
   return bucket;

@@ -1,21 +1,14 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type Answer, startServer, type TestServer } from './testing/harness.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { serverOfFile } from './testing/file-server.ts';
+import type { Answer } from './testing/harness.ts';
 
-let server: TestServer;
-let buckets = 0;
+const server = serverOfFile({ limits: { accessLogMs: 20 } });
 let B = '';
 let LOGS = '';
 
-beforeAll(async () => {
-  server = await startServer({ limits: { accessLogMs: 20 } });
-});
-afterAll(() => server.close());
 beforeEach(async () => {
-  buckets += 1;
-  B = `/logged-${buckets}`;
-  LOGS = `/logs-${buckets}`;
-  await server.ask('PUT', B);
-  await server.ask('PUT', LOGS);
+  B = await server.freshBucket();
+  LOGS = await server.freshBucket();
 });
 
 const enabled = (more = '', target = LOGS.slice(1)): string =>
@@ -56,8 +49,8 @@ describe('the access log of a bucket', () => {
 
   it('is refused for a target that is not there, or is another owner’s', async () => {
     expect((await put(enabled('', 'nothing-there'))).code).toBe('InvalidTargetBucketForLogging');
-    await server.ask('PUT', `/foreign-${buckets}`, { as: 'stranger' });
-    const answer = await put(enabled('', `foreign-${buckets}`));
+    await server.ask('PUT', '/foreign', { as: 'stranger' });
+    const answer = await put(enabled('', 'foreign'));
     expect(answer.code).toBe('InvalidTargetBucketForLogging');
     expect(answer.text).toContain('must be the same');
     expect((await put(enabled('<TargetGrants><Grant/></TargetGrants>'))).status).toBe(501);

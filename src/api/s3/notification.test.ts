@@ -1,19 +1,13 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { queueOf } from '#proxy/notification/event-queue.ts';
-import { type Answer, startServer, type TestServer } from './testing/harness.ts';
+import { serverOfFile } from './testing/file-server.ts';
+import type { Answer } from './testing/harness.ts';
 
-let server: TestServer;
-let buckets = 0;
+const server = serverOfFile({ mayNotify: (url) => url.startsWith('https://example.org/') });
 let B = '';
 
-beforeAll(async () => {
-  server = await startServer({ mayNotify: (url) => url.startsWith('https://example.org/') });
-});
-afterAll(() => server.close());
 beforeEach(async () => {
-  buckets += 1;
-  B = `/notification-${buckets}`;
-  await server.ask('PUT', B);
+  B = await server.freshBucket();
 });
 
 function put(content: string): Promise<Answer> {

@@ -1,20 +1,14 @@
 /** Object lock: what is retained or held stays, whoever asks and however. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type Ask, startServer, type TestServer } from './testing/harness.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { serverOfFile } from './testing/file-server.ts';
+import type { Ask } from './testing/harness.ts';
 
-let server: TestServer;
-let buckets = 0;
+const server = serverOfFile();
 let B = '';
 
-beforeAll(async () => {
-  server = await startServer();
-});
-afterAll(() => server.close());
 beforeEach(async () => {
-  buckets += 1;
-  B = `/locks-${buckets}`;
   const headers = { 'x-amz-bucket-object-lock-enabled': 'true' };
-  expect((await server.ask('PUT', B, { headers })).status).toBe(200);
+  B = await server.freshBucket({ headers });
 });
 
 const BYPASS = { headers: { 'x-amz-bypass-governance-retention': 'true' } };
@@ -60,7 +54,7 @@ describe('object lock', () => {
   });
 
   it('is not for buckets without it', async () => {
-    const plain = `/no-lock-${buckets}`;
+    const plain = '/no-lock';
     await server.ask('PUT', plain);
     const read = await server.ask('GET', `${plain}?object-lock`);
     expect(read.code).toBe('ObjectLockConfigurationNotFoundError');

@@ -1,20 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { DOMAIN, startServer, type TestServer } from './testing/harness.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { serverOfFile } from './testing/file-server.ts';
+import { DOMAIN } from './testing/harness.ts';
 
-let server: TestServer;
-let bucket = 0;
+const server = serverOfFile();
 let B = '';
 
-beforeAll(async () => {
-  server = await startServer();
-});
-afterAll(() => server.close());
-
 beforeEach(async () => {
-  bucket += 1;
-  B = `/bucket-${bucket}`;
-  expect((await server.ask('PUT', B)).status).toBe(200);
+  B = await server.freshBucket();
 });
 
 const md5 = (body: string | Uint8Array) => createHash('md5').update(body).digest();

@@ -1,20 +1,19 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import type { UserCaller } from '#auth/caller.ts';
-import { governed, startServer, type TestServer } from './testing/harness.ts';
+import { serverOfFile } from './testing/file-server.ts';
+import { governed } from './testing/harness.ts';
 
 const B = '/own-policies';
-let server: TestServer;
+const server = serverOfFile();
 let users = 0;
 
 beforeAll(async () => {
-  server = await startServer();
   await server.ask('PUT', B);
   const tagged = { 'x-amz-tagging': 'level=low' };
   for (const key of ['a/1', 'b/1']) {
     await server.ask('PUT', `${B}/${key}`, { body: 'x', headers: tagged });
   }
 });
-afterAll(() => server.close());
 
 const NAME = B.slice(1);
 const statement = (Action: string | string[], Resource = '*', more = {}) => ({

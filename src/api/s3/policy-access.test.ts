@@ -1,18 +1,11 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { startServer, type TestServer } from './testing/harness.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { serverOfFile } from './testing/file-server.ts';
 
-let server: TestServer;
-let buckets = 0;
+const server = serverOfFile();
 let B = '';
 
-beforeAll(async () => {
-  server = await startServer();
-});
-afterAll(() => server.close());
 beforeEach(async () => {
-  buckets += 1;
-  B = `/policy-${buckets}`;
-  await server.ask('PUT', B);
+  B = await server.freshBucket();
   await server.ask('PUT', `${B}/k`, { body: 'x', headers: { 'x-amz-tagging': 'level=low' } });
 });
 

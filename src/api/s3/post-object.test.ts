@@ -1,19 +1,18 @@
 import { createHash, createHmac } from 'node:crypto';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { sign } from '#auth/sigv4.ts';
 import { basicTime } from '#auth/sigv4-claim.ts';
 import { deriveSigningKey } from '#identity/s3-keys.ts';
 import { readForm } from './form-data.ts';
-import { REGION, secretOf, startServer, type TestServer } from './testing/harness.ts';
+import { serverOfFile } from './testing/file-server.ts';
+import { REGION, secretOf } from './testing/harness.ts';
 
-let server: TestServer;
+const server = serverOfFile();
 
 beforeAll(async () => {
-  server = await startServer();
   await server.ask('PUT', '/forms');
 });
-afterAll(() => server.close());
 
 const BOUNDARY = 'xYzZy';
 

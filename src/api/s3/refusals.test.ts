@@ -1,21 +1,20 @@
 /** Requests that S3 answers with one certain error, where another answer would mislead. */
 import { hash } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { basicTime } from '#auth/sigv4-claim.ts';
-import { type Ask, startServer, type TestServer } from './testing/harness.ts';
+import { serverOfFile } from './testing/file-server.ts';
+import type { Ask } from './testing/harness.ts';
 
-let server: TestServer;
+const server = serverOfFile();
 const B = '/refusals';
 const LONG_KEY = 'k'.repeat(1025);
 const ask = (method: string, target: string, more: Ask = {}) =>
   server.ask(method, `${B}${target}`, more);
 
 beforeAll(async () => {
-  server = await startServer();
   await ask('PUT', '');
   await ask('PUT', '/k', { body: 'x' });
 });
-afterAll(() => server.close());
 
 describe('a precondition', () => {
   const TAGS = '<Tagging><TagSet/></Tagging>';

@@ -1,24 +1,23 @@
 import { createHash, createHmac, hash } from 'node:crypto';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { chunkStringToSign, sign, trailerStringToSign } from '#auth/sigv4.ts';
 import { deriveSigningKey } from '#identity/s3-keys.ts';
 import { decodeChunked } from './aws-chunked.ts';
 import { ALGORITHMS, type Algorithm, Checksums } from './checksums.ts';
 import { combine } from './crc-combine.ts';
-import { REGION, secretOf, startServer, type TestServer } from './testing/harness.ts';
+import { serverOfFile } from './testing/file-server.ts';
+import { REGION, secretOf } from './testing/harness.ts';
 import { readXml } from './xml-reader.ts';
 
-let server: TestServer;
+const server = serverOfFile();
 let checksums: Checksums;
 
 beforeAll(async () => {
-  server = await startServer();
   checksums = await Checksums.create();
   await server.ask('PUT', '/bucket');
   await server.ask('PUT', '/bucket/k', { body: 'x' });
 });
-afterAll(() => server.close());
 
 describe('a signature', () => {
   it('that does not fit is refused, and says what should have been signed', async () => {

@@ -1,18 +1,12 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type Answer, startServer, type TestServer } from './testing/harness.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { serverOfFile } from './testing/file-server.ts';
+import type { Answer } from './testing/harness.ts';
 
-let server: TestServer;
-let buckets = 0;
+const server = serverOfFile();
 let B = '';
 
-beforeAll(async () => {
-  server = await startServer();
-});
-afterAll(() => server.close());
 beforeEach(async () => {
-  buckets += 1;
-  B = `/small-${buckets}`;
-  await server.ask('PUT', B);
+  B = await server.freshBucket();
 });
 
 const put = (name: string, body: string): Promise<Answer> =>
@@ -66,7 +60,7 @@ describe('acceleration', () => {
   });
 
   it('is refused for names with dots', async () => {
-    B = `/small.dotted.${buckets}`;
+    B = '/small.dotted';
     await server.ask('PUT', B);
     expect((await set('Enabled')).code).toBe('InvalidRequest');
   });

@@ -1,31 +1,27 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { NodeClock } from '#env/node/clock.ts';
 import { NodeRandom } from '#env/node/random.ts';
 import { PARTS_ACCOUNT } from '#proxy/multipart/names.ts';
 import { Sweeper } from '#proxy/multipart/sweeper.ts';
 import type { State } from '#state/state.ts';
 import { Checksums } from './checksums.ts';
-import { type Ask, startServer, type TestServer } from './testing/harness.ts';
+import { serverOfFile } from './testing/file-server.ts';
+import type { Ask } from './testing/harness.ts';
 import { memoryState } from './testing/memory-state.ts';
 
 /** Parts may be this small here. */
 const MIN = 8;
 
-let server: TestServer;
+const server = serverOfFile({ limits: { minPartBytes: MIN } });
 let checksums: Checksums;
-let buckets = 0;
 let B = '';
 
 beforeAll(async () => {
-  server = await startServer({ limits: { minPartBytes: MIN } });
   checksums = await Checksums.create();
 });
-afterAll(() => server.close());
 beforeEach(async () => {
-  buckets += 1;
-  B = `/uploads-${buckets}`;
-  await server.ask('PUT', B);
+  B = await server.freshBucket();
 });
 
 async function begin(key: string, headers: Record<string, string> = {}): Promise<string> {

@@ -1,20 +1,14 @@
 /** Versions as S3's clients see them. */
 import { createHash } from 'node:crypto';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type Ask, startServer, type TestServer } from './testing/harness.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { serverOfFile } from './testing/file-server.ts';
+import type { Ask } from './testing/harness.ts';
 
-let server: TestServer;
-let buckets = 0;
+const server = serverOfFile({ limits: { minPartBytes: 8 } });
 let B = '';
 
-beforeAll(async () => {
-  server = await startServer({ limits: { minPartBytes: 8 } });
-});
-afterAll(() => server.close());
 beforeEach(async () => {
-  buckets += 1;
-  B = `/versions-${buckets}`;
-  await server.ask('PUT', B);
+  B = await server.freshBucket();
 });
 
 async function setVersioning(status: string, more = ''): Promise<number> {

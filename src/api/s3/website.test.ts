@@ -1,26 +1,14 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import {
-  type Answer,
-  type Ask,
-  startServer,
-  type TestServer,
-  WEBSITE_DOMAIN,
-} from './testing/harness.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { serverOfFile } from './testing/file-server.ts';
+import { type Answer, type Ask, WEBSITE_DOMAIN } from './testing/harness.ts';
 
-let server: TestServer;
-let buckets = 0;
+const server = serverOfFile();
 let name = '';
 let B = '';
 
-beforeAll(async () => {
-  server = await startServer();
-});
-afterAll(() => server.close());
 beforeEach(async () => {
-  buckets += 1;
-  name = `site-${buckets}`;
-  B = `/${name}`;
-  await server.ask('PUT', B);
+  B = await server.freshBucket();
+  name = B.slice(1);
 });
 
 function configure(content: string): Promise<Answer> {
