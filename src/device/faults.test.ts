@@ -181,6 +181,22 @@ describe('a flipped byte', () => {
     }
   });
 
+  it("in the index's schema rebuilds it; the device was refused for ever (simulator, seed 500083)", () =>
+    withDevice(async (fixture, device) => {
+      await fixture.put(device, 1, bytes(20));
+      await device.close();
+      const file = `${FOLDER}/index.db`;
+      const found = fixture.machine.disk.find(file);
+      const image = (found as { database: { image(): Buffer } }).database.image();
+      const place = image.indexOf('entry BLOB NOT NULL');
+      expect(place).toBeGreaterThan(0);
+      fixture.machine.disk.flipByte(file, place, 1);
+      const again = await fixture.open();
+      expect(again.opened.rebuilt).toBe(true);
+      expectBytes(await readAll(again, again.stat(keyOf(1))!), bytes(20));
+      await again.close();
+    }));
+
   it('anywhere in the index is noticed; nothing wrong is answered, and a rebuild brings all back', async () => {
     for (let seed = 0; seed < 40; seed++) {
       const fixture = new DeviceFixture(`index ${seed}`, { cacheEntries: 2 });

@@ -22,7 +22,7 @@ import {
   SUBFOLDERS,
   writeIdentity,
 } from './identity.ts';
-import { INDEX_VERSION, IndexFile, isIndexDamage } from './index-file.ts';
+import { hasIndexTables, INDEX_VERSION, IndexFile, isIndexDamage } from './index-file.ts';
 import { DEFAULT_LIMITS, type DeviceLimits } from './limits.ts';
 import { LogDevice } from './log-device.ts';
 import { LogWriter } from './log-writer.ts';
@@ -285,6 +285,10 @@ function readIndex(
   let database: Database | undefined;
   try {
     database = openDatabase(env, path, limits);
+    if (!hasIndexTables(database)) {
+      database.close();
+      return 'unusable';
+    }
     const index = new IndexFile(database);
     const [version, incarnation] = (index.meta('format') ?? []) as [number?, string?];
     const position = index.position();
