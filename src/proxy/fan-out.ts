@@ -3,7 +3,7 @@
  * shared chunks; the source waits while any queue is full. A replica that takes nothing for
  * `stallMs`, or that has made the others wait for more than half of the time, is dropped, provided
  * that the others are enough: so the slowest of a majority sets the pace, and a healthy third
- * replica is not lost to a short delay.
+ * replica is not lost to a short delay. Who only follows is never waited for.
  */
 import type { Env, Timer } from '#env/env.ts';
 
@@ -27,8 +27,9 @@ export class FanOut {
     this.#startMs = options.env.clock.monotonicMs();
   }
 
-  open(device: number): Channel {
-    const channel = new Channel(device, () => this.#wake?.());
+  /** `isAwaited`: the source waits while its queue is full; else the caller bounds what may wait in it. */
+  open(device: number, isAwaited = true): Channel {
+    const channel = new Channel(device, isAwaited, () => this.#wake?.());
     this.#channels.add(channel);
     return channel;
   }
@@ -66,7 +67,9 @@ export class FanOut {
 
   #full(): Channel[] {
     const { bufferBytes } = this.#options;
-    return [...this.#channels].filter((channel) => channel.queuedBytes > bufferBytes);
+    return [...this.#channels].filter(
+      ({ isAwaited, queuedBytes }) => isAwaited && queuedBytes > bufferBytes,
+    );
   }
 
   /** Waits until some channel has taken a chunk; drops who holds the others up too long. */
@@ -103,6 +106,7 @@ export class FanOut {
 /** The queue of one replica; the wire reads it as the body of a call. */
 export class Channel implements AsyncIterable<Uint8Array> {
   readonly device: number;
+  readonly isAwaited: boolean;
   /** For how long the source has waited for this replica. */
   blockedMs = 0;
   readonly #onTaken: () => void;
@@ -113,8 +117,9 @@ export class Channel implements AsyncIterable<Uint8Array> {
   #error: Error | undefined;
   #waiting: (() => void) | undefined;
 
-  constructor(device: number, onTaken: () => void) {
+  constructor(device: number, isAwaited: boolean, onTaken: () => void) {
     this.device = device;
+    this.isAwaited = isAwaited;
     this.#onTaken = onTaken;
   }
 

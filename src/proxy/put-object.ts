@@ -27,10 +27,11 @@ import { withFreshRing } from './fresh-ring.ts';
 import { conditionIn, expectWeak, type Objects } from './objects.ts';
 import { objectPlace, type Place, type Replica } from './placement.ts';
 import { checkQuota, hasQuota } from './quota.ts';
-import { checkReady, probe } from './readiness.ts';
+import { checkReady } from './readiness.ts';
 import { OwnWrite } from './round-record.ts';
 import { StageUpload } from './stage-upload.ts';
 import type { Trace } from './trace.ts';
+import { uploadReplicas } from './upload-replicas.ts';
 import { type ObjectWrite, type Refused, type Written, writeObject } from './write-object.ts';
 import { deleteQuietly } from './write-tombstone.ts';
 
@@ -205,22 +206,18 @@ export class Puts {
     }
   }
 
-  /** Chooses the replicas: primaries that answer, and a stand-in for each one that doesn't. */
-  async #openUpload({ operation, trace, name, container, sealer }: Put): Promise<StageUpload> {
-    const strict = container.mode === 'strict';
+  async #openUpload(put: Put): Promise<StageUpload> {
+    const { operation, trace, name, container, sealer } = put;
     const place = this.#placeOf(container, name);
-    const failed = await probe(this.#context, trace, place, strict);
-    const holders = place.primaries.filter((replica) => replica.holdsBody);
-    const present = holders.filter((replica) => !failed.has(replica.member));
-    const standIns = place.handoffs(holders.length - present.length);
-    const replicas: Replica[] = [...present, ...standIns];
+    const kind = { mode: container.mode, length: put.request.length };
+    const replicas = await uploadReplicas(this.#context, trace, place, kind);
     return new StageUpload({
       context: this.#context,
       operation,
       trace,
       place,
-      replicas,
-      strict,
+      ...kind,
+      ...replicas,
       sealer,
       bufferBytes: this.#bufferBytes(),
     });

@@ -17,83 +17,95 @@ const PROBE_MS = 3_000;
 export async function checkReady(context: ProxyContext, trace: Trace, place: Place): Promise<void> {
   const alive = place.primaries.filter(({ device }) => context.peers.isAlive(device, RECENT_MS));
   if (place.quorum.isWrite(new Set(alive.map((replica) => replica.member)))) return;
-  await probe(context, trace, place, true);
+  await probeMajority(context, trace, place, true);
 }
 
 /**
- * Asks all primaries; resolves when a majority has answered and the others had a moment to. Gives
- * those that failed. Without `strict` it always resolves: stand-ins may do.
+ * Asks all primaries, until a majority has answered. Gives those that failed. Without `strict` it always
+ * resolves: stand-ins may do.
  * @throws OperatingError `unavailable`
  */
-export function probe(
+export async function probeMajority(
   context: ProxyContext,
   trace: Trace,
   place: Place,
   strict: boolean,
 ): Promise<ReadonlySet<number>> {
-  return new Promise((resolve, reject) => {
-    new Probe(context, trace, place, (alive, failed, codes) => {
-      if (!strict || place.quorum.isWrite(alive)) resolve(failed);
-      else reject(unavailable('write', codes));
-    }).start();
+  const isEnough = (alive: ReadonlySet<number>): boolean => place.quorum.isWrite(alive);
+  const asked = { place, replicas: place.primaries, isEnough };
+  const { alive, failed, codes } = await probe(context, trace, asked);
+  if (strict && !isEnough(alive)) throw unavailable('write', codes);
+  return failed;
+}
+
+export interface Asked {
+  readonly place: Place;
+  readonly replicas: readonly Replica[];
+  readonly isEnough: (alive: ReadonlySet<number>) => boolean;
+}
+
+/** Members. Who is in neither set has not answered. */
+export interface Probed {
+  readonly alive: ReadonlySet<number>;
+  readonly failed: ReadonlySet<number>;
+  readonly codes: readonly string[];
+}
+
+/** Asks replicas whether they are there; until enough have answered and the others had a moment to. */
+export function probe(context: ProxyContext, trace: Trace, asked: Asked): Promise<Probed> {
+  return new Promise((resolve) => {
+    new Probe(context, trace, asked, resolve).start();
   });
 }
 
-type Finish = (
-  alive: ReadonlySet<number>,
-  failed: ReadonlySet<number>,
-  codes: readonly string[],
-) => void;
-
-class Probe {
+class Probe implements Probed {
   readonly #context: ProxyContext;
   readonly #trace: Trace;
-  readonly #place: Place;
-  readonly #onEnd: Finish;
-  readonly #alive = new Set<number>();
-  readonly #failed = new Set<number>();
-  readonly #codes: string[] = [];
+  readonly #asked: Asked;
+  readonly #onEnd: (probed: Probed) => void;
+  readonly alive = new Set<number>();
+  readonly failed = new Set<number>();
+  readonly codes: string[] = [];
   #timer: Timer | undefined;
-  #hasMajority = false;
+  #hasEnough = false;
 
-  constructor(context: ProxyContext, trace: Trace, place: Place, onEnd: Finish) {
+  constructor(context: ProxyContext, trace: Trace, asked: Asked, onEnd: (probed: Probed) => void) {
     this.#context = context;
     this.#trace = trace;
-    this.#place = place;
+    this.#asked = asked;
     this.#onEnd = onEnd;
   }
 
   start(): void {
     this.#endAfter(PROBE_MS);
-    for (const replica of this.#place.primaries) void this.#ask(replica);
+    for (const replica of this.#asked.replicas) void this.#ask(replica);
   }
 
   async #ask(replica: Replica): Promise<void> {
-    const args: StatArgs = { ...addressOf(this.#place, replica), brief: true };
+    const args: StatArgs = { ...addressOf(this.#asked.place, replica), brief: true };
     const options = { ringVersion: replica.ringVersion, deadlineMs: PROBE_MS };
     try {
       await this.#context.calls.call(this.#trace, replica, 'object.stat', args, options);
-      this.#alive.add(replica.member);
+      this.alive.add(replica.member);
     } catch (error) {
-      this.#codes.push(failureCode(error));
-      this.#failed.add(replica.member);
+      this.codes.push(failureCode(error));
+      this.failed.add(replica.member);
     }
     this.#check();
   }
 
   #check(): void {
-    const { quorum, primaries } = this.#place;
-    const all = this.#alive.size + this.#failed.size === primaries.length;
-    if (all) this.#endAfter(0);
-    else if (!this.#hasMajority && quorum.isWrite(this.#alive)) {
-      this.#hasMajority = true;
+    const { replicas, isEnough } = this.#asked;
+    if (this.alive.size + this.failed.size === replicas.length) this.#endAfter(0);
+    else if (!this.#hasEnough && isEnough(this.alive)) {
+      this.#hasEnough = true;
       this.#endAfter(this.#context.limits.hedgeMs);
     }
   }
 
   #endAfter(ms: number): void {
     this.#timer?.cancel();
-    if (ms === 0) this.#onEnd(this.#alive, this.#failed, this.#codes);
+    if (ms === 0) this.#onEnd(this);
     else this.#timer = this.#context.env.clock.setTimer(ms, () => this.#endAfter(0));
   }
 }

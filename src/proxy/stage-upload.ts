@@ -1,7 +1,8 @@
 /**
  * A large body on its way to its replicas: staged at all of them in parallel while the client sends
  * it, in bounded memory, its MD5 taken while passing. It becomes current only by the commit that
- * follows; whatever goes wrong before leaves nothing behind.
+ * follows; whatever goes wrong before leaves nothing behind. How many must have it is the mode's promise
+ * (write-round.ts); who they are, upload-replicas.ts says.
  */
 
 import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
@@ -15,6 +16,8 @@ import { addressOf, type Place, type Replica } from './placement.ts';
 import { failureCode } from './replica-calls.ts';
 import { asStageReply } from './replies.ts';
 import type { Trace } from './trace.ts';
+import type { UploadKind, UploadReplicas } from './upload-replicas.ts';
+import { hasLocalCopies } from './write-round.ts';
 
 interface Staging {
   readonly replica: Replica;
@@ -23,15 +26,11 @@ interface Staging {
   state: 'open' | 'staged' | 'failed';
 }
 
-export interface UploadOptions {
+export interface UploadOptions extends UploadKind, UploadReplicas {
   readonly context: ProxyContext;
   readonly operation: Operation;
   readonly trace: Trace;
   readonly place: Place;
-  /** Where the body goes: primaries that keep bodies, and stand-ins for those that are away. */
-  readonly replicas: readonly Replica[];
-  /** Only primaries count. */
-  readonly strict: boolean;
   /** Encrypts what is sent; hashes and lengths are of the plain bytes. */
   readonly sealer: Sealer | undefined;
   /** What it may keep for the slowest replica that it still follows. */
@@ -60,7 +59,8 @@ export class StageUpload {
         env.log.warn('upload.replica-dropped', { txn: options.trace.txn, device: channel.device });
       },
     });
-    this.#stagings = options.replicas.map((replica) => this.#open(replica));
+    this.#stagings = options.replicas.map((replica) => this.#open(replica, true));
+    for (const follower of options.followers) this.#follow(follower);
   }
 
   /** By the ring as it was when the upload began. */
@@ -161,8 +161,20 @@ export class StageUpload {
     await this.#fanOut.push(piece);
   }
 
-  #open(replica: Replica): Staging {
-    const channel = this.#fanOut.open(replica.device);
+  /** Within the device's share of what it has not answered: nothing else slows who sends to it. */
+  #follow(replica: Replica): void {
+    const { context, length = 0 } = this.#options;
+    const { peers, limits } = context;
+    const { device } = replica;
+    if (!peers.reserve(device, length, limits.outstandingBytes)) return;
+    const staging = this.#open(replica, false);
+    this.#stagings.push(staging);
+    const release = (): void => peers.release(device, length);
+    staging.reply.then(release, release);
+  }
+
+  #open(replica: Replica, isAwaited: boolean): Staging {
+    const channel = this.#fanOut.open(replica.device, isAwaited);
     const reply = this.#stage(replica, channel);
     const staging: Staging = { replica, channel, reply, state: 'open' };
     reply.then(
@@ -207,10 +219,11 @@ export class StageUpload {
   }
 
   #suffices(stagings: readonly Staging[]): boolean {
-    const { strict, place } = this.#options;
+    const { mode, place, context } = this.#options;
     const replicas = stagings.map(({ replica }) => replica);
+    if (mode === 'local' && hasLocalCopies(replicas, context.self.site)) return true;
     if (!place.hasBodies(replicas)) return false;
-    if (!strict) return true;
+    if (mode !== 'strict') return true;
     const members = new Set(replicas.map(({ member }) => member));
     for (const { holdsBody, member } of place.primaries) if (!holdsBody) members.add(member);
     return place.quorum.isWrite(members);

@@ -141,7 +141,7 @@ class WriteRound {
     }
     for (const _ of this.#skipped) this.#sendStandIn();
     for (const replica of this.#options.extra ?? []) this.#send(replica, false);
-    if (this.#options.mode === 'local') this.#fillLocal();
+    if (this.#options.mode === 'local' && this.#options.standIns) this.#fillLocal();
     this.#timer = env.clock.setTimer(rowHedgeMs, () => {
       this.#hurry = true;
       this.#decide();
@@ -238,7 +238,8 @@ class WriteRound {
     const majority = place.quorum.isWrite(this.#counted) && this.#hasBodies();
     const lost = !place.quorum.canWrite(this.#lost) && !this.#superseded;
     if (majority && this.#hasRows()) this.#finish(undefined);
-    else if (mode === 'local' && this.#localCopies() >= LOCAL_COPIES) this.#finish('local');
+    else if (mode === 'local' && hasLocalCopies(this.#stored, this.#options.site))
+      this.#finish('local');
     else if (this.#useRounds && !place.quorum.canWrite(this.#lost)) this.#endUnstored('use-rounds');
     else if (this.#mustGoAbove()) this.#endUnstored('superseded');
     else if (majority) this.#wantRows();
@@ -254,11 +255,6 @@ class WriteRound {
   #hasRows(): boolean {
     const { rows } = this.#options;
     return rows === undefined || rows.quorum.isWrite(this.#listed);
-  }
-
-  #localCopies(): number {
-    const { site } = this.#options;
-    return this.#stored.filter((replica) => replica.site === site && replica.holdsBody).length;
   }
 
   /** W have told their newest; who has not answered yet may still have taken the write, or will. */
@@ -340,4 +336,10 @@ class WriteRound {
   }
 }
 
-const LOCAL_COPIES = 2;
+/** What `local` promises: these survive a device of the site, until the others have it. */
+export const LOCAL_COPIES = 2;
+
+export function hasLocalCopies(replicas: readonly Replica[], site: string): boolean {
+  const near = replicas.filter((replica) => replica.site === site && replica.holdsBody);
+  return near.length >= LOCAL_COPIES;
+}
