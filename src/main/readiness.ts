@@ -1,12 +1,13 @@
 /**
  * Whether a proxy can serve, as its /healthcheck says: from when a majority of the replicas of every
  * partition has answered for the first time. A process that listens before the others of its cluster
- * are up would answer 503 to whoever trusted an earlier `OK`.
+ * are up, or before its first rings have come, would answer 503 to whoever trusted an earlier `OK`.
  *
  * It stays ready afterwards: which requests can be answered then depends on their names, and each is
  * told by itself; a proxy that left its balancer because a distant site is away would help nobody.
  */
 import { codeOf } from '#base/errors.ts';
+import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Env } from '#env/env.ts';
 import type { DeviceReport, DevicesReply } from '#object/calls.ts';
 import { Quorum } from '#proxy/quorum.ts';
@@ -79,7 +80,10 @@ export class Readiness {
 }
 
 function hasMajorities(view: ClusterView, reports: readonly DeviceReport[]): boolean {
-  return [...view.rings.values()].every((ring) => {
+  const rings = [...view.rings.values()];
+  const canStore = rings.some(({ policy }) => policy !== ACCOUNT_RING && policy !== CONTAINER_RING);
+  if (!canStore) return false;
+  return rings.every((ring) => {
     const counting = reports.filter(
       ({ status, complete }) => SERVING.has(status) && (complete[String(ring.policy)] ?? 0) > 0,
     );

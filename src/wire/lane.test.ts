@@ -180,6 +180,42 @@ describe('a peer that is down', () => {
     expect((await world.run(a.call('b', 'who', null, CALL))).result).toBe('b');
   });
 
+  it.each([0, 300, 600, 900, 1200, 1500, 1800, 2100, 2400, 2700])(
+    'is found again within little more than a second when it said nothing (%i ms of phase)',
+    async (phaseMs) => {
+      const cluster = new SimCluster(phaseMs + 1);
+      const { world } = cluster;
+      const a = await cluster.start('a');
+      answer(await cluster.start('b'), 'b');
+      await world.run(a.call('b', 'who', null, CALL));
+      world.network.partition(['a'], ['b']);
+      for (const end = world.nowMs + 30_000 + phaseMs; world.nowMs < end; await world.runFor(100))
+        void a.call('b', 'who', null, CALL).catch(() => undefined);
+      world.network.heal();
+      // The kernel asks again every second.
+      await world.runFor(1_050);
+      expect((await world.run(a.call('b', 'who', null, CALL))).result).toBe('b');
+    },
+  );
+
+  it('is waited for, though a dial of another lane is under way in vain, once it is found up', async () => {
+    const cluster = new SimCluster();
+    const { world } = cluster;
+    const a = await cluster.start('a', 'lngs');
+    answer(a, 'a');
+    cluster.announce('b', 'bari');
+    world.machine('b').crash();
+    const upload = () => a.call('b', 'count', null, { ...CALL, body: bodyOf(10) });
+    for (let n = 0; n < 40; n++) {
+      void upload().catch(() => undefined);
+      await world.runFor(100);
+    }
+    const b = await cluster.start('b', 'bari');
+    answer(b, 'b');
+    await world.run(b.call('a', 'who', null, CALL));
+    expect((await world.run(upload())).result).toBe(10);
+  });
+
   it('is up again at once when it dials itself', async () => {
     const cluster = new SimCluster();
     const { world } = cluster;

@@ -52,7 +52,10 @@ export class Lane implements CallHolder {
   /** An older duplicate that has to prove that it is alive. */
   #probed: Connection | undefined;
   #isDialling = false;
+  #dialledMs = 0;
   #isDown = false;
+  /** By another lane, since the dial under way began: its failure says nothing any more. */
+  #isFoundUp = false;
   #failures = 0;
   #lastError: unknown;
   #retry: Timer | undefined;
@@ -126,11 +129,12 @@ export class Lane implements CallHolder {
     for (const call of waiting) this.submit(call);
   }
 
-  /** The peer is up, as another lane has found: the next call dials instead of failing. */
+  /** The peer is up, as another lane has found: calls wait for a dial instead of failing. */
   encourage(): void {
-    if (!this.#isDown || this.#isDialling) return;
+    if (!this.#isDown) return;
     this.#retry?.cancel();
     this.#isDown = false;
+    this.#isFoundUp = this.#isDialling;
   }
 
   /** No new calls on this connection. */
@@ -153,13 +157,14 @@ export class Lane implements CallHolder {
   failed(error: unknown): void {
     this.#isDialling = false;
     if (this.#connection !== undefined || this.#stopped) return;
-    const { env, limits } = this.#context;
+    if (this.#isFoundUp) {
+      this.#dial();
+      return;
+    }
     this.#lastError = error;
     this.#isDown = true;
     this.#failures++;
-    const backoffMs = limits.backoffFirstMs * 2 ** Math.min(this.#failures - 1, MAX_DOUBLINGS);
-    const delayMs = Math.min(limits.backoffMaxMs, backoffMs) * (0.5 + env.random.float());
-    this.#retry = env.clock.setTimer(delayMs, () => this.#dialAgain());
+    this.#retry = this.#context.env.clock.setTimer(this.#backoffMs(), () => this.#dialAgain());
     this.#logFailure(error);
     this.#endWaiting(this.#unreachable());
   }
@@ -208,6 +213,8 @@ export class Lane implements CallHolder {
       return;
     }
     this.#isDialling = true;
+    this.#isFoundUp = false;
+    this.#dialledMs = this.#context.env.clock.monotonicMs();
     this.#connect(location).then(
       (socket) => {
         if (this.#stopped) socket.destroy();
@@ -220,6 +227,15 @@ export class Lane implements CallHolder {
   #connect({ address, delayMs, tls }: PeerLocation): Promise<Socket> {
     const { env, limits } = this.#context;
     return env.network.connect(address, { timeoutMs: limits.connectTimeoutMs, delayMs, tls });
+  }
+
+  /** From dial to dial: one that has waited for an answer until its time was over has been the wait. */
+  #backoffMs(): number {
+    const { env, limits } = this.#context;
+    const doubled = limits.backoffFirstMs * 2 ** Math.min(this.#failures - 1, MAX_DOUBLINGS);
+    const intervalMs = Math.min(limits.backoffMaxMs, doubled) * (0.5 + env.random.float());
+    const sinceMs = env.clock.monotonicMs() - this.#dialledMs;
+    return Math.max(limits.backoffFirstMs, intervalMs - sinceMs);
   }
 
   #dialAgain(): void {

@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import { CLI, sleep } from './cluster.ts';
 
 const run = promisify(execFile);
-const START_MS = 30_000;
+const START_MS = 90_000;
 const DISKS = ['d1', 'd2'];
 
 export interface MachinePlan {

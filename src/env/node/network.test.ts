@@ -132,7 +132,9 @@ describe('network of node', () => {
     const another = network.connect(listener.address, { delayMs: 1, timeoutMs: 100 });
     expect(await codeOfRejection(another)).toBe('ETIMEDOUT');
     expect([heard.join(''), told, isClosed]).toEqual(['before ', [], false]);
+    const patient = network.connect(listener.address, { delayMs: 1, timeoutMs: 60_000 });
     network.cut([]);
+    (await patient).destroy();
     socket.write(Buffer.from('after'));
     await until(() => heard.join('') === 'before during after' && told.join('') === 'answer');
     const again = await network.connect(listener.address, { delayMs: 1 });

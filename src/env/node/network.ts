@@ -34,6 +34,8 @@ const TLS_VERSION = 'TLSv1.3';
 export class NodeNetwork implements Network {
   readonly #clock: Clock;
   #cut: ReadonlySet<string> = new Set();
+  /** Connects that wait for a link to be mended. */
+  readonly #knocking = new Set<() => void>();
   /** Those with a delay, by address. */
   readonly #delayed = new Map<string, Set<DelayedSocket>>();
 
@@ -68,10 +70,7 @@ export class NodeNetwork implements Network {
       return new NodeSocket(socket, peerOf(socket));
     }
     const key = addressKey(address);
-    if (this.#cut.has(key)) {
-      await this.#clock.sleep(timeoutMs);
-      throw networkError('ETIMEDOUT', address);
-    }
+    if (!(await this.#untilMended(key, timeoutMs))) throw networkError('ETIMEDOUT', address);
     const socket = await openSocket(address, options);
     // The handshake of a far peer takes a round trip.
     await this.#clock.sleep(2 * delayMs);
@@ -90,8 +89,26 @@ export class NodeNetwork implements Network {
    */
   cut(addresses: readonly Address[]): void {
     this.#cut = new Set(addresses.map(addressKey));
+    for (const look of [...this.#knocking]) look();
     for (const [key, sockets] of this.#delayed)
       for (const socket of sockets) socket.cut(this.#cut.has(key));
+  }
+
+  /** False: the link stayed cut. As a kernel does, a connect goes on asking until its time is over. */
+  #untilMended(key: string, timeoutMs: number): Promise<boolean> {
+    if (!this.#cut.has(key)) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const end = (isMended: boolean): void => {
+        timer.cancel();
+        this.#knocking.delete(look);
+        resolve(isMended);
+      };
+      const look = (): void => {
+        if (!this.#cut.has(key)) end(true);
+      };
+      const timer = this.#clock.setTimer(timeoutMs, () => end(false));
+      this.#knocking.add(look);
+    });
   }
 
   #track(key: string, socket: NetSocket, delayed: DelayedSocket): void {
