@@ -14,6 +14,8 @@ export interface Doomed {
   readonly container: string;
   /** Absent: the container itself. */
   readonly object?: string;
+  /** That version of the object, for good. */
+  readonly version?: string;
 }
 
 export interface Tally {
@@ -55,7 +57,6 @@ async function deleteItem(request: SwiftRequest, item: Doomed, tally: Tally): Pr
 }
 
 async function statusOfDelete(request: SwiftRequest, item: Doomed): Promise<number> {
-  const { store } = request.service;
   const { container, object } = item;
   const name: ContainerName = { account: request.account, container };
   try {
@@ -64,14 +65,25 @@ async function statusOfDelete(request: SwiftRequest, item: Doomed): Promise<numb
     if (!decision.allowed) return decision.status;
     const outcome =
       object === undefined
-        ? await store.deleteContainer(request, name)
-        : await store.deleteObject(request, { ...name, object } satisfies ObjectName);
-    if (outcome === 'deleted') return 204;
-    return outcome === 'not-empty' ? 409 : 404;
+        ? await request.service.store.deleteContainer(request, name)
+        : await deleteOf(request, { ...name, object }, item.version);
+    return STATUS_OF[outcome] ?? 404;
   } catch (error) {
     if (codeOf(error) === 'client-gone') throw error;
     return answerTo(codeOf(error)).status;
   }
+}
+
+const STATUS_OF: Readonly<Record<string, number>> = { deleted: 204, 'not-empty': 409, locked: 403 };
+
+async function deleteOf(
+  request: SwiftRequest,
+  name: ObjectName,
+  version: string | undefined,
+): Promise<string> {
+  const { store } = request.service;
+  if (version === undefined) return await store.deleteObject(request, name);
+  return (await store.removeObject(request, { ...name, version })).kind;
 }
 
 function shownPath({ container, object }: Doomed): string {

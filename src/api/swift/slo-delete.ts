@@ -1,9 +1,10 @@
 /**
  * DELETE ?multipart-manifest=delete: the parts of a static large object, those of manifests within
- * it, and the manifest last, so that a request that breaks off can be made again.
+ * it, and the manifest last, so that a request that breaks off can be made again. With `version-id`
+ * it is that version of the manifest, and what it names: the current one may have other parts.
  */
 import { codeOf } from '#base/errors.ts';
-import type { ObjectName } from '#base/names.ts';
+import type { VersionedName } from '#proxy/contract.ts';
 import { type ManifestPart, manifestKind, parsePath, readManifest } from '#proxy/manifest.ts';
 import { reportDeletions } from './bulk-delete.ts';
 import { problem } from './bulk-report.ts';
@@ -11,31 +12,32 @@ import { type Doomed, deleteAll, type Tally } from './deletions.ts';
 import { refuse } from './errors.ts';
 import type { SwiftRequest } from './request.ts';
 import { pathInAccount } from './slo-manifest.ts';
+import { isMarker, wantedVersion } from './versions.ts';
 
 const MAX_DOOMED = 100_000;
 
 export async function sloDelete(request: SwiftRequest): Promise<void> {
+  const manifest = await wantedVersion(request);
   await reportDeletions(request, async (tally) => {
-    const { container, object } = request.objectName;
     const doomed = new Map<string, Doomed>();
-    const found = await gather(request, request.objectName, doomed, tally, 1);
+    const found = await gather(request, manifest, doomed, tally, 1);
     if (!found) return;
     await deleteAll(request, [...doomed.values()], tally);
-    if (tally.problems.length === 0) await deleteAll(request, [{ container, object }], tally);
+    if (tally.problems.length === 0) await deleteAll(request, [manifest], tally);
   });
 }
 
 /** False: there is nothing to delete under this name, and the tally says why. */
 async function gather(
   request: SwiftRequest,
-  name: ObjectName,
+  name: VersionedName,
   doomed: Map<string, Doomed>,
   tally: Tally,
   depth: number,
 ): Promise<boolean> {
   const path = `/${name.container}/${name.object}`;
   const reader = await request.service.store.openObject(request, name);
-  if (reader === undefined) {
+  if (reader === undefined || isMarker(reader.state)) {
     tally.notFound += 1;
     return false;
   }

@@ -152,6 +152,32 @@ describe('a container with X-Versions-Enabled', () => {
     expect([copied.status, await text('c/copy')]).toEqual([201, 'one']);
   });
 
+  it('deletes the version of a large object that is named, with the parts of that one', async () => {
+    await server.ask('PUT', `${BASE}/parts`);
+    const putSlo = async (part: string): Promise<string> => {
+      await put(part, part, 'parts');
+      const target = `${BASE}/c/big?multipart-manifest=put`;
+      const body = JSON.stringify([{ path: `/parts/${part}` }]);
+      const { headers } = await server.ask('PUT', target, { body });
+      return headers['x-object-version-id'] as string;
+    };
+    const remove = async (id: string) => {
+      const target = `${BASE}/c/big?multipart-manifest=delete&version-id=${id}`;
+      const headers = { Accept: 'application/json' };
+      return JSON.parse((await server.ask('DELETE', target, { headers })).text);
+    };
+    const old = await putSlo('a');
+    await putSlo('b');
+    expect(await remove(old)).toMatchObject({ 'Number Deleted': 2, Errors: [] });
+    expect([await text('parts/a'), await text(`c/big?version-id=${old}`)]).toEqual(['404', '404']);
+    expect(await text('c/big')).toBe('b');
+    expect(await remove(old)).toMatchObject({ 'Number Deleted': 0, 'Number Not Found': 1 });
+    const marker = await server.ask('DELETE', `${BASE}/c/big`);
+    const hidden = marker.headers['x-object-version-id'] as string;
+    expect(await remove(hidden)).toMatchObject({ 'Number Deleted': 0, 'Number Not Found': 1 });
+    expect(await text('parts/b')).toBe('b');
+  });
+
   it('wants version ids that can be, and a container that keeps versions', async () => {
     await server.ask('PUT', `${BASE}/plain`);
     await put('o', 'x', 'plain');
