@@ -70,6 +70,6 @@ export class Deadline {
   }
 }
 
-export function deadlineError(what: string): OperatingError {
+function deadlineError(what: string): OperatingError {
   return new OperatingError('deadline', `${what}: the deadline has passed`);
 }

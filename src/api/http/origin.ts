@@ -3,7 +3,8 @@
  * only if the balancer is one of ours: anybody can write these headers. Each hop appends whom it saw, so
  * the list is read from its end, past all that are trusted.
  */
-import { BlockList, isIP, isIPv6 } from 'node:net';
+import { isIP } from 'node:net';
+import { Networks } from '#base/networks.ts';
 
 export interface Origin {
   /** `unknown` where nobody tells. */
@@ -26,32 +27,19 @@ const UNKNOWN = 'unknown';
 
 /** @param trusted addresses and networks, `10.0.0.0/8` */
 export function originBehind(trusted: readonly string[]): OriginOf {
-  const ours = blockList(trusted);
-  const isOurs = (address: string): boolean =>
-    isIP(address) !== 0 && ours.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+  const ours = new Networks(trusted);
   return (hop) => {
     let address = plain(hop.address ?? '');
-    if (!isOurs(address)) return { address: address || UNKNOWN, isSecure: hop.isSecure };
+    if (!ours.has(address)) return { address: address || UNKNOWN, isSecure: hop.isSecure };
     const isSecure = hop.isSecure || hop.header('x-forwarded-proto')?.toLowerCase() === 'https';
     const hops = (hop.header('x-forwarded-for') ?? '').split(',').slice(-MAX_HOPS);
-    while (isOurs(address)) {
+    while (ours.has(address)) {
       const before = plain(hops.pop()?.trim() ?? '');
       if (isIP(before) === 0) break;
       address = before;
     }
     return { address, isSecure };
   };
-}
-
-function blockList(networks: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const network of networks) {
-    const [address = '', prefix] = network.split('/');
-    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
-    if (prefix === undefined) list.addAddress(address, family);
-    else list.addSubnet(address, Number(prefix), family);
-  }
-  return list;
 }
 
 /** An IPv4 address on an IPv6 socket is the same client. */

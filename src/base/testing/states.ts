@@ -60,7 +60,7 @@ const required = [
   'contentType',
 ] as const;
 
-export const anyData: fc.Arbitrary<DataPart> = fc.record(
+const anyData: fc.Arbitrary<DataPart> = fc.record(
   {
     timestamp,
     kind: fc.constantFrom(...KINDS),

@@ -10,8 +10,9 @@
 import { lookup as lookupAll } from 'node:dns/promises';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { BlockList, isIP, isIPv6 } from 'node:net';
+import { isIP } from 'node:net';
 import { OperatingError } from '#base/errors.ts';
+import { Networks } from '#base/networks.ts';
 
 export interface OutsideRequest {
   readonly headers: Readonly<Record<string, string>>;
@@ -29,14 +30,14 @@ const TIMEOUT_MS = 10_000;
 const MAX_URL = 2048;
 
 /** Not reached by names that somebody outside controls. */
-const PRIVATE = blockList([
+const PRIVATE = new Networks([
   ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16'],
   ...['172.16.0.0/12', '192.0.0.0/24', '192.0.2.0/24', '192.88.99.0/24', '192.168.0.0/16'],
   ...['198.18.0.0/15', '198.51.100.0/24', '203.0.113.0/24', '224.0.0.0/4', '240.0.0.0/4'],
 ]);
 /** Of IPv6 only what is routed globally, without what stands for IPv4 addresses. */
-const GLOBAL = blockList(['2000::/3']);
-const NOT_GLOBAL = blockList(['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20']);
+const GLOBAL = new Networks(['2000::/3']);
+const NOT_GLOBAL = new Networks(['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20']);
 
 export class Outside {
   readonly #allowed: () => readonly string[];
@@ -92,7 +93,7 @@ export class Outside {
 
   #isListed(address: string): boolean {
     const networks = this.#allowed().filter((entry) => isIP(entry.split('/')[0]!) !== 0);
-    return contains(blockList(networks), address);
+    return new Networks(networks).has(address);
   }
 }
 
@@ -110,23 +111,8 @@ function unbracketed(host: string): string {
 export function isPublic(address: string): boolean {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
   if (mapped !== undefined) return isPublic(mapped);
-  if (isIP(address) === 4) return !contains(PRIVATE, address);
-  return contains(GLOBAL, address) && !contains(NOT_GLOBAL, address);
-}
-
-function contains(list: BlockList, address: string): boolean {
-  return isIP(address) !== 0 && list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
-}
-
-function blockList(networks: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const network of networks) {
-    const [address = '', prefix] = network.split('/');
-    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
-    if (prefix === undefined) list.addAddress(address, family);
-    else list.addSubnet(address, Number(prefix), family);
-  }
-  return list;
+  if (isIP(address) === 4) return !PRIVATE.has(address);
+  return GLOBAL.has(address) && !NOT_GLOBAL.has(address);
 }
 
 function notAllowed(url: string): OperatingError {
