@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { newestTimestamp } from '#base/entry.ts';
 import { codeOf } from '#base/errors.ts';
+import { rejectedCode } from '#base/testing/thrown.ts';
 import { formatDevice, type LogDevice } from './open.ts';
 import type { StoredEntry } from './stored-entry.ts';
 import {
@@ -15,7 +16,6 @@ import {
 } from './testing/device-fixture.ts';
 import { expectBytes } from './testing/expect-bytes.ts';
 
-const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'fine', codeOf);
 const SEGMENT = `${FOLDER}/log/00000001.seg`;
 
 function blobPath(entry: StoredEntry): string {
@@ -45,7 +45,7 @@ describe('a flipped byte', () => {
         const entry = device.stat(keyOf(number))!;
         const { start } = entry.body as { start: number };
         fixture.machine.disk.flipByte(SEGMENT, start + at);
-        expect(await code(readAll(device, entry))).toBe('damaged');
+        expect(await rejectedCode(readAll(device, entry))).toBe('damaged');
         expect(device.stat(keyOf(number))).toMatchObject({ hasBody: false });
         expect(device.completeness.isComplete(0, keyOf(number).hash)).toBe(true);
       }
@@ -80,7 +80,9 @@ describe('a flipped byte', () => {
         body.subarray(0, 400_000),
       );
       expect(device.stat(keyOf(1))!.hasBody).toBe(true);
-      expect(await code(readAll(device, entry, { start: 599_999, end: 600_001 }))).toBe('damaged');
+      expect(await rejectedCode(readAll(device, entry, { start: 599_999, end: 600_001 }))).toBe(
+        'damaged',
+      );
       expect(device.stat(keyOf(1))!.hasBody).toBe(false);
       await device.close();
     }));
@@ -91,8 +93,8 @@ describe('a flipped byte', () => {
       const [one, two] = [device.stat(keyOf(1))!, device.stat(keyOf(2))!];
       fixture.machine.disk.flipByte(blobPath(one), 300_001);
       fixture.machine.disk.lose(blobPath(two));
-      expect(await code(readAll(device, one))).toBe('damaged');
-      expect(await code(readAll(device, two))).toBe('damaged');
+      expect(await rejectedCode(readAll(device, one))).toBe('damaged');
+      expect(await rejectedCode(readAll(device, two))).toBe('damaged');
       // The body comes again from another replica, and is good.
       const { state } = one;
       const repair = {
@@ -235,7 +237,7 @@ describe('a flipped byte', () => {
     withDevice(async (fixture, device) => {
       await device.close();
       fixture.machine.disk.flipByte(`${FOLDER}/device.json`, 40, 1);
-      expect(await code(fixture.open())).toBe('damaged');
+      expect(await rejectedCode(fixture.open())).toBe('damaged');
     }));
 });
 
@@ -331,8 +333,8 @@ describe('a disk that fails', () => {
           await fixture.env.clock.sleep(300);
         }
         expect(device.status).toBe('full');
-        expect(await code(fixture.put(device, 3, bytes(10)))).toBe('device-full');
-        expect(await code(device.stage(keyOf(3)))).toBe('device-full');
+        expect(await rejectedCode(fixture.put(device, 3, bytes(10)))).toBe('device-full');
+        expect(await rejectedCode(device.stage(keyOf(3)))).toBe('device-full');
         expectBytes(await readAll(device, device.stat(keyOf(1))!), bytes(3000));
         expect((await fixture.remove(device, 2)).kind).toBe('stored');
         disk.settings = { ...disk.settings, capacityBytes: disk.usedBytes + 10_000_000 };
@@ -354,7 +356,7 @@ describe('a disk that fails', () => {
         action: { kind: 'error', code: 'ENOSPC' },
         times: 1,
       });
-      expect(await code(fixture.put(device, 2, bytes(3000)))).toBe('device-full');
+      expect(await rejectedCode(fixture.put(device, 2, bytes(3000)))).toBe('device-full');
       expect(device.stat(keyOf(2))).toBeUndefined();
       await fixture.env.clock.sleep(3000);
       expect((await fixture.put(device, 3, bytes(3000, 3))).kind).toBe('stored');
@@ -375,9 +377,9 @@ describe('a disk that fails', () => {
         action: { kind: 'error', code: 'EIO' },
         times: 1,
       });
-      expect(await code(fixture.put(device, 2, bytes(10)))).toBe('device-failed');
+      expect(await rejectedCode(fixture.put(device, 2, bytes(10)))).toBe('device-failed');
       expect(device.status).toBe('failed');
-      expect(await code(fixture.put(device, 3, bytes(10)))).toBe('device-failed');
+      expect(await rejectedCode(fixture.put(device, 3, bytes(10)))).toBe('device-failed');
       await fixture.env.clock.sleep(5000);
       expect(device.status).toBe('failed');
       expect(fixture.statuses).toHaveLength(1);
@@ -392,7 +394,9 @@ describe('a disk that fails', () => {
         path: `${FOLDER}/blobs`,
         action: { kind: 'error', code: 'EIO' },
       });
-      expect(await code(fixture.putStaged(device, 1, bytes(300_000)))).toBe('device-failed');
+      expect(await rejectedCode(fixture.putStaged(device, 1, bytes(300_000)))).toBe(
+        'device-failed',
+      );
       expect(device.status).toBe('failed');
       await device.close();
     }));
@@ -404,7 +408,7 @@ describe('a disk that fails', () => {
         operations: ['write', 'sync', 'replace'],
         action: { kind: 'error', code: 'EROFS' },
       });
-      expect(await code(fixture.put(device, 2, bytes(10)))).toBe('device-read-only');
+      expect(await rejectedCode(fixture.put(device, 2, bytes(10)))).toBe('device-read-only');
       expect(device.status).toBe('read-only');
       expectBytes(await readAll(device, device.stat(keyOf(1))!), bytes(3000));
       await device.close();
@@ -418,10 +422,10 @@ describe('a disk that fails', () => {
         path: SEGMENT,
         action: { kind: 'error', code: 'EIO' },
       });
-      expect(await code(readAll(device, device.stat(keyOf(0))!))).toBe('damaged');
+      expect(await rejectedCode(readAll(device, device.stat(keyOf(0))!))).toBe('damaged');
       expect(device.status).toBe('ok');
       for (let number = 1; number < 8; number++)
-        await code(readAll(device, device.stat(keyOf(number))!));
+        await rejectedCode(readAll(device, device.stat(keyOf(number))!));
       expect(device.status).toBe('failed');
       await device.close();
     }));
@@ -432,10 +436,10 @@ describe('a folder that is taken away', () => {
     withDevice(async (fixture, device) => {
       await fixture.put(device, 1, bytes(3000));
       fixture.machine.disk.wipe(FOLDER);
-      expect(await code(fixture.put(device, 2, bytes(10)))).toBe('device-missing');
+      expect(await rejectedCode(fixture.put(device, 2, bytes(10)))).toBe('device-missing');
       expect(device.status).toBe('missing');
       await device.close();
-      expect(await code(fixture.open())).toBe('device-blank');
+      expect(await rejectedCode(fixture.open())).toBe('device-blank');
       await formatDevice(fixture.env, FOLDER, {
         clusterId: 'test',
         deviceId: 7,
@@ -457,15 +461,15 @@ describe('a folder that is taken away', () => {
         await stage.write(bytes(3_000_000));
         await stage.finish();
       })();
-      expect(await code(stored)).toBe('device-missing');
+      expect(await rejectedCode(stored)).toBe('device-missing');
       await device.close();
-      expect(await code(fixture.open())).toBe('device-blank');
+      expect(await rejectedCode(fixture.open())).toBe('device-blank');
     }));
 
   it('only the log is removed: noticed as well', () =>
     withDevice(async (fixture, device) => {
       fixture.machine.disk.lose(SEGMENT);
-      expect(await code(fixture.put(device, 2, bytes(10)))).toBe('device-missing');
+      expect(await rejectedCode(fixture.put(device, 2, bytes(10)))).toBe('device-missing');
       await device.close();
     }));
 
@@ -485,7 +489,7 @@ describe('a folder that is taken away', () => {
       await device.close();
       for (const note of ['index.rebuild', 'rows.db.damaged'])
         disk.plant(`${FOLDER}/${note}`, Buffer.from('damaged'));
-      expect(await code(fixture.open())).toBe('device-blank');
+      expect(await rejectedCode(fixture.open())).toBe('device-blank');
     }));
 
   it('a mount point that is not mounted is no blank device', async () => {
@@ -497,9 +501,9 @@ describe('a folder that is taken away', () => {
       const device = await fixture.open({ mountPoint: true });
       await fixture.put(device, 1, bytes(10));
       fixture.machine.disk.unmount(FOLDER);
-      expect(await code(fixture.put(device, 2, bytes(10)))).toBe('device-missing');
+      expect(await rejectedCode(fixture.put(device, 2, bytes(10)))).toBe('device-missing');
       await device.close();
-      expect(await code(fixture.open({ mountPoint: true }))).toBe('device-unmounted');
+      expect(await rejectedCode(fixture.open({ mountPoint: true }))).toBe('device-unmounted');
       fixture.machine.disk.mount(FOLDER);
       const again = await fixture.open({ mountPoint: true });
       expect(again.stat(keyOf(1))).toBeDefined();
@@ -511,14 +515,14 @@ describe('a folder that is taken away', () => {
   it("another cluster's, another device's and a newer device are refused by name", () =>
     withDevice(async (fixture, device) => {
       await device.close();
-      expect(await code(fixture.open({ clusterId: 'other' }))).toBe('device-other-cluster');
-      expect(await code(fixture.open({ deviceId: 8 }))).toBe('device-other-id');
-      expect(await code(fixture.format())).toBe('device-in-use');
+      expect(await rejectedCode(fixture.open({ clusterId: 'other' }))).toBe('device-other-cluster');
+      expect(await rejectedCode(fixture.open({ deviceId: 8 }))).toBe('device-other-id');
+      expect(await rejectedCode(fixture.format())).toBe('device-in-use');
       const text = (await fixture.env.disk.read(`${FOLDER}/device.json`)).toString();
       const newer = text.replace('"formatVersion": 1', '"formatVersion": 2');
       await fixture.env.disk.replace(`${FOLDER}/device.json`, Buffer.from(newer));
-      expect(await code(fixture.open())).toBe('newer-format');
+      expect(await rejectedCode(fixture.open())).toBe('newer-format');
       fixture.machine.disk.lose(`${FOLDER}/device.json`);
-      expect(await code(fixture.open())).toBe('damaged');
+      expect(await rejectedCode(fixture.open())).toBe('damaged');
     }));
 });

@@ -1,12 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { newestTimestamp } from '#base/entry.ts';
-import { codeOf } from '#base/errors.ts';
 import { CONTAINER_RING } from '#base/names.ts';
+import { rejectedCode } from '#base/testing/thrown.ts';
 import { makeTimestamp, microsOf } from '#base/timestamp.ts';
 import { bytes, FOLDER, keyOf, pathOf, readAll, withDevice } from './testing/device-fixture.ts';
 import { expectBytes } from './testing/expect-bytes.ts';
-
-const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'fine', codeOf);
 
 describe('a device', () => {
   it('returns what was written, small and large, after a restart too', () =>
@@ -147,7 +145,7 @@ describe('a device', () => {
         total: 1,
         bodiless: 1,
       });
-      expect(await code(readAll(device, device.stat(keyOf(1))!))).toBe('gone');
+      expect(await rejectedCode(readAll(device, device.stat(keyOf(1))!))).toBe('gone');
       await device.write({ ...join, body });
       expectBytes(await readAll(device, device.stat(keyOf(1))!), body);
       expect(device.digests.summarise(0, 0, 1 << 20, 1)[0]).toMatchObject({
@@ -184,14 +182,16 @@ describe('a device', () => {
     withDevice(async (fixture, device) => {
       const ahead = makeTimestamp(microsOf(fixture.clock.now()) + 7 * 3600 * 1e6, 9);
       const write = fixture.put(device, 1, bytes(5), fixture.live(5, { at: ahead }));
-      expect(await code(write)).toBe('clock-drift');
+      expect(await rejectedCode(write)).toBe('clock-drift');
       expect(device.stat(keyOf(1))).toBeUndefined();
       await device.close();
     }));
 
   it('refuses a body that is not what its state says, and a stage of another key', () =>
     withDevice(async (fixture, device) => {
-      expect(await code(fixture.put(device, 1, bytes(5), fixture.live(6)))).toBe('bad-body');
+      expect(await rejectedCode(fixture.put(device, 1, bytes(5), fixture.live(6)))).toBe(
+        'bad-body',
+      );
       const stage = await device.stage(keyOf(2));
       await stage.write(bytes(5));
       const request = {
@@ -202,9 +202,9 @@ describe('a device', () => {
         unlisted: true,
         intent: 'write',
       } as const;
-      expect(await code(device.write(request))).toBe('bad-stage');
+      expect(await rejectedCode(device.write(request))).toBe('bad-stage');
       await stage.finish();
-      expect(await code(device.write(request))).toBe('bad-stage');
+      expect(await rejectedCode(device.write(request))).toBe('bad-stage');
       expect((await device.write({ ...request, key: keyOf(2) })).kind).toBe('stored');
       await device.close();
     }));
@@ -213,7 +213,7 @@ describe('a device', () => {
     withDevice(
       async (_fixture, device) => {
         const stages = [await device.stage(keyOf(1)), await device.stage(keyOf(1))];
-        expect(await code(device.stage(keyOf(1)))).toBe('overloaded');
+        expect(await rejectedCode(device.stage(keyOf(1)))).toBe('overloaded');
         await stages[0]!.abandon();
         await (await device.stage(keyOf(3))).abandon();
         await device.close();
@@ -230,7 +230,7 @@ describe('a device', () => {
       for (const folder of await fixture.env.disk.list(`${FOLDER}/blobs`)) {
         expect(await fixture.env.disk.list(`${FOLDER}/blobs/${folder}`)).toEqual([]);
       }
-      expect(await code(stage.write(bytes(1)))).toBe('abandoned');
+      expect(await rejectedCode(stage.write(bytes(1)))).toBe('abandoned');
       await device.close();
     }));
 

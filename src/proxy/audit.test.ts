@@ -1,8 +1,6 @@
 /** The auditor of a node among others: damage is found without a read, and mended by the replicas. */
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
-import { hashPath } from '#base/hash.ts';
-import { objectPath } from '#base/names.ts';
 import { Auditor } from '#object/auditor.ts';
 import { JobRunner } from '#worker/runner.ts';
 import {
@@ -24,12 +22,6 @@ async function filled(options: ConstructorParameters<typeof TestCluster>[0] = {}
     await cluster.run(cluster.proxy.putObject(cluster.operation(), objectName(`o${n}`), request));
   }
   return cluster;
-}
-
-function keyOf(cluster: TestCluster, object: string) {
-  const { hashPrefix, hashSuffix } = cluster.view;
-  const path = objectPath(objectName(object));
-  return { policy: 0, hash: hashPath(hashPrefix, path, hashSuffix) };
 }
 
 function auditorOf(cluster: TestCluster, node: string): Auditor {
@@ -70,7 +62,7 @@ describe('the auditor', () => {
     await cluster.world.runFor(10_000);
     expect(auditor.facts()['found']).toBe(2);
     for (const object of ['o0', 'o3']) {
-      const entry = cluster.device('bari').stat(keyOf(cluster, object))!;
+      const entry = cluster.device('bari').stat(cluster.keyOf(object))!;
       expect(entry.hasBody).toBe(true);
       const body = collect(cluster.device('bari').read(entry, { start: 0, end: 2_000_000 }));
       const salt = Number(object.slice(1));
@@ -128,7 +120,7 @@ describe('the auditor', () => {
     auditor.run(undefined);
     for (let i = 0; i < 20; i++) await cluster.run(auditor.step(new AbortController().signal));
     expect(cluster.device('bari').status).toBe('failed');
-    const stat = Promise.resolve().then(() => cluster.device('bari').stat(keyOf(cluster, 'o1')));
+    const stat = Promise.resolve().then(() => cluster.device('bari').stat(cluster.keyOf('o1')));
     expect(await stat.then(() => 'answered', codeOf)).toBe('device-failed');
     expect((await read(cluster, 'o1')).equals(patternBytes(BODY, 1))).toBe(true);
   });

@@ -1,9 +1,6 @@
 /** The object service's background work, on data that a proxy wrote. */
 import { describe, expect, it } from 'vitest';
 import { isLive } from '#base/entry.ts';
-import { hashPath } from '#base/hash.ts';
-import { objectPath } from '#base/names.ts';
-import type { Entry } from '#device/contract.ts';
 import {
   CONTAINER,
   EXPIRY_GRACE_SECONDS,
@@ -11,27 +8,14 @@ import {
   patternBytes,
   putRequest,
   TestCluster,
-  type TestClusterOptions,
 } from './testing/test-cluster.ts';
 
 const BOX = '/AUTH_test/box';
 const GRACE_MS = EXPIRY_GRACE_SECONDS * 1_000;
 
-async function started(options: TestClusterOptions = {}): Promise<TestCluster> {
-  const cluster = await TestCluster.start(options);
-  await cluster.createContainer();
-  return cluster;
-}
-
 function put(cluster: TestCluster, object: string, body: Buffer, overrides = {}) {
   const request = putRequest(body, overrides);
   return cluster.run(cluster.proxy.putObject(cluster.operation(), objectName(object), request));
-}
-
-function entryAt(cluster: TestCluster, node: string, object: string): Entry | undefined {
-  const { hashPrefix, hashSuffix } = cluster.view;
-  const hash = hashPath(hashPrefix, objectPath(objectName(object)), hashSuffix);
-  return cluster.device(node).stat({ policy: 0, hash });
 }
 
 function isComplete(cluster: TestCluster, node: string, ring = 0): boolean {
@@ -45,22 +29,22 @@ async function compare(cluster: TestCluster, node: string): Promise<void> {
 
 describe('the updater', () => {
   it('lists what stayed unlisted, and only that', async () => {
-    const cluster = await started({ mode: 'available' });
+    const cluster = await TestCluster.startWithContainer({ mode: 'available' });
     await put(cluster, 'warm', Buffer.from('the proxy knows the container now'));
     cluster.rows.broken.add(0).add(1).add(2);
     expect(await put(cluster, 'x', Buffer.from('x'))).toMatchObject({ ack: 'unlisted' });
     await cluster.world.runFor(20_000);
-    expect(entryAt(cluster, 'bari', 'x')?.unlisted).toBe(true);
+    expect(cluster.entryAt('bari', 'x')?.unlisted).toBe(true);
     await cluster.runJob('bari', 'object.updater');
-    expect(entryAt(cluster, 'bari', 'x')?.unlisted).toBe(true);
+    expect(cluster.entryAt('bari', 'x')?.unlisted).toBe(true);
     cluster.rows.broken.clear();
     await cluster.runJob('bari', 'object.updater');
-    expect(entryAt(cluster, 'bari', 'x')?.unlisted).toBe(false);
+    expect(cluster.entryAt('bari', 'x')?.unlisted).toBe(false);
     expect(cluster.rows.holders('container', BOX, 'x')).toEqual([0, 1, 2]);
   });
 
   it('has nothing to do after ordinary writes', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     for (let i = 0; i < 5; i++) await put(cluster, `o${i}`, Buffer.from('x'));
     await cluster.world.runFor(20_000);
     for (const node of ['lngs', 'bari', 'padova']) {
@@ -71,16 +55,16 @@ describe('the updater', () => {
 
 describe('the expirer', () => {
   it('frees the body after the grace, with every timestamp unchanged', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     const now = Math.floor(cluster.node('lngs').env.clock.wallMicros() / 1e6);
     await put(cluster, 'x', Buffer.from('gone soon'), { deleteAt: now + 60 });
     await cluster.world.runFor(GRACE_MS);
     await cluster.runJob('lngs', 'object.expirer');
-    expect(entryAt(cluster, 'lngs', 'x')?.state.data?.kind).toBe('live');
+    expect(cluster.entryAt('lngs', 'x')?.state.data?.kind).toBe('live');
     await cluster.world.runFor(GRACE_MS);
-    const before = entryAt(cluster, 'lngs', 'x')!.state.data!;
+    const before = cluster.entryAt('lngs', 'x')!.state.data!;
     await cluster.runJob('lngs', 'object.expirer');
-    const after = entryAt(cluster, 'lngs', 'x')!.state.data!;
+    const after = cluster.entryAt('lngs', 'x')!.state.data!;
     expect(after).toMatchObject({
       kind: 'expired',
       timestamp: before.timestamp,
@@ -92,7 +76,7 @@ describe('the expirer', () => {
   });
 
   it('fetches the body again where it missed that a POST had taken the expiry away', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     const now = Math.floor(cluster.node('lngs').env.clock.wallMicros() / 1e6);
     await put(cluster, 'x', Buffer.from('stays after all'), { deleteAt: now + 60 });
     cluster.kill('bari');
@@ -101,17 +85,17 @@ describe('the expirer', () => {
     await cluster.world.runFor(2 * GRACE_MS);
     await cluster.restart('bari');
     await cluster.runJob('bari', 'object.expirer');
-    expect(entryAt(cluster, 'bari', 'x')).toMatchObject({ state: { data: { kind: 'expired' } } });
+    expect(cluster.entryAt('bari', 'x')).toMatchObject({ state: { data: { kind: 'expired' } } });
     for (let round = 0; round < 3; round++) await compare(cluster, 'bari');
     await cluster.runJob('bari', 'object.bodies');
     await cluster.world.runFor(1_000);
-    const entry = entryAt(cluster, 'bari', 'x')!;
+    const entry = cluster.entryAt('bari', 'x')!;
     expect(isLive(entry.state, now + 3600)).toBe(true);
     expect(cluster.device('bari').readSmall(entry)?.toString()).toBe('stays after all');
   });
 
   it('never hides an overwrite that this replica missed', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     const now = Math.floor(cluster.node('lngs').env.clock.wallMicros() / 1e6);
     await put(cluster, 'x', Buffer.from('expires'), { deleteAt: now + 60 });
     cluster.kill('bari');
@@ -119,18 +103,18 @@ describe('the expirer', () => {
     await cluster.world.runFor(2 * GRACE_MS);
     await cluster.restart('bari');
     await cluster.runJob('bari', 'object.expirer');
-    expect(entryAt(cluster, 'bari', 'x')?.state.data?.kind).toBe('expired');
+    expect(cluster.entryAt('bari', 'x')?.state.data?.kind).toBe('expired');
     const { proxy } = cluster.node('bari');
     const reader = await cluster.run(proxy.openObject(cluster.operation(), objectName('x')));
     expect(reader?.inline?.toString()).toBe('stays');
     await cluster.world.runFor(1_000);
-    expect(isLive(entryAt(cluster, 'bari', 'x')?.state, now + 3600)).toBe(true);
+    expect(isLive(cluster.entryAt('bari', 'x')?.state, now + 3600)).toBe(true);
   });
 });
 
 describe('rejoin', () => {
   it('makes a blank device complete from the states of the others, bodies after', async () => {
-    const cluster = await started({ blank: ['bari'] });
+    const cluster = await TestCluster.startWithContainer({ blank: ['bari'] });
     cluster.kill('bari');
     for (let i = 0; i < 40; i++) await put(cluster, `o${i}`, Buffer.from(`body ${i}`));
     const large = patternBytes(1_300_000);
@@ -141,15 +125,15 @@ describe('rejoin', () => {
     await cluster.world.runFor(1_000);
     await cluster.runJob('bari', 'object.rejoin');
     expect(isComplete(cluster, 'bari')).toBe(true);
-    expect(entryAt(cluster, 'bari', 'o3')?.state).toEqual(entryAt(cluster, 'lngs', 'o3')?.state);
-    expect(entryAt(cluster, 'bari', 'o7')?.state.data?.kind).toBe('deleted');
+    expect(cluster.entryAt('bari', 'o3')?.state).toEqual(cluster.entryAt('lngs', 'o3')?.state);
+    expect(cluster.entryAt('bari', 'o7')?.state.data?.kind).toBe('deleted');
     await cluster.world.runFor(5_000);
-    expect(entryAt(cluster, 'bari', 'o3')?.hasBody).toBe(true);
-    expect(entryAt(cluster, 'bari', 'large')?.hasBody).toBe(true);
+    expect(cluster.entryAt('bari', 'o3')?.hasBody).toBe(true);
+    expect(cluster.entryAt('bari', 'large')?.hasBody).toBe(true);
   });
 
   it('waits while too few complete replicas answer', async () => {
-    const cluster = await started({ blank: ['bari'] });
+    const cluster = await TestCluster.startWithContainer({ blank: ['bari'] });
     await put(cluster, 'x', Buffer.from('x'));
     cluster.kill('padova');
     await cluster.runJob('bari', 'object.rejoin');
@@ -163,7 +147,7 @@ describe('rejoin', () => {
 
 describe('compare', () => {
   it('brings a replica that was away up to date, deletions and bodies too, without a read', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     for (let i = 0; i < 20; i++) await put(cluster, `o${i}`, Buffer.from(`old ${i}`));
     cluster.kill('bari');
     for (let i = 0; i < 10; i++) await put(cluster, `o${i}`, Buffer.from(`new ${i}`));
@@ -176,14 +160,14 @@ describe('compare', () => {
     for (let round = 0; round < 2; round++) await compare(cluster, 'bari');
     await cluster.world.runFor(5_000);
     for (const name of ['o3', 'o15', 'o19', 'large']) {
-      expect(entryAt(cluster, 'bari', name)?.state).toEqual(entryAt(cluster, 'lngs', name)?.state);
+      expect(cluster.entryAt('bari', name)?.state).toEqual(cluster.entryAt('lngs', name)?.state);
     }
-    expect(entryAt(cluster, 'bari', 'large')?.hasBody).toBe(true);
-    expect(entryAt(cluster, 'bari', 'o3')?.hasBody).toBe(true);
+    expect(cluster.entryAt('bari', 'large')?.hasBody).toBe(true);
+    expect(cluster.entryAt('bari', 'o3')?.hasBody).toBe(true);
   });
 
   it('opens only the buckets that differ', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     for (let i = 0; i < 1_200; i += 40) {
       const some = Array.from({ length: 40 }, (_, k) => {
         const request = putRequest(Buffer.from('x'));
@@ -197,14 +181,14 @@ describe('compare', () => {
     await cluster.world.runFor(1_000);
     for (let round = 0; round < 2; round++) await compare(cluster, 'bari');
     await cluster.world.runFor(1_000);
-    expect(entryAt(cluster, 'bari', 'o7')?.state).toEqual(entryAt(cluster, 'lngs', 'o7')?.state);
+    expect(cluster.entryAt('bari', 'o7')?.state).toEqual(cluster.entryAt('lngs', 'o7')?.state);
     const job = cluster.node('bari').jobs.find(({ name }) => name === 'object.compare');
     // About 75 entries share the partition; a sub-range has a few.
     expect(job?.facts?.()['fetched']).toBeLessThan(20);
   });
 
   it('costs nothing but digests when nothing differs', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     for (let i = 0; i < 20; i++) await put(cluster, `o${i}`, Buffer.from('x'));
     await cluster.world.runFor(1_000);
     const before = cluster.device('bari').facts().commits;
@@ -217,15 +201,17 @@ describe('compare', () => {
 
 describe('handover', () => {
   it('gives a stand-in’s copies to the primaries, then drops them', async () => {
-    const cluster = await started({ sites: ['lngs', 'bari', 'padova', 'padova-2'] });
+    const cluster = await TestCluster.startWithContainer({
+      sites: ['lngs', 'bari', 'padova', 'padova-2'],
+    });
     cluster.kill('padova');
     const large = patternBytes(1_300_000);
     await put(cluster, 'small', Buffer.from('small'));
     await put(cluster, 'large', large);
     await cluster.world.runFor(20_000);
-    expect(entryAt(cluster, 'padova-2', 'large')?.hasBody).toBe(true);
+    expect(cluster.entryAt('padova-2', 'large')?.hasBody).toBe(true);
     await cluster.runJob('padova-2', 'object.handover');
-    expect(entryAt(cluster, 'padova-2', 'large')?.hasBody).toBe(true);
+    expect(cluster.entryAt('padova-2', 'large')?.hasBody).toBe(true);
     await cluster.restart('padova');
     await cluster.world.runFor(2_000);
     for (let round = 0; round < 3; round++) {
@@ -234,22 +220,24 @@ describe('handover', () => {
       await cluster.world.runFor(3_000);
     }
     for (const name of ['small', 'large']) {
-      expect(entryAt(cluster, 'padova', name)?.hasBody).toBe(true);
-      expect(entryAt(cluster, 'padova-2', name)).toBeUndefined();
+      expect(cluster.entryAt('padova', name)?.hasBody).toBe(true);
+      expect(cluster.entryAt('padova-2', name)).toBeUndefined();
     }
   });
 });
 
 describe('handover of what was overwritten meanwhile', () => {
   it('drops it once every primary has the newer version (simulator, seed 4)', async () => {
-    const cluster = await started({ sites: ['lngs', 'bari', 'padova', 'padova-2'] });
+    const cluster = await TestCluster.startWithContainer({
+      sites: ['lngs', 'bari', 'padova', 'padova-2'],
+    });
     cluster.kill('padova');
     await put(cluster, 'x', Buffer.from('older'));
     await cluster.restart('padova');
     await cluster.world.runFor(20_000);
     await put(cluster, 'x', Buffer.from('newer'));
     await cluster.world.runFor(20_000);
-    const versionAt = (node: string) => entryAt(cluster, node, 'x')?.state.data?.timestamp;
+    const versionAt = (node: string) => cluster.entryAt(node, 'x')?.state.data?.timestamp;
     expect(versionAt('padova-2')).toBeDefined();
     expect(versionAt('padova-2')).not.toBe(versionAt('padova'));
     for (let round = 0; round < 3; round++) {
@@ -257,15 +245,15 @@ describe('handover of what was overwritten meanwhile', () => {
       await cluster.runJob('padova-2', 'object.handover');
       await cluster.world.runFor(3_000);
     }
-    expect(entryAt(cluster, 'padova-2', 'x')).toBeUndefined();
+    expect(cluster.entryAt('padova-2', 'x')).toBeUndefined();
     for (const node of ['lngs', 'bari', 'padova'])
-      expect(entryAt(cluster, node, 'x')?.hasBody).toBe(true);
+      expect(cluster.entryAt(node, 'x')?.hasBody).toBe(true);
   });
 });
 
 describe('a device that cut its tail', () => {
   it('counts again after an exchange of objects and rows with another primary', async () => {
-    const cluster = await started({ realRows: true });
+    const cluster = await TestCluster.startWithContainer({ realRows: true });
     for (let i = 0; i < 10; i++) await put(cluster, `o${i}`, Buffer.from(`body ${i}`));
     cluster.kill('bari');
     for (let i = 0; i < 10; i++) await put(cluster, `missed${i}`, Buffer.from(`body ${i}`));
@@ -279,7 +267,7 @@ describe('a device that cut its tail', () => {
     await cluster.runJob('bari', 'object.rejoin');
     for (const ring of cluster.view.rings.keys())
       expect(isComplete(cluster, 'bari', ring)).toBe(true);
-    expect(entryAt(cluster, 'bari', 'missed3')?.state.data?.kind).toBe('live');
+    expect(cluster.entryAt('bari', 'missed3')?.state.data?.kind).toBe('live');
     cluster.kill('lngs');
     const { proxy } = cluster.node('bari');
     const list = proxy.listObjects(cluster.operation(), CONTAINER, { limit: 100 });
@@ -289,11 +277,11 @@ describe('a device that cut its tail', () => {
 
 describe('a body that nobody can give', () => {
   it('wakes nobody to look for it at once', async () => {
-    const cluster = await started({ runJobs: true });
+    const cluster = await TestCluster.startWithContainer({ runJobs: true });
     await put(cluster, 'x', Buffer.from('only lngs will know that it was here'));
     await cluster.world.runFor(5_000);
     const { service } = cluster.node('lngs');
-    const entry = entryAt(cluster, 'lngs', 'x')!;
+    const entry = cluster.entryAt('lngs', 'x')!;
     const { data } = entry.state;
     const newer = {
       ...data!,
@@ -307,7 +295,7 @@ describe('a body that nobody can give', () => {
     await cluster.run(
       cluster.device('lngs').write({ key, path, state, unlisted: false, intent: 'join' }),
     );
-    expect(entryAt(cluster, 'lngs', 'x')?.hasBody).toBe(false);
+    expect(cluster.entryAt('lngs', 'x')?.hasBody).toBe(false);
     let askedForMore = 0;
     service.puller.onLow(() => askedForMore++);
     await cluster.world.runFor(60_000);

@@ -1,7 +1,5 @@
 /** The durability meter: what it counts is what is there, whoever is away, wiped or damaged. */
 import { describe, expect, it } from 'vitest';
-import { hashPath } from '#base/hash.ts';
-import { objectPath } from '#base/names.ts';
 import type { DurabilityReport } from '#object/durability-report.ts';
 import { objectName, putRequest, TestCluster } from './testing/test-cluster.ts';
 
@@ -35,11 +33,6 @@ function measure(cluster: TestCluster, node = 'lngs'): Promise<DurabilityReport>
   return cluster.run(cluster.node(node).service.durability.report());
 }
 
-function keyOf(cluster: TestCluster, object: string) {
-  const { hashPrefix, hashSuffix } = cluster.view;
-  return { policy: 0, hash: hashPath(hashPrefix, objectPath(objectName(object)), hashSuffix) };
-}
-
 /** Damages the body of a small object, and makes the device notice it. Nothing mends it. */
 async function damage(cluster: TestCluster, node: string, n: number): Promise<void> {
   const { env, machine, service } = cluster.node(node);
@@ -49,7 +42,7 @@ async function damage(cluster: TestCluster, node: string, n: number): Promise<vo
   expect(at).toBeGreaterThan(0);
   machine.disk.flipByte('/d1/log/00000001.seg', at);
   const device = cluster.device(node);
-  expect(() => device.readSmall(device.stat(keyOf(cluster, `o${n}`))!)).toThrow();
+  expect(() => device.readSmall(device.stat(cluster.keyOf(`o${n}`))!)).toThrow();
 }
 
 const COUNTS = { missing1: 0, missing2: 0, lost: 0, unreachable: 0 };
@@ -211,7 +204,7 @@ describe('the durability meter', () => {
     // Two thirds come again.
     const device = cluster.device('bari');
     for (let n = 3; n < 21; n++) {
-      const { key, path, state } = device.stat(keyOf(cluster, `o${n}`))!;
+      const { key, path, state } = device.stat(cluster.keyOf(`o${n}`))!;
       const body = bodyOf(3_000 + n, n);
       await cluster.run(device.write({ key, path, state, body, unlisted: false, intent: 'join' }));
     }

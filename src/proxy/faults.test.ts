@@ -1,27 +1,18 @@
 /** The proxy's promises under faults: dead, stale, incomplete and skewed replicas. */
 import { describe, expect, it } from 'vitest';
 import { OperatingError } from '#base/errors.ts';
-import { hashPath } from '#base/hash.ts';
-import { objectPath } from '#base/names.ts';
-import type { Entry } from '#device/contract.ts';
+import { rejectedCode } from '#base/testing/thrown.ts';
 import {
   collect,
   objectName,
   patternBytes,
   putRequest,
   TestCluster,
-  type TestClusterOptions,
 } from './testing/test-cluster.ts';
 
 const HOUR_MS = 3_600_000;
 const FOUR = ['lngs', 'bari', 'padova', 'padova-2'];
 const FIVE = [...FOUR, 'bari-2'];
-
-async function started(options: TestClusterOptions = {}): Promise<TestCluster> {
-  const cluster = await TestCluster.start(options);
-  await cluster.createContainer();
-  return cluster;
-}
 
 function put(cluster: TestCluster, object: string, body: Buffer, from = 'lngs') {
   const { proxy } = cluster.node(from);
@@ -41,24 +32,9 @@ async function get(
   return cluster.run(work());
 }
 
-function entryAt(cluster: TestCluster, node: string, object: string): Entry | undefined {
-  const { hashPrefix, hashSuffix } = cluster.view;
-  const hash = hashPath(hashPrefix, objectPath(objectName(object)), hashSuffix);
-  return cluster.device(node).stat({ policy: 0, hash });
-}
-
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  try {
-    await promise;
-    return 'no error';
-  } catch (error) {
-    return error instanceof OperatingError ? error.code : String(error);
-  }
-}
-
 describe('with a dead replica', () => {
   it('writes, reads and answers an honest 404', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     cluster.kill('padova');
     const body = Buffer.from('one replica is dead');
     const result = await put(cluster, 'x', body);
@@ -69,56 +45,56 @@ describe('with a dead replica', () => {
   });
 
   it('refuses with two dead: writes and reads, a 404 too', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     await put(cluster, 'x', Buffer.from('before'));
     cluster.kill('padova');
     cluster.kill('bari');
-    expect(await codeOf(put(cluster, 'y', Buffer.from('y')))).toBe('unavailable');
-    expect(await codeOf(get(cluster, 'x'))).toBe('unavailable');
-    expect(await codeOf(get(cluster, 'missing'))).toBe('unavailable');
+    expect(await rejectedCode(put(cluster, 'y', Buffer.from('y')))).toBe('unavailable');
+    expect(await rejectedCode(get(cluster, 'x'))).toBe('unavailable');
+    expect(await rejectedCode(get(cluster, 'missing'))).toBe('unavailable');
   });
 
   it('leaves an extra copy on a handoff, which never counts', async () => {
-    const cluster = await started({ sites: FOUR });
+    const cluster = await TestCluster.startWithContainer({ sites: FOUR });
     cluster.kill('padova');
     const body = Buffer.from('extra copy');
     expect((await put(cluster, 'x', body)).ack).toBeUndefined();
     await cluster.world.runFor(100);
-    expect(entryAt(cluster, 'padova-2', 'x')?.hasBody).toBe(true);
+    expect(cluster.entryAt('padova-2', 'x')?.hasBody).toBe(true);
     cluster.kill('bari');
-    expect(await codeOf(put(cluster, 'y', Buffer.from('y')))).toBe('unavailable');
+    expect(await rejectedCode(put(cluster, 'y', Buffer.from('y')))).toBe('unavailable');
   });
 
   it('stages a large body on a handoff too', async () => {
-    const cluster = await started({ sites: FOUR });
+    const cluster = await TestCluster.startWithContainer({ sites: FOUR });
     cluster.kill('padova');
     const body = patternBytes(2 * 1024 * 1024);
     expect((await put(cluster, 'big', body)).kind).toBe('stored');
     await cluster.world.runFor(100);
-    expect(entryAt(cluster, 'padova-2', 'big')?.hasBody).toBe(true);
+    expect(cluster.entryAt('padova-2', 'big')?.hasBody).toBe(true);
     expect((await get(cluster, 'big', 'bari'))?.equals(body)).toBe(true);
   });
 });
 
 describe('a stale replica', () => {
   it('is repaired by a read, small body and all', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     await put(cluster, 'x', Buffer.from('old'));
     cluster.kill('bari');
     await put(cluster, 'x', Buffer.from('new'));
     await cluster.restart('bari');
-    expect(entryAt(cluster, 'bari', 'x')?.state.data?.size).toBe(3);
+    expect(cluster.entryAt('bari', 'x')?.state.data?.size).toBe(3);
     await cluster.world.runFor(2_000);
     // Reads from bari itself meet its stale copy first, and must not answer it.
     expect(await get(cluster, 'x', 'bari')).toEqual(Buffer.from('new'));
     await cluster.world.runFor(1_000);
-    const repaired = entryAt(cluster, 'bari', 'x');
-    expect(repaired?.state).toEqual(entryAt(cluster, 'lngs', 'x')?.state);
+    const repaired = cluster.entryAt('bari', 'x');
+    expect(repaired?.state).toEqual(cluster.entryAt('lngs', 'x')?.state);
     expect(repaired?.hasBody).toBe(true);
   });
 
   it('fetches a large body itself, in the background', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     cluster.kill('bari');
     const body = patternBytes(2 * 1024 * 1024 + 5);
     await put(cluster, 'big', body);
@@ -126,19 +102,19 @@ describe('a stale replica', () => {
     await cluster.world.runFor(2_000);
     expect((await get(cluster, 'big', 'bari'))?.equals(body)).toBe(true);
     await cluster.world.runFor(2_000);
-    expect(entryAt(cluster, 'bari', 'big')?.hasBody).toBe(true);
+    expect(cluster.entryAt('bari', 'big')?.hasBody).toBe(true);
   });
 });
 
 describe('an incomplete replica', () => {
   it('stores and serves, but counts in no majority', async () => {
-    const cluster = await started({ blank: ['bari'] });
+    const cluster = await TestCluster.startWithContainer({ blank: ['bari'] });
     expect((await put(cluster, 'x', Buffer.from('x'))).kind).toBe('stored');
     await cluster.world.runFor(100);
-    expect(entryAt(cluster, 'bari', 'x')?.hasBody).toBe(true);
+    expect(cluster.entryAt('bari', 'x')?.hasBody).toBe(true);
     cluster.kill('padova');
-    expect(await codeOf(put(cluster, 'y', Buffer.from('y')))).toBe('unavailable');
-    expect(await codeOf(get(cluster, 'missing'))).toBe('unavailable');
+    expect(await rejectedCode(put(cluster, 'y', Buffer.from('y')))).toBe('unavailable');
+    expect(await rejectedCode(get(cluster, 'missing'))).toBe('unavailable');
   });
 });
 
@@ -147,7 +123,7 @@ describe('clocks that differ by an hour', () => {
     ['ahead', HOUR_MS],
     ['behind', -HOUR_MS],
   ])('a later write wins, also where its proxy is %s', async (_name, skewMs) => {
-    const cluster = await started({ skewMs: { bari: skewMs } });
+    const cluster = await TestCluster.startWithContainer({ skewMs: { bari: skewMs } });
     const writers = ['lngs', 'bari', 'lngs', 'padova', 'bari', 'lngs'];
     for (const [i, from] of writers.entries()) {
       await put(cluster, 'x', Buffer.from(`write ${i}`), from);
@@ -159,12 +135,15 @@ describe('clocks that differ by an hour', () => {
   });
 
   it('a write that is superseded asks, goes above, and wins', async () => {
-    const cluster = await started({ skewMs: { bari: HOUR_MS }, deafClocks: true });
+    const cluster = await TestCluster.startWithContainer({
+      skewMs: { bari: HOUR_MS },
+      deafClocks: true,
+    });
     await put(cluster, 'x', Buffer.from('from the future'), 'bari');
-    const before = entryAt(cluster, 'lngs', 'x')!.state.data!.timestamp;
+    const before = cluster.entryAt('lngs', 'x')!.state.data!.timestamp;
     await put(cluster, 'x', Buffer.from('later'), 'lngs');
     await cluster.world.runFor(100); // the third replica may be behind the answer
-    const after = entryAt(cluster, 'lngs', 'x')!.state.data!.timestamp;
+    const after = cluster.entryAt('lngs', 'x')!.state.data!.timestamp;
     expect(after > before).toBe(true);
     const [trace] = cluster.node('lngs').proxy.tracer.latest(1);
     const outcomes = trace!.steps
@@ -176,7 +155,10 @@ describe('clocks that differ by an hour', () => {
   });
 
   it('a streamed write goes above what its replicas staged over', async () => {
-    const cluster = await started({ skewMs: { bari: HOUR_MS }, deafClocks: true });
+    const cluster = await TestCluster.startWithContainer({
+      skewMs: { bari: HOUR_MS },
+      deafClocks: true,
+    });
     await put(cluster, 'x', Buffer.from('from the future'), 'bari');
     const body = patternBytes(1_200_000);
     await put(cluster, 'x', body, 'lngs');
@@ -186,7 +168,10 @@ describe('clocks that differ by an hour', () => {
   });
 
   it('a deletion from a clock that is behind deletes all the same', async () => {
-    const cluster = await started({ skewMs: { bari: HOUR_MS }, deafClocks: true });
+    const cluster = await TestCluster.startWithContainer({
+      skewMs: { bari: HOUR_MS },
+      deafClocks: true,
+    });
     await put(cluster, 'x', Buffer.from('from the future'), 'bari');
     const { proxy } = cluster.node('lngs');
     const answer = await cluster.run(proxy.deleteObject(cluster.operation(), objectName('x')));
@@ -195,17 +180,20 @@ describe('clocks that differ by an hour', () => {
   });
 
   it('a timestamp beyond the drift limit is refused, not adopted', async () => {
-    const cluster = await started({ skewMs: { bari: 5 * HOUR_MS }, deafClocks: true });
+    const cluster = await TestCluster.startWithContainer({
+      skewMs: { bari: 5 * HOUR_MS },
+      deafClocks: true,
+    });
     await put(cluster, 'x', Buffer.from('five hours ahead'), 'bari');
     cluster.node('lngs').machine.jumpWallClock(-2 * HOUR_MS);
-    const code = await codeOf(put(cluster, 'x', Buffer.from('now'), 'lngs'));
+    const code = await rejectedCode(put(cluster, 'x', Buffer.from('now'), 'lngs'));
     expect(['clock-drift', 'unavailable']).toContain(code);
   });
 });
 
 describe('two writers at once', () => {
   it('agree on one of the two everywhere', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     for (let round = 0; round < 10; round++) {
       const bodies = [Buffer.from(`a${round}`), Buffer.from(`b${round}`)];
       const writes = bodies.map((body, i) =>
@@ -224,7 +212,7 @@ describe('two writers at once', () => {
 
 describe('available and local containers', () => {
   it('available: handoffs stand in, and the reply says so', async () => {
-    const cluster = await started({ sites: FIVE, mode: 'available' });
+    const cluster = await TestCluster.startWithContainer({ sites: FIVE, mode: 'available' });
     expect((await put(cluster, 'x', Buffer.from('all there'))).ack).toBeUndefined();
     cluster.kill('padova');
     cluster.kill('bari');
@@ -235,11 +223,11 @@ describe('available and local containers', () => {
     );
     expect(reader?.degraded).toBe(true);
     expect(reader?.inline?.toString()).toBe('handed over');
-    expect(await codeOf(get(cluster, 'missing'))).toBe('unavailable');
+    expect(await rejectedCode(get(cluster, 'missing'))).toBe('unavailable');
   });
 
   it('available: a deletion that stand-ins took does not say "not found" (simulator, seed 1)', async () => {
-    const cluster = await started({ sites: FIVE, mode: 'available' });
+    const cluster = await TestCluster.startWithContainer({ sites: FIVE, mode: 'available' });
     const remove = () =>
       cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName('x')));
     expect(await remove()).toBe('not-found');
@@ -249,50 +237,53 @@ describe('available and local containers', () => {
   });
 
   it('available: says when the row is still on its way', async () => {
-    const cluster = await started({ mode: 'available' });
+    const cluster = await TestCluster.startWithContainer({ mode: 'available' });
     cluster.rows.broken.add(1).add(2);
     expect(await put(cluster, 'x', Buffer.from('x'))).toMatchObject({ ack: 'unlisted' });
   });
 
   it('local: two devices of this site are enough', async () => {
-    const cluster = await started({ sites: ['lngs', 'bari', 'padova', 'lngs-2'], mode: 'local' });
+    const cluster = await TestCluster.startWithContainer({
+      sites: ['lngs', 'bari', 'padova', 'lngs-2'],
+      mode: 'local',
+    });
     cluster.kill('bari');
     cluster.kill('padova');
     expect(await put(cluster, 'x', Buffer.from('x'))).toMatchObject({
       kind: 'stored',
       ack: 'local',
     });
-    expect(entryAt(cluster, 'lngs-2', 'x')?.hasBody).toBe(true);
+    expect(cluster.entryAt('lngs-2', 'x')?.hasBody).toBe(true);
   });
 });
 
 describe('two copies and a witness', () => {
   it('keeps the body on two devices and the state on three', async () => {
-    const cluster = await started({ copies: 2 });
+    const cluster = await TestCluster.startWithContainer({ copies: 2 });
     const body = Buffer.from('two copies');
     await put(cluster, 'x', body);
     await cluster.world.runFor(100);
-    const holders = ['lngs', 'bari', 'padova'].map((node) => entryAt(cluster, node, 'x')?.hasBody);
+    const holders = ['lngs', 'bari', 'padova'].map((node) => cluster.entryAt(node, 'x')?.hasBody);
     expect(holders).toEqual([true, true, false]);
     expect(await get(cluster, 'x', 'padova')).toEqual(body);
   });
 
   it('wants the body on two devices before it acknowledges', async () => {
-    const cluster = await started({ copies: 2, sites: FOUR });
+    const cluster = await TestCluster.startWithContainer({ copies: 2, sites: FOUR });
     cluster.kill('bari');
     const body = Buffer.from('a stand-in has the second copy');
     expect((await put(cluster, 'x', body)).kind).toBe('stored');
-    expect(entryAt(cluster, 'padova-2', 'x')?.hasBody).toBe(true);
+    expect(cluster.entryAt('padova-2', 'x')?.hasBody).toBe(true);
     expect(await get(cluster, 'x', 'padova')).toEqual(body);
-    const alone = await started({ copies: 2 });
+    const alone = await TestCluster.startWithContainer({ copies: 2 });
     alone.kill('bari');
-    expect(await codeOf(put(alone, 'x', body))).toBe('unavailable');
+    expect(await rejectedCode(put(alone, 'x', body))).toBe('unavailable');
   });
 });
 
 describe('a download', () => {
   it('goes on from another replica at the same byte when its own dies', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     const body = patternBytes(6 * 1024 * 1024 + 3);
     await put(cluster, 'big', body);
     await cluster.world.runFor(1_000);
@@ -316,7 +307,7 @@ describe('a download', () => {
   });
 
   it('breaks off rather than mix versions', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     const old = patternBytes(5 * 1024 * 1024);
     await put(cluster, 'big', old);
     const work = async (): Promise<string> => {
@@ -347,7 +338,7 @@ async function* broken(): AsyncGenerator<Buffer> {
 
 describe('a ring that the devices have left behind', () => {
   it('is refused, and the operation starts again with the new one', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     const body = Buffer.from('placed twice');
     await put(cluster, 'x', body);
     cluster.publishRings(3, { except: 'lngs' });

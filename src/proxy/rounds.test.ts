@@ -1,9 +1,6 @@
 /** Conditional writes as clients of several proxies see them. The checkers of test/sim do the rest. */
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
-import { hashPath } from '#base/hash.ts';
-import { objectPath } from '#base/names.ts';
-import type { Entry } from '#device/contract.ts';
 import { both, type Condition, IF_ABSENT, IF_PRESENT, ifMatch } from './condition.ts';
 import type { PutRequest } from './contract.ts';
 import {
@@ -12,17 +9,10 @@ import {
   patternBytes,
   putRequest,
   TestCluster,
-  type TestClusterOptions,
 } from './testing/test-cluster.ts';
 
 const NODES = ['lngs', 'bari', 'padova'] as const;
 const LARGE = patternBytes(2_500_000);
-
-async function started(options: TestClusterOptions = {}): Promise<TestCluster> {
-  const cluster = await TestCluster.start(options);
-  await cluster.createContainer();
-  return cluster;
-}
 
 interface PutOptions extends Partial<PutRequest> {
   readonly via?: string;
@@ -57,12 +47,6 @@ function remove(cluster: TestCluster, object: string, condition?: Condition, via
   return cluster.node(via).proxy.deleteObject(cluster.operation(), objectName(object), condition);
 }
 
-function entryAt(cluster: TestCluster, node: string, object: string): Entry | undefined {
-  const { hashPrefix, hashSuffix } = cluster.view;
-  const hash = hashPath(hashPrefix, objectPath(objectName(object)), hashSuffix);
-  return cluster.device(node).stat({ policy: 0, hash });
-}
-
 async function etagOf(cluster: TestCluster, object: string): Promise<string> {
   const operation = cluster.operation({ read: 'newest' });
   return (await cluster.proxy.statObject(operation, objectName(object)))!.data!.etag;
@@ -80,7 +64,7 @@ describe('a write on a condition', () => {
     ['empty', ''],
     ['large', LARGE.toString('latin1')],
   ])('of a %s body is stored while it holds, and is listed', async (_size, body) => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     await cluster.run(
       (async () => {
         const once = { condition: IF_ABSENT };
@@ -101,14 +85,14 @@ describe('a write on a condition', () => {
   });
 
   it('that does not hold tells so, whatever is asked for', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     await cluster.run(
       (async () => {
         for (const condition of [IF_PRESENT, ifMatch('x'), both(IF_ABSENT, IF_PRESENT)]) {
           expect((await put(cluster, 'x', 'body', { condition })).kind).toBe('precondition-failed');
           expect(await remove(cluster, 'x', condition)).toBe('precondition-failed');
         }
-        expect(entryAt(cluster, 'lngs', 'x')).toBeUndefined();
+        expect(cluster.entryAt('lngs', 'x')).toBeUndefined();
         await put(cluster, 'x', 'body');
         expect(await remove(cluster, 'x', ifMatch('other'))).toBe('precondition-failed');
         expect(await remove(cluster, 'x', ifMatch(await etagOf(cluster, 'x')))).toBe('deleted');
@@ -120,7 +104,7 @@ describe('a write on a condition', () => {
   it.each([1, 2, 3, 4, 5])(
     'is won by exactly one of fifty at three sites, seed %i',
     async (seed) => {
-      const cluster = await started({ seed });
+      const cluster = await TestCluster.startWithContainer({ seed });
       const race = async (): Promise<void> => {
         for (let turn = 0; turn < 3; turn++) {
           const writers = Array.from({ length: 50 }, (_, i) => {
@@ -141,7 +125,7 @@ describe('a write on a condition', () => {
   it.each([1, 2, 3])(
     'loses no increment of a counter that many raise at once, seed %i',
     async (seed) => {
-      const cluster = await started({ seed });
+      const cluster = await TestCluster.startWithContainer({ seed });
       let undecided = 0;
       const raise = async (via: string): Promise<void> => {
         for (let tries = 0; tries < 100; tries++) {
@@ -168,7 +152,7 @@ describe('a write on a condition', () => {
   );
 
   it('needs a majority of primaries, and no stand-in counts', async () => {
-    const cluster = await started({ sites: [...NODES, 'lngs-2'] });
+    const cluster = await TestCluster.startWithContainer({ sites: [...NODES, 'lngs-2'] });
     cluster.kill('bari');
     const one = put(cluster, 'x', 'body', { condition: IF_ABSENT });
     expect((await cluster.run(one)).kind).toBe('stored');
@@ -194,7 +178,7 @@ describe('a write on a condition', () => {
 
 describe('after a conditional write', () => {
   it('plain writes, metadata and deletions go through the rounds, and bodies stay', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     await cluster.run(
       (async () => {
         for (const [name, body] of [
@@ -226,7 +210,7 @@ describe('after a conditional write', () => {
   });
 
   it('a body is kept where only one replica of a majority has it: the others fetch it first', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     await cluster.run(
       (async () => {
         await put(cluster, 'x', LARGE, { condition: IF_ABSENT });
@@ -234,7 +218,7 @@ describe('after a conditional write', () => {
         const change = { user: {}, system: {}, deleteAt: null };
         await cluster.proxy.updateObject(cluster.operation(), objectName('x'), change);
         await cluster.node('lngs').env.clock.sleep(1_000);
-        for (const node of NODES) expect(entryAt(cluster, node, 'x')?.hasBody).toBe(true);
+        for (const node of NODES) expect(cluster.entryAt(node, 'x')?.hasBody).toBe(true);
       })(),
     );
   });
@@ -242,13 +226,13 @@ describe('after a conditional write', () => {
 
 describe('a newest read', () => {
   it('settles what was accepted by one replica alone', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     await cluster.run(
       (async () => {
         await put(cluster, 'x', 'first');
         await cluster.node('lngs').env.clock.sleep(1_000);
         // One replica knows a record that no majority has accepted.
-        const { key, path, state } = entryAt(cluster, 'bari', 'x')!;
+        const { key, path, state } = cluster.entryAt('bari', 'x')!;
         const at = cluster.node('bari').clock.now();
         const body = Buffer.from('second');
         const data = {

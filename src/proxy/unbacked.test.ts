@@ -1,26 +1,16 @@
 /** A write that was told nobody and lost its only body does not hide what was acknowledged before it. */
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
-import { hashPath } from '#base/hash.ts';
-import { objectPath } from '#base/names.ts';
-import type { Entry } from '#device/contract.ts';
 import {
   collect,
   objectName,
   patternBytes,
   putRequest,
   TestCluster,
-  type TestClusterOptions,
 } from './testing/test-cluster.ts';
 
 const NODES = ['lngs', 'bari', 'padova'] as const;
 const SIZES = [30, 2_500_000] as const;
-
-async function started(options: TestClusterOptions = {}): Promise<TestCluster> {
-  const cluster = await TestCluster.start(options);
-  await cluster.createContainer();
-  return cluster;
-}
 
 async function put(cluster: TestCluster, body: Buffer): Promise<void> {
   const write = cluster.proxy.putObject(cluster.operation(), objectName('x'), putRequest(body));
@@ -28,15 +18,9 @@ async function put(cluster: TestCluster, body: Buffer): Promise<void> {
   await cluster.world.runFor(2_000);
 }
 
-function entryAt(cluster: TestCluster, node: string): Entry | undefined {
-  const { hashPrefix, hashSuffix } = cluster.view;
-  const hash = hashPath(hashPrefix, objectPath(objectName('x')), hashSuffix);
-  return cluster.device(node).stat({ policy: 0, hash });
-}
-
 /** A newer version reaches these replicas, and its body is lost there. */
 async function loseNewer(cluster: TestCluster, ...nodes: string[]): Promise<void> {
-  const { key, path, state } = entryAt(cluster, nodes[0]!)!;
+  const { key, path, state } = cluster.entryAt(nodes[0]!, 'x')!;
   const timestamp = cluster.node(nodes[0]!).clock.now();
   const data = { ...state.data!, timestamp, writeId: 'ab'.repeat(8) };
   const write = { key, path, state: { data, groups: {} }, unlisted: true, intent: 'join' } as const;
@@ -66,41 +50,41 @@ describe.each(SIZES)('a version of %d bytes that one replica knows and nobody ha
   const older = patternBytes(size);
 
   it('takes no body away from the others', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     await put(cluster, older);
     await loseNewer(cluster, 'bari');
     await repairAll(cluster);
-    for (const node of ['lngs', 'padova']) expect(entryAt(cluster, node)?.hasBody).toBe(true);
+    for (const node of ['lngs', 'padova']) expect(cluster.entryAt(node, 'x')?.hasBody).toBe(true);
   });
 
   it('is given up when it is read, and all have the acknowledged one again', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     await put(cluster, older);
     await loseNewer(cluster, 'bari');
     await repairAll(cluster);
     for (const via of NODES) expect((await read(cluster, via))?.equals(older)).toBe(true);
     await repairAll(cluster);
-    const versions = NODES.map((node) => entryAt(cluster, node)?.state.data?.timestamp);
+    const versions = NODES.map((node) => cluster.entryAt(node, 'x')?.state.data?.timestamp);
     expect(new Set(versions).size).toBe(1);
-    for (const node of NODES) expect(entryAt(cluster, node)?.hasBody).toBe(true);
+    for (const node of NODES) expect(cluster.entryAt(node, 'x')?.hasBody).toBe(true);
   });
 
   it('comes with its body where there is one after all', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     await put(cluster, patternBytes(7));
     cluster.kill('padova');
     await put(cluster, older);
     await cluster.restart('padova');
     await repairAll(cluster);
-    const versions = NODES.map((node) => entryAt(cluster, node)?.state.data?.timestamp);
+    const versions = NODES.map((node) => cluster.entryAt(node, 'x')?.state.data?.timestamp);
     expect(new Set(versions).size).toBe(1);
-    expect(entryAt(cluster, 'padova')?.hasBody).toBe(true);
+    expect(cluster.entryAt('padova', 'x')?.hasBody).toBe(true);
   });
 });
 
 describe('in a container that is not strict', () => {
   it('the version that is whole is served, and said to be the best that was found', async () => {
-    const cluster = await started({ mode: 'available' });
+    const cluster = await TestCluster.startWithContainer({ mode: 'available' });
     const older = patternBytes(30);
     await put(cluster, older);
     await loseNewer(cluster, 'bari');
@@ -119,7 +103,7 @@ describe('in a container that is not strict', () => {
 
 describe('a version that a majority may have acknowledged', () => {
   it('is not given up: its body is missed, and that is said', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     await put(cluster, patternBytes(30));
     await loseNewer(cluster, 'bari', 'lngs');
     for (const via of NODES) {

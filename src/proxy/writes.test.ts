@@ -1,9 +1,6 @@
 /** What a PUT, POST or DELETE leaves behind: all of it, or nothing. */
 import { describe, expect, it } from 'vitest';
-import { OperatingError } from '#base/errors.ts';
-import { hashPath } from '#base/hash.ts';
-import { objectPath } from '#base/names.ts';
-import type { Entry } from '#device/contract.ts';
+import { rejectedCode } from '#base/testing/thrown.ts';
 import { IF_ABSENT } from './condition.ts';
 import type { PutRequest } from './contract.ts';
 import {
@@ -19,27 +16,6 @@ const NODES = ['lngs', 'bari', 'padova'];
 const SMALL = Buffer.from('small body');
 const LARGE = patternBytes(2_500_000);
 
-async function started(): Promise<TestCluster> {
-  const cluster = await TestCluster.start();
-  await cluster.createContainer();
-  return cluster;
-}
-
-function entryAt(cluster: TestCluster, node: string, object: string): Entry | undefined {
-  const { hashPrefix, hashSuffix } = cluster.view;
-  const hash = hashPath(hashPrefix, objectPath(objectName(object)), hashSuffix);
-  return cluster.device(node).stat({ policy: 0, hash });
-}
-
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  try {
-    await promise;
-    return 'no error';
-  } catch (error) {
-    return error instanceof OperatingError ? error.code : String(error);
-  }
-}
-
 function put(cluster: TestCluster, object: string, request: PutRequest, signal?: AbortSignal) {
   const operation = cluster.operation(signal && { signal });
   return cluster.run(cluster.proxy.putObject(operation, objectName(object), request));
@@ -49,7 +25,7 @@ function put(cluster: TestCluster, object: string, request: PutRequest, signal?:
 async function expectNothing(cluster: TestCluster, object: string): Promise<void> {
   await cluster.world.runFor(2_000);
   for (const node of NODES) {
-    expect(entryAt(cluster, node, object)).toBeUndefined();
+    expect(cluster.entryAt(node, object)).toBeUndefined();
     const staged = await cluster.run(stagedFiles(cluster, node));
     expect(staged).toEqual([]);
   }
@@ -85,43 +61,45 @@ describe.each([
   ['large', LARGE],
 ])('a %s PUT leaves nothing behind', (_name, body) => {
   it('when its MD5 is not the one declared', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     const request = putRequest(body, { expectedEtag: '0'.repeat(32) });
-    expect(await codeOf(put(cluster, 'x', request))).toBe('etag-mismatch');
+    expect(await rejectedCode(put(cluster, 'x', request))).toBe('etag-mismatch');
     await expectNothing(cluster, 'x');
   });
 
   it('when the client goes away midway', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     const half = body.length >> 1;
     const request = { ...putRequest(body), body: failingAfter(body, half, new Error('reset')) };
-    expect(await codeOf(put(cluster, 'x', request))).toBe('client-gone');
+    expect(await rejectedCode(put(cluster, 'x', request))).toBe('client-gone');
     await expectNothing(cluster, 'x');
   });
 
   it('when the body is shorter than declared, or longer', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     for (const length of [body.length + 1, body.length - 1]) {
-      const code = await codeOf(put(cluster, 'x', putRequest(body, { length })));
+      const code = await rejectedCode(put(cluster, 'x', putRequest(body, { length })));
       expect(code).toBe('length-mismatch');
     }
     await expectNothing(cluster, 'x');
   });
 
   it('when it is larger than allowed, declared or not', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     const maxLength = body.length - 1;
-    expect(await codeOf(put(cluster, 'x', putRequest(body, { maxLength })))).toBe('body-too-large');
+    expect(await rejectedCode(put(cluster, 'x', putRequest(body, { maxLength })))).toBe(
+      'body-too-large',
+    );
     const undeclared = putRequest(body, { maxLength, length: undefined });
-    expect(await codeOf(put(cluster, 'x', undeclared))).toBe('body-too-large');
+    expect(await rejectedCode(put(cluster, 'x', undeclared))).toBe('body-too-large');
     await expectNothing(cluster, 'x');
   });
 
   it('and the version before it stays', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     await put(cluster, 'x', putRequest(Buffer.from('before')));
     const request = putRequest(body, { expectedEtag: 'f'.repeat(32) });
-    expect(await codeOf(put(cluster, 'x', request))).toBe('etag-mismatch');
+    expect(await rejectedCode(put(cluster, 'x', request))).toBe('etag-mismatch');
     const reader = await cluster.run(
       cluster.proxy.openObject(cluster.operation(), objectName('x')),
     );
@@ -131,7 +109,7 @@ describe.each([
 
 describe('PUT', () => {
   it('takes a body of unknown length, small or large', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     for (const body of [SMALL, LARGE, Buffer.alloc(0)]) {
       const result = await put(cluster, 'x', putRequest(body, { length: undefined }));
       expect(result).toMatchObject({ kind: 'stored', size: body.length });
@@ -143,7 +121,7 @@ describe('PUT', () => {
   });
 
   it('asks for the body only when a majority is there', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     let ready = 0;
     const onReady = (): void => {
       ready++;
@@ -155,14 +133,14 @@ describe('PUT', () => {
     cluster.kill('padova');
     await cluster.world.runFor(10_000);
     for (const body of [SMALL, LARGE]) {
-      const code = await codeOf(put(cluster, 'z', putRequest(body, { onReady })));
+      const code = await rejectedCode(put(cluster, 'z', putRequest(body, { onReady })));
       expect(code).toBe('unavailable');
     }
     expect(ready).toBe(2);
   });
 
   it('if absent: refuses where a live object is, not where a deleted one was', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     const condition = IF_ABSENT;
     expect((await put(cluster, 'x', putRequest(SMALL, { condition }))).kind).toBe('stored');
     expect((await put(cluster, 'x', putRequest(SMALL, { condition }))).kind).toBe(
@@ -178,7 +156,7 @@ describe('PUT', () => {
   });
 
   it('into a container that was deleted meanwhile leaves no live object', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     await put(cluster, 'warm', putRequest(SMALL)); // lngs remembers the container
     const other = cluster.node('bari').proxy;
     await cluster.run(other.deleteObject(cluster.operation(), objectName('warm')));
@@ -186,7 +164,7 @@ describe('PUT', () => {
       'deleted',
     );
     const live = () =>
-      NODES.filter((node) => entryAt(cluster, node, 'x')?.state.data?.kind === 'live');
+      NODES.filter((node) => cluster.entryAt(node, 'x')?.state.data?.kind === 'live');
     expect((await put(cluster, 'x', putRequest(SMALL))).kind).toBe('no-container');
     expect(live().length).toBeLessThan(2); // No majority: who is told, reads 404.
     await cluster.world.runFor(1_000);
@@ -196,36 +174,36 @@ describe('PUT', () => {
 
 describe('the row', () => {
   it('is on a majority of container replicas before a strict write is acknowledged', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     cluster.rows.broken.add(1);
     expect((await put(cluster, 'x', putRequest(SMALL))).ack).toBeUndefined();
     expect(cluster.rows.holders('container', '/AUTH_test/box', 'x')).toEqual([0, 2]);
     cluster.rows.broken.add(2);
-    expect(await codeOf(put(cluster, 'y', putRequest(SMALL)))).toBe('unavailable');
+    expect(await rejectedCode(put(cluster, 'y', putRequest(SMALL)))).toBe('unavailable');
   });
 
   it('counts only on complete container replicas', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     cluster.rows.incomplete.add(1).add(2);
     await cluster.world.runFor(3_000);
     cluster.rows.incomplete.delete(2);
     expect((await put(cluster, 'x', putRequest(SMALL))).ack).toBeUndefined();
     cluster.rows.incomplete.add(2);
-    expect(await codeOf(put(cluster, 'y', putRequest(SMALL)))).toBe('unavailable');
+    expect(await rejectedCode(put(cluster, 'y', putRequest(SMALL)))).toBe('unavailable');
   });
 });
 
 describe('DELETE', () => {
   it('tells what it deleted, and writes its tombstone also for nothing', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     await put(cluster, 'x', putRequest(SMALL));
     const remove = () =>
       cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName('x')));
     expect(await remove()).toBe('deleted');
-    const first = entryAt(cluster, 'lngs', 'x')?.state.data;
+    const first = cluster.entryAt('lngs', 'x')?.state.data;
     expect(first?.kind).toBe('deleted');
     expect(await remove()).toBe('not-found');
-    expect(entryAt(cluster, 'lngs', 'x')!.state.data!.timestamp > first!.timestamp).toBe(true);
+    expect(cluster.entryAt('lngs', 'x')!.state.data!.timestamp > first!.timestamp).toBe(true);
     expect(cluster.rows.holders('container', '/AUTH_test/box', 'x')).toEqual([]);
   });
 
@@ -244,14 +222,14 @@ describe('DELETE', () => {
       await cluster.run(cluster.proxy.updateObject(cluster.operation(), objectName('x'), change));
       await cluster.restart('padova');
       await cluster.world.runFor(60_000);
-      const { key, path, state } = entryAt(cluster, 'lngs', 'x')!;
+      const { key, path, state } = cluster.entryAt('lngs', 'x')!;
       const groups = { data: undefined, groups: state.groups };
       await cluster.run(
         cluster
           .device('padova')
           .write({ key, path, state: groups, unlisted: false, intent: 'join' }),
       );
-      expect(entryAt(cluster, 'padova', 'x')?.state.data?.kind).toBe('deleted');
+      expect(cluster.entryAt('padova', 'x')?.state.data?.kind).toBe('deleted');
       cluster.kill('bari');
       expect(await remove()).toBe('deleted');
     },
@@ -260,7 +238,7 @@ describe('DELETE', () => {
 
 describe('POST', () => {
   it('replaces user metadata, keeps the body and its etag', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     const user = { 'x-object-meta-a': '1', 'x-object-meta-b': '2' };
     const { etag } = await put(cluster, 'x', putRequest(SMALL, { user }));
     const change = {
@@ -281,14 +259,14 @@ describe('POST', () => {
   });
 
   it('to nothing is not found', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     const change = { user: {}, system: {}, deleteAt: null };
     const answer = cluster.proxy.updateObject(cluster.operation(), objectName('x'), change);
     expect(await cluster.run(answer)).toBe('not-found');
   });
 
   it('can move an expiry, and can take it away', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     const now = Math.floor(cluster.node('lngs').env.clock.wallMicros() / 1e6);
     const system = { 'content-encoding': 'gzip' };
     await put(cluster, 'x', putRequest(SMALL, { deleteAt: now + 10, system }));
@@ -341,7 +319,7 @@ describe('containers and accounts', () => {
   });
 
   it('a container changed by another proxy is seen within two seconds', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     const info = () =>
       cluster.run(cluster.proxy.containerInfo(cluster.operation(), CONTAINER, false));
     await info();
@@ -354,7 +332,7 @@ describe('containers and accounts', () => {
   });
 
   it('a policy that is not the container’s is a conflict', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     const options = { policy: 7, changes: {} };
     const answer = cluster.proxy.createContainer(cluster.operation(), CONTAINER, options);
     expect(await cluster.run(answer)).toBe('policy-conflict');
@@ -363,7 +341,7 @@ describe('containers and accounts', () => {
 
 describe('a body that comes byte by byte', () => {
   it('is stored, small or large', async () => {
-    const cluster = await started();
+    const cluster = await TestCluster.startWithContainer();
     for (const length of [3_000, 1_060_000]) {
       const body = patternBytes(length);
       async function* bytes(): AsyncGenerator<Uint8Array> {

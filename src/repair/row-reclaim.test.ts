@@ -9,7 +9,8 @@ import {
   containerPath,
   type PolicyIndex,
 } from '#base/names.ts';
-import { CONTAINER, objectName, putRequest, TestCluster } from '#proxy/testing/test-cluster.ts';
+import { CONTAINER, type TestCluster } from '#proxy/testing/test-cluster.ts';
+import { ReclaimCluster } from './testing/reclaim-cluster.ts';
 
 const NODES = ['lngs', 'bari', 'padova'];
 const AGE_SECONDS = 15;
@@ -18,25 +19,10 @@ const RECLAIMED_MS = 100_000;
 /** Virtual minutes are real seconds, and on a busy machine many. */
 const TIMEOUT_MS = 180_000;
 
-async function started(): Promise<TestCluster> {
-  const cluster = await TestCluster.start({ runJobs: true, realRows: true });
-  for (const node of NODES) shorten(cluster, node);
-  await cluster.createContainer();
-  await cluster.world.runFor(5_000);
-  return cluster;
-}
-
-function shorten(cluster: TestCluster, node: string): void {
-  cluster.node(node).service.budget.change({ reclaimAgeSeconds: AGE_SECONDS });
-}
-
-function put(cluster: TestCluster, object: string): Promise<unknown> {
-  const request = putRequest(Buffer.from(object));
-  return cluster.run(cluster.proxy.putObject(cluster.operation(), objectName(object), request));
-}
-
-function remove(cluster: TestCluster, object: string): Promise<unknown> {
-  return cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName(object)));
+async function started(): Promise<ReclaimCluster> {
+  const reclaim = await ReclaimCluster.start({ ageSeconds: AGE_SECONDS, realRows: true });
+  await reclaim.pass(5_000);
+  return reclaim;
 }
 
 const PATHS = {
@@ -68,56 +54,58 @@ function digests(cluster: TestCluster): Set<string> {
 
 describe('reclaim of rows', { timeout: TIMEOUT_MS }, () => {
   it('forgets the rows of deleted objects everywhere, and nobody hands them back', async () => {
-    const cluster = await started();
-    for (const name of ['a', 'b', 'c']) await put(cluster, name);
-    await remove(cluster, 'a');
-    await remove(cluster, 'b');
-    await cluster.world.runFor(3_000);
+    const reclaim = await started();
+    const { cluster } = reclaim;
+    for (const name of ['a', 'b', 'c']) await reclaim.put(name);
+    await reclaim.remove('a');
+    await reclaim.remove('b');
+    await reclaim.pass(3_000);
     expect(everywhere(cluster)).toEqual(NODES.map(() => ['', 'a', 'b', 'c']));
-    await cluster.world.runFor(RECLAIMED_MS);
+    await reclaim.pass(RECLAIMED_MS);
     for (let look = 0; look < 2; look++) {
       expect(everywhere(cluster)).toEqual(NODES.map(() => ['', 'c']));
       expect(digests(cluster).size).toBe(1);
-      await cluster.world.runFor(40_000);
+      await reclaim.pass(40_000);
     }
-    await put(cluster, 'a');
-    await cluster.world.runFor(20_000);
+    await reclaim.put('a');
+    await reclaim.pass(20_000);
     expect(everywhere(cluster)).toEqual(NODES.map(() => ['', 'a', 'c']));
     expect(digests(cluster).size).toBe(1);
   });
 
   it('forgets a deleted container, and its row in the account', async () => {
-    const cluster = await started();
-    await put(cluster, 'x');
-    await remove(cluster, 'x');
+    const reclaim = await started();
+    const { cluster } = reclaim;
+    await reclaim.put('x');
+    await reclaim.remove('x');
     await cluster.run(cluster.proxy.deleteContainer(cluster.operation(), CONTAINER));
-    await cluster.world.runFor(3_000);
+    await reclaim.pass(3_000);
     expect(everywhere(cluster)).toEqual(NODES.map(() => ['', 'x']));
     expect(everywhere(cluster, ACCOUNT_RING)).toEqual(NODES.map(() => ['', CONTAINER.container]));
-    await cluster.world.runFor(RECLAIMED_MS + 40_000);
+    await reclaim.pass(RECLAIMED_MS + 40_000);
     expect(everywhere(cluster)).toEqual(NODES.map(() => []));
     expect(everywhere(cluster, ACCOUNT_RING)).toEqual(NODES.map(() => ['']));
     await cluster.createContainer();
-    await put(cluster, 'x');
-    await cluster.world.runFor(20_000);
+    await reclaim.put('x');
+    await reclaim.pass(20_000);
     expect(everywhere(cluster)).toEqual(NODES.map(() => ['', 'x']));
   });
 
   it('waits for a replica that is away, and takes no late deletion back in', async () => {
-    const cluster = await started();
-    await put(cluster, 'x');
-    await cluster.world.runFor(5_000);
+    const reclaim = await started();
+    const { cluster } = reclaim;
+    await reclaim.put('x');
+    await reclaim.pass(5_000);
     cluster.kill('padova');
-    await remove(cluster, 'x');
-    await cluster.world.runFor(2 * RECLAIMED_MS);
+    await reclaim.remove('x');
+    await reclaim.pass(2 * RECLAIMED_MS);
     for (const node of ['lngs', 'bari']) expect(rowsAt(cluster, node)).toEqual(['', 'x']);
     const hash = hashOf(cluster, CONTAINER_RING);
     const late = cluster.node('lngs').rows.read(CONTAINER_RING, hash, 'x')!;
     expect(late.data!.kind).toBe('deleted');
-    await cluster.restart('padova');
-    shorten(cluster, 'padova');
+    await reclaim.restart('padova');
     expect(rowsAt(cluster, 'padova')).toEqual(['', 'x']);
-    await cluster.world.runFor(2 * RECLAIMED_MS);
+    await reclaim.pass(2 * RECLAIMED_MS);
     expect(everywhere(cluster)).toEqual(NODES.map(() => ['']));
     const row = { hash, path: PATHS[CONTAINER_RING]!, name: 'x', state: encodeState(late) };
     const { endpoint, device } = cluster.node('bari');

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { thrownCode } from '#base/testing/thrown.ts';
 import { RingBuilder } from './builder/builder.ts';
 import { rebalanced } from './builder/rebalance.ts';
 import { decodeRing, encodeRing } from './format.ts';
@@ -30,15 +31,6 @@ function sample(): Ring {
   return new RingBuilder(rebalanced(stateOf(cluster), { seed: 9, nowHours: 1 })).toRing();
 }
 
-function code(run: () => unknown): string {
-  try {
-    run();
-  } catch (error) {
-    return (error as { code: string }).code;
-  }
-  return 'none';
-}
-
 describe('ring format', () => {
   it('gives back what was encoded, whatever the ring', () => {
     fc.assert(
@@ -57,7 +49,9 @@ describe('ring format', () => {
     for (let i = 0; i < bytes.length; i++) {
       const damaged = Buffer.from(bytes);
       damaged[i]! ^= 0x10;
-      expect(['malformed', 'newer-format', 'checksum']).toContain(code(() => decodeRing(damaged)));
+      expect(['malformed', 'newer-format', 'checksum']).toContain(
+        thrownCode(() => decodeRing(damaged)),
+      );
     }
   });
 
@@ -65,13 +59,13 @@ describe('ring format', () => {
     const bytes = sample().encode();
     for (let length = 0; length < bytes.length; length++) {
       expect(['malformed', 'checksum']).toContain(
-        code(() => decodeRing(bytes.subarray(0, length))),
+        thrownCode(() => decodeRing(bytes.subarray(0, length))),
       );
     }
     fc.assert(
       fc.property(
         fc.uint8Array({ maxLength: 300 }),
-        (noise) => code(() => decodeRing(noise)) === 'malformed',
+        (noise) => thrownCode(() => decodeRing(noise)) === 'malformed',
       ),
       RUNS,
     );
@@ -82,24 +76,28 @@ describe('ring format', () => {
     const [first, second] = fields.columns;
     const twice = [first!, first!.slice()];
     const unknown = first!.map(() => 77);
-    expect(code(() => decodeRing(encodeRing({ ...fields, columns: twice })))).toBe('malformed');
-    expect(code(() => decodeRing(encodeRing({ ...fields, columns: [unknown, second!] })))).toBe(
+    expect(thrownCode(() => decodeRing(encodeRing({ ...fields, columns: twice })))).toBe(
       'malformed',
     );
-    expect(code(() => decodeRing(encodeRing({ ...fields, columns: [] })))).toBe('malformed');
     expect(
-      code(() => decodeRing(encodeRing({ ...fields, columns: [first!.slice(1), second!] }))),
+      thrownCode(() => decodeRing(encodeRing({ ...fields, columns: [unknown, second!] }))),
     ).toBe('malformed');
-    expect(code(() => decodeRing(encodeRing({ ...fields, partPower: 25 })))).toBe('malformed');
+    expect(thrownCode(() => decodeRing(encodeRing({ ...fields, columns: [] })))).toBe('malformed');
+    expect(
+      thrownCode(() => decodeRing(encodeRing({ ...fields, columns: [first!.slice(1), second!] }))),
+    ).toBe('malformed');
+    expect(thrownCode(() => decodeRing(encodeRing({ ...fields, partPower: 25 })))).toBe(
+      'malformed',
+    );
     const former = {
       partitions: Uint32Array.of(3, 3),
       since: Float64Array.of(1, 1),
       width: 1,
       devices: Uint16Array.of(0, 1),
     };
-    expect(code(() => decodeRing(encodeRing({ ...fields, former })))).toBe('malformed');
+    expect(thrownCode(() => decodeRing(encodeRing({ ...fields, former })))).toBe('malformed');
     const weightless = fields.devices.map((item) => item && { ...item, weight: Number.NaN });
-    expect(code(() => decodeRing(encodeRing({ ...fields, devices: weightless })))).toBe(
+    expect(thrownCode(() => decodeRing(encodeRing({ ...fields, devices: weightless })))).toBe(
       'malformed',
     );
   });
@@ -148,15 +146,15 @@ describe('ring format', () => {
       ...fields,
       former: { ...fields.former, since: Float64Array.from(versions) },
     });
-    expect(code(() => decodeRing(encodeRing(since(10, 10, 13))))).toBe('malformed');
-    expect(code(() => decodeRing(encodeRing(since(10, 10))))).toBe('malformed');
-    expect(code(() => decodeRing(encodeRing(since(10, 10, 11, 12))))).toBe('malformed');
-    expect(code(() => decodeRing(encodeRing(since(10, 10, 0.5))))).toBe('malformed');
+    expect(thrownCode(() => decodeRing(encodeRing(since(10, 10, 13))))).toBe('malformed');
+    expect(thrownCode(() => decodeRing(encodeRing(since(10, 10))))).toBe('malformed');
+    expect(thrownCode(() => decodeRing(encodeRing(since(10, 10, 11, 12))))).toBe('malformed');
+    expect(thrownCode(() => decodeRing(encodeRing(since(10, 10, 0.5))))).toBe('malformed');
   });
 
   it('refuses the golden ring of a later version clearly', () => {
-    expect(code(() => Ring.decode(golden('newer.ring-plain')))).toBe('newer-format');
-    expect(code(() => Ring.decode(golden('damaged.ring-plain')))).toBe('checksum');
+    expect(thrownCode(() => Ring.decode(golden('newer.ring-plain')))).toBe('newer-format');
+    expect(thrownCode(() => Ring.decode(golden('damaged.ring-plain')))).toBe('checksum');
   });
 });
 
@@ -183,9 +181,11 @@ describe('ring file', () => {
   });
 
   it('is not taken unsigned, or signed by another, where a signature is asked for', () => {
-    expect(code(() => decodeRingFile(encodeRingFile(sample()), verify))).toBe('bad-signature');
+    expect(thrownCode(() => decodeRingFile(encodeRingFile(sample()), verify))).toBe(
+      'bad-signature',
+    );
     const other = encodeRingFile(sample(), () => Buffer.from([1, 2, 3]));
-    expect(code(() => decodeRingFile(other, verify))).toBe('bad-signature');
+    expect(thrownCode(() => decodeRingFile(other, verify))).toBe('bad-signature');
     expect(decodeRingFile(other).version).toBe(1);
   });
 
@@ -195,12 +195,12 @@ describe('ring file', () => {
       const damaged = Buffer.from(bytes);
       damaged[i]! ^= 0x01;
       expect(['malformed', 'newer-format', 'checksum']).toContain(
-        code(() => decodeRingFile(damaged)),
+        thrownCode(() => decodeRingFile(damaged)),
       );
     }
     for (let length = 0; length < bytes.length; length++) {
       expect(['malformed', 'checksum']).toContain(
-        code(() => decodeRingFile(bytes.subarray(0, length))),
+        thrownCode(() => decodeRingFile(bytes.subarray(0, length))),
       );
     }
   });
@@ -211,6 +211,6 @@ describe('ring file', () => {
       (_, signature) => signature.length === 64,
     );
     expect(ring.encode().equals(golden('fractional.ring-plain'))).toBe(true);
-    expect(code(() => decodeRingFile(golden('bomb.ring')))).toBe('malformed');
+    expect(thrownCode(() => decodeRingFile(golden('bomb.ring')))).toBe('malformed');
   });
 });

@@ -12,7 +12,6 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
-  readFileSync,
   rmSync,
   statfsSync,
   statSync,
@@ -22,6 +21,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Cluster, sleep } from '../cluster/cluster.ts';
+import { folderSums } from './folder-sums.ts';
 import { has, type Outcome, run } from './program.ts';
 
 const GIB = 1024 ** 3;
@@ -56,7 +56,7 @@ beforeAll(async () => {
   work = mkdtempSync(path.join(tmpdir(), 'anello-large-'));
   source = path.join(work, 'doc');
   copyDocuments(source);
-  expected = digests(source);
+  expected = folderSums(source);
   if (ROOM) bigDigest = await writeBig(path.join(work, 'big.bin'));
 }, 600_000);
 
@@ -81,18 +81,6 @@ function copyDocuments(folder: string): void {
       filter: wanted,
     });
   }
-}
-
-/** Files below a folder with their MD5. */
-function digests(folder: string): Map<string, string> {
-  const found = new Map<string, string>();
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const file = path.join(entry.parentPath, entry.name);
-    const digest = createHash('md5').update(readFileSync(file)).digest('hex');
-    found.set(path.relative(folder, file), digest);
-  }
-  return found;
 }
 
 /** Pseudo-random, so that no two parts are alike. @returns its MD5 */
@@ -137,7 +125,7 @@ async function downloadAll(what: string): Promise<void> {
   await timed(`download of ${expected.size} files ${what}`, 0, () =>
     swiftOk(['download', 'docs', '-D', folder]),
   );
-  expect(digests(path.join(folder, 'doc'))).toEqual(expected);
+  expect(folderSums(path.join(folder, 'doc'))).toEqual(expected);
   rmSync(folder, { recursive: true });
 }
 

@@ -2,20 +2,13 @@
  * The S3 programs of Debian's packages against a whole cluster, unmodified: each does what its users
  * do, with files of 0 B, 5 MiB - 1, 5 MiB, 5 MiB + 1 and 100 MiB.
  */
-import { createHash, randomBytes } from 'node:crypto';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Cluster, sleep } from '../cluster/cluster.ts';
+import { folderSums } from './folder-sums.ts';
 import { has, type RunOptions, run } from './program.ts';
 
 const MIB = 1024 * 1024;
@@ -48,17 +41,6 @@ afterAll(async () => {
   await cluster?.stopAndRemove();
   if (work) rmSync(work, { recursive: true, force: true });
 });
-
-function sums(folder: string): Map<string, string> {
-  const found = new Map<string, string>();
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const file = path.join(entry.parentPath, entry.name);
-    const digest = createHash('md5').update(readFileSync(file)).digest('hex');
-    found.set(path.relative(folder, file), digest);
-  }
-  return found;
-}
 
 function environment(): Record<string, string> {
   const { accessKey, secretKey, region } = cluster.access.s3;
@@ -94,7 +76,7 @@ describe.skipIf(!has('/usr/bin/aws'))('awscli', () => {
     await aws('s3', 'mv', '--only-show-errors', 's3://awscli/tree/hundred', 's3://awscli/moved');
     await aws('s3', 'sync', '--only-show-errors', 's3://awscli/tree', 'aws-back');
     await aws('s3', 'cp', '--only-show-errors', 's3://awscli/moved', 'aws-back/hundred');
-    expect(sums(path.join(work, 'aws-back'))).toEqual(sums(path.join(work, 'tree')));
+    expect(folderSums(path.join(work, 'aws-back'))).toEqual(folderSums(path.join(work, 'tree')));
     const url = (await aws('s3', 'presign', 's3://awscli/tree/a/1')).trim();
     expect(await (await fetch(url)).text()).toBe('file 1');
     await aws('s3', 'rb', '--force', 's3://awscli');
@@ -228,7 +210,7 @@ describe.skipIf(!has('s3cmd'))('s3cmd', () => {
     await s3cmd('mb', 's3://s3cmd');
     await s3cmd('sync', 'tree/', 's3://s3cmd/tree/');
     await s3cmd('sync', 's3://s3cmd/tree/', 's3cmd-back/');
-    expect(sums(path.join(work, 's3cmd-back'))).toEqual(sums(path.join(work, 'tree')));
+    expect(folderSums(path.join(work, 's3cmd-back'))).toEqual(folderSums(path.join(work, 'tree')));
     await s3cmd('cp', 's3://s3cmd/tree/a/1', 's3://s3cmd/copy');
     await s3cmd('modify', '--add-header=x-amz-meta-color:blue', 's3://s3cmd/copy');
     expect(await s3cmd('info', 's3://s3cmd/copy')).toContain('x-amz-meta-color: blue');
@@ -272,10 +254,10 @@ describe.skipIf(!has('rclone'))('rclone', () => {
       await rclone('moveto', `${there}/five`, `${there}/moved/five`);
       const back = path.join(work, `rclone-${remote}`);
       await rclone('copy', there, back);
-      const expected = sums(path.join(work, 'tree'));
+      const expected = folderSums(path.join(work, 'tree'));
       expected.set('moved/five', expected.get('five')!);
       expected.delete('five');
-      expect(sums(back)).toEqual(expected);
+      expect(folderSums(back)).toEqual(expected);
       await rclone('purge', there);
       expect(await rclone('lsd', `${remote}:`)).not.toContain(`rclone-s3-${remote}`);
     },
@@ -318,7 +300,9 @@ describe.skipIf(!has('restic'))('restic', () => {
     await restic('forget', '--keep-last', '1', '--prune');
     await restic('check', '--read-data');
     await restic('restore', 'latest', '--target', 'restic-back');
-    expect(sums(path.join(work, 'restic-back/tree'))).toEqual(sums(path.join(work, 'tree')));
+    expect(folderSums(path.join(work, 'restic-back/tree'))).toEqual(
+      folderSums(path.join(work, 'tree')),
+    );
   });
 });
 
@@ -336,7 +320,9 @@ describe.skipIf(!has('duplicity'))('duplicity', () => {
     await program('duplicity', [...options, 'incremental', 'tree', url]);
     await program('duplicity', [...options, 'verify', '--compare-data', url, 'tree']);
     await program('duplicity', [...options, 'restore', url, 'duplicity-back']);
-    expect(sums(path.join(work, 'duplicity-back'))).toEqual(sums(path.join(work, 'tree')));
+    expect(folderSums(path.join(work, 'duplicity-back'))).toEqual(
+      folderSums(path.join(work, 'tree')),
+    );
     writeFileSync(file, 'file 1');
   });
 });
@@ -361,7 +347,7 @@ describe.skipIf(!S3FS)('s3fs', () => {
       await sh('echo one > mnt/log && echo two >> mnt/log && chmod 600 mnt/log');
       expect(await sh('cat mnt/log')).toBe('one\ntwo\n');
       await sh('mv mnt/dir/renamed mnt/hundred && rmdir mnt/dir && rm mnt/log');
-      expect(sums(path.join(work, 'mnt'))).toEqual(sums(path.join(work, 'tree')));
+      expect(folderSums(path.join(work, 'mnt'))).toEqual(folderSums(path.join(work, 'tree')));
       await sh('rm -r mnt/a');
     } finally {
       await run('fusermount', ['-u', 'mnt'], { cwd: work });

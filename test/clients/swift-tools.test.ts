@@ -1,10 +1,11 @@
 /** rclone (v1 and Keystone v3) and python-openstackclient against a whole cluster. */
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Cluster } from '../cluster/cluster.ts';
+import { folderSums } from './folder-sums.ts';
 import { has, run } from './program.ts';
 
 const RCLONE = has('rclone');
@@ -29,17 +30,6 @@ afterAll(async () => {
   await cluster?.stopAndRemove();
   if (work) rmSync(work, { recursive: true, force: true });
 });
-
-function sums(folder: string): Map<string, string> {
-  const found = new Map<string, string>();
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const file = path.join(entry.parentPath, entry.name);
-    const digest = createHash('md5').update(readFileSync(file)).digest('hex');
-    found.set(path.relative(folder, file), digest);
-  }
-  return found;
-}
 
 describe.skipIf(!RCLONE)('rclone', () => {
   const remotes = (): string => {
@@ -81,11 +71,11 @@ describe.skipIf(!RCLONE)('rclone', () => {
     await rclone('copyto', `${there}/a/1`, `${there}/a/copy`);
     const back = path.join(work, `back-${remote}`);
     await rclone('copy', there, back);
-    const expected = sums(path.join(work, 'tree'));
+    const expected = folderSums(path.join(work, 'tree'));
     expected.set('moved/big.bin', expected.get('big.bin')!);
     expected.delete('big.bin');
     expected.set('a/copy', expected.get('a/1')!);
-    expect(sums(back)).toEqual(expected);
+    expect(folderSums(back)).toEqual(expected);
     await rclone('purge', there);
     expect(await rclone('lsf', `${remote}:`)).not.toContain(`rclone-${remote}/`);
   });

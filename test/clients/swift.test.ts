@@ -1,5 +1,5 @@
 /** Debian's python3-swiftclient and curl against a whole cluster, as a user would use them. */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import {
   cpSync,
   mkdirSync,
@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Access, Cluster } from '../cluster/cluster.ts';
+import { folderSums } from './folder-sums.ts';
 import { has, type Outcome, run } from './program.ts';
 
 const SWIFT = has('swift');
@@ -62,17 +63,6 @@ function makeTree(folder: string): void {
   writeFileSync(path.join(folder, 'big.bin'), randomBytes(BIG_BYTES));
 }
 
-function files(folder: string): Map<string, string> {
-  const found = new Map<string, string>();
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const file = path.join(entry.parentPath, entry.name);
-    const digest = createHash('md5').update(readFileSync(file)).digest('hex');
-    found.set(path.relative(folder, file), digest);
-  }
-  return found;
-}
-
 function swift(
   args: readonly string[],
   who: Pick<Access, 'swift'> = cluster.access,
@@ -91,13 +81,13 @@ async function swiftOk(args: readonly string[], cwd = work): Promise<string> {
 async function downloaded(container: string): Promise<Map<string, string>> {
   const folder = mkdtempSync(path.join(work, 'down-'));
   await swiftOk(['download', container, '-D', folder], folder);
-  return files(path.join(folder, 'tree'));
+  return folderSums(path.join(folder, 'tree'));
 }
 
 describe.skipIf(!SWIFT)('swift, the command', () => {
   it('uploads a folder, lists it, downloads it byte for byte', async () => {
     await swiftOk(['upload', 'tree', 'tree', '-S', String(SEGMENT_BYTES)]);
-    const expected = files(source);
+    const expected = folderSums(source);
     const listed = (await swiftOk(['list', 'tree'])).trimEnd().split('\n');
     for (const name of expected.keys()) expect(listed).toContain(`tree/${name}`);
     expect(await downloaded('tree')).toEqual(expected);
@@ -105,7 +95,7 @@ describe.skipIf(!SWIFT)('swift, the command', () => {
   });
 
   it('does so while one node process is dead, and after', async () => {
-    const expected = files(source);
+    const expected = folderSums(source);
     const victim = cluster.nodes.find((node) => node.site === 'padova')!;
     process.kill(victim.pid, 'SIGKILL');
     expect(await downloaded('tree')).toEqual(expected);
@@ -123,7 +113,7 @@ describe.skipIf(!SWIFT)('swift, the command', () => {
       expect(await written('tree/.hidden'), option).not.toBe(before);
       expect(await written('tree/big.bin'), option).toBe(big);
     }
-    expect(await downloaded('tree')).toEqual(files(source));
+    expect(await downloaded('tree')).toEqual(folderSums(source));
   });
 
   it('makes static large objects, reads and deletes them with their parts', async () => {

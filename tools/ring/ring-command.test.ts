@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Command } from 'commander';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { thrownCode } from '#base/testing/thrown.ts';
 import { decodeRingFile } from '#ring/ring-file.ts';
 import { register } from '../commands/ring.ts';
 
@@ -44,15 +45,6 @@ function ring(...args: string[]): string {
 
 function json(...args: string[]) {
   return JSON.parse(ring(...args, '--json'));
-}
-
-function code(run: () => unknown): string {
-  try {
-    run();
-  } catch (error) {
-    return (error as { code: string }).code;
-  }
-  return 'none';
 }
 
 describe('anello ring', () => {
@@ -93,17 +85,17 @@ describe('anello ring', () => {
 
   it('refuses what puts partitions at risk, and does it when the loss is accepted', () => {
     ring('apply', LOCAL, '--now', '100');
-    expect(code(() => ring('plan', '--remove', 'lngs', '--remove', 'bari', '--now', '110'))).toBe(
-      'ring-at-risk',
-    );
+    expect(
+      thrownCode(() => ring('plan', '--remove', 'lngs', '--remove', 'bari', '--now', '110')),
+    ).toBe('ring-at-risk');
     expect(printed.join('\n')).toContain('RISK: ');
-    expect(code(() => ring('apply', '--remove', 'lngs', '--remove', 'bari', '--now', '110'))).toBe(
-      'ring-at-risk',
-    );
-    expect(code(() => ring('apply'))).toBe('no-plan');
+    expect(
+      thrownCode(() => ring('apply', '--remove', 'lngs', '--remove', 'bari', '--now', '110')),
+    ).toBe('ring-at-risk');
+    expect(thrownCode(() => ring('apply'))).toBe('no-plan');
     expect(json('show', 'account').rings[0].version).toBe(1);
     const both = ['apply', '--remove', 'lngs', '--remove', 'bari', '--now', '110'];
-    expect(code(() => ring(...both, '--force'))).toBe('ring-at-risk');
+    expect(thrownCode(() => ring(...both, '--force'))).toBe('ring-at-risk');
     ring(...both, '--accept-loss');
     expect(
       json('show', 'account').rings[0].devices.every((d: { site: string }) => d.site === 'padova'),
@@ -130,25 +122,25 @@ describe('anello ring', () => {
     ring('apply', '--set-weight', '1=50', '--now', '110');
     expect(existsSync(path.join(folder, 'plan.json'))).toBe(false);
     writeFileSync(path.join(folder, 'plan.json'), kept);
-    expect(code(() => ring('apply'))).toBe('stale-plan');
+    expect(thrownCode(() => ring('apply'))).toBe('stale-plan');
   });
 
   it('says what is wrong with the command line', () => {
-    expect(code(() => ring('plan'))).toBe('no-rings');
-    expect(code(() => ring('plan', '/nowhere.yaml'))).toBe('no-description');
+    expect(thrownCode(() => ring('plan'))).toBe('no-rings');
+    expect(thrownCode(() => ring('plan', '/nowhere.yaml'))).toBe('no-description');
     const typed = path.join(folder, 'typo');
-    expect(code(() => ring('undo', '--builder', typed))).toBe('no-rings');
+    expect(thrownCode(() => ring('undo', '--builder', typed))).toBe('no-rings');
     expect(existsSync(typed)).toBe(false);
     ring('apply', LOCAL, '--now', '100');
-    expect(code(() => ring('plan', '--set-weight', 'x'))).toBe('wrong-use');
-    expect(code(() => ring('plan', '--set-weight', '0=heavy'))).toBe('wrong-use');
-    expect(code(() => ring('plan', '--add-device', 'a/b=1'))).toBe('wrong-use');
-    expect(code(() => ring('plan', '--add-device', 'bari/z9/bari-9/d1=1'))).toBe('wrong-use');
-    expect(code(() => ring('plan', LOCAL, '--drain', 'bari'))).toBe('wrong-use');
-    expect(code(() => ring('plan', '--remove', 'atlantis'))).toBe('unknown-device');
-    expect(code(() => ring('show', 'object/none'))).toBe('unknown-ring');
-    expect(code(() => ring('lookup', 'no-slash'))).toBe('wrong-use');
-    expect(code(() => ring('plan', '--drain', 'bari', '--bytes-used', '/nowhere.json'))).toBe(
+    expect(thrownCode(() => ring('plan', '--set-weight', 'x'))).toBe('wrong-use');
+    expect(thrownCode(() => ring('plan', '--set-weight', '0=heavy'))).toBe('wrong-use');
+    expect(thrownCode(() => ring('plan', '--add-device', 'a/b=1'))).toBe('wrong-use');
+    expect(thrownCode(() => ring('plan', '--add-device', 'bari/z9/bari-9/d1=1'))).toBe('wrong-use');
+    expect(thrownCode(() => ring('plan', LOCAL, '--drain', 'bari'))).toBe('wrong-use');
+    expect(thrownCode(() => ring('plan', '--remove', 'atlantis'))).toBe('unknown-device');
+    expect(thrownCode(() => ring('show', 'object/none'))).toBe('unknown-ring');
+    expect(thrownCode(() => ring('lookup', 'no-slash'))).toBe('wrong-use');
+    expect(thrownCode(() => ring('plan', '--drain', 'bari', '--bytes-used', '/nowhere.json'))).toBe(
       'ENOENT',
     );
   });
@@ -187,7 +179,7 @@ describe('anello ring', () => {
   it('lets one change at a time into a folder, and forgets a dead one', () => {
     ring('apply', LOCAL, '--now', '100');
     writeFileSync(path.join(folder, 'lock'), String(process.pid));
-    expect(code(() => ring('apply', '--set-weight', '0=50'))).toBe('busy');
+    expect(thrownCode(() => ring('apply', '--set-weight', '0=50'))).toBe('busy');
     writeFileSync(path.join(folder, 'lock'), '4194305');
     ring('apply', '--set-weight', '0=50', '--now', '110');
     expect(existsSync(path.join(folder, 'lock'))).toBe(false);

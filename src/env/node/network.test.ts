@@ -1,17 +1,13 @@
 import { generateKeyPairSync } from 'node:crypto';
 import forge from 'node-forge';
 import { describe, expect, it } from 'vitest';
-import { codeOf } from '#base/errors.ts';
+import { rejectedCode } from '#base/testing/thrown.ts';
 import type { Socket, TlsOptions } from '../env.ts';
 import { createNodeEnv } from './node-env.ts';
 
 const env = createNodeEnv({ logLevel: 'silent' });
 const { network, clock } = env;
 const LOCAL = { host: '127.0.0.1', port: 0 };
-
-async function codeOfRejection(promise: Promise<unknown>): Promise<string> {
-  return promise.then(() => 'resolved', codeOf);
-}
 
 async function until(isSo: () => boolean): Promise<void> {
   const endMs = clock.monotonicMs() + 20_000;
@@ -87,11 +83,11 @@ describe('network of node', () => {
     ]);
 
     const wrongName = network.connect(listener.address, { tls: tlsOf(client, ours, 'another') });
-    expect(await codeOfRejection(wrongName)).toBe('ERR_TLS_CERT_ALTNAME_INVALID');
+    expect(await rejectedCode(wrongName)).toBe('ERR_TLS_CERT_ALTNAME_INVALID');
     const wrongAuthority = network.connect(listener.address, {
       tls: tlsOf(client, theirs, 'server'),
     });
-    expect(await codeOfRejection(wrongAuthority)).not.toBe('resolved');
+    expect(await rejectedCode(wrongAuthority)).not.toBe('none');
     // TLS 1.3 tells a client that it was refused only after its own handshake.
     const refused = network.connect(listener.address, { tls: tlsOf(stranger, ours, 'server') });
     const late = await refused.catch(() => undefined);
@@ -130,7 +126,7 @@ describe('network of node', () => {
     socket.resume();
     accepted[0]!.write(Buffer.from('answer'));
     const another = network.connect(listener.address, { delayMs: 1, timeoutMs: 100 });
-    expect(await codeOfRejection(another)).toBe('ETIMEDOUT');
+    expect(await rejectedCode(another)).toBe('ETIMEDOUT');
     expect([heard.join(''), told, isClosed]).toEqual(['before ', [], false]);
     const patient = network.connect(listener.address, { delayMs: 1, timeoutMs: 60_000 });
     network.cut([]);
@@ -151,7 +147,7 @@ describe('network of node', () => {
     const tls = tlsOf(authority, authority);
     const start = clock.monotonicMs();
     const silent = network.connect(listener.address, { tls, timeoutMs: 50 });
-    expect(await codeOfRejection(silent)).toBe('ETIMEDOUT');
+    expect(await rejectedCode(silent)).toBe('ETIMEDOUT');
     expect(clock.monotonicMs() - start).toBeLessThan(2000);
     await listener.close();
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { codeOf } from '#base/errors.ts';
+import { rejectedCode } from '#base/testing/thrown.ts';
 import type { DiskFile, Env } from '../env.ts';
 import type { Machine } from './machine.ts';
 import { SimWorld } from './world.ts';
@@ -20,10 +20,6 @@ async function create(env: Env, path: string, text: string): Promise<DiskFile> {
   const file = await env.disk.open(path, 'create');
   await file.write(0, [Buffer.from(text)]);
   return file;
-}
-
-async function codeOfRejection(promise: Promise<unknown>): Promise<string> {
-  return promise.then(() => 'resolved', codeOf);
 }
 
 /** The outcomes of one scenario over many seeds. */
@@ -170,7 +166,7 @@ describe('simulated disk: a power failure', () => {
         action: { kind: 'error', code: 'EIO' },
         times: 1,
       });
-      expect(await codeOfRejection(file.sync())).toBe('EIO');
+      expect(await rejectedCode(file.sync())).toBe('EIO');
       await file.sync();
       await file.write(4096, [Buffer.from('later')]);
       await file.sync();
@@ -187,7 +183,7 @@ describe('simulated disk: faults', () => {
     simulate(async (machine, env) => {
       await env.disk.replace('/d/a', Buffer.from('a'));
       const heal = machine.disk.inject({ path: '/d', action: { kind: 'error', code: 'EROFS' } });
-      expect(await codeOfRejection(env.disk.replace('/d/b', Buffer.from('b')))).toBe('EROFS');
+      expect(await rejectedCode(env.disk.replace('/d/b', Buffer.from('b')))).toBe('EROFS');
       expect(() => env.disk.replaceSync('/d/b', Buffer.from('b'))).toThrow('EROFS');
       await env.disk.mkdir('/elsewhere');
       heal();
@@ -197,8 +193,8 @@ describe('simulated disk: faults', () => {
         action: { kind: 'error', code: 'EIO' },
         times: 2,
       });
-      expect(await codeOfRejection(env.disk.read('/d/a'))).toBe('EIO');
-      expect(await codeOfRejection(env.disk.read('/d/a'))).toBe('EIO');
+      expect(await rejectedCode(env.disk.read('/d/a'))).toBe('EIO');
+      expect(await rejectedCode(env.disk.read('/d/a'))).toBe('EIO');
       expect((await env.disk.read('/d/a')).toString()).toBe('a');
     }));
 
@@ -207,10 +203,10 @@ describe('simulated disk: faults', () => {
       machine.disk.settings = { ...machine.disk.settings, capacityBytes: 10_000 };
       const file = await env.disk.open('/d/a', 'create');
       await file.write(0, [Buffer.alloc(9000)]);
-      expect(await codeOfRejection(file.write(9000, [Buffer.alloc(5000)]))).toBe('ENOSPC');
+      expect(await rejectedCode(file.write(9000, [Buffer.alloc(5000)]))).toBe('ENOSPC');
       expect(await file.size()).toBe(10_000);
       expect((await env.disk.space('/d')).freeBytes).toBe(0);
-      expect(await codeOfRejection(env.disk.open('/d/b', 'create'))).toBe('ENOSPC');
+      expect(await rejectedCode(env.disk.open('/d/b', 'create'))).toBe('ENOSPC');
       await env.disk.unlink('/d/a');
       await env.disk.replace('/d/b', Buffer.alloc(10_000));
     }));
@@ -386,7 +382,7 @@ describe('simulated databases', () => {
       machine.disk.lose('/d/a.db');
       expect(env.disk.statSync('/d/a.db')).toBeUndefined();
       db.exec('DELETE FROM t');
-      expect(await codeOfRejection(db.checkpoint())).toBe('SQLITE_CANTOPEN');
+      expect(await rejectedCode(db.checkpoint())).toBe('SQLITE_CANTOPEN');
       expect(() => count(env)).toThrow('no such table');
     }));
 
@@ -403,7 +399,7 @@ describe('simulated databases', () => {
           action: { kind: 'error', code: code! },
         });
         expect(() => commit()).toThrow(shown!);
-        expect(await codeOfRejection(db.checkpoint())).toBe(shown);
+        expect(await rejectedCode(db.checkpoint())).toBe(shown);
         heal();
       }
       commit();

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
+import { rejectedCode } from '#base/testing/thrown.ts';
 import type { Listener, Socket } from '../env.ts';
 import type { Machine } from './machine.ts';
 import { SimWorld } from './world.ts';
@@ -39,10 +40,6 @@ function watch(socket: Socket) {
     seen.closed = error === undefined ? 'ended' : codeOf(error);
   };
   return seen;
-}
-
-async function codeOfRejection(promise: Promise<unknown>): Promise<string> {
-  return promise.then(() => 'resolved', codeOf);
 }
 
 describe('simulated network', () => {
@@ -95,7 +92,7 @@ describe('simulated network', () => {
         await a.env.clock.sleep(100);
       }
       expect(seen).toEqual({ text: '', closed: undefined });
-      expect(await codeOfRejection(a.env.network.connect(ADDRESS, { timeoutMs: 500 }))).toBe(
+      expect(await rejectedCode(a.env.network.connect(ADDRESS, { timeoutMs: 500 }))).toBe(
         'ETIMEDOUT',
       );
       world.network.heal();
@@ -153,14 +150,14 @@ describe('simulated network', () => {
       b.kill();
       await a.env.clock.sleep(100);
       expect(['ended', 'ECONNRESET']).toContain(seen.closed);
-      expect(await codeOfRejection(a.env.network.connect(ADDRESS))).toBe('ECONNREFUSED');
+      expect(await rejectedCode(a.env.network.connect(ADDRESS))).toBe('ECONNREFUSED');
       b.restart();
       await b.env.network.listen(ADDRESS, () => undefined);
       const again = watch(await a.env.network.connect(ADDRESS));
       b.crash();
       await a.env.clock.sleep(10_000);
       expect(again.closed).toBeUndefined();
-      expect(await codeOfRejection(a.env.network.connect(ADDRESS))).toBe('ETIMEDOUT');
+      expect(await rejectedCode(a.env.network.connect(ADDRESS))).toBe('ETIMEDOUT');
     }));
 
   it('after a power failure, old connections break when they are used', () =>
@@ -235,9 +232,9 @@ describe('simulated network', () => {
         { tls },
       );
       const { network } = a.env;
-      expect(await codeOfRejection(network.connect(ADDRESS))).toBe('ECONNRESET');
+      expect(await rejectedCode(network.connect(ADDRESS))).toBe('ECONNRESET');
       const other = { tls: { ...tls, authority: 'theirs' } };
-      expect(await codeOfRejection(network.connect(ADDRESS, other))).toBe('ECONNRESET');
+      expect(await rejectedCode(network.connect(ADDRESS, other))).toBe('ECONNRESET');
       expect((await network.connect(ADDRESS, { tls })).peerCertificate?.commonName).toBe('b');
       expect(names).toEqual(['a']);
     };
@@ -249,9 +246,7 @@ describe('simulated network', () => {
     const a = world.machine('a');
     const whole = async (): Promise<void> => {
       const { network } = a.env;
-      expect(await codeOfRejection(network.connect({ host: 'nowhere', port: 1 }))).toBe(
-        'ENOTFOUND',
-      );
+      expect(await rejectedCode(network.connect({ host: 'nowhere', port: 1 }))).toBe('ENOTFOUND');
       const listener = await network.listen({ host: '127.0.0.1', port: 0 }, () => undefined);
       (await network.connect(listener.address)).destroy();
       world.network.alias('192.0.2.7', 'a');

@@ -4,10 +4,11 @@
  */
 
 import { createAccountService } from '#account/server.ts';
+import { hashPath } from '#base/hash.ts';
 import { HybridClock } from '#base/hybrid-clock.ts';
-import { ACCOUNT_RING, CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
+import { ACCOUNT_RING, CONTAINER_RING, objectPath, type PolicyIndex } from '#base/names.ts';
 import { createContainerService } from '#container/server.ts';
-import { BUCKET_BITS, type Device } from '#device/contract.ts';
+import { BUCKET_BITS, type Device, type Entry, type EntryKey } from '#device/contract.ts';
 import { formatDevice, openDevice } from '#device/open.ts';
 import type { Env } from '#env/env.ts';
 import type { Machine } from '#env/sim/machine.ts';
@@ -15,24 +16,25 @@ import { SimWorld } from '#env/sim/world.ts';
 import type { PeerBoard } from '#object/peer-board.ts';
 import { createObjectService, type ObjectService } from '#object/server.ts';
 import { createRepair, EXCHANGE_START_MS } from '#repair/server.ts';
-import type { ClusterSource, ClusterView, ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
-import { NO_FORMER } from '#ring/fields.ts';
+import type { ClusterView, ConsistencyMode } from '#ring/cluster.ts';
 import { DEFAULT_REPAIR_LIMITS } from '#ring/repair-limits.ts';
 import { Ring } from '#ring/ring.ts';
+import { ViewSource } from '#ring/testing/view-source.ts';
 import { RowStore } from '#rows/row-store.ts';
 import type { RowService } from '#rows/service/row-service.ts';
 import { Endpoint } from '#wire/endpoint.ts';
 import type { Job } from '#worker/job.ts';
 import { JobRunner } from '#worker/runner.ts';
-import type { Operation, PutRequest } from '../contract.ts';
+import type { Operation } from '../contract.ts';
 import type { KeySource } from '../encryption/encryption.ts';
 import type { ProxyLimits } from '../limits.ts';
 import { createProxy, type ProxyStore } from '../proxy.ts';
 import { MemoryRows } from './memory-rows.ts';
+import { CLUSTER_ID, CONTAINER, makeView, objectName, PORT, type ViewShape } from './test-view.ts';
 
-const CLUSTER_ID = '0123456789abcdef0123456789abcdef';
-const PORT = 7400;
-const PART_POWER = 4;
+export { collect, patternBytes, putRequest } from './bodies.ts';
+export { CONTAINER, objectName } from './test-view.ts';
+
 /** Short, because virtual hours cost real seconds of pings. */
 export const EXPIRY_GRACE_SECONDS = 120;
 
@@ -53,12 +55,10 @@ export interface TestNode {
   jobs: readonly Job[];
 }
 
-export interface TestClusterOptions {
+export interface TestClusterOptions extends ViewShape {
   readonly seed?: number;
   /** One node with one device at each; the first three are the primaries of everything. */
   readonly sites?: readonly string[];
-  readonly mode?: ConsistencyMode;
-  readonly copies?: number;
   readonly limits?: Partial<ProxyLimits>;
   /** Wall clock minus true time, by node name. */
   readonly skewMs?: Readonly<Record<string, number>>;
@@ -72,12 +72,6 @@ export interface TestClusterOptions {
   readonly keys?: KeySource;
   /** Background jobs run by themselves. */
   readonly runJobs?: boolean;
-  /** A second policy, of index 1, on these devices. */
-  readonly other?: {
-    readonly devices: readonly number[];
-    readonly copies?: number;
-    readonly mode?: ConsistencyMode;
-  };
 }
 
 export class TestCluster {
@@ -102,6 +96,13 @@ export class TestCluster {
     return cluster;
   }
 
+  /** A cluster with its container. */
+  static async startWithContainer(options: TestClusterOptions = {}): Promise<TestCluster> {
+    const cluster = await TestCluster.start(options);
+    await cluster.createContainer();
+    return cluster;
+  }
+
   /** Runs until the promise settles. */
   run<Result>(promise: Promise<Result>): Promise<Result> {
     return this.world.run(promise);
@@ -114,6 +115,16 @@ export class TestCluster {
   device(name: string): Device {
     const node = this.node(name);
     return node.devices.get(node.device)!;
+  }
+
+  keyOf(object: string, policy = 0): EntryKey {
+    const { hashPrefix, hashSuffix } = this.view;
+    return { policy, hash: hashPath(hashPrefix, objectPath(objectName(object)), hashSuffix) };
+  }
+
+  /** What a node's device holds of an object. */
+  entryAt(node: string, object: string): Entry | undefined {
+    return this.device(node).stat(this.keyOf(object));
   }
 
   get proxy(): ProxyStore {
@@ -297,128 +308,4 @@ function isRowRing({ policy }: Ring): boolean {
 function hybridClock(env: Env, workerId: number): HybridClock {
   const wallMicros = (): number => env.clock.wallMicros();
   return new HybridClock({ workerId, wallMicros, bound: 0, reserve: () => undefined });
-}
-
-class ViewSource implements ClusterSource {
-  #view: ClusterView;
-  readonly #subscribers = new Set<(view: ClusterView) => void>();
-
-  constructor(view: ClusterView) {
-    this.#view = view;
-  }
-
-  current(): ClusterView {
-    return this.#view;
-  }
-
-  subscribe(changed: (view: ClusterView) => void): () => void {
-    this.#subscribers.add(changed);
-    return () => this.#subscribers.delete(changed);
-  }
-
-  publish(view: ClusterView): void {
-    this.#view = view;
-    for (const changed of this.#subscribers) changed(view);
-  }
-}
-
-export const CONTAINER = { account: 'AUTH_test', container: 'box' } as const;
-
-export function objectName(object: string) {
-  return { ...CONTAINER, object };
-}
-
-/** Every partition's first three devices are its primaries, in turned order; the rest are handoffs. */
-function makeView(sites: readonly string[], options: TestClusterOptions): ClusterView {
-  const devices = sites.map((site, id) => ({
-    id,
-    site: site.split('-')[0]!,
-    zone: '1',
-    node: site,
-    name: 'd1',
-    weight: 100,
-    meta: {},
-  }));
-  const { copies = 3, mode = 'strict' } = options;
-  const { other } = options;
-  const ring = (policy: number): Ring =>
-    new Ring({
-      policy,
-      version: 1,
-      partPower: PART_POWER,
-      copies: policy === 0 ? copies : policy === 1 ? (other?.copies ?? 3) : 3,
-      devices,
-      columns: (policy === 1 ? other!.devices : [0, 1, 2]).map((column) =>
-        new Uint16Array(2 ** PART_POWER).fill(column),
-      ),
-      former: NO_FORMER,
-    });
-  const policy: StoragePolicy = {
-    index: 0,
-    name: 'standard',
-    copies,
-    states: 3,
-    mode,
-    isDefault: true,
-  };
-  const second: StoragePolicy[] =
-    other === undefined
-      ? []
-      : [
-          {
-            index: 1,
-            name: 'other',
-            copies: other.copies ?? 3,
-            states: 3,
-            mode: other.mode ?? mode,
-            isDefault: false,
-          },
-        ];
-  const indexes = [...(other === undefined ? [0] : [0, 1]), CONTAINER_RING, ACCOUNT_RING];
-  const nodes = devices.map(({ node, site, zone }) => {
-    return [node, { name: node, site, zone, wire: { host: node, port: PORT } }] as const;
-  });
-  return {
-    clusterId: CLUSTER_ID,
-    version: 1,
-    hashPrefix: 'p',
-    hashSuffix: 's',
-    policies: [policy, ...second],
-    nodes: new Map(nodes),
-    rings: new Map(indexes.map((index) => [index, ring(index)])),
-  };
-}
-
-/** A PUT of these bytes, in the given chunks. */
-export function putRequest(
-  body: Buffer | readonly Buffer[],
-  overrides: Partial<PutRequest> = {},
-): PutRequest {
-  const chunks = Buffer.isBuffer(body) ? [body] : body;
-  return {
-    body: chunkSource(chunks),
-    length: chunks.reduce((sum, chunk) => sum + chunk.length, 0),
-    maxLength: 5 * 1024 ** 3,
-    contentType: 'text/plain',
-    user: {},
-    system: {},
-    ...overrides,
-  };
-}
-
-async function* chunkSource(chunks: readonly Buffer[]): AsyncGenerator<Uint8Array> {
-  for (const chunk of chunks) if (chunk.length > 0) yield chunk;
-}
-
-export async function collect(body: AsyncIterable<Buffer>): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of body) chunks.push(chunk);
-  return Buffer.concat(chunks);
-}
-
-/** Bytes that differ at every position, so that a shift or a mix shows. */
-export function patternBytes(length: number, salt = 0): Buffer {
-  const bytes = Buffer.allocUnsafe(length);
-  for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >>> 8) * 7 + salt) & 0xff;
-  return bytes;
 }

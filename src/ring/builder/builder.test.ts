@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { thrownCode } from '#base/testing/thrown.ts';
 import { anyCluster, device, RUNS, stateOf } from '../testing/clusters.ts';
 import { MAX_HISTORY, RingBuilder } from './builder.ts';
 import { rebalanced } from './rebalance.ts';
@@ -25,15 +26,6 @@ function fresh(): RingBuilder {
   return builder;
 }
 
-function code(run: () => unknown): string {
-  try {
-    run();
-  } catch (error) {
-    return (error as { code: string }).code;
-  }
-  return 'none';
-}
-
 describe('a plan', () => {
   it('does what it showed, once, and only from the state it was made for', () => {
     const builder = fresh();
@@ -44,8 +36,8 @@ describe('a plan', () => {
     builder.apply(plan);
     expect(builder.state).toBe(plan.after);
     expect(builder.state.version).toBe(2);
-    expect(code(() => builder.apply(plan))).toBe('stale-plan');
-    expect(code(() => builder.apply(other))).toBe('stale-plan');
+    expect(thrownCode(() => builder.apply(plan))).toBe('stale-plan');
+    expect(thrownCode(() => builder.apply(other))).toBe('stale-plan');
   });
 
   it('refuses to take several replicas of a partition away, unless that is accepted', () => {
@@ -58,7 +50,7 @@ describe('a plan', () => {
       (_, p) => idsOf(columns, p).filter((id) => [0, 1, 3].includes(id)).length,
     );
     expect(plan.risks[0]!.partitions).toBe(lost.filter((count) => count > 1).length);
-    expect(code(() => builder.apply(plan))).toBe('ring-at-risk');
+    expect(thrownCode(() => builder.apply(plan))).toBe('ring-at-risk');
     expect(builder.state.version).toBe(1);
     builder.apply(plan, { acceptLoss: true });
     expect(builder.state.version).toBe(2);
@@ -79,7 +71,7 @@ describe('a plan', () => {
     const builder = RingBuilder.create(settings);
     const plan = builder.plan({ add: devices.slice(0, 2) }, { seed: 1, nowHours: 1 });
     expect(plan.risks.map((risk) => risk.kind)).toEqual(['too-few-devices']);
-    expect(code(() => builder.apply(plan))).toBe('ring-at-risk');
+    expect(thrownCode(() => builder.apply(plan))).toBe('ring-at-risk');
     builder.apply(plan, { force: true });
     expect(builder.toRing()).toMatchObject({ replicas: 2, copies: 2 });
     builder.apply(builder.plan({ add: devices.slice(2, 4) }, { seed: 1, nowHours: 1 }));
@@ -90,19 +82,21 @@ describe('a plan', () => {
     const builder = fresh();
     const plan = (change: Parameters<RingBuilder['plan']>[0]) => () =>
       builder.plan(change, { seed: 1, nowHours: 1 });
-    expect(code(plan({ remove: [77] }))).toBe('unknown-device');
-    expect(code(plan({ update: [{ id: 77, weight: 1 }] }))).toBe('unknown-device');
-    expect(code(plan({ update: [{ id: 1, weight: -1 }] }))).toBe('bad-ring-settings');
-    expect(code(plan({ update: [{ id: 1, weight: Number.NaN }] }))).toBe('bad-ring-settings');
-    expect(code(plan({ add: [devices[0]!] }))).toBe('duplicate-device');
-    expect(code(plan({ add: [{ ...extra, id: 3 }] }))).toBe('duplicate-device');
-    expect(code(plan({ add: [{ ...extra, id: 65_535 }] }))).toBe('too-many-devices');
-    expect(code(plan({ settings: { partPower: 5 } }))).toBe('bad-ring-settings');
-    expect(code(plan({ settings: { replicas: 17 } }))).toBe('bad-ring-settings');
+    expect(thrownCode(plan({ remove: [77] }))).toBe('unknown-device');
+    expect(thrownCode(plan({ update: [{ id: 77, weight: 1 }] }))).toBe('unknown-device');
+    expect(thrownCode(plan({ update: [{ id: 1, weight: -1 }] }))).toBe('bad-ring-settings');
+    expect(thrownCode(plan({ update: [{ id: 1, weight: Number.NaN }] }))).toBe('bad-ring-settings');
+    expect(thrownCode(plan({ add: [devices[0]!] }))).toBe('duplicate-device');
+    expect(thrownCode(plan({ add: [{ ...extra, id: 3 }] }))).toBe('duplicate-device');
+    expect(thrownCode(plan({ add: [{ ...extra, id: 65_535 }] }))).toBe('too-many-devices');
+    expect(thrownCode(plan({ settings: { partPower: 5 } }))).toBe('bad-ring-settings');
+    expect(thrownCode(plan({ settings: { replicas: 17 } }))).toBe('bad-ring-settings');
     expect(
-      code(plan({ update: builder.state.devices.map((item) => ({ id: item!.id, weight: 0 })) })),
+      thrownCode(
+        plan({ update: builder.state.devices.map((item) => ({ id: item!.id, weight: 0 })) }),
+      ),
     ).toBe('no-devices');
-    expect(code(() => RingBuilder.create(settings).toRing())).toBe('not-balanced');
+    expect(thrownCode(() => RingBuilder.create(settings).toRing())).toBe('not-balanced');
   });
 
   it("never gives a removed device's id to another", () => {
@@ -188,8 +182,8 @@ describe('undo', () => {
     expect(bearable.risks.map(({ kind }) => kind)).not.toContain('majority-lost');
     const plan = builder.plan({ remove: others }, { seed: 2, nowHours: 110 });
     expect(plan.risks.map(({ kind }) => kind)).toContain('majority-lost');
-    expect(code(() => builder.apply(plan))).toBe('ring-at-risk');
-    expect(code(() => builder.apply(plan, { force: true }))).toBe('ring-at-risk');
+    expect(thrownCode(() => builder.apply(plan))).toBe('ring-at-risk');
+    expect(thrownCode(() => builder.apply(plan, { force: true }))).toBe('ring-at-risk');
     builder.apply(plan, { acceptLoss: true });
     // Whoever is left counts as the old set: the new ones learn from it, and nothing waits for ever.
     for (const [partition, { ids, since }] of builder.state.former) {
@@ -213,7 +207,7 @@ describe('undo', () => {
       builder.undo({ nowHours: 900 + i });
       expect(builder.state.columns).toEqual(states.pop());
     }
-    expect(code(() => builder.undo({ nowHours: 999 }))).toBe('nothing-to-undo');
+    expect(thrownCode(() => builder.undo({ nowHours: 999 }))).toBe('nothing-to-undo');
     expect(builder.state.nextDevice).toBe(9 + MAX_HISTORY + 2);
   });
 
@@ -221,11 +215,11 @@ describe('undo', () => {
     const builder = fresh();
     builder.apply(builder.plan({ settings: { partPower: 7 } }, { seed: 2, nowHours: 110 }));
     expect(builder.state.former.size).toBe(0);
-    expect(code(() => builder.undo({ nowHours: 110 }))).toBe('cannot-undo');
+    expect(thrownCode(() => builder.undo({ nowHours: 110 }))).toBe('cannot-undo');
   });
 
   it('has nothing to go back to before the first ring', () => {
-    expect(code(() => fresh().undo({ nowHours: 1 }))).toBe('nothing-to-undo');
+    expect(thrownCode(() => fresh().undo({ nowHours: 1 }))).toBe('nothing-to-undo');
   });
 });
 
@@ -273,10 +267,10 @@ describe('the builder file', () => {
       const damaged = Buffer.from(bytes);
       damaged[i]! ^= 0x20;
       expect(['malformed', 'newer-format', 'checksum']).toContain(
-        code(() => RingBuilder.decode(damaged)),
+        thrownCode(() => RingBuilder.decode(damaged)),
       );
       expect(['malformed', 'checksum']).toContain(
-        code(() => RingBuilder.decode(bytes.subarray(0, i))),
+        thrownCode(() => RingBuilder.decode(bytes.subarray(0, i))),
       );
     }
   });
@@ -320,6 +314,8 @@ describe('a builder from a description', () => {
     builder.rebalance({ seed: 1, nowHours: 1 });
     expect(builder.toRing().placement(0).primaries).toHaveLength(3);
     expect(RingBuilder.fromDescription(value, 'account').state.settings.policy).toBe(0xffff);
-    expect(code(() => RingBuilder.fromDescription(value, 'object/none'))).toBe('unknown-ring');
+    expect(thrownCode(() => RingBuilder.fromDescription(value, 'object/none'))).toBe(
+      'unknown-ring',
+    );
   });
 });

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { thrownCode } from '#base/testing/thrown.ts';
 import { parseDescriptionText } from '../description.ts';
 import { reportMoves, shareBytes, spreadBytes } from './report.ts';
 import { deviceKey, RingSet } from './ring-set.ts';
@@ -17,15 +18,6 @@ function localSet(): RingSet {
 function edited(from: string, to: string): ReturnType<typeof parseDescriptionText> {
   expect(TEXT).toContain(from);
   return parseDescriptionText(TEXT.replace(from, to));
-}
-
-function code(run: () => unknown): string {
-  try {
-    run();
-  } catch (error) {
-    return (error as { code: string }).code;
-  }
-  return 'none';
 }
 
 describe('the rings of a cluster', () => {
@@ -96,22 +88,22 @@ describe('the rings of a cluster', () => {
   it('are never dropped or renumbered by a description', () => {
     const set = localSet();
     expect(
-      code(() => set.changeTo(edited('  - {name: precious, index: 2, replicas: 5}\n', ''))),
+      thrownCode(() => set.changeTo(edited('  - {name: precious, index: 2, replicas: 5}\n', ''))),
     ).toBe('ring-in-use');
-    expect(code(() => set.changeTo(edited('index: 2, replicas: 5', 'index: 5, replicas: 5')))).toBe(
-      'ring-in-use',
-    );
+    expect(
+      thrownCode(() => set.changeTo(edited('index: 2, replicas: 5', 'index: 5, replicas: 5'))),
+    ).toBe('ring-in-use');
   });
 
   it('change together or not at all', () => {
     const set = localSet();
     const versions = () => [...set.builders.values()].map((builder) => builder.state.version);
     const risky = set.plan({ remove: [0, 2] }, { seed: 2, nowHours: 110 });
-    expect(code(() => set.apply(risky))).toBe('ring-at-risk');
+    expect(thrownCode(() => set.apply(risky))).toBe('ring-at-risk');
     expect(versions()).toEqual([1, 1, 1, 1, 1]);
     const plan = set.plan({ update: [{ id: 0, weight: 90 }] }, { seed: 2, nowHours: 110 });
     set.builders.get('account')!.rebalance({ seed: 1, nowHours: 105 });
-    expect(code(() => set.apply(plan))).toBe('stale-plan');
+    expect(thrownCode(() => set.apply(plan))).toBe('stale-plan');
     expect(versions()).toEqual([1, 1, 1, 1, 2]);
   });
 
@@ -122,7 +114,7 @@ describe('the rings of a cluster', () => {
     expect([...set.rings().values()].some((ring) => ring.jointPartitions > 0)).toBe(true);
     set.undo({ nowHours: 111 });
     expect([...set.rings().values()].map((ring) => ring.fields().columns)).toEqual(before);
-    expect(code(() => set.undo({ nowHours: 111 }))).toBe('nothing-to-undo');
+    expect(thrownCode(() => set.undo({ nowHours: 111 }))).toBe('nothing-to-undo');
   });
 
   it('do not place one ring like another', () => {

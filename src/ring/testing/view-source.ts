@@ -1,0 +1,25 @@
+import type { ClusterSource, ClusterView } from '../cluster.ts';
+
+/** How a node of a test learns of rings: the test publishes new ones, node by node if it likes. */
+export class ViewSource implements ClusterSource {
+  #view: ClusterView;
+  readonly #subscribers = new Set<(view: ClusterView) => void>();
+
+  constructor(view: ClusterView) {
+    this.#view = view;
+  }
+
+  current(): ClusterView {
+    return this.#view;
+  }
+
+  subscribe(changed: (view: ClusterView) => void): () => void {
+    this.#subscribers.add(changed);
+    return () => this.#subscribers.delete(changed);
+  }
+
+  publish(view: ClusterView): void {
+    this.#view = view;
+    for (const changed of this.#subscribers) changed(view);
+  }
+}
