@@ -42,7 +42,7 @@ export interface RoleLists {
   readonly reseller: readonly string[];
 }
 
-export const DEFAULT_ROLE_LISTS: RoleLists = {
+const DEFAULT_ROLE_LISTS: RoleLists = {
   operator: ['admin', 'swiftoperator'],
   reader: ['reader'],
   reseller: ['ResellerAdmin'],
@@ -60,7 +60,7 @@ export interface Acl {
   readonly grants: readonly string[];
 }
 
-export const MAX_ACL_LENGTH = 8192;
+const MAX_ACL_LENGTH = 8192;
 const REFERRER_NAMES = new Set(['.r', '.ref', '.referer', '.referrer']);
 const DEFAULT_DOMAIN_ID = 'default';
 
@@ -106,7 +106,7 @@ function quote(text: string): string {
   return `'${text}'`;
 }
 
-export function parseAcl(value: string | undefined): Acl {
+function parseAcl(value: string | undefined): Acl {
   const elements = (value ?? '').split(',').filter((element) => element !== '');
   return {
     referrers: elements.filter((e) => e.startsWith('.r:')).map((e) => e.slice(3)),

@@ -40,7 +40,7 @@ export interface UserCaller {
 export const ANONYMOUS: Caller = { kind: 'anonymous' };
 
 /** The storage account of a project: the same through v1, v3 and S3. */
-export const ACCOUNT_PREFIX = 'AUTH_';
+const ACCOUNT_PREFIX = 'AUTH_';
 
 export function accountOf(projectId: string): string {
   return ACCOUNT_PREFIX + projectId;

@@ -19,7 +19,7 @@ import { pack, unpack } from '#base/codec.ts';
 import { OperatingError } from '#base/errors.ts';
 
 const MAGIC = Buffer.from('ANELBKUP');
-export const BACKUP_FORMAT = 1;
+const BACKUP_FORMAT = 1;
 const HEADER_BYTES = 56;
 const CHECKED_HEADER_BYTES = 24;
 /** Of the payload, unpacked: nothing that is read may fill the memory. */

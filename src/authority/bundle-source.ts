@@ -181,7 +181,7 @@ async function fetchNewer(
  * Rings must fit the cluster that they came with, and never go back: an old ring would place data where
  * nobody looks for it.
  */
-export function checkRings(view: ClusterView, before?: ClusterView): void {
+function checkRings(view: ClusterView, before?: ClusterView): void {
   const misfit = (why: string): OperatingError =>
     new OperatingError('ring-mismatch', `the rings don't fit the cluster: ${why}`, {
       version: view.version,

@@ -22,7 +22,7 @@ import type { Ring } from '#ring/ring.ts';
 import { decodeRingFile, encodeRingFile } from '#ring/ring-file.ts';
 
 const MAGIC = Buffer.from('ANLB');
-export const BUNDLE_FORMAT = 1;
+const BUNDLE_FORMAT = 1;
 const HEADER_BYTES = 16;
 const SIGNATURE_BYTES = 64;
 export const MAX_BUNDLE_BYTES = 256 * 1024 * 1024;

@@ -4,19 +4,15 @@
  */
 
 import type { Env } from '#env/env.ts';
-import { RingSet } from '#ring/builder/ring-set.ts';
 import type { ClusterDescription } from '#ring/description.ts';
 import type { Authority } from './authority.ts';
 import type { Document } from './document.ts';
 import { randomName } from './pieces.ts';
 import { hashOfToken } from './principal.ts';
-import type { NodeRecord } from './records.ts';
 
 const ID_BYTES = 16;
 const AFFIX_BYTES = 8;
 const TOKEN_BYTES = 24;
-const MICROS_PER_HOUR = 3_600_000_000;
-const FIRST_SEED = 1;
 
 export interface NewCluster {
   readonly description: Pick<ClusterDescription, 'name' | 'policies'>;
@@ -51,24 +47,4 @@ export async function initialiseCluster(
   });
   await store.change({ what: 'new cluster', who: 'authority' }, () => ({ result: undefined }));
   return token;
-}
-
-/** All nodes and rings of a description at once: a cluster on one machine (`anello up`). */
-export async function addDescribedNodes(
-  { store }: Authority,
-  { clock }: Pick<Env, 'clock'>,
-  description: ClusterDescription,
-  nodes: readonly NodeRecord[],
-): Promise<void> {
-  const nowHours = Math.floor(clock.wallMicros() / MICROS_PER_HOUR);
-  const set = new RingSet();
-  set.apply(set.plan(set.changeTo(description), { seed: FIRST_SEED, nowHours }), { force: true });
-  const used = nodes.flatMap(({ workerIds }) => workerIds);
-  const nextWorkerId = Math.max(0, ...used) + 1;
-  await store.change({ what: 'first rings', who: 'authority' }, () => ({
-    set,
-    nodes,
-    head: { nextWorkerId, nextDeviceId: set.devices().length },
-    result: undefined,
-  }));
 }

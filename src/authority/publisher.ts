@@ -6,7 +6,6 @@
  *
  * The first clusters wrote the version alone and pieces below `cluster/bundle/<version>/`.
  */
-import { OperatingError } from '#base/errors.ts';
 import type { Random } from '#env/env.ts';
 import type { Compare, KeyValue, Operation, State } from '#state/state.ts';
 import { dropPiecesBelow, pad, readPieces, uploadName, writePieces } from './pieces.ts';
@@ -47,11 +46,6 @@ export function currentValue(version: number, { upload, pieces }: Published): Bu
   return Buffer.from([version, upload, ...(pieces === undefined ? [] : [pieces])].join(' '));
 }
 
-/** Version of the bundle in force; 0: none was published yet. */
-export async function publishedVersion(state: State): Promise<number> {
-  return (await published(state)).version;
-}
-
 /** The bundle in force if it is above `have`. */
 export async function readBundle(state: State, have: number): Promise<Buffer | undefined> {
   const { version, upload, pieces } = await published(state);
@@ -76,24 +70,6 @@ export async function stageBundle(
     compare: { key: CURRENT, modRevision: before.modRevision },
     success: { kind: 'put', key: CURRENT, value },
   };
-}
-
-/** Publishes the version after the current one. @throws OperatingError `version-taken` */
-export async function publishBundle(
-  state: State,
-  random: Random,
-  version: number,
-  bytes: Buffer,
-): Promise<void> {
-  const before = await published(state);
-  if (before.version === version - 1) {
-    const { compare, success } = await stageBundle(state, random, before, bytes);
-    const { succeeded } = await state.txn({ compare: [compare], success: [success] });
-    if (succeeded) return dropOldBundles(state, version);
-  }
-  throw new OperatingError('version-taken', 'another bundle was published meanwhile', {
-    current: before.version,
-  });
 }
 
 export async function dropOldBundles(state: State, version: number): Promise<void> {

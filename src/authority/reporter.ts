@@ -7,7 +7,7 @@ import type { Env, Timer } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { ProcessReport } from './reports.ts';
 
-export const REPORT_MS = 5000;
+const REPORT_MS = 5000;
 
 export interface ReporterOptions {
   readonly env: Pick<Env, 'clock' | 'log' | 'random'>;

@@ -14,7 +14,7 @@ const MAX_RINGS = 256;
 /** How old the recorded sign of life may get. */
 const REFRESH_MS = 15_000;
 /** Not heard of for so long: counted as away. Above REFRESH_MS and a report's interval. */
-export const AWAY_MS = 45_000;
+const AWAY_MS = 45_000;
 /** Forgotten, unless it is a member: a worker that was configured away. */
 const FORGET_MS = 24 * 3_600_000;
 

@@ -7,7 +7,7 @@
 import { crc32 } from 'node:zlib';
 import type { Disk, Log } from '#env/env.ts';
 
-export const AUDIT_FORMAT = 1;
+const AUDIT_FORMAT = 1;
 
 export const AUDIT_PHASES = ['log', 'blobs', 'index', 'rows'] as const;
 export type AuditPhase = (typeof AUDIT_PHASES)[number];

@@ -14,7 +14,7 @@ import { blockCount } from './blocks.ts';
 import type { EntryKey } from './contract.ts';
 import { FORMAT_VERSION, getUint64, type LogOwner, putUint64, refuseNewer } from './format.ts';
 
-export const BLOB_MAGIC = 0x414e4c4f;
+const BLOB_MAGIC = 0x414e4c4f;
 export const BLOB_TRAILER_BYTES = 64;
 
 export interface BlobTrailer {

@@ -16,7 +16,7 @@ import { damaged, statusError } from './errors.ts';
 import { readChecksums } from './format.ts';
 import type { BlobReference } from './record-extra.ts';
 
-export const MAX_OPEN_BLOBS = 64;
+const MAX_OPEN_BLOBS = 64;
 
 export interface OpenBlob {
   readonly file: BlobFile;

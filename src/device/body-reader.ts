@@ -15,7 +15,7 @@ import type { BlobBody, BodyPlace, InlineBody, StoredEntry } from './stored-entr
 
 /** A multiple of BLOCK_BYTES. */
 export const STEP_BYTES = 512 * 1024;
-export const SMALL_BYTES = BLOCK_BYTES;
+const SMALL_BYTES = BLOCK_BYTES;
 
 const NOTHING = Buffer.alloc(0);
 

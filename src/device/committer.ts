@@ -13,8 +13,8 @@ import type { LogPosition } from './contract.ts';
 import { statusOf } from './errors.ts';
 import type { BatchBuilder, LogWriter } from './log-writer.ts';
 
-export const MAX_GROUP_OPERATIONS = 1024;
-export const MAX_GROUP_BYTES = 8 * 1024 * 1024;
+const MAX_GROUP_OPERATIONS = 1024;
+const MAX_GROUP_BYTES = 8 * 1024 * 1024;
 /** More than this many operations waiting is refused (`overloaded`) before they take all memory. */
 export const MAX_WAITING = 16_384;
 

@@ -11,7 +11,7 @@ import { type EntryState, KINDS } from '#base/entry.ts';
 import type { Timestamp } from '#base/timestamp.ts';
 import type { EntryKey } from './contract.ts';
 
-export const CONTRIBUTION_BYTES = 16;
+const CONTRIBUTION_BYTES = 16;
 const KEY_BYTES = 32;
 const FIRST_BYTES = 4096;
 

@@ -94,7 +94,7 @@ export function changeEntry(
   return { state, stateBytes, body, unlisted, needed };
 }
 
-export function bodySource(
+function bodySource(
   existing: StoredEntry | undefined,
   joined: EntryState,
   given: EntryState,

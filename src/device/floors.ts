@@ -57,7 +57,7 @@ export function floorsOver(
   return new Map([...floors.all()].map(({ policy, floors }) => [policy, floors]));
 }
 
-export function slotOf(hash: Buffer): number {
+function slotOf(hash: Buffer): number {
   return Math.floor(bucketOf(hash) / BUCKETS_PER_SLOT);
 }
 

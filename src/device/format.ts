@@ -54,7 +54,7 @@ export const SEGMENT_HEADER_BYTES = 64;
 export const BATCH_HEADER_BYTES = 64;
 export const RECORD_HEADER_BYTES = 64;
 
-export const SEGMENT_MAGIC = 0x414e4c53;
+const SEGMENT_MAGIC = 0x414e4c53;
 export const BATCH_MAGIC = 0x414e4c42;
 export const RECORD_MAGIC = 0x414e4c52;
 
@@ -78,9 +78,9 @@ export const RECORD_KINDS = [
 export type RecordKind = Exclude<(typeof RECORD_KINDS)[number], 'none'>;
 
 export const MAX_PATH_BYTES = 0xffff;
-export const MAX_STATE_BYTES = 4 * 1024 * 1024;
-export const MAX_EXTRA_BYTES = 1024 * 1024;
-export const MAX_INLINE_BYTES = 16 * 1024 * 1024;
+const MAX_STATE_BYTES = 4 * 1024 * 1024;
+const MAX_EXTRA_BYTES = 1024 * 1024;
+const MAX_INLINE_BYTES = 16 * 1024 * 1024;
 /** Bounds what a reader takes into memory at once; writers stay far below (see committer.ts). */
 export const MAX_BATCH_BYTES = 64 * 1024 * 1024;
 

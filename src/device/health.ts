@@ -17,7 +17,7 @@ const RANK: Readonly<Record<DeviceStatus, number>> = {
 };
 
 /** Reads that fail for the disk's sake: so many, and the device is no disk to rely on. */
-export const MAX_READ_ERRORS = 8;
+const MAX_READ_ERRORS = 8;
 
 export class Health {
   readonly #log: Log;

@@ -100,13 +100,13 @@ async function holdsNothing(disk: Disk, folder: string): Promise<boolean> {
   return true;
 }
 
-export function identityText(identity: StoredIdentity): string {
+function identityText(identity: StoredIdentity): string {
   const fields = checkedFields(identity);
   return `${JSON.stringify({ ...fields, checksum: checksumOf(fields) }, undefined, 2)}\n`;
 }
 
 /** @throws OperatingError `damaged`, `newer-format` */
-export function parseIdentity(text: string): StoredIdentity {
+function parseIdentity(text: string): StoredIdentity {
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -6,7 +6,7 @@ import { codeOf } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
 import type { Quarantined, QuarantineItem } from './contract.ts';
 
-export const MAX_KEPT_FILES = 1000;
+const MAX_KEPT_FILES = 1000;
 
 export interface QuarantineNote {
   readonly what: string;

@@ -82,7 +82,7 @@ export function decodeBlobExtra(extra: Buffer): BlobReference {
 }
 
 /** A name of ours: `blobs/` joined with it stays inside that folder. */
-export function isSafeName(name: string): boolean {
+function isSafeName(name: string): boolean {
   return /^[0-9a-f-]{8,100}$/.test(name);
 }
 

@@ -7,7 +7,7 @@
 import type { Disk, DiskFile } from '#env/env.ts';
 import { segmentName, segmentNumber } from './format.ts';
 
-export const MAX_OPEN_SEGMENTS = 256;
+const MAX_OPEN_SEGMENTS = 256;
 
 interface OpenSegment {
   file: DiskFile;

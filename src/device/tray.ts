@@ -4,7 +4,7 @@
  * dead stays until V8 looks through its whole heap. Copied to one place they are free at once.
  */
 /** At this size glibc gives the memory back when it is free. */
-export const TRAY_BYTES = 128 * 1024;
+const TRAY_BYTES = 128 * 1024;
 
 export class Tray {
   #buffer: Buffer | undefined;

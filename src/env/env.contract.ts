@@ -3,7 +3,7 @@
  * so that what holds in the simulator holds on a real machine.
  */
 import { describe, expect, it } from 'vitest';
-import { codeOf } from '#base/errors.ts';
+import { rejectedCode, thrownCode } from '#base/testing/thrown.ts';
 import type { Env, Socket } from './env.ts';
 
 export interface EnvUnderTest {
@@ -20,22 +20,6 @@ export function testEnv(under: EnvUnderTest): void {
   describe('names', () => testNames(under));
   describe('databases', () => testDatabases(under));
   describe('network', () => testNetwork(under));
-}
-
-async function codeOfRejection(promise: Promise<unknown>): Promise<string> {
-  return promise.then(
-    () => 'resolved',
-    (error: unknown) => codeOf(error),
-  );
-}
-
-function codeOfThrow(run: () => unknown): string {
-  try {
-    run();
-  } catch (error) {
-    return codeOf(error);
-  }
-  return 'returned';
 }
 
 function testClock({ run }: EnvUnderTest): void {
@@ -185,7 +169,7 @@ function testFiles({ run }: EnvUnderTest): void {
       await file.sync();
       await file.close();
       expect((await disk.read(`${folder}/s`)).equals(bytes)).toBe(true);
-      expect(await codeOfRejection(disk.createStream(`${folder}/s`))).toBe('EEXIST');
+      expect(await rejectedCode(disk.createStream(`${folder}/s`))).toBe('EEXIST');
     }),
   );
 
@@ -211,7 +195,7 @@ function testFiles({ run }: EnvUnderTest): void {
         expect(found.equals(bytes.subarray(position, position + length))).toBe(true);
       }
       await file.close();
-      expect(await codeOfRejection(disk.openScan(`${folder}/none`))).toBe('ENOENT');
+      expect(await rejectedCode(disk.openScan(`${folder}/none`))).toBe('ENOENT');
     }));
 
   it('writes many streams at once with a bounded number of buffers', () =>
@@ -244,12 +228,12 @@ function testFiles({ run }: EnvUnderTest): void {
   it('opens what exists, creates only what does not', () =>
     run(async ({ disk }, folder) => {
       const path = `${folder}/a`;
-      expect(await codeOfRejection(disk.open(path, 'read'))).toBe('ENOENT');
-      expect(await codeOfRejection(disk.open(path, 'write'))).toBe('ENOENT');
+      expect(await rejectedCode(disk.open(path, 'read'))).toBe('ENOENT');
+      expect(await rejectedCode(disk.open(path, 'write'))).toBe('ENOENT');
       await (await disk.open(path, 'create')).close();
-      expect(await codeOfRejection(disk.open(path, 'create'))).toBe('EEXIST');
+      expect(await rejectedCode(disk.open(path, 'create'))).toBe('EEXIST');
       const file = await disk.open(path, 'read');
-      expect(await codeOfRejection(file.write(0, [Buffer.from('x')]))).toBe('EBADF');
+      expect(await rejectedCode(file.write(0, [Buffer.from('x')]))).toBe('EBADF');
       await file.close();
     }));
 
@@ -257,10 +241,10 @@ function testFiles({ run }: EnvUnderTest): void {
     run(async ({ disk }, folder) => {
       const file = await disk.open(`${folder}/a`, 'create');
       await file.close();
-      expect(await codeOfRejection(file.write(0, [Buffer.from('x')]))).toBe('EBADF');
-      expect(await codeOfRejection(file.read(0, 1))).toBe('EBADF');
-      expect(await codeOfRejection(file.sync())).toBe('EBADF');
-      expect(codeOfThrow(() => file.readSync(0, 1))).toBe('EBADF');
+      expect(await rejectedCode(file.write(0, [Buffer.from('x')]))).toBe('EBADF');
+      expect(await rejectedCode(file.read(0, 1))).toBe('EBADF');
+      expect(await rejectedCode(file.sync())).toBe('EBADF');
+      expect(thrownCode(() => file.readSync(0, 1))).toBe('EBADF');
       await file.close();
     }));
 
@@ -282,7 +266,7 @@ function testNames({ run }: EnvUnderTest): void {
       await disk.replace(`${folder}/x/b`, Buffer.from('b'));
       await disk.replace(`${folder}/x/a`, Buffer.from('a'));
       expect(await disk.list(`${folder}/x`)).toEqual(['a', 'b', 'y']);
-      expect(await codeOfRejection(disk.list(`${folder}/none`))).toBe('ENOENT');
+      expect(await rejectedCode(disk.list(`${folder}/none`))).toBe('ENOENT');
       await disk.removeTree(`${folder}/x`);
       await disk.removeTree(`${folder}/x`);
       expect(await disk.list(folder)).toEqual([]);
@@ -297,9 +281,7 @@ function testNames({ run }: EnvUnderTest): void {
       expect((await disk.read(path)).toString()).toBe('second');
       expect(disk.statSync(path)!.identity).not.toBe(before.identity);
       expect(await disk.list(folder)).toEqual(['a']);
-      expect(await codeOfRejection(disk.replace(`${folder}/no/a`, Buffer.from('x')))).toBe(
-        'ENOENT',
-      );
+      expect(await rejectedCode(disk.replace(`${folder}/no/a`, Buffer.from('x')))).toBe('ENOENT');
     }));
 
   it('renames over another file, unlinks, and says what is missing', () =>
@@ -310,9 +292,9 @@ function testNames({ run }: EnvUnderTest): void {
       await disk.syncDirectory(folder);
       expect((await disk.read(`${folder}/b`)).toString()).toBe('a');
       await disk.unlink(`${folder}/b`);
-      expect(await codeOfRejection(disk.unlink(`${folder}/b`))).toBe('ENOENT');
-      expect(await codeOfRejection(disk.read(`${folder}/b`))).toBe('ENOENT');
-      expect(await codeOfRejection(disk.rename(`${folder}/b`, `${folder}/c`))).toBe('ENOENT');
+      expect(await rejectedCode(disk.unlink(`${folder}/b`))).toBe('ENOENT');
+      expect(await rejectedCode(disk.read(`${folder}/b`))).toBe('ENOENT');
+      expect(await rejectedCode(disk.rename(`${folder}/b`, `${folder}/c`))).toBe('ENOENT');
     }));
 
   it('stat tells what is there; a recreated file is another one', () =>
@@ -356,7 +338,7 @@ function testDatabases({ run }: EnvUnderTest): void {
       expect(second.prepare('SELECT * FROM t').all()).toEqual([{ k: 'a', v: Buffer.from([1, 2]) }]);
       expect(second.pragma('user_version')).toEqual([{ user_version: 7 }]);
       second.close();
-      expect(codeOfThrow(() => second.prepare('SELECT 1').get())).not.toBe('returned');
+      expect(thrownCode(() => second.prepare('SELECT 1').get())).not.toBe('none');
     }));
 
   it('rolls a transaction back when its body throws, a nested one alone', () =>
@@ -448,8 +430,8 @@ function testDatabases({ run }: EnvUnderTest): void {
   it('refuses a file that is no database', () =>
     run(async ({ disk }, folder) => {
       await disk.replace(`${folder}/a.db`, Buffer.alloc(8192, 'x'));
-      expect(codeOfThrow(() => disk.openDatabase(`${folder}/a.db`))).toBe('SQLITE_NOTADB');
-      expect(codeOfThrow(() => disk.openDatabase(`${folder}/none/a.db`))).not.toBe('returned');
+      expect(thrownCode(() => disk.openDatabase(`${folder}/a.db`))).toBe('SQLITE_NOTADB');
+      expect(thrownCode(() => disk.openDatabase(`${folder}/none/a.db`))).not.toBe('none');
     }));
 
   it('reports a constraint by SQLite code', () =>
@@ -457,7 +439,7 @@ function testDatabases({ run }: EnvUnderTest): void {
       const db = disk.openDatabase(`${folder}/a.db`);
       db.exec('CREATE TABLE t (k INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)');
       const again = db.prepare('INSERT INTO t VALUES (1)');
-      expect(codeOfThrow(() => again.run())).toBe('SQLITE_CONSTRAINT_PRIMARYKEY');
+      expect(thrownCode(() => again.run())).toBe('SQLITE_CONSTRAINT_PRIMARYKEY');
       db.close();
     }));
 }
@@ -588,9 +570,9 @@ function testNetwork({ run, host }: EnvUnderTest): void {
     run(async (env) => {
       const { client, listener } = await connectedPair(env, host);
       const again = env.network.listen(listener.address, () => undefined);
-      expect(await codeOfRejection(again)).toBe('EADDRINUSE');
+      expect(await rejectedCode(again)).toBe('EADDRINUSE');
       await listener.close();
-      expect(await codeOfRejection(env.network.connect(listener.address))).toBe('ECONNREFUSED');
+      expect(await rejectedCode(env.network.connect(listener.address))).toBe('ECONNREFUSED');
       client.destroy();
       const reopened = await env.network.listen(listener.address, () => undefined);
       expect(reopened.address).toEqual(listener.address);

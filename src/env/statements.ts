@@ -14,7 +14,7 @@ type Compiled = BetterSqlite.Statement<SqlValue[], unknown>;
 type Mode = 'rows' | 'pluck' | 'raw';
 
 /** Texts that are built at run time (lists of parameters) must not fill the memory. */
-export const MAX_CACHED_STATEMENTS = 256;
+const MAX_CACHED_STATEMENTS = 256;
 
 export class StatementCache {
   readonly #db: BetterSqlite.Database;

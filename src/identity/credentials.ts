@@ -222,7 +222,7 @@ export class Credentials {
 }
 
 /** As Keystone: the SHA-256 of the access key, so that one is found by the other. */
-export function keyPairId(access: string): string {
+function keyPairId(access: string): string {
   return createHash('sha256').update(access).digest('hex');
 }
 

@@ -27,7 +27,7 @@ const ID_BYTES = 8;
 const START_MS = 2_000;
 /** What is not known is looked up in state, but no more often than this. */
 const LOOK_AGAIN_MS = 1_000;
-export const KEY_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
+const KEY_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
 
 const RECORD = defineRecord({
   name: 'object-key',

@@ -51,7 +51,7 @@ export const userSchema = z.strictObject({
 });
 export type User = z.output<typeof userSchema>;
 
-export const groupSchema = z.strictObject({
+const groupSchema = z.strictObject({
   id: idSchema,
   name: nameSchema,
   domainId: domainIdSchema,
@@ -60,7 +60,7 @@ export const groupSchema = z.strictObject({
 });
 export type Group = z.output<typeof groupSchema>;
 
-export const roleSchema = z.strictObject({
+const roleSchema = z.strictObject({
   id: idSchema,
   name: nameSchema,
   /** How tokens name it. Never given out twice. */
@@ -72,7 +72,7 @@ export const roleSchema = z.strictObject({
 export type Role = z.output<typeof roleSchema>;
 
 /** Ed25519. Tokens of a key count until `notAfterMs`; the newest one whose time has come signs. */
-export const publicKeySchema = z.strictObject({
+const publicKeySchema = z.strictObject({
   id: z.string().regex(/^[0-9a-f]{8}$/),
   publicKey: bytes,
   notBeforeMs: millis,
@@ -81,11 +81,11 @@ export const publicKeySchema = z.strictObject({
 export type PublicKeyRecord = z.output<typeof publicKeySchema>;
 
 /** Its modRevision says which tokens it revokes; it may go once all of these have expired. */
-export const revocationSchema = z.strictObject({ atMs: millis, expiresMs: millis });
+const revocationSchema = z.strictObject({ atMs: millis, expiresMs: millis });
 export type Revocation = z.output<typeof revocationSchema>;
 
 /** What a proxy may know of an S3 key pair. */
-export const accessKeySchema = z.strictObject({
+const accessKeySchema = z.strictObject({
   access: z.string(),
   credentialId: z.string(),
   userId: idSchema,
@@ -94,7 +94,7 @@ export const accessKeySchema = z.strictObject({
 });
 export type AccessKey = z.output<typeof accessKeySchema>;
 
-export const passwordSchema = z.strictObject({
+const passwordSchema = z.strictObject({
   hash: z.string(),
   changedMs: millis,
   /** From then on it only serves to set a new one. */
@@ -102,11 +102,11 @@ export const passwordSchema = z.strictObject({
 });
 export type PasswordRecord = z.output<typeof passwordSchema>;
 
-export const sealedSchema = z.strictObject({ sealed: bytes });
+const sealedSchema = z.strictObject({ sealed: bytes });
 export type SealedRecord = z.output<typeof sealedSchema>;
 
 /** `type` is ec2 for S3 key pairs; the blob (JSON text) is sealed. */
-export const credentialSchema = z.strictObject({
+const credentialSchema = z.strictObject({
   id: z.string().regex(/^[0-9a-f]{64}$|^[0-9a-f]{32}$/),
   type: z.string().min(1).max(255),
   userId: idSchema,
@@ -117,10 +117,10 @@ export const credentialSchema = z.strictObject({
 });
 export type Credential = z.output<typeof credentialSchema>;
 
-export const grantSchema = z.strictObject({ createdMs: millis });
+const grantSchema = z.strictObject({ createdMs: millis });
 export type Grant = z.output<typeof grantSchema>;
 
-export const applicationCredentialSchema = z.strictObject({
+const applicationCredentialSchema = z.strictObject({
   id: idSchema,
   name: nameSchema,
   userId: idSchema,
@@ -134,7 +134,7 @@ export const applicationCredentialSchema = z.strictObject({
 });
 export type ApplicationCredential = z.output<typeof applicationCredentialSchema>;
 
-export const serviceSchema = z.strictObject({
+const serviceSchema = z.strictObject({
   id: idSchema,
   type: z.string().min(1).max(255),
   name: z.string().max(255),
@@ -145,7 +145,7 @@ export const serviceSchema = z.strictObject({
 export type Service = z.output<typeof serviceSchema>;
 
 export const INTERFACES = ['public', 'internal', 'admin'] as const;
-export const endpointSchema = z.strictObject({
+const endpointSchema = z.strictObject({
   id: idSchema,
   serviceId: idSchema,
   interface: z.enum(INTERFACES),
@@ -156,7 +156,7 @@ export const endpointSchema = z.strictObject({
 });
 export type Endpoint = z.output<typeof endpointSchema>;
 
-export const regionSchema = z.strictObject({
+const regionSchema = z.strictObject({
   id: z.string().min(1).max(255),
   parentId: z.string().max(255).optional(),
   description,
@@ -164,7 +164,7 @@ export const regionSchema = z.strictObject({
 });
 export type Region = z.output<typeof regionSchema>;
 
-export const trustSchema = z.strictObject({
+const trustSchema = z.strictObject({
   id: idSchema,
   trustorId: idSchema,
   trusteeId: idSchema,
@@ -192,7 +192,7 @@ export const invitationSchema = z.strictObject({
 export type Invitation = z.output<typeof invitationSchema>;
 
 /** Failed log-ins of one user, from one address or from all. */
-export const lockOutSchema = z.strictObject({
+const lockOutSchema = z.strictObject({
   failures: z.number().int().positive(),
   sinceMs: millis,
   lockedUntilMs: millis.optional(),
@@ -201,11 +201,11 @@ export const lockOutSchema = z.strictObject({
 export type LockOut = z.output<typeof lockOutSchema>;
 
 /** When a user or group of a project was made (iam/). */
-export const iamEntitySchema = z.strictObject({ createdMs: millis });
+const iamEntitySchema = z.strictObject({ createdMs: millis });
 export type IamEntity = z.output<typeof iamEntitySchema>;
 
 /** A role of a project that may be taken on by whom its trust policy names. */
-export const iamRoleSchema = z.strictObject({
+const iamRoleSchema = z.strictObject({
   id: idSchema,
   projectId: idSchema,
   name: z.string().min(1).max(64),
@@ -218,7 +218,7 @@ export const iamRoleSchema = z.strictObject({
 export type IamRole = z.output<typeof iamRoleSchema>;
 
 /** The policies of one user, group or role in one project. */
-export const policiesSchema = z.strictObject({
+const policiesSchema = z.strictObject({
   documents: z.array(z.strictObject({ name: z.string().max(128), text: z.string().max(32_768) })),
 });
 export type Policies = z.output<typeof policiesSchema>;

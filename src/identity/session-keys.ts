@@ -16,7 +16,7 @@ export interface SessionKeyPair {
 }
 
 /** No access key of a stored pair begins like this (credentials.ts makes and takes none). */
-export const SESSION_ACCESS_PREFIX = 'ANLOSTS';
+const SESSION_ACCESS_PREFIX = 'ANLOSTS';
 const PURPOSE = 'session-keys-1';
 
 export function sessionKeysFor(vault: Vault, { text, fields }: IssuedToken): SessionKeyPair {

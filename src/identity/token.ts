@@ -32,7 +32,7 @@ import { type KeyObject, sign, verify } from 'node:crypto';
 import { OperatingError } from '#base/errors.ts';
 import { ID_BYTES, idFromBytes, idToBytes } from './id.ts';
 
-export const TOKEN_VERSION = 1;
+const TOKEN_VERSION = 1;
 export const TOKEN_PREFIX = 'at1_';
 export const MAX_TOKEN_ROLES = 64;
 export const MAX_LIFETIME_MS = 0xffff_ffff;

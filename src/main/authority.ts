@@ -86,7 +86,7 @@ export async function startAuthority(parts: AuthorityParts): Promise<AuthorityRo
 }
 
 /** Whoever joins has no certificate yet, so none is asked for in the handshake; the routes decide. */
-export function serverTls({ key, certificate, authority }: TlsOptions) {
+function serverTls({ key, certificate, authority }: TlsOptions) {
   return { key, cert: certificate, ca: authority, requestCert: true, rejectUnauthorized: false };
 }
 

@@ -24,7 +24,7 @@ import type { HoldingDigestsArgs, HoldingStatesArgs } from './holdings.ts';
 export const MAX_TARGETS = 64;
 export const MAX_RANGES = 4096;
 export const MAX_STATES = 4096;
-export const MAX_WISHES = 256;
+const MAX_WISHES = 256;
 const MAX_PATH = 16 * 1024;
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -15,7 +15,7 @@ import type { Job, StepResult } from '#worker/job.ts';
 import type { Devices } from './guard.ts';
 import type { Relister } from './relister.ts';
 
-export const DEFAULT_EXPIRY_GRACE_SECONDS = 6 * 3600;
+const DEFAULT_EXPIRY_GRACE_SECONDS = 6 * 3600;
 
 export interface ExpirerOptions {
   readonly graceSeconds?: number;

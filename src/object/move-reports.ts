@@ -87,7 +87,7 @@ export async function askMoves(
 }
 
 /** @throws OperatingError `malformed` */
-export function parseMoves(result: unknown): readonly MoveReport[] {
+function parseMoves(result: unknown): readonly MoveReport[] {
   const { reports } = (result ?? {}) as Partial<Record<keyof MovesReply, unknown>>;
   if (!Array.isArray(reports) || reports.length > MAX_REPORTS) throw malformed();
   return (reports as unknown[]).map((item) => {

@@ -29,14 +29,14 @@ export async function withFreshRing<Result>(
 }
 
 /** Whether an operation failed because the devices have a newer ring. */
-export function isRingOld(error: unknown): boolean {
+function isRingOld(error: unknown): boolean {
   if (!(error instanceof OperatingError) || error.code !== 'unavailable') return false;
   const { codes } = error.facts;
   return Array.isArray(codes) && codes.some((code) => REFUSALS.has(code as string));
 }
 
 /** False: no newer ring came in time. */
-export function newerThan({ cluster, env }: ProxyContext, version: number): Promise<boolean> {
+function newerThan({ cluster, env }: ProxyContext, version: number): Promise<boolean> {
   return new Promise((resolve) => {
     const done = (): void => {
       timer.cancel();

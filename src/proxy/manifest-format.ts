@@ -21,10 +21,10 @@ import { OperatingError } from '#base/errors.ts';
 import type { ObjectName } from '#base/names.ts';
 import type { ObjectReader } from './contract.ts';
 
-export const MANIFEST_VERSION = 2;
+const MANIFEST_VERSION = 2;
 /** The first version that knows parts with bytes of their own. */
 const VERSION_WITH_DATA = 2;
-export const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
+const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
 export const MAX_PARTS = 100_000;
 /** Static manifests within static manifests, as in Swift. */
 export const MAX_MANIFEST_DEPTH = 10;

@@ -68,6 +68,6 @@ export async function openManifest(
 }
 
 /** Swift's etag of a large object: the MD5 of its parts' etags, one after another. */
-export function etagOfEtags(parts: readonly ManifestPart[]): string {
+function etagOfEtags(parts: readonly ManifestPart[]): string {
   return hash('md5', parts.map((part) => part.etag).join(''), 'hex');
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
-import { buildRings } from './builder/ring-set.ts';
+import { RingSet } from './builder/ring-set.ts';
 import {
   describedDevices,
   parseAddress,
@@ -38,10 +38,17 @@ function complaint(change: (value: ReturnType<typeof minimal>) => void): string 
   return 'none';
 }
 
+/** All rings of a description, first version. */
+function ringsOf(description: ReturnType<typeof read>) {
+  const set = new RingSet();
+  set.apply(set.plan(set.changeTo(description), { seed: 1, nowHours: 1 }));
+  return set.rings();
+}
+
 describe('the descriptions that come with Anello', () => {
   it('local: one replica at each site, of precious objects two at most', () => {
     const description = read('local.yaml');
-    const rings = buildRings(description, { seed: 1, nowHours: 1 });
+    const rings = ringsOf(description);
     expect([...rings.keys()]).toEqual([0, 1, 2, CONTAINER_RING, ACCOUNT_RING]);
     for (const [policy, ring] of rings) {
       const most = policy === 2 ? 2 : 1;
@@ -61,7 +68,7 @@ describe('the descriptions that come with Anello', () => {
 
   it('wide-area: one replica at each site too, and a policy for available containers', () => {
     const description = read('wide-area.yaml');
-    const rings = buildRings(description, { seed: 1, nowHours: 1 });
+    const rings = ringsOf(description);
     const always = description.policies.find((policy) => policy.mode === 'available');
     for (const policy of [0, always!.index, CONTAINER_RING]) {
       const ring = rings.get(policy)!;
@@ -73,7 +80,7 @@ describe('the descriptions that come with Anello', () => {
   });
 
   it('give a device the same id in every ring, and its node a wire address', () => {
-    const rings = [...buildRings(read('local.yaml'), { seed: 1, nowHours: 1 }).values()];
+    const rings = [...ringsOf(read('local.yaml')).values()];
     for (const ring of rings) expect(ring.devices).toEqual(rings[0]!.devices);
     expect(rings[0]!.devices[7]).toEqual({
       id: 7,

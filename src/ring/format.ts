@@ -27,8 +27,8 @@ import {
   type RingFields,
 } from './fields.ts';
 
-export const RING_MAGIC = 'ANELRING';
-export const RING_FORMAT = 1;
+const RING_MAGIC = 'ANELRING';
+const RING_FORMAT = 1;
 export const CHECKSUM_BYTES = 32;
 export const PREFIX_BYTES = 16;
 const MAX_HEADER_BYTES = 64 * 2 ** 20;

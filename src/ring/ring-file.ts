@@ -17,8 +17,8 @@ import { OperatingError } from '#base/errors.ts';
 import { MAX_RING_BYTES } from './format.ts';
 import { Ring } from './ring.ts';
 
-export const RING_FILE_MAGIC = 'ANELRNGZ';
-export const RING_FILE_FORMAT = 1;
+const RING_FILE_MAGIC = 'ANELRNGZ';
+const RING_FILE_FORMAT = 1;
 const DEFLATE = 1;
 const PREFIX_BYTES = 20;
 const CRC_BYTES = 4;

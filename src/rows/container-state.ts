@@ -26,7 +26,7 @@ export interface ContainerState {
 }
 
 /** Containers kept in memory at most; those with pending rows are never dropped. */
-export const MAX_CACHED_CONTAINERS = 4096;
+const MAX_CACHED_CONTAINERS = 4096;
 
 export class ContainerCache {
   readonly #key: string;

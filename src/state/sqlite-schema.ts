@@ -13,7 +13,7 @@ import { OperatingError } from '#base/errors.ts';
 import type { Database } from '#env/env.ts';
 import type { KeyValue } from './state.ts';
 
-export const SQLITE_STATE_FORMAT = 1;
+const SQLITE_STATE_FORMAT = 1;
 /** A watch that is further behind than this starts again from a snapshot. */
 export const HISTORY_REVISIONS = 10_000;
 

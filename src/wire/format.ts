@@ -33,7 +33,6 @@ export const FRAME = {
   goodbye: 11,
 } as const;
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];
-export const LAST_FRAME_TYPE = FRAME.goodbye;
 
 /** CALL and REPLY: a body follows in DATA frames of the same stream. */
 export const FLAG_BODY = 0x01;

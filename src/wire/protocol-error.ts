@@ -4,7 +4,7 @@
  */
 import { type Facts, OperatingError } from '#base/errors.ts';
 
-export const PROTOCOL_CODES = [
+const PROTOCOL_CODES = [
   'header-checksum', // a header was damaged, or this is not our protocol at all
   'payload-checksum',
   'unknown-frame', // a type or flag that the agreed version does not have

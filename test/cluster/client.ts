@@ -69,7 +69,7 @@ export class Client {
 }
 
 /** One connection, byte by byte. */
-export class Raw {
+class Raw {
   readonly socket: Socket;
   #received = '';
   #ended = false;

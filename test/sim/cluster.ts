@@ -13,7 +13,8 @@ import { openClock } from '#main/clock-file.ts';
 import type { Foundation } from '#main/foundation.ts';
 import { type StorageRole, startStorage } from '#main/storage.ts';
 import { createProxy, type ProxyStore } from '#proxy/proxy.ts';
-import type { ClusterSource, ClusterView } from '#ring/cluster.ts';
+import type { ClusterView } from '#ring/cluster.ts';
+import { ViewSource } from '#ring/testing/view-source.ts';
 import { Endpoint } from '#wire/endpoint.ts';
 import type { Expiry } from './model.ts';
 import { CLUSTER_ID, type NodeShape, type Shape, WIRE_PORT } from './shape.ts';
@@ -25,7 +26,7 @@ const PROXY_LIMITS = {
   inlineReadBytes: 2 * 1024,
   streamBufferBytes: 16_384,
 };
-export const DEVICE_LIMITS = {
+const DEVICE_LIMITS = {
   inlineLimit: 4 * 1024,
   segmentBytes: 96 * 1024,
   stageMemory: 64 * 1024,
@@ -37,30 +38,6 @@ const REBOOT_MS = 2_000;
 /** Longer than any operation that reads. */
 const OPERATION_MS = 120_000;
 const DATA = '/data';
-
-/** How a node learns of rings; the simulator publishes new ones node by node. */
-export class ViewSource implements ClusterSource {
-  #view: ClusterView;
-  readonly #subscribers = new Set<(view: ClusterView) => void>();
-
-  constructor(view: ClusterView) {
-    this.#view = view;
-  }
-
-  current(): ClusterView {
-    return this.#view;
-  }
-
-  subscribe(changed: (view: ClusterView) => void): () => void {
-    this.#subscribers.add(changed);
-    return () => this.#subscribers.delete(changed);
-  }
-
-  publish(view: ClusterView): void {
-    this.#view = view;
-    for (const changed of this.#subscribers) changed(view);
-  }
-}
 
 /** One life of a node's process. */
 export interface Process {

@@ -46,7 +46,7 @@ export interface Floor {
   readonly postWrite: WriteRecord | undefined;
 }
 
-export const NO_FLOOR: Floor = {
+const NO_FLOOR: Floor = {
   data: ZERO_TIMESTAMP,
   dataWrite: undefined,
   post: ZERO_TIMESTAMP,

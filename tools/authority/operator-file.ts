@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
 import { readJsonFile } from '../up/json-file.ts';
 
-export const SYSTEM_FILE = '/etc/anello/operator.json';
+const SYSTEM_FILE = '/etc/anello/operator.json';
 const SECRET_MODE = 0o600;
 
 const schema = z.object({

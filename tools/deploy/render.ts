@@ -5,7 +5,7 @@ import Handlebars from 'handlebars';
 
 const FOLDER = new URL('../../deploy/', import.meta.url);
 
-export const TEMPLATES = [
+const TEMPLATES = [
   'haproxy.cfg',
   'anello.service',
   'nftables.conf',

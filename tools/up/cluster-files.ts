@@ -193,7 +193,7 @@ async function ensureAccounts(env: Env, folder: string, state: State): Promise<R
   }
 }
 
-export function schemeOf({ tls }: Pick<UpSettings, 'tls'>): 'http' | 'https' {
+function schemeOf({ tls }: Pick<UpSettings, 'tls'>): 'http' | 'https' {
   return tls ? 'https' : 'http';
 }
 

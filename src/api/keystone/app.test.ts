@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import type { Hono } from 'hono';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type IdentityFixture, startIdentity } from '#identity/testing/fixture.ts';
-import { createKeystoneApp, isIdentityPath } from './app.ts';
+import { createKeystoneApp } from './app.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are JSON of any shape; the expectations check it
 type Json = Record<string, any>;
@@ -84,15 +84,6 @@ describe('discovery', () => {
     const v3 = await send('GET', '/v3');
     expect([v3.status, v3.body['version'].id]).toEqual([200, 'v3.14']);
     expect((await send('GET', '/v3/')).status).toBe(200);
-  });
-
-  it('tells its paths from those of the object store', () => {
-    for (const path of ['/v3', '/v3/auth/tokens', '/auth/v1.0', '/auth', '/v1.0']) {
-      expect(isIdentityPath(path)).toBe(true);
-    }
-    for (const path of ['/v1/AUTH_x', '/v30', '/authors/x', '/v1.0/x', '/']) {
-      expect(isIdentityPath(path)).toBe(false);
-    }
   });
 });
 

@@ -107,11 +107,6 @@ export function createKeystoneApp(options: KeystoneAppOptions): Hono {
   return app;
 }
 
-/** True for paths that belong here when a proxy serves this API on its own port. */
-export function isIdentityPath(path: string): boolean {
-  return /^\/(v3|auth)(\/|$)/.test(path) || path === '/v1.0' || path === '/sts';
-}
-
 function baseUrlOf(request: Request): string {
   return new URL(request.url).origin;
 }

@@ -123,7 +123,7 @@ function ownService(
   return { service: { id, type, name, enabled: true, description: '' }, endpoints };
 }
 
-export function madeId(...parts: readonly string[]): string {
+function madeId(...parts: readonly string[]): string {
   return createHash('sha256')
     .update(`anello catalogue\0${parts.join('\0')}`)
     .digest('hex')

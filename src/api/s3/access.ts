@@ -302,7 +302,7 @@ function isGrantedBy(
 }
 
 /** Whether the caller owns this account: sees and sets everything in it. */
-export function ownsAccount(request: S3Request, account: string): boolean {
+function ownsAccount(request: S3Request, account: string): boolean {
   const { service, caller } = request;
   return decide({ caller, account, operation: 'admin', roles: service.roles }).allowed;
 }

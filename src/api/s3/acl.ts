@@ -23,8 +23,8 @@ export interface Grant {
   readonly permission: Permission;
 }
 
-export const ALL_USERS = 'uri:http://acs.amazonaws.com/groups/global/AllUsers';
-export const AUTHENTICATED_USERS = 'uri:http://acs.amazonaws.com/groups/global/AuthenticatedUsers';
+const ALL_USERS = 'uri:http://acs.amazonaws.com/groups/global/AllUsers';
+const AUTHENTICATED_USERS = 'uri:http://acs.amazonaws.com/groups/global/AuthenticatedUsers';
 const LOG_DELIVERY = 'uri:http://acs.amazonaws.com/groups/s3/LogDelivery';
 export const GROUPS: ReadonlySet<Grantee> = new Set([ALL_USERS, AUTHENTICATED_USERS, LOG_DELIVERY]);
 

@@ -53,7 +53,7 @@ function copyOfMarker(): S3Error {
 }
 
 /** `[/]bucket/key[?versionId=ID]`, percent-encoded. */
-export function parseCopySource(request: S3Request): {
+function parseCopySource(request: S3Request): {
   readonly container: string;
   readonly key: string;
   readonly version: string | undefined;

@@ -26,7 +26,7 @@ interface CorsRule {
   readonly maxAge?: number;
 }
 
-export const CORS_HEADER = 's3-cors';
+const CORS_HEADER = 's3-cors';
 const METHODS = new Set(['GET', 'PUT', 'POST', 'DELETE', 'HEAD']);
 const MAX_RULES = 100;
 const MAX_ID = 255;

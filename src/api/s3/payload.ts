@@ -177,7 +177,7 @@ function incoming(
 }
 
 /** @throws S3Error InvalidDigest */
-export function contentMd5(request: S3Request): string | undefined {
+function contentMd5(request: S3Request): string | undefined {
   return md5Of(request.header('content-md5'));
 }
 
@@ -195,7 +195,7 @@ interface Wanted {
 }
 
 /** Which checksum the client names, in a header or to come in a trailer. */
-export function wantedChecksum(request: S3Request, trailer: boolean): Wanted {
+function wantedChecksum(request: S3Request, trailer: boolean): Wanted {
   const named = namedInHeaders(request);
   const announced = trailer ? trailerNames(request) : [];
   if (named.length + announced.length > 1) {

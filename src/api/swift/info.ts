@@ -16,7 +16,7 @@ export function info(request: SwiftRequest): void {
   else reply(request, 200, headers, JSON.stringify(capabilities(request.service)));
 }
 
-export function capabilities(service: SwiftService): Record<string, unknown> {
+function capabilities(service: SwiftService): Record<string, unknown> {
   const { limits, store } = service;
   return {
     swift: {

@@ -5,6 +5,7 @@ import type { Machine } from '#env/sim/machine.ts';
 import type { SimWorld } from '#env/sim/world.ts';
 import type { PlanContent } from '#ring/builder/plan-format.ts';
 import type { PlanView } from '#ring/builder/plan-view.ts';
+import { RingSet } from '#ring/builder/ring-set.ts';
 import type { ClusterView } from '#ring/cluster.ts';
 import { type ClusterDescription, parseDescription } from '#ring/description.ts';
 import { bitsFor, type MoveReport, setBit } from '#ring/move-progress.ts';
@@ -14,10 +15,11 @@ import { createAuthorityApp } from '../app.ts';
 import { type Authority, createAuthority } from '../authority.ts';
 import { decodeBundle } from '../bundle.ts';
 import type { ObjectKeyView } from '../encryption-routes.ts';
-import { addDescribedNodes, initialiseCluster } from '../genesis.ts';
+import { initialiseCluster } from '../genesis.ts';
 import { readBundle } from '../publisher.ts';
 import type { NodeRecord } from '../records.ts';
 
+const MICROS_PER_HOUR = 3_600_000_000;
 export const SITES = ['lngs', 'bari', 'padova'] as const;
 
 export interface AuthorityFixture {
@@ -100,7 +102,7 @@ export async function viewOf(authority: Authority): Promise<ClusterView> {
 }
 
 /** As if every device knew everything already. */
-export function allComplete(view: ClusterView): MoveReport[] {
+function allComplete(view: ClusterView): MoveReport[] {
   return [...view.rings.values()].flatMap((ring) =>
     ring.devices.flatMap((device): MoveReport[] => {
       if (device === undefined) return [];
@@ -112,13 +114,30 @@ export function allComplete(view: ClusterView): MoveReport[] {
   );
 }
 
+/** All nodes and rings of a description at once. */
+async function addNodes(
+  { store }: Authority,
+  description: ClusterDescription,
+  nowHours: number,
+): Promise<void> {
+  const set = new RingSet();
+  set.apply(set.plan(set.changeTo(description), { seed: 1, nowHours }), { force: true });
+  const nodes = nodesOf(description);
+  const used = nodes.flatMap(({ workerIds }) => workerIds);
+  const head = { nextWorkerId: Math.max(0, ...used) + 1, nextDeviceId: set.devices().length };
+  await store.change({ what: 'first rings', who: 'authority' }, () => ({
+    ...{ set, nodes, head },
+    result: undefined,
+  }));
+}
+
 export async function startFixture(world: SimWorld, devicesPerNode = 2): Promise<AuthorityFixture> {
   const authority = await openAuthority(world.machine('authority'));
   const { env } = world.machine('authority');
   const wanted = description(devicesPerNode);
   const cluster = { description: wanted, sites: [...SITES], state: 'sqlite:/data/state.db' };
   const operator = await initialiseCluster(authority, env, cluster);
-  await addDescribedNodes(authority, env, wanted, nodesOf(wanted));
+  await addNodes(authority, wanted, Math.floor(env.clock.wallMicros() / MICROS_PER_HOUR));
   await authority.leadership.start();
   const keys: ObjectKeyView[] = [];
   const app = createAuthorityApp({

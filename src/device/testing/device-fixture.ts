@@ -12,7 +12,7 @@ import { TableRows } from './table-rows.ts';
 export const FOLDER = '/device';
 export const IDENTITY = { clusterId: 'test', deviceId: 7, name: 'd7', genesis: true };
 
-export const SMALL_LIMITS: Partial<DeviceLimits> = {
+const SMALL_LIMITS: Partial<DeviceLimits> = {
   inlineLimit: 100_000,
   segmentBytes: 256 * 1024,
   reserveBytes: 0,

@@ -81,7 +81,7 @@ function roleError({ subject }: NodeCertificate, role: string): Error | undefine
 }
 
 /** From whoever answers: what it says must be compared with something that is known. */
-export function unverifiedGet(url: string, timeoutMs: number, maxBytes: number): Promise<Buffer> {
+function unverifiedGet(url: string, timeoutMs: number, maxBytes: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const options = {
       rejectUnauthorized: false,

@@ -15,7 +15,7 @@ export type Segment =
 /** Sent and not yet taken by the reader. */
 const WINDOW_BYTES = 1024 * 1024;
 /** Buffered by the sender before write() says false. */
-export const HIGH_WATER_BYTES = 256 * 1024;
+const HIGH_WATER_BYTES = 256 * 1024;
 const MAX_SEGMENT_BYTES = 64 * 1024;
 const SPLIT_PROBABILITY = 0.1;
 /** What a turn of the event loop costs: writes of one turn leave together. */

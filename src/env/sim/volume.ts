@@ -22,7 +22,7 @@ export interface VolumeOptions {
   readonly checkpointBusyProbability?: number;
 }
 
-export const DEFAULT_VOLUME = {
+const DEFAULT_VOLUME = {
   capacityBytes: 100 * 2 ** 30,
   readMs: 0.1,
   writeMs: 0.05,

@@ -32,9 +32,9 @@ export interface Person {
   readonly createdMs?: number;
 }
 
-export const MAX_USERS = 5000;
+const MAX_USERS = 5000;
 export const MAX_GROUPS = 300;
-export const MAX_KEYS_PER_USER = 2;
+const MAX_KEYS_PER_USER = 2;
 const MAX_GROUPS_PER_USER = 10;
 
 export class People {

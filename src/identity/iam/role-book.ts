@@ -5,7 +5,7 @@ import type { IamRole, Project } from '../records.ts';
 import { alreadyExists, deleteConflict, limitExceeded, noSuchEntity } from './faults.ts';
 import type { PolicyBook } from './policy-book.ts';
 
-export const MAX_ROLES = 1000;
+const MAX_ROLES = 1000;
 
 export interface NewIamRole {
   readonly name: string;

@@ -16,7 +16,7 @@ import {
 } from './der.ts';
 import { type Name, parseName } from './name.ts';
 
-export const MAX_CERTIFICATE_BYTES = 64 * 1024;
+const MAX_CERTIFICATE_BYTES = 64 * 1024;
 
 export interface Certificate {
   readonly der: Buffer;

@@ -16,7 +16,7 @@ import type { Env } from '#env/env.ts';
 import { type Condition, IF_ABSENT } from '../condition.ts';
 import type { Operation, PutResult, Store } from '../contract.ts';
 
-export const JOBS_ACCOUNT = '.s3-jobs';
+const JOBS_ACCOUNT = '.s3-jobs';
 export const LEASE_MS = 60_000;
 const VERSION = 1;
 

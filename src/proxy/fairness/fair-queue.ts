@@ -21,7 +21,7 @@ export interface FairQueueLimits {
   readonly waitMs: number;
 }
 
-export const DEFAULT_FAIR_QUEUE: FairQueueLimits = {
+const DEFAULT_FAIR_QUEUE: FairQueueLimits = {
   starts: 256,
   holdMs: 1_000,
   open: 2_048,

@@ -15,7 +15,7 @@ import { TokenBucket } from './token-bucket.ts';
 export const REQUEST_RATE_HEADER = 'x-account-meta-quota-requests-per-second';
 export const BYTE_RATE_HEADER = 'x-account-meta-quota-bytes-per-second';
 /** A slower flow would look like a stalled one. */
-export const LEAST_BYTE_RATE = 64 * 1024;
+const LEAST_BYTE_RATE = 64 * 1024;
 
 const MAX_TENANTS = 10_000;
 /** Small bodies are not held up but owed; who owes for longer than this has to wait. */

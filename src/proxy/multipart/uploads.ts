@@ -410,11 +410,7 @@ export async function abandonUploads(
   if (page?.truncated !== true) await store.deleteContainer(operation, container);
 }
 
-export function madeBy(
-  state: EntryState | undefined,
-  uploadId: string,
-  nowSeconds: number,
-): boolean {
+function madeBy(state: EntryState | undefined, uploadId: string, nowSeconds: number): boolean {
   if (!isLive(state, nowSeconds)) return false;
   const data = state?.data;
   return data?.manifest === 'multipart' && data.writeId === writeIdOf(uploadId);

@@ -14,7 +14,7 @@ import type { ContainerName } from '#base/names.ts';
 import type { Env } from '#env/env.ts';
 import type { Operation, PutResult, Store } from '../contract.ts';
 
-export const EVENTS_ACCOUNT = '.s3-events';
+const EVENTS_ACCOUNT = '.s3-events';
 /** Marks a container as a queue, for the walk that finds it. */
 export const QUEUE_HEADER = 's3-queue';
 

@@ -37,7 +37,7 @@ const WRITE_ID_BYTES = 8;
 /** Of one listing of a key's versions. */
 const PAGE = 10_000;
 /** More versions of one key are refused to be listed rather than taken into memory. */
-export const MAX_VERSIONS_OF_KEY = 1_000_000;
+const MAX_VERSIONS_OF_KEY = 1_000_000;
 
 export function newWriteId({ env }: Keeping): string {
   return env.random.bytes(WRITE_ID_BYTES).toString('hex');

@@ -47,7 +47,7 @@ export function holdOf({ groups }: Pick<EntryState, 'groups'>): 'ON' | 'OFF' | u
 }
 
 /** `bypass`: who asks may overrule GOVERNANCE, and says so. */
-export function isLocked(state: EntryState, nowSeconds: number, bypass: boolean): boolean {
+function isLocked(state: EntryState, nowSeconds: number, bypass: boolean): boolean {
   if (holdOf(state) === 'ON') return true;
   const retention = retentionOf(state);
   if (retention === undefined || retention.untilSeconds <= nowSeconds) return false;

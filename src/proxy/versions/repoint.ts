@@ -46,7 +46,7 @@ export async function repoint(
 }
 
 /** Only from what was seen: who came between is looked at anew. */
-export function pointFrom(
+function pointFrom(
   keeping: Keeping,
   operation: Operation,
   name: ObjectName,

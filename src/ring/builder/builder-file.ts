@@ -33,8 +33,8 @@ import {
 import { formerMap, formerTable } from './former.ts';
 import { type BuilderState, checkSettings, type RingSettings } from './state.ts';
 
-export const BUILDER_MAGIC = 'ANELBLDR';
-export const BUILDER_FORMAT = 1;
+const BUILDER_MAGIC = 'ANELBLDR';
+const BUILDER_FORMAT = 1;
 const DEFLATE = 1;
 const PREFIX_BYTES = 16;
 const CHECKSUM_BYTES = 32;

@@ -41,7 +41,7 @@ export function slotsByDevice(columns: readonly Uint16Array[], devices: number):
   return held;
 }
 
-export function balanceOf({ columns, devices }: BuilderState): number {
+function balanceOf({ columns, devices }: BuilderState): number {
   const held = slotsByDevice(columns, devices.length);
   const weight = devices.reduce((sum, device) => sum + (device?.weight ?? 0), 0);
   const slots = columns.reduce((sum, column) => sum + column.length, 0);

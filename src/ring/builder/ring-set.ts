@@ -247,17 +247,3 @@ function differs(
   if (known.zone !== wanted.zone || known.weight !== wanted.weight) return true;
   return sorted(known.meta) !== sorted(wanted.meta);
 }
-
-/**
- * All rings of a description, first version, by number of policy. `force` builds a cluster of fewer
- * devices than replicas: its rings then have fewer columns.
- * @throws OperatingError `ring-at-risk`, `no-devices`
- */
-export function buildRings(
-  description: ClusterDescription,
-  options: PlanOptions & { readonly force?: boolean },
-): Map<PolicyIndex, Ring> {
-  const set = new RingSet();
-  set.apply(set.plan(set.changeTo(description), options), options);
-  return set.rings();
-}

@@ -82,7 +82,7 @@ function countAtRisk(
 }
 
 /** Devices that held the partition and no longer do. */
-export function replicasLost(before: BuilderState, after: BuilderState, partition: number): number {
+function replicasLost(before: BuilderState, after: BuilderState, partition: number): number {
   const now = idsOf(after.columns, partition);
   return idsOf(before.columns, partition).filter((id) => !now.includes(id)).length;
 }

@@ -44,8 +44,8 @@ export interface FormerSet {
   readonly since: number;
 }
 
-export const MAX_OVERLOAD = 100;
-export const MAX_MIN_PART_HOURS = 10_000;
+const MAX_OVERLOAD = 100;
+const MAX_MIN_PART_HOURS = 10_000;
 /** The sum of 65,535 such weights is still exact enough. */
 export const MAX_WEIGHT = 1e12;
 

@@ -21,9 +21,9 @@ import type {
   SealArgs,
 } from './calls.ts';
 
-export const MAX_ROWS_PER_CALL = 1000;
+const MAX_ROWS_PER_CALL = 1000;
 export const MAX_PULL_ROWS = 1000;
-export const MAX_CONTAINERS_PER_PAGE = 1000;
+const MAX_CONTAINERS_PER_PAGE = 1000;
 export const MAX_NAME_BYTES = 4096;
 export const MAX_PATH_BYTES = 2048;
 const MAX_RANGES = 1024;

@@ -6,7 +6,7 @@
 import type { Clock } from '#env/env.ts';
 
 /** More containers than this are not deleted at the same time on one node. */
-export const MAX_SEALS = 10_000;
+const MAX_SEALS = 10_000;
 
 interface Seal {
   readonly name: string;

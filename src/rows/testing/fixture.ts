@@ -26,7 +26,7 @@ export class TestClock extends NodeClock {
   }
 }
 
-export class RecordedLog implements Log {
+class RecordedLog implements Log {
   readonly events: string[] = [];
   debug(): void {}
   info(event: string): void {

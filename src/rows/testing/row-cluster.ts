@@ -47,7 +47,7 @@ export interface Passing {
   readonly args: Readonly<Record<string, unknown>>;
 }
 
-export class MemoryNetwork {
+class MemoryNetwork {
   readonly handlers = new Map<string, Map<string, RowHandler>>();
   readonly down = new Set<string>();
   readonly calls: Passing[] = [];

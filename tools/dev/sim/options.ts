@@ -17,7 +17,7 @@ export interface Options {
   readonly verbose: boolean;
 }
 
-export const USAGE = `npm run sim -- [options]
+const USAGE = `npm run sim -- [options]
   --seeds N         how many seeds to run (100; 500 for each mutant)
   --first-seed N    any integer from 0 to 2^53-1000 (1)
   --faults A,B      only these kinds, all of them on: ${FAULTS.join(' ')}

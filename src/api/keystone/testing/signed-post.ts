@@ -58,7 +58,7 @@ export async function signedPost(
   return queryAnswer(response);
 }
 
-export async function queryAnswer(response: Response): Promise<QueryAnswer> {
+async function queryAnswer(response: Response): Promise<QueryAnswer> {
   const text = await response.text();
   const field = (name: string) => new RegExp(`<${name}>([^<]*)</${name}>`).exec(text)?.[1] ?? '';
   return { status: response.status, text, field };
