@@ -24,6 +24,6 @@ export async function askNodes<Value>(
     if (parsed?.success) found.push({ node: name, value: parsed.data });
     else console.error(`${name}: ${reasonOf(got)}`);
   }
-  if (found.length === 0) throw new OperatingError('no-answer', 'no storage node answers');
+  if (found.length === 0) throw new OperatingError('no-answer', 'none of the storage nodes did it');
   return found;
 }

@@ -52,7 +52,9 @@ export abstract class Exchange<Service extends ExchangeService = ExchangeService
     return typeof value === 'object' ? value.join(', ') : value;
   }
 
+  /** A client of HTTP/1.0 would take `100 Continue` for the answer: its wish is ignored (RFC 9110). */
   get expectsContinue(): boolean {
+    if (this.incoming.httpVersion === '1.0') return false;
     return this.header('expect')?.toLowerCase() === '100-continue';
   }
 

@@ -149,6 +149,12 @@ describe('Expect: 100-continue', () => {
     socket.destroy();
   });
 
+  it('is ignored of a client of HTTP/1.0, which would take it for the answer', async () => {
+    const head = expecting(`${BASE}/c/o`).replace('HTTP/1.1', 'HTTP/1.0');
+    expect(await server.raw(`${head}hello`)).toMatch(/^HTTP\/1\.1 201 Created\r\n/);
+    expect((await server.ask('GET', `${BASE}/c/o`)).text).toBe('hello');
+  });
+
   it.each<[string, string, string, string]>([
     ['a container that is not there', `${BASE}/none/o`, 'owner', '404 Not Found'],
     ['a caller who may not', `${BASE}/c/o`, 'stranger', '403 Forbidden'],

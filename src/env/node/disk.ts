@@ -164,8 +164,10 @@ export class NodeDisk implements Disk {
   }
 
   async space(path: string): Promise<{ totalBytes: number; freeBytes: number }> {
-    const stats = await promises.statfs(path);
-    return { totalBytes: stats.blocks * stats.bsize, freeBytes: stats.bavail * stats.bsize };
+    const { bsize, blocks, bfree, bavail } = await promises.statfs(path);
+    // What the file system keeps for itself or for root is nobody's: so counts df, too.
+    const usable = blocks - bfree + bavail;
+    return { totalBytes: usable * bsize, freeBytes: bavail * bsize };
   }
 
   openDatabase(path: string, options: DatabaseOptions = {}): Database {
