@@ -2,8 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { codeOf, OperatingError } from '#base/errors.ts';
 import { hashPath } from '#base/hash.ts';
-import { objectPath } from '#base/names.ts';
+import { containerPath, objectPath } from '#base/names.ts';
 import {
+  CONTAINER,
   collect,
   objectName,
   patternBytes,
@@ -15,6 +16,7 @@ import {
 const FAR_MS = 200;
 const MIB = 1024 * 1024;
 /** One primary at each site, and a stand-in at the proxy's. */
+const BOX = containerPath(CONTAINER);
 const SITES = ['lngs', 'bari', 'padova', 'lngs-2'];
 
 async function started(options: TestClusterOptions = {}): Promise<TestCluster> {
@@ -104,6 +106,15 @@ describe('a streamed body in a local container', () => {
       await cluster.world.runFor(5_000);
     }
     expect(holders(cluster, 'x')).toEqual(['lngs', 'bari', 'padova']);
+  });
+
+  it('has its row on a majority soon after, though only two storage nodes could send it', async () => {
+    const cluster = await started();
+    // What storage nodes send of rows comes to their own site's replica alone.
+    const listed = () => cluster.rows.holders('container', BOX, 'x');
+    await put(cluster, 'x', patternBytes(3 * MIB));
+    await cluster.world.runFor(20 * FAR_MS);
+    expect(listed().length).toBeGreaterThanOrEqual(2);
   });
 
   it('survives each of the two devices', async () => {

@@ -233,7 +233,10 @@ class WriteRound {
   }
 
   #decide(): void {
-    if (this.#done) return;
+    if (this.#done) {
+      this.#listAfterwards();
+      return;
+    }
     const { place, mode } = this.#options;
     const majority = place.quorum.isWrite(this.#counted) && this.#hasBodies();
     const lost = !place.quorum.canWrite(this.#lost) && !this.#superseded;
@@ -285,6 +288,19 @@ class WriteRound {
     });
   }
 
+  /**
+   * A `local` write is answered before its row is on a majority. Storage nodes take one container replica
+   * for enough; were that one lost, no listing would show a write that was acknowledged.
+   */
+  #listAfterwards(): void {
+    const { rows, mode } = this.#options;
+    const isEarly = this.#pending > 0 || this.#stored.length === 0;
+    if (mode !== 'local' || isEarly || this.#rows !== 'waiting') return;
+    if (rows === undefined || this.#hasRows()) return;
+    this.#rows = 'sending';
+    void this.#sendRows(rows);
+  }
+
   async #sendRows(rows: RowPlan): Promise<void> {
     const missing = rows.targets.filter((target) => !this.#listed.has(target.device));
     await Promise.all(
@@ -326,6 +342,7 @@ class WriteRound {
 
   #finish(ack: Ack): void {
     this.#end({ kind: 'acknowledged', ack, previous: this.#previous });
+    this.#listAfterwards();
   }
 
   #end(result: RoundResult): void {
