@@ -26,6 +26,25 @@ export function accountPath(account: string): string {
   return `/${account}`;
 }
 
+const OF_USER = '.user_';
+
+/**
+ * The account in which is counted what a user has written: its containers are those that the user wrote
+ * in, each with what there is of that. Users' quotas are this account's.
+ */
+export function userAccount(userId: string): string {
+  return OF_USER + userId;
+}
+
+export function isUserAccount(account: string): boolean {
+  return account.startsWith(OF_USER);
+}
+
+/** Accounts of the store's own, which are no project's. */
+export function isInternal(account: string): boolean {
+  return account.startsWith('.');
+}
+
 /**
  * The first half of every index key: which ring an entry belongs to. Object rings have their policy's
  * number; the two row rings have the numbers above, so that log, digests and completeness treat all alike.

@@ -4,10 +4,13 @@
  */
 import type { EntryState } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
+import { hashPath } from '#base/hash.ts';
 import type { HybridClock } from '#base/hybrid-clock.ts';
-import { CONTAINER_RING } from '#base/names.ts';
+import { accountPath, CONTAINER_RING, userAccount } from '#base/names.ts';
 import { ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import type { ClusterView } from '#ring/cluster.ts';
 import type { ContainerFacts } from '#rows/answers.ts';
+import type { Holding } from '#rows/holders.ts';
 import { containerRowOf } from '#rows/row-state.ts';
 import type { OwnListing, RowItem, RowsArgs, RowTarget } from '#rows/service/calls.ts';
 import type { RowDevice, RowServiceOptions } from '#rows/service/context.ts';
@@ -39,6 +42,26 @@ export function accountRow(
   const timestamp = clock.above(own.data?.timestamp ?? ZERO_TIMESTAMP);
   const state = encodeState(containerRowOf(own, slot, timestamp));
   return { hash: account.hash, path: account.path, name, state };
+}
+
+/**
+ * The same for what a user holds of the container, in the user's own account. The row says that the
+ * container is deleted, whatever it is: so it is listed, and counts, just while the shown slot holds something.
+ */
+export function userRow(
+  { device, rows }: RowDevice,
+  facts: ContainerFacts,
+  { owner, ...held }: Holding,
+  { hashPrefix, hashSuffix }: Pick<ClusterView, 'hashPrefix' | 'hashSuffix'>,
+  clock: HybridClock,
+): RowItem | undefined {
+  const data = rows.read(CONTAINER_RING, facts.hash, '')?.data;
+  if (data === undefined) return undefined;
+  const path = accountPath(userAccount(owner));
+  const slot = { device: device.id, objects: held.rows, bytes: held.bytes, newest: facts.newest };
+  const own: EntryState = { data: { ...data, kind: 'deleted' }, groups: {} };
+  const state = encodeState(containerRowOf(own, slot, clock.above(data.timestamp)));
+  return { hash: hashPath(hashPrefix, path, hashSuffix), path, name: facts.path.slice(1), state };
 }
 
 /**

@@ -1,6 +1,7 @@
 /**
  * Reports the totals of containers to their accounts: every container that changed since its account
- * last acknowledged, many in one message, about once a second.
+ * last acknowledged, many in one message, about once a second. What users hold of it goes to the users'
+ * own accounts in the same way.
  *
  * The report is the container's whole row in the account, with this replica's slot, so it is also what
  * lists a container whose creation could not reach the account. It is idempotent and sent again until
@@ -21,17 +22,29 @@ import {
 import { isUsable } from '#rows/service/keeper.ts';
 import { parseOutcomes } from '#rows/service/replies.ts';
 import type { Job, StepResult } from '#worker/job.ts';
-import { accountRow, splitContainerPath } from './account-rows.ts';
+import { accountRow, splitContainerPath, userRow } from './account-rows.ts';
 
 const BATCH = 500;
+/** Users whose holdings of one container are reported in one step. */
+const HOLDINGS = 1000;
+/** Of one message. */
+const MAX_ROWS = 1000;
 const WAIT_MS = 1000;
 const CALL_DEADLINE_MS = 5000;
 
+/** One row of one account. */
 interface Report {
-  readonly facts: ContainerFacts;
   readonly row: RowItem;
   readonly replicas: Replicas;
   readonly held: Set<number>;
+}
+
+/** What is told of one container. */
+interface ContainerReport {
+  readonly hash: Buffer;
+  /** Up to where of its commits it tells all. */
+  readonly sequence: number;
+  readonly rows: readonly Report[];
 }
 
 export class TotalsReporter implements Job {
@@ -71,33 +84,47 @@ export class TotalsReporter implements Job {
   }
 
   async #report(target: RowDevice, page: readonly ContainerFacts[]): Promise<void> {
-    const reports: Report[] = [];
+    const all: ContainerReport[] = [];
     for (const facts of page) {
-      if (this.#isReplica(target, facts.hash)) this.#addReport(target, facts, reports);
+      const isOwn = this.#isReplica(target, facts.hash);
+      const report = isOwn ? this.#reportOf(target, facts) : undefined;
+      if (report !== undefined) all.push(report);
       // A handoff has no totals to report; the container's replicas do it.
-      else target.rows.markReported(CONTAINER_RING, facts.hash, facts.sequence);
+      else if (!isOwn) target.rows.markReported(CONTAINER_RING, facts.hash, facts.sequence);
     }
-    await Promise.all(
-      [...byReplica(reports)].map(([replica, theirs]) => this.#send(replica, theirs)),
-    );
-    for (const { facts, replicas, held } of reports) {
-      if (!isMajority(replicas, held)) {
+    const rows = all.flatMap((report) => report.rows);
+    await Promise.all([...byReplica(rows)].map(([replica, theirs]) => this.#send(replica, theirs)));
+    for (const report of all) {
+      if (!report.rows.every(({ replicas, held }) => isMajority(replicas, held))) {
         this.#failed++;
         continue;
       }
-      target.rows.markReported(CONTAINER_RING, facts.hash, facts.sequence);
+      target.rows.markReported(CONTAINER_RING, report.hash, report.sequence);
       this.#reported++;
     }
   }
 
-  #addReport(target: RowDevice, facts: ContainerFacts, reports: Report[]): void {
+  #reportOf(target: RowDevice, facts: ContainerFacts): ContainerReport | undefined {
     const name = splitContainerPath(facts.path);
-    if (name === undefined) return;
-    const { hashPrefix, hashSuffix } = this.#options.cluster.current();
-    const hash = hashPath(hashPrefix, name.account, hashSuffix);
+    if (name === undefined) return undefined;
+    const { clock, cluster } = this.#options;
+    const view = cluster.current();
+    const hash = hashPath(view.hashPrefix, name.account, view.hashSuffix);
     const account = { hash, path: name.account };
-    const row = accountRow(target, facts, account, name.container, this.#options.clock);
-    reports.push({ facts, row, replicas: this.#accounts.replicas(hash), held: new Set() });
+    const row = accountRow(target, facts, account, name.container, clock);
+    const holdings = target.rows.unreportedHoldings(CONTAINER_RING, facts.hash, HOLDINGS);
+    const users = holdings.flatMap((held) => userRow(target, facts, held, view, clock) ?? []);
+    // Where there are more of them, the others are the next step's.
+    const last = holdings.length < HOLDINGS ? facts.sequence : holdings.at(-1)!.sequence;
+    return {
+      hash: facts.hash,
+      sequence: Math.min(facts.sequence, last),
+      rows: [row, ...users].map((item) => this.#rowReport(item)),
+    };
+  }
+
+  #rowReport(row: RowItem): Report {
+    return { row, replicas: this.#accounts.replicas(row.hash), held: new Set() };
   }
 
   #isReplica({ device }: RowDevice, hash: Buffer): boolean {
@@ -105,6 +132,12 @@ export class TotalsReporter implements Job {
   }
 
   async #send(replica: RowTarget, reports: readonly Report[]): Promise<void> {
+    for (let at = 0; at < reports.length; at += MAX_ROWS) {
+      await this.#sendSome(replica, reports.slice(at, at + MAX_ROWS));
+    }
+  }
+
+  async #sendSome(replica: RowTarget, reports: readonly Report[]): Promise<void> {
     const { ringVersion } = reports[0]!.replicas;
     const rows = reports.map((report) => report.row);
     const args: Omit<RowsArgs, 'device'> = { ringVersion, rows, intent: 'repair' };

@@ -270,6 +270,47 @@ describe('totals', () => {
   });
 });
 
+describe('what users have written', () => {
+  const user = 'a'.repeat(32);
+  const held = (node = 0): Promise<ListReply> => {
+    const args = { ...cluster.address(node, `/.user_${user}`), query: { limit: 10 } };
+    return cluster.call(node, 'account.list', { ...args, read: 'quorum' });
+  };
+
+  it("is counted in an account of the user's own, and leaves it when it is deleted", async () => {
+    await cluster.create();
+    const mine = cluster.live({ size: 40, owner: user });
+    for (const node of [0, 1]) await cluster.row(node, 'o', mine);
+    for (const node of [0, 1, 2]) await cluster.row(node, 'p', cluster.live({ size: 7 }));
+    for (const node of [0, 1, 2]) await cluster.list(node);
+    await report();
+    for (const node of [0, 1, 2]) {
+      expect((await held(node)).totals).toEqual({ rows: 1, bytes: 40, objects: 1 });
+      expect((await account(node)).totals).toEqual({ rows: 1, bytes: 47, objects: 2 });
+    }
+    expect((await held()).items).toMatchObject([['a/c', expect.anything(), 40, '', '', 1]]);
+    const gone = cluster.tombstone();
+    for (const node of [0, 1, 2]) await cluster.row(node, 'o', gone);
+    await report();
+    for (const node of [0, 1, 2]) {
+      expect((await held(node)).totals).toEqual({ rows: 0, bytes: 0, objects: 0 });
+    }
+  });
+
+  it('is sent again until a majority of the account has it', async () => {
+    await cluster.create();
+    await report();
+    for (const node of [0, 1, 2]) {
+      await cluster.row(node, 'o', cluster.live({ size: 40, owner: user }));
+    }
+    cluster.network.down.add('n1').add('n2');
+    await report();
+    cluster.network.down.clear();
+    await report();
+    for (const node of [0, 1, 2]) expect((await held(node)).totals.bytes).toBe(40);
+  });
+});
+
 describe('cursors', () => {
   it('move on in a quiet moment without a listing', async () => {
     await cluster.create();

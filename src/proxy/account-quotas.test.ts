@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
+import { userAccount } from '#base/names.ts';
 import { Uploads } from './multipart/uploads.ts';
 import { CONTAINER, objectName, putRequest, TestCluster } from './testing/test-cluster.ts';
 
@@ -90,5 +91,64 @@ describe('the quota of a container', () => {
     expect(await put('b', 2)).toBe('quota-exceeded');
     expect(await put('b', 1)).toBe('stored');
     expect(await put('c', 0)).toBe('quota-exceeded');
+  });
+});
+
+describe('the quota of a user', () => {
+  const anna = 'a'.repeat(32);
+
+  async function startWithUsers(quota: Record<string, string>) {
+    const cluster = await TestCluster.start({ realRows: true, runJobs: true });
+    await cluster.createContainer();
+    const { proxy, world } = cluster;
+    const account = userAccount(anna);
+    await cluster.run(proxy.updateAccount(cluster.operation(), account, quota));
+    const wait = () => cluster.run(world.machine('lngs').env.clock.sleep(SECONDS * 1000));
+    const put = (name: string, bytes: number, user?: string): Promise<string> => {
+      const operation = { ...cluster.operation(), user };
+      const stored = proxy.putObject(operation, objectName(name), putRequest(Buffer.alloc(bytes)));
+      return cluster.run(stored.then(({ kind }) => kind, codeOf));
+    };
+    const held = async (): Promise<number[]> => {
+      const { objects, bytes } = await cluster.run(proxy.accountInfo(cluster.operation(), account));
+      return [objects, bytes];
+    };
+    const settled = async (): Promise<number[]> => {
+      for (let i = 0; i < 2; i++) {
+        await wait();
+        await put('look', 0, anna);
+      }
+      await wait();
+      return held();
+    };
+    return { cluster, put, settled };
+  }
+
+  it('counts what the user wrote, and stops nobody else', async () => {
+    const { put, settled } = await startWithUsers({ 'x-account-meta-quota-bytes': '100' });
+    expect(await put('hers', 60, anna)).toBe('stored');
+    expect(await put('another', 60, 'b'.repeat(32))).toBe('stored');
+    expect(await settled()).toEqual([2, 60]);
+    expect(await put('more', 41, anna)).toBe('quota-exceeded');
+    expect(await put('more', 41, 'b'.repeat(32))).toBe('stored');
+    expect(await put('just', 40, anna)).toBe('stored');
+  });
+
+  it('is given back by who deletes or overwrites it', async () => {
+    const { cluster, put, settled } = await startWithUsers({ 'x-account-meta-quota-bytes': '100' });
+    for (const name of ['a', 'b']) expect(await put(name, 50, anna)).toBe('stored');
+    expect(await settled()).toEqual([3, 100]);
+    expect(await put('c', 1, anna)).toBe('quota-exceeded');
+    await cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName('a')));
+    expect(await put('b', 7, 'b'.repeat(32))).toBe('stored');
+    expect(await settled()).toEqual([1, 0]);
+    expect(await put('c', 100, anna)).toBe('stored');
+  });
+
+  it('counts objects, too', async () => {
+    const { put, settled } = await startWithUsers({ 'x-account-meta-quota-count': '2' });
+    expect(await put('a', 1, anna)).toBe('stored');
+    expect(await settled()).toEqual([2, 1]);
+    expect(await put('b', 1, anna)).toBe('quota-exceeded');
   });
 });

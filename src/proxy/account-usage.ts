@@ -3,6 +3,7 @@
  * own account (versions/names.ts), so the account's own totals don't know of them. Such a container
  * holds all versions, the current ones among them, so of the two the larger one counts.
  */
+import { isUserAccount } from '#base/names.ts';
 import type { ListQuery } from '#container/calls.ts';
 import type { AccountInfo, ListedContainer, Page } from './contract.ts';
 import { VERSIONS_ACCOUNT, versionsContainer } from './versions/names.ts';
@@ -21,6 +22,8 @@ export async function usageOf(
   totals: AccountInfo,
   list: ListContainers,
 ): Promise<AccountInfo> {
+  // All versions of what a user has written are counted there already.
+  if (isUserAccount(account)) return totals;
   const prefix = versionsContainer({ account, container: '' }).container;
   const versions = await bytesByName(list, VERSIONS_ACCOUNT, prefix);
   if (versions.size === 0) return totals;

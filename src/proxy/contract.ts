@@ -8,7 +8,7 @@
  *   not-strict       a condition that only a `strict` container can keep
  *   client-gone      the signal was aborted or the body broke off: nothing was stored
  *   etag-mismatch, length-mismatch, body-too-large   the body was not what was declared: nothing was stored
- *   quota-exceeded   the container or account would hold more than its quota: nothing was stored
+ *   quota-exceeded   the container, account or user would hold more than its quota: nothing was stored
  *   container-mismatch   the container changed policy or mode meanwhile
  *   customer-key-needed, customer-key-wrong, customer-key-unwanted   of an encrypted object's reader
  *   no-such-key, no-object-keys   a write wants to be encrypted with a key that is not there
@@ -28,6 +28,8 @@ export interface Operation {
   readonly read: 'quorum' | 'newest' | 'nearest';
   /** For whom, for those who are told of it (notifications). */
   readonly by?: { readonly principal: string; readonly address: string };
+  /** The user by whose leave it is done: what it writes is theirs, and counts against their quota. */
+  readonly user?: string | undefined;
   /** Opens objects that their owner encrypted with a key of his own. Only ever in memory. */
   readonly customerKey?: Uint8Array;
   /** Bodies as they are stored, also where they are encrypted: to keep them in another place. */
@@ -124,6 +126,7 @@ export interface PutRequest {
   readonly groups?: MetadataGroups;
   /** Chosen by the caller where later writes must know this one again (multipart uploads). */
   readonly writeId?: string;
+  /** The user whose it is; else the operation's. */
   readonly owner?: string;
   /** Else as the container's default says. */
   readonly encryption?: WantedEncryption;

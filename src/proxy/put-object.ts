@@ -6,7 +6,7 @@
 
 import { type EntryState, type Group, newestTimestamp } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
-import { type ObjectName, objectPath } from '#base/names.ts';
+import { isInternal, type ObjectName, objectPath, userAccount } from '#base/names.ts';
 import { type Release, Semaphore } from '#base/semaphore.ts';
 import { microsOf, type Timestamp } from '#base/timestamp.ts';
 import type { AccountQuotas } from './account-quotas.ts';
@@ -32,6 +32,7 @@ import { OwnWrite } from './round-record.ts';
 import { StageUpload } from './stage-upload.ts';
 import type { Trace } from './trace.ts';
 import { uploadReplicas } from './upload-replicas.ts';
+import { VERSIONS_ACCOUNT } from './versions/names.ts';
 import { type ObjectWrite, type Refused, type Written, writeObject } from './write-object.ts';
 import { deleteQuietly } from './write-tombstone.ts';
 
@@ -46,6 +47,7 @@ interface Put {
   readonly container: ContainerInfo;
   readonly place: Place;
   readonly own: OwnWrite;
+  readonly owner: string | undefined;
   readonly sealer: Sealer | undefined;
 }
 
@@ -82,7 +84,7 @@ export class Puts {
   ): Promise<PutResult> {
     const container = await this.#containers.info(operation, trace, name);
     if (container === undefined) return { kind: 'no-container', ...NOT_STORED };
-    const payer = request.payer ?? name.account;
+    const payers = payersOf(operation, name, request);
     // Links and delete markers hold nothing, and what is only kept in another place was there before.
     if (request.version === undefined && request.stored === undefined) {
       const totals = hasQuota('container', container)
@@ -90,7 +92,7 @@ export class Puts {
         : container;
       if (totals === undefined) return { kind: 'no-container', ...NOT_STORED };
       checkQuota('container', totals, request);
-      this.#quotas.check(payer, request);
+      for (const payer of payers) this.#quotas.check(payer, request);
     }
     const { env } = this.#context;
     const place = this.#placeOf(container, name);
@@ -103,6 +105,7 @@ export class Puts {
       container,
       place,
       own: new OwnWrite(request.writeId ?? newWriteId(env)),
+      owner: ownerOf(operation, name, request),
       sealer,
     };
     if (!(await this.#mayHold(put))) return { kind: 'precondition-failed', ...NOT_STORED };
@@ -111,7 +114,7 @@ export class Puts {
     } catch (error) {
       return await this.#refused(put, error);
     } finally {
-      this.#quotas.refresh(payer);
+      for (const payer of payers) this.#quotas.refresh(payer);
     }
   }
 
@@ -270,6 +273,26 @@ export class Puts {
 
 const MAX_WAITING = 10_000;
 
+/** The accounts whose quotas count. What the store keeps for itself is nobody's. */
+function payersOf({ user }: Operation, name: ObjectName, request: PutRequest): string[] {
+  const payer = request.payer ?? name.account;
+  return user === undefined || isInternal(payer) ? [payer] : [payer, userAccount(user)];
+}
+
+/**
+ * Whose the object is: of a version it is the version's own entry that says so, not the link to it. Parts
+ * of an upload count when they are an object.
+ */
+function ownerOf(
+  { user }: Operation,
+  { account }: ObjectName,
+  { owner, version, stored }: PutRequest,
+): string | undefined {
+  if (owner !== undefined) return owner;
+  if (version !== undefined || stored !== undefined) return undefined;
+  return isInternal(account) && account !== VERSIONS_ACCOUNT ? undefined : user;
+}
+
 /** @throws OperatingError `client-gone`, `overloaded` */
 async function acquire(
   semaphore: Semaphore,
@@ -291,12 +314,12 @@ async function begin(put: Put): Promise<Extract<Intake, { kind: 'rest' }>> {
 }
 
 function stateMaker(
-  { request, own: { writeId }, sealer }: Put,
+  { request, own: { writeId }, owner, sealer }: Put,
   md5: string,
   { size, stored }: { readonly size: number; readonly stored: number },
   facts: BodyFacts = {},
 ): (timestamp: Timestamp) => EntryState {
-  const { contentType, deleteAt, manifest, user, system, owner, version } = request;
+  const { contentType, deleteAt, manifest, user, system, version } = request;
   const etag = manifest?.etag ?? facts.etag ?? sealer?.etag(md5) ?? md5;
   const mark = manifest?.encryption && markOf(manifest.encryption);
   const transform = request.stored?.transform ?? sealer?.transform ?? mark;

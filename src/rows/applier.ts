@@ -12,6 +12,7 @@ import { type ContainerLine, type ContainerTable, copyLine, emptyLine } from './
 import type { CursorTable } from './cursors.ts';
 import type { OpenedDatabase } from './database-file.ts';
 import { encodeRowState, listingCheck, stateCheck, statePayload } from './format.ts';
+import { type HolderTable, type HoldingChanges, hold } from './holders.ts';
 import { readPosition, writePosition } from './position.ts';
 import { isDead, rowTimestamp } from './row-state.ts';
 import { type RowTable, type StoredRow, stateOf } from './row-table.ts';
@@ -24,13 +25,22 @@ interface Work {
   readonly container: ContainerState;
   readonly line: ContainerLine;
   readonly written: Map<string, StoredRow>;
+  readonly holdings: HoldingChanges;
   own: EntryState | undefined | null;
+}
+
+/** One container's part of the rows that expire. */
+interface Expiring {
+  readonly before: ContainerLine;
+  readonly after: ContainerLine;
+  readonly holdings: HoldingChanges;
 }
 
 export interface ApplierTables {
   readonly rows: RowTable;
   readonly lines: ContainerTable;
   readonly cursors: CursorTable;
+  readonly holders: HolderTable;
 }
 
 type LineChange = (before: ContainerLine, after: ContainerLine) => void;
@@ -40,6 +50,7 @@ export class Applier {
   readonly #rows: RowTable;
   readonly #lines: ContainerTable;
   readonly #cursors: CursorTable;
+  readonly #holders: HolderTable;
   readonly #changed: LineChange;
   readonly #containers: ContainerCache;
   #position: LogPosition | undefined;
@@ -58,6 +69,7 @@ export class Applier {
     this.#rows = tables.rows;
     this.#lines = tables.lines;
     this.#cursors = tables.cursors;
+    this.#holders = tables.holders;
     this.#floor = readFloor(opened.meta) ?? 0;
     this.#changed = changed;
     this.#containers = containers;
@@ -82,7 +94,7 @@ export class Applier {
         if (logged.row.forgets === undefined) this.#applyRow(work, logged, nowSeconds);
         else this.#forget(work, logged.row, logged.row.forgets);
       }
-      for (const work of batch.values()) if (work.written.size > 0) this.#lines.save(work.line);
+      for (const work of batch.values()) if (work.written.size > 0) this.#save(work);
       writePosition(this.#opened.meta, upTo);
     });
     for (const work of batch.values()) {
@@ -92,6 +104,11 @@ export class Applier {
     this.#position = upTo;
   }
 
+  #save({ line, holdings }: Work): void {
+    this.#lines.save(line);
+    this.#holders.change(line.id, holdings);
+  }
+
   #workOf(batch: Map<ContainerState, Work>, row: RowRecord): Work {
     const { policy, hash } = row.key;
     const container = this.#containers.findOrMake(policy, hash, () =>
@@ -99,7 +116,8 @@ export class Applier {
     );
     let work = batch.get(container);
     if (work === undefined) {
-      work = { container, line: copyLine(container.line), written: new Map(), own: container.own };
+      const line = copyLine(container.line);
+      work = { container, line, written: new Map(), holdings: new Map(), own: container.own };
       batch.set(container, work);
       if (work.line.id === 0) this.#lines.save(work.line);
     }
@@ -128,12 +146,15 @@ export class Applier {
     if (columns.expires !== null && columns.hidden === 0) this.#expiresAt(columns.expires);
   }
 
-  #put({ line, container, written }: Work, row: StoredRow, former: StoredRow | undefined): void {
+  #put(work: Work, row: StoredRow, former: StoredRow | undefined): void {
+    const { line, container, written, holdings } = work;
     const name = Buffer.from(row.name);
     this.#rows.put(line.id, name, row, former);
     const { digestPrefix } = container;
     if (former !== undefined) tally(line, digestPrefix, former, name, -1);
     tally(line, digestPrefix, row, name, 1);
+    if (former !== undefined) hold(holdings, line.ring, former, -1, line.sequence);
+    hold(holdings, line.ring, row, 1, line.sequence);
     written.set(row.name, row);
   }
 
@@ -180,21 +201,24 @@ export class Applier {
    */
   expire(nowSeconds: number, limit: number): void {
     const due = this.#rows.due(nowSeconds, limit);
-    const lines = new Map<
-      number,
-      { readonly before: ContainerLine; readonly after: ContainerLine }
-    >();
+    const lines = new Map<number, Expiring>();
     this.#opened.db.transaction(() => {
-      for (const { container, name, size, count } of due) {
-        this.#rows.hide(container, name);
-        const before = lines.get(container)?.before ?? this.#lines.byId(container);
-        const after = lines.get(container)?.after ?? copyLine(before);
-        lines.set(container, { before, after });
+      for (const { container, row } of due) {
+        this.#rows.hide(container, Buffer.from(row.name));
+        const known = lines.get(container);
+        const before = known?.before ?? this.#lines.byId(container);
+        const { after, holdings } = known ?? { after: copyLine(before), holdings: new Map() };
+        lines.set(container, { before, after, holdings });
         after.rows--;
-        after.bytes -= size;
-        after.objects -= count;
+        after.bytes -= row.size;
+        after.objects -= row.count;
+        // It is told with the next change of the container, as the totals are.
+        hold(holdings, after.ring, row, -1, after.sequence + 1);
       }
-      for (const { after } of lines.values()) this.#lines.save(after);
+      for (const { after, holdings } of lines.values()) {
+        this.#lines.save(after);
+        this.#holders.change(after.id, holdings);
+      }
     });
     for (const { before, after } of lines.values()) {
       this.#changed(before, after);
@@ -224,6 +248,7 @@ export class Applier {
           floor = Math.max(floor, line.sequence);
           this.#lines.remove(line.id);
           this.#cursors.remove(line.id);
+          this.#holders.remove(line.id);
         }
       }
       if (floor !== this.#floor) writeFloor(this.#opened.meta, floor);

@@ -15,6 +15,7 @@ import type { Database } from '#env/env.ts';
 import { columnsOf, MARK } from './columns.ts';
 import { type ContainerLine, ContainerTable } from './container-table.ts';
 import { sumToBytes, termPrefix, zeroSum } from './digest.ts';
+import { HolderTable, type Holding, type HoldingChanges, hold } from './holders.ts';
 import { readPosition } from './position.ts';
 import { isMark, RowTable, type StoredRow, stateOf } from './row-table.ts';
 import { hasSchema, Meta } from './schema.ts';
@@ -24,6 +25,7 @@ interface Reading {
   readonly line: ContainerLine;
   readonly prefix: Buffer;
   readonly found: Tally;
+  readonly holdings: HoldingChanges;
   hidden: number;
   name: Buffer;
 }
@@ -75,7 +77,8 @@ export class RowAudit {
     if (after === 0 && this.#reading === undefined) await this.#checkFile();
     const look = this.#parts.look();
     try {
-      return this.#read(new RowTable(look), new ContainerTable(look), limit);
+      const rows = new RowTable(look);
+      return this.#read(rows, new ContainerTable(look), new HolderTable(look), limit);
     } finally {
       look.close();
     }
@@ -101,6 +104,7 @@ export class RowAudit {
   #read(
     rows: RowTable,
     lines: ContainerTable,
+    holders: HolderTable,
     limit: number,
   ): { rows: number; next: number | undefined } {
     let left = limit;
@@ -110,7 +114,13 @@ export class RowAudit {
         this.#afterId = 0;
         return { rows: limit - left, next: undefined };
       }
-      left -= this.#readRows(reading, rows, lines, left);
+      const page = rows.page(reading.line.id, reading.hidden, reading.name, left);
+      readPage(reading, page);
+      if (page.length < left) {
+        this.#finish(reading, lines.byId(reading.line.id), holders.all(reading.line.id));
+      }
+      // An empty container costs a look, too.
+      left -= Math.max(1, page.length);
     }
     return { rows: limit - left, next: this.#afterId };
   }
@@ -120,24 +130,10 @@ export class RowAudit {
     if (line === undefined) return undefined;
     const prefix = termPrefix(this.#parts.key, line.ring, line.hash);
     const found = { rows: 0, bytes: 0, objects: 0, total: 0, marks: 0, digest: zeroSum() };
-    return { line, prefix, found, hidden: -1, name: Buffer.alloc(0) };
+    return { line, prefix, found, holdings: new Map(), hidden: -1, name: Buffer.alloc(0) };
   }
 
-  /** How many rows were read, at least one: an empty container costs a look, too. */
-  #readRows(reading: Reading, rows: RowTable, lines: ContainerTable, limit: number): number {
-    const { line, prefix, found } = reading;
-    const page = rows.page(line.id, reading.hidden, reading.name, limit);
-    for (const row of page) {
-      checkColumns(line, row);
-      reading.hidden = row.hidden;
-      reading.name = Buffer.from(row.name);
-      tally(found, prefix, row, reading.name, 1);
-    }
-    if (page.length < limit) this.#finish(reading, lines.byId(line.id));
-    return Math.max(1, page.length);
-  }
-
-  #finish({ line, found }: Reading, now: ContainerLine): void {
+  #finish({ line, found, holdings }: Reading, now: ContainerLine, held: readonly Holding[]): void {
     this.#reading = undefined;
     this.#afterId = line.id;
     if (now.sequence !== line.sequence || now.rows !== line.rows) return;
@@ -147,9 +143,31 @@ export class RowAudit {
       found.objects === line.objects &&
       found.total === line.total &&
       found.marks === line.marks &&
-      sumToBytes(found.digest).equals(sumToBytes(line.digest));
+      sumToBytes(found.digest).equals(sumToBytes(line.digest)) &&
+      areHeld(holdings, held);
     if (!isEqual) throw damaged(`the rows of ${line.path} are not what its line says`);
   }
+}
+
+function readPage(reading: Reading, page: readonly StoredRow[]): void {
+  const { line, prefix, found, holdings } = reading;
+  for (const row of page) {
+    checkColumns(line, row);
+    reading.hidden = row.hidden;
+    reading.name = Buffer.from(row.name);
+    tally(found, prefix, row, reading.name, 1);
+    hold(holdings, line.ring, row, 1, 0);
+  }
+}
+
+function areHeld(found: HoldingChanges, held: readonly Holding[]): boolean {
+  return (
+    held.length === found.size &&
+    held.every(({ owner, rows, bytes }) => {
+      const own = found.get(owner);
+      return own?.rows === rows && own.bytes === bytes;
+    })
+  );
 }
 
 /** What no checksum covers follows from the state, or is bounded by the line. */

@@ -1,14 +1,16 @@
 /**
  * The bytes of a row's `state` column.
  *
- *   offset 0       form: 1 compact, 2 full
+ *   offset 0       form: 1 compact, 2 full, 3 compact with an owner
  *   compact:  1    kind, an index of KINDS
  *             2    data timestamp, 10 bytes
  *            12    write id, 8 bytes
+ *   owned:         as compact, then
+ *            20    the owner's id, which is of hex digits in pairs, as bytes
  *   full:     1    encodeState() of the row's state
  *   last 4         CRC-32, big-endian, of all bytes before, continued from the state check
  *
- * A plain object's row has nothing that is not in its columns but kind, timestamp and write id, and
+ * A plain object's row has nothing that is not in its columns but kind, timestamp, write id and owner, and
  * such rows are nearly all: the compact form halves the row, hence the pages that a commit writes.
  * The form is a function of the state alone, so equal states have equal bytes on every replica.
  *
@@ -26,9 +28,11 @@ import type { Columns } from './columns.ts';
 
 const COMPACT = 1;
 const FULL = 2;
+const OWNED = 3;
 const CRC_BYTES = 4;
-const COMPACT_BYTES = 20 + CRC_BYTES;
+const COMPACT_BYTES = 20;
 const WRITE_ID = /^[0-9a-f]{16}$/;
+const OWNER = /^(?:[0-9a-f]{2}){1,64}$/;
 
 /** CRC-32 of the listed columns, which a listing verifies row by row. */
 export function listingCheck(
@@ -67,11 +71,13 @@ export function encodeRowState(
 }
 
 function compactBytes(data: NonNullable<EntryState['data']>): Buffer {
-  const bytes = Buffer.allocUnsafe(COMPACT_BYTES);
-  bytes[0] = COMPACT;
+  const { owner = '' } = data;
+  const bytes = Buffer.allocUnsafe(COMPACT_BYTES + owner.length / 2 + CRC_BYTES);
+  bytes[0] = owner === '' ? COMPACT : OWNED;
   bytes[1] = KINDS.indexOf(data.kind);
   bytes.write(data.timestamp, 2, 'hex');
   bytes.write(data.writeId, 12, 'hex');
+  bytes.write(owner, COMPACT_BYTES, 'hex');
   return bytes;
 }
 
@@ -91,9 +97,10 @@ const PLAIN_FIELDS = new Set([
   'etag',
   'size',
   'contentType',
+  'owner',
 ]);
 
-/** Whether columns, kind, timestamp and write id are all there is. */
+/** Whether columns, kind, timestamp, write id and owner are all there is. */
 function isPlain(ring: PolicyIndex, name: string, state: EntryState): boolean {
   const { data } = state;
   if (ring !== CONTAINER_RING || name === '' || data === undefined) return false;
@@ -101,7 +108,15 @@ function isPlain(ring: PolicyIndex, name: string, state: EntryState): boolean {
   for (const field in data) {
     if (!PLAIN_FIELDS.has(field) && data[field as keyof typeof data] !== undefined) return false;
   }
-  return WRITE_ID.test(data.writeId);
+  const { writeId, owner } = data;
+  return WRITE_ID.test(writeId) && (owner === undefined || OWNER.test(owner));
+}
+
+/** The owner that a compact row names, `''`: none; undefined: only its whole state tells. */
+export function ownerIn(bytes: Buffer): string | undefined {
+  if (bytes[0] === COMPACT) return '';
+  if (bytes[0] !== OWNED) return undefined;
+  return bytes.toString('hex', COMPACT_BYTES, bytes.length - CRC_BYTES);
 }
 
 /** @throws OperatingError `rows-damaged` */
@@ -116,7 +131,9 @@ export function decodeRowState(
   }
   if (bytes[0] === FULL) return decodeState(bytes.subarray(1, end));
   const kind = KINDS[bytes[1]!];
-  if (bytes[0] !== COMPACT || kind === undefined || bytes.length !== COMPACT_BYTES) {
+  const owner = ownerIn(bytes);
+  const isWhole = end >= COMPACT_BYTES && (owner !== '' || end === COMPACT_BYTES);
+  if (owner === undefined || kind === undefined || !isWhole) {
     throw new OperatingError('newer-format', 'a row in a form that this version does not know', {
       form: bytes[0],
     });
@@ -130,6 +147,7 @@ export function decodeRowState(
       etag: columns.etag,
       size: columns.size,
       contentType: columns.type,
+      ...(owner !== '' && { owner }),
     },
     groups: {},
   };

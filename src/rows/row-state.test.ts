@@ -96,11 +96,14 @@ describe('the bytes of a row', () => {
     );
   });
 
-  it('are 24 for a plain object, and refuse any flipped bit', () => {
-    const row = live(at(1));
+  it.each([
+    [24, undefined],
+    [40, 'a0'.repeat(16)],
+  ])('are %i for a plain object (owner: %s), and refuse any flipped bit', (size, owner) => {
+    const row = live(at(1), owner === undefined ? {} : { owner });
     const columns = columnsOf(CONTAINER_RING, 'n', row, START_SECONDS);
     const bytes = encodeRowState(CONTAINER_RING, 'n', row, 7);
-    expect(bytes.length).toBe(24);
+    expect(bytes.length).toBe(size);
     for (let bit = 0; bit < bytes.length * 8; bit++) {
       const flipped = Buffer.from(bytes);
       flipped[bit >> 3]! ^= 1 << (bit & 7);

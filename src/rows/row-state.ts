@@ -9,7 +9,7 @@ import type { DataPart, EntryState, Group } from '#base/entry.ts';
 import { maxTimestamp, parseTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import { CONSISTENCY_MODES, type ConsistencyMode } from '#ring/cluster.ts';
 
-/** The row of an object: what listings, expiry and repair need, without body, checksums, user metadata. */
+/** The row of an object: what listings, expiry, quotas and repair need, without body, checksums, user metadata. */
 export function rowStateOf(state: EntryState): EntryState {
   const { data } = state;
   const system = state.groups['system'];
@@ -29,6 +29,7 @@ function rowData(data: DataPart): DataPart {
     ...(data.deleteAt !== undefined && { deleteAt: data.deleteAt }),
     ...(data.versionId !== undefined && { versionId: data.versionId }),
     ...(data.deleteMarker !== undefined && { deleteMarker: data.deleteMarker }),
+    ...(data.owner !== undefined && { owner: data.owner }),
   };
 }
 

@@ -43,6 +43,7 @@ import { ContainerTable } from './container-table.ts';
 import { type Cursor, CursorTable } from './cursors.ts';
 import { DamageGuard } from './damage-guard.ts';
 import { type OpenedDatabase, openRowsDatabase } from './database-file.ts';
+import { HolderTable, type Holding } from './holders.ts';
 import { listRows } from './listing.ts';
 import type { Listing, ListQuery } from './query.ts';
 import { rowTimestamp } from './row-state.ts';
@@ -85,6 +86,7 @@ export class RowStore implements RowSink {
   readonly #rows: RowTable;
   readonly #lines: ContainerTable;
   readonly #cursors: CursorTable;
+  readonly #holders: HolderTable;
   readonly #containers: ContainerCache;
   readonly #summaries: Summaries;
   readonly #audit: RowAudit;
@@ -106,13 +108,14 @@ export class RowStore implements RowSink {
     this.#rows = new RowTable(db);
     this.#lines = new ContainerTable(db);
     this.#cursors = new CursorTable(db);
+    this.#holders = new HolderTable(db);
     this.#containers = new ContainerCache(options.digestKey, (ring, hash) =>
       this.#lines.find(ring, hash),
     );
     this.#summaries = new Summaries(this.#lines);
     this.#applier = new Applier(
       opened,
-      { rows: this.#rows, lines: this.#lines, cursors: this.#cursors },
+      { rows: this.#rows, lines: this.#lines, cursors: this.#cursors, holders: this.#holders },
       this.#containers,
       (before, after) => this.#summaries.changed(before, after),
     );
@@ -133,7 +136,7 @@ export class RowStore implements RowSink {
     return this.#guard.damage;
   }
 
-  /** Rows go to this log from now on: called once, when the device has been opened with this sink. */
+  /** Rows go to this log from now on: called once, when the device was opened with this sink. */
   bind(log: RowLog): void {
     this.#log = log;
   }
@@ -191,8 +194,8 @@ export class RowStore implements RowSink {
   facts(ring: PolicyIndex, hash: Buffer): ContainerFacts | undefined {
     return this.#guard.run(() => {
       this.#expire();
-      const container = this.#containers.find(ring, hash);
-      return container && factsOf(container.line);
+      const line = this.#containers.find(ring, hash)?.line;
+      return line && factsOf(line);
     });
   }
 
@@ -210,18 +213,16 @@ export class RowStore implements RowSink {
   list(ring: PolicyIndex, hash: Buffer, query: ListQuery): Listing {
     return this.#guard.run(() => {
       this.#expire();
-      const line = this.#containers.find(ring, hash)?.line;
-      if (line === undefined || line.id === 0) return { items: [], truncated: false };
-      return listRows(query, this.#rows.scan(line.id, this.#nowSeconds()));
+      const id = this.#idOf(ring, hash);
+      if (id === 0) return { items: [], truncated: false };
+      return listRows(query, this.#rows.scan(id, this.#nowSeconds()));
     });
   }
 
   /** Rows changed after `sequence`, in commit order, the container's own state (name '') among them. */
   changes(ring: PolicyIndex, hash: Buffer, sequence: number, limit: number): Change[] {
     return this.#guard.run(() => {
-      const line = this.#containers.find(ring, hash)?.line;
-      if (line === undefined || line.id === 0) return [];
-      const rows = this.#rows.since(line.id, sequence, limit);
+      const rows = this.#rows.since(this.#idOf(ring, hash), sequence, limit);
       return rows.map((row) => ({ name: row.name, state: stateOf(row), sequence: row.sequence }));
     });
   }
@@ -257,7 +258,7 @@ export class RowStore implements RowSink {
   /** Containers that changed since their totals were last acknowledged, after the one named, if any. */
   unreported(ring: PolicyIndex, after: Buffer | undefined, limit: number): ContainerFacts[] {
     return this.#guard.run(() => {
-      const id = after === undefined ? 0 : (this.#containers.find(ring, after)?.line.id ?? 0);
+      const id = after === undefined ? 0 : this.#idOf(ring, after);
       return this.#lines.unreported(ring, id, limit).map(factsOf);
     });
   }
@@ -265,24 +266,33 @@ export class RowStore implements RowSink {
   /** The account's replicas have the totals as of `sequence`. */
   markReported(ring: PolicyIndex, hash: Buffer, sequence: number): void {
     this.#guard.run(() => {
-      const line = this.#containers.find(ring, hash)?.line;
-      if (line !== undefined && line.id !== 0) this.#lines.markReported(line.id, sequence);
+      const id = this.#idOf(ring, hash);
+      this.#lines.markReported(id, sequence);
+      this.#holders.reported(id, sequence);
+    });
+  }
+
+  /** What users hold of a container, where that changed since it was reported; in the order of changes. */
+  unreportedHoldings(ring: PolicyIndex, hash: Buffer, limit: number): Holding[] {
+    return this.#guard.run(() => this.#holders.unreported(this.#idOf(ring, hash), limit));
+  }
+
+  /** Of users who hold something of it. */
+  holdings(ring: PolicyIndex, hash: Buffer): Holding[] {
+    return this.#guard.run(() => {
+      this.#expire();
+      return this.#holders.all(this.#idOf(ring, hash));
     });
   }
 
   /** Everything that `device` had committed of a container, up to this point of its database, is here. */
   cursor(ring: PolicyIndex, hash: Buffer, device: number): Cursor | undefined {
-    return this.#guard.run(() => {
-      const line = this.#containers.find(ring, hash)?.line;
-      return line === undefined || line.id === 0 ? undefined : this.#cursors.get(line.id, device);
-    });
+    return this.#guard.run(() => this.#cursors.get(this.#idOf(ring, hash), device));
   }
 
   setCursor(ring: PolicyIndex, hash: Buffer, device: number, cursor: Cursor): void {
-    this.#guard.run(() => {
-      const line = this.#containers.find(ring, hash)?.line;
-      if (line !== undefined && line.id !== 0) this.#cursors.set(line.id, device, cursor);
-    });
+    const id = this.#guard.run(() => this.#idOf(ring, hash));
+    if (id !== 0) this.#guard.run(() => this.#cursors.set(id, device, cursor));
   }
 
   /** See device/contract.ts, Digests: the device answers with this for the two row rings. */
@@ -313,8 +323,8 @@ export class RowStore implements RowSink {
     after: Pick<RowPlace, 'hidden' | 'name'> | undefined,
     limit: number,
   ): RowPage {
-    const container = this.#guard.run(() => this.#containers.find(ring, hash)?.line.id);
-    if (container === undefined) return { rows: [], next: undefined };
+    const container = this.#guard.run(() => this.#idOf(ring, hash));
+    if (container === 0) return { rows: [], next: undefined };
     const place = { container, ...(after ?? { hidden: -1, name: '' }) };
     const { rows, next } = this.rowsAfter(place, limit);
     return { rows, next: next?.container === container ? next : undefined };
@@ -407,10 +417,8 @@ export class RowStore implements RowSink {
     const base = before ?? (stored && stateOf(stored));
     const state = base === undefined ? row.state : join(base, row.state);
     const newest = rowTimestamp(state);
-    const result = {
-      outcome: rowTimestamp(row.state) >= newest ? 'stored' : 'superseded',
-      newest,
-    } as const;
+    const outcome = rowTimestamp(row.state) >= newest ? 'stored' : 'superseded';
+    const result = { outcome, newest } as const;
     if (before !== undefined && isSame(before, state)) return { result, pending: former };
     return { result, pending: this.#append(container, { ...row, state }, stored) };
   }
@@ -456,9 +464,7 @@ export class RowStore implements RowSink {
     const hidden = line.total - line.rows;
     // In a container without deleted rows, all that can be hidden is its own state.
     const isBare = line.marks === 0 && (hidden === 0 || (hidden === 1 && own));
-    if (name !== '' && isBare) {
-      return this.#rows.findListed(line.id, Buffer.from(name));
-    }
+    if (name !== '' && isBare) return this.#rows.findListed(line.id, Buffer.from(name));
     return this.#rows.find(line.id, Buffer.from(name));
   }
 
@@ -473,6 +479,11 @@ export class RowStore implements RowSink {
   #expire(): void {
     const now = this.#nowSeconds();
     if (this.#applier.nextExpiry <= now) this.#applier.expire(now, EXPIRE_BATCH);
+  }
+
+  /** 0: it has no line, and no table knows of it. */
+  #idOf(ring: PolicyIndex, hash: Buffer): number {
+    return this.#containers.find(ring, hash)?.line.id ?? 0;
   }
 
   #nowSeconds(): number {

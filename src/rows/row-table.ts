@@ -61,7 +61,7 @@ export class RowTable {
   readonly #forward: Statement<RawListed>;
   readonly #backward: Statement<RawListed>;
   readonly #since: Statement<RawRow>;
-  readonly #due: Statement<[container: number, name: Buffer, size: number, count: number]>;
+  readonly #due: Statement<[...RawRow, container: number]>;
   readonly #hide: Statement<unknown>;
   readonly #nextExpiry: Statement<number | null>;
   readonly #dead: Statement<[container: number, died: number, name: string, sequence: number]>;
@@ -96,8 +96,8 @@ export class RowTable {
       )
       .raw();
     this.#due = db
-      .prepare<[number, Buffer, number, number]>(
-        `SELECT container, name, size, count FROM row INDEXED BY row_by_expiry
+      .prepare<[...RawRow, number]>(
+        `SELECT ${ALL}, container FROM row INDEXED BY row_by_expiry
          WHERE hidden = 0 AND expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?`,
       )
       .raw();
@@ -186,13 +186,10 @@ export class RowTable {
   }
 
   /** Listed rows whose delete-at has passed, the earliest first. */
-  due(
-    nowSeconds: number,
-    limit: number,
-  ): { container: number; name: Buffer; size: number; count: number }[] {
-    return this.#due
-      .all(nowSeconds, limit)
-      .map(([container, name, size, count]) => ({ container, name, size, count }));
+  due(nowSeconds: number, limit: number): { container: number; row: StoredRow }[] {
+    return this.#due.all(nowSeconds, limit).map((raw) => {
+      return { container: raw.pop() as number, row: parseRow(raw as unknown as RawRow) };
+    });
   }
 
   hide(container: number, name: Buffer): void {

@@ -14,6 +14,7 @@
  * - `row_by_death` finds tombstones by age, `row_by_mark` marks that nothing needs any more.
  * - `row_by_sequence` answers a peer's "what was committed since"; `row_by_expiry` finds rows whose
  *   delete-at has passed without looking at others.
+ * - `holder`: what each user has written of a container (holders.ts). No checksum: the audit counts again.
  * - `cursor`: how far this device has taken in each peer's commits (see service/freshness.ts).
  *
  * `row` has no rowid: the key is the tree, a page of a listing is read in one pass.
@@ -22,7 +23,7 @@ import type { Database } from '#env/env.ts';
 import { hasTables } from '#env/tables.ts';
 
 /** Raise with every change of the tables; the database is then rebuilt from the log. */
-export const SCHEMA_VERSION = 4;
+export const SCHEMA_VERSION = 5;
 
 export const SCHEMA = `
 CREATE TABLE IF NOT EXISTS meta (
@@ -70,6 +71,14 @@ CREATE INDEX IF NOT EXISTS row_by_sequence ON row (container, sequence);
 CREATE INDEX IF NOT EXISTS row_by_expiry ON row (expires) WHERE hidden = 0 AND expires IS NOT NULL;
 CREATE INDEX IF NOT EXISTS row_by_death ON row (died) WHERE died IS NOT NULL;
 CREATE INDEX IF NOT EXISTS row_by_mark ON row (until) WHERE until IS NOT NULL;
+CREATE TABLE IF NOT EXISTS holder (
+  container INTEGER NOT NULL,
+  owner TEXT NOT NULL,
+  rows INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  sequence INTEGER NOT NULL,
+  PRIMARY KEY (container, owner)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS cursor (
   container INTEGER NOT NULL,
   device INTEGER NOT NULL,

@@ -89,16 +89,16 @@ export class IdentityClient {
   }
 
   /**
-   * A request for the account of a project, where the catalogue says that objects are.
+   * A request for an account, of a project or of a user, where the catalogue says that objects are.
    * @throws OperatingError `refused` for who does not own all accounts
    */
   async account(
     method: 'HEAD' | 'POST',
-    projectId: string,
+    account: string,
     headers: Record<string, string> = {},
   ): Promise<Headers> {
     if (this.#base === undefined) await this.#logIn();
-    const url = this.#storage.replace(/AUTH_[^/]*$/, `AUTH_${projectId}`);
+    const url = this.#storage.replace(/AUTH_[^/]*$/, account);
     if (url === '') throw new OperatingError('not-found', 'the catalogue names no object store');
     const response = await fetch(url, {
       method,

@@ -167,7 +167,10 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   ),
   OwnershipControlsNotFoundError: answer(404, 'The bucket ownership controls were not found'),
   PreconditionFailed: answer(412, 'At least one of the pre-conditions you specified did not hold'),
-  QuotaExceeded: answer(403, 'The upload exceeds the quota of the bucket.'),
+  QuotaExceeded: answer(
+    403,
+    'The upload exceeds the quota of the bucket, of its account or of the user.',
+  ),
   ReplicationConfigurationNotFoundError: answer(404, 'The replication configuration was not found'),
   RequestTimeTooSkewed: answer(
     403,

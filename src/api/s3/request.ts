@@ -130,6 +130,10 @@ export class S3Request extends Exchange<S3Service> implements Operation {
     return { principal, address: origin.address };
   }
 
+  get user(): string | undefined {
+    return this.caller.kind === 'user' ? this.caller.userId : undefined;
+  }
+
   get origin(): Origin {
     const { remoteAddress: address } = this.incoming.socket;
     const isSecure = 'encrypted' in this.incoming.socket;

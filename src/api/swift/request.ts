@@ -71,6 +71,10 @@ export class SwiftRequest extends Exchange<SwiftService> implements Operation {
     return isTrue(this.header(name));
   }
 
+  get user(): string | undefined {
+    return this.caller.kind === 'user' ? this.caller.userId : undefined;
+  }
+
   /** The client's, as far as it can be told. */
   get address(): string {
     const { remoteAddress: address } = this.incoming.socket;

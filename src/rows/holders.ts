@@ -1,0 +1,110 @@
+/**
+ * What each user has written of a container: the listed rows whose owner they are, and their bytes. It
+ * changes in the transaction of the rows, as the container's totals do, so a row that somebody else
+ * deletes or overwrites is given back to its owner without a look at who that was. Only rows of objects
+ * have owners, and those since owners are recorded.
+ *
+ * `sequence` is that of the container when it last changed, so the totals reporter finds what its
+ * users' accounts don't know yet by the container's own `reported`.
+ */
+import { CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
+import type { Database, Statement } from '#env/env.ts';
+import { ownerIn } from './format.ts';
+import { isMark, type StoredRow, stateOf } from './row-table.ts';
+
+export interface Holding {
+  readonly owner: string;
+  readonly rows: number;
+  readonly bytes: number;
+  readonly sequence: number;
+}
+
+interface Change {
+  rows: number;
+  bytes: number;
+  sequence: number;
+}
+
+/** By owner. */
+export type HoldingChanges = Map<string, Change>;
+
+/** Takes a row into (or out of) what its owner holds. */
+export function hold(
+  changes: HoldingChanges,
+  ring: PolicyIndex,
+  row: StoredRow,
+  sign: 1 | -1,
+  sequence: number,
+): void {
+  if (ring !== CONTAINER_RING || row.hidden !== 0 || isMark(row)) return;
+  const owner = ownerIn(row.state) ?? stateOf(row).data?.owner ?? '';
+  if (owner !== '') change(changes, owner, sign, sign * row.size, sequence);
+}
+
+function change(
+  changes: HoldingChanges,
+  owner: string,
+  rows: number,
+  bytes: number,
+  sequence: number,
+): void {
+  const known = changes.get(owner);
+  if (known === undefined) {
+    changes.set(owner, { rows, bytes, sequence });
+    return;
+  }
+  known.rows += rows;
+  known.bytes += bytes;
+  known.sequence = sequence;
+}
+
+export class HolderTable {
+  readonly #change: Statement<unknown>;
+  readonly #all: Statement<Holding>;
+  readonly #unreported: Statement<Holding>;
+  readonly #remove: Statement<unknown>;
+  readonly #removeEmpty: Statement<unknown>;
+
+  constructor(db: Database) {
+    const from = 'SELECT owner, rows, bytes, sequence FROM holder WHERE container = ?';
+    this.#change = db.prepare(
+      `INSERT INTO holder (container, owner, rows, bytes, sequence) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (container, owner) DO UPDATE SET
+         rows = rows + excluded.rows, bytes = bytes + excluded.bytes, sequence = excluded.sequence`,
+    );
+    this.#all = db.prepare<Holding>(`${from} AND rows > 0 ORDER BY owner`);
+    this.#unreported = db.prepare<Holding>(
+      `${from} AND sequence > (SELECT reported FROM container WHERE id = ?)
+       ORDER BY sequence LIMIT ?`,
+    );
+    this.#remove = db.prepare('DELETE FROM holder WHERE container = ?');
+    this.#removeEmpty = db.prepare(
+      'DELETE FROM holder WHERE container = ? AND rows = 0 AND sequence <= ?',
+    );
+  }
+
+  change(container: number, changes: HoldingChanges): void {
+    for (const [owner, { rows, bytes, sequence }] of changes) {
+      this.#change.run(container, owner, rows, bytes, sequence);
+    }
+  }
+
+  /** Of users who hold something. */
+  all(container: number): Holding[] {
+    return this.#all.all(container);
+  }
+
+  /** What changed since the container was reported, also to nothing; in the order of changes. */
+  unreported(container: number, limit: number): Holding[] {
+    return this.#unreported.all(container, container, limit);
+  }
+
+  /** Nobody needs to be told any more of who holds nothing. */
+  reported(container: number, sequence: number): void {
+    this.#removeEmpty.run(container, sequence);
+  }
+
+  remove(container: number): void {
+    this.#remove.run(container);
+  }
+}
