@@ -9,7 +9,7 @@ let program: Command;
 
 beforeAll(async () => {
   program = await programOf();
-}, 60_000);
+});
 
 /** Commands that do something: those without others below them, and defaults. */
 function verbs(command: Command = program, words: readonly string[] = []): [string, Command][] {

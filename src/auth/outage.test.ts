@@ -41,7 +41,7 @@ describe.skipIf(!hasEtcd && !required)('identity at three sites', () => {
     const [, second] = await bootstrap(services[0]!);
     account = second!;
     await Promise.all(services.map(({ ready }) => ready));
-  }, 60_000);
+  });
   afterAll(async () => {
     for (const service of services) await service.close();
     for (const state of states) await state.close();
@@ -74,9 +74,7 @@ describe.skipIf(!hasEtcd && !required)('identity at three sites', () => {
     expect(fields.userId).toBe(user.id);
   });
 
-  it('fails no log-in while any one member of etcd dies and comes back', {
-    timeout: 90_000,
-  }, async () => {
+  it('fails no log-in while any one member of etcd dies and comes back', async () => {
     let [stop, done] = [false, 0];
     const failures: string[] = [];
     const client = async (service: Identity): Promise<void> => {
@@ -101,9 +99,7 @@ describe.skipIf(!hasEtcd && !required)('identity at three sites', () => {
     expect(done).toBeGreaterThan(100);
   });
 
-  it('without any member: tokens go on, log-ins say unavailable, and come back by themselves', {
-    timeout: 90_000,
-  }, async () => {
+  it('without any member: tokens go on, log-ins say unavailable, and come back by themselves', async () => {
     const { text } = await services[0]!.logIns.logIn(request());
     const cacheDir = join(folder, 'proxy');
     const proxy = createAuthenticator({ env, state: states[0]!, cacheDir });

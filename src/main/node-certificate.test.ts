@@ -72,7 +72,7 @@ function nodeOnVirtualTime() {
   return { world, env: { clock, log, disk: real.disk }, nowMs, certify };
 }
 
-describe('a node’s certificate', { timeout: 180_000 }, () => {
+describe('a node’s certificate', () => {
   it('is renewed after two thirds of its month, as soon as any authority answers; no restart', async () => {
     const { world, env, nowMs, certify } = nodeOnVirtualTime();
     const certificate = NodeCertificate.open(config)!;

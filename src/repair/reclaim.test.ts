@@ -13,7 +13,7 @@ async function started(): Promise<ReclaimCluster> {
   return reclaim;
 }
 
-describe('reclaim', { timeout: 180_000 }, () => {
+describe('reclaim', () => {
   it('forgets tombstones everywhere, and nobody hands them back', async () => {
     const reclaim = await started();
     for (const name of ['a', 'b', 'c']) await reclaim.put(name);

@@ -30,7 +30,7 @@ async function comesBack(): Promise<ReclaimCluster> {
   return reclaim;
 }
 
-describe('a removed device', { timeout: 180_000 }, () => {
+describe('a removed device', () => {
   it('brings nothing back, though its own ring still names it', async () => {
     const reclaim = await comesBack();
     await reclaim.pass(120_000);

@@ -29,9 +29,7 @@ describe('one sqlite file, several processes', () => {
     return new Promise((resolve) => child.on('close', () => resolve(acknowledged)));
   }
 
-  it('lose no increment, and a watcher beside them sees each one in order', {
-    timeout: 60_000,
-  }, async () => {
+  it('lose no increment, and a watcher beside them sees each one in order', async () => {
     const path = join(folder, 'shared.db');
     const state = openSqliteState(env, path);
     const seen: number[] = [];
@@ -50,9 +48,7 @@ describe('one sqlite file, several processes', () => {
     await state.close();
   });
 
-  it('keep what was acknowledged when one of them is killed by -9', {
-    timeout: 60_000,
-  }, async () => {
+  it('keep what was acknowledged when one of them is killed by -9', async () => {
     const path = join(folder, 'killed.db');
     const [killed, other] = await Promise.all([increment(path, 10_000, 25), increment(path, 30)]);
     const state = openSqliteState(env, path);

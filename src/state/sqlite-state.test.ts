@@ -50,7 +50,7 @@ describe('sqlite state', () => {
     );
   });
 
-  it('keeps its history bounded by itself', { timeout: 30_000 }, async () => {
+  it('keeps its history bounded by itself', async () => {
     const path = nextPath();
     const state = openSqliteState(env, path);
     const db = env.disk.openDatabase(path);

@@ -34,7 +34,7 @@ beforeAll(async () => {
   client = await Client.logIn(cluster);
   await client.put(0, '/c', '');
   await keepMore('first');
-}, 60_000);
+});
 
 afterAll(() => cluster?.stopAndRemove());
 
@@ -115,7 +115,7 @@ describe('a device folder wiped under the running process', () => {
       await until('blobs', held, (found) => found >= blobs[n]!, MENDED_MS);
     }
     await expectAllKept();
-  }, 120_000);
+  });
 });
 
 async function repair(change: string): Promise<void> {
@@ -176,7 +176,7 @@ describe('flipped bytes', () => {
       (good) => good >= 2,
       MENDED_MS,
     );
-  }, 120_000);
+  });
 
   it('in a segment of every device of one node: found on read and on start', async () => {
     const segments = cluster
@@ -191,7 +191,7 @@ describe('flipped bytes', () => {
     await expectAllKept();
     await keepMore('after-flip');
     await expectAllKept();
-  }, 120_000);
+  });
 
   it('in index.db and rows.db of one node: rebuilt from the log', async () => {
     await restart(async () => {
@@ -205,7 +205,7 @@ describe('flipped bytes', () => {
     await expectAllKept();
     await keepMore('after-index');
     await expectAllKept();
-  }, 120_000);
+  });
 });
 
 /** How many devices hold the bytes of the object's blob, by themselves. */
@@ -236,7 +236,7 @@ describe('what a crash leaves behind', () => {
       await untilHealthy();
     }
     await expectAllKept();
-  }, 120_000);
+  });
 
   it('lost index.db and rows.db are rebuilt', async () => {
     await restart(async () => {
@@ -252,7 +252,7 @@ describe('what a crash leaves behind', () => {
       expect(existsSync(path.join(folder, 'index.db'))).toBe(true);
       expect(readFileSync(path.join(folder, 'rows.db')).length).toBeGreaterThan(0);
     }
-  }, 120_000);
+  });
 });
 
 async function append(file: string, bytes: Buffer): Promise<void> {
@@ -278,7 +278,7 @@ describe('a process that hangs (kill -STOP)', () => {
     }
     await expectAllKept();
     await untilHealthy();
-  }, 120_000);
+  });
 });
 
 /** Open connections of the wire between two nodes, as one of them counts them; most of all pairs. */
@@ -303,7 +303,7 @@ describe('afterwards', () => {
       near === 1 && far <= 2 && far > 0;
     // Two that dialled each other at the same moment keep one of the connections.
     await until('few connections', connectionsBetween, isFew, MENDED_MS, 500);
-  }, 60_000);
+  });
 
   it('devices that lost no bytes of bodies have nothing wrong in them', async () => {
     await expectAllKept();
@@ -313,5 +313,5 @@ describe('afterwards', () => {
       const { code, stdout, stderr } = await anello('device', 'check', folder);
       expect(code, `${folder}: ${stdout}${stderr}`).toBe(0);
     }
-  }, 60_000);
+  });
 });

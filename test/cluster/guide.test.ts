@@ -47,7 +47,7 @@ beforeAll(async () => {
     XDG_STATE_HOME: folder,
     PHOTO: await uploadPhoto(),
   };
-}, 120_000);
+});
 
 afterAll(async () => {
   await cluster?.stopAndRemove();
@@ -142,5 +142,5 @@ describe('the guide on a running cluster', () => {
     const { code, out } = await bash('anello config show --json');
     expect(code).toBe(0);
     expect(JSON.parse(out).links).toMatchObject([{ between: ['bari', 'lngs'], rttMs: 12 }]);
-  }, 60_000);
+  });
 });

@@ -131,7 +131,7 @@ beforeAll(async () => {
   const headers = { 'x-auth-token': token };
   await fetch(`${front}${account}/box`, { method: 'PUT', headers });
   expect(await once('PUT', 'known', CONTENT)).toBe(true);
-}, 60_000);
+});
 
 afterAll(async () => {
   haproxy?.kill('SIGTERM');

@@ -99,7 +99,7 @@ beforeAll(async () => {
 }, 240_000);
 afterAll(() => machines.close());
 
-describe('machines that joined', { timeout: 180_000 }, () => {
+describe('machines that joined', () => {
   it('serve together: what one proxy took, the others give', async () => {
     await logIn();
     // Each of them said so of itself by its /healthcheck.

@@ -23,7 +23,7 @@ beforeAll(async () => {
   account = new URL(login.url).pathname;
   const made = await request(0, 'PUT', '/kill');
   expect(made.status).toBe(201);
-}, 60_000);
+});
 
 afterAll(() => cluster?.stopAndRemove());
 
@@ -110,7 +110,7 @@ describe.each(['bari-1', 'padova-1', 'padova-2', 'lngs-1'])(
       const others = writers.filter((_, n) => n % 3 !== victimProxy);
       expect(others.flatMap((writer) => writer.firstFailures)).toEqual([]);
       for (const writer of writers) await check(writer.acknowledged);
-    }, 60_000);
+    });
   },
 );
 

@@ -25,7 +25,7 @@ beforeAll(async () => {
   cluster = await Cluster.start(['--rtt', '2ms']);
   client = await Client.logIn(cluster);
   await client.put(0, '/rolling', '');
-}, 60_000);
+});
 
 afterAll(() => cluster?.stopAndRemove());
 

@@ -42,7 +42,7 @@ describe('--workers 2 --rtt 40ms', () => {
     await client.put(0, '/c', '');
     // Each worker's first requests open its connections.
     for (let n = 0; n < 12; n += 1) await client.put(n % 3, `/c/warm-${n}`, 'x');
-  }, 60_000);
+  });
   afterAll(() => cluster?.stopAndRemove());
 
   it('every proxy serves, by all of its workers, and status shows them', async () => {
@@ -73,7 +73,7 @@ describe('--workers 2 --rtt 40ms', () => {
       500,
     );
     for (let n = 0; n < 20; n += 1) await client.put(1, `/c/again-${n}`, 'x');
-  }, 40_000);
+  });
 
   async function pidOf(name: string): Promise<number> {
     const { nodes } = await statusOf(cluster.folder);
@@ -115,7 +115,7 @@ describe('two clusters side by side, one of them of one site', () => {
     writeFileSync(sites, ONE_SITE);
     one = await Cluster.start(['--sites', sites]);
     other = await Cluster.start();
-  }, 60_000);
+  });
   afterAll(async () => {
     await Promise.all([one?.stopAndRemove(), other?.stopAndRemove()]);
   });
@@ -156,7 +156,7 @@ describe('two clusters side by side, one of them of one site', () => {
     expect((await fresh.request(0, 'GET', '/old')).status).toBe(404);
     expect(existsSync(path.join(other.folder, 'not-ours.txt'))).toBe(true);
     expect(existsSync(path.join(other.folder, 'nodes', 'padova-1'))).toBe(false);
-  }, 60_000);
+  });
 });
 
 describe('Ctrl-C', () => {
@@ -177,5 +177,5 @@ describe('Ctrl-C', () => {
     for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow();
     expect(existsSync(path.join(cluster.folder, 'up.lock'))).toBe(false);
     await cluster.stopAndRemove();
-  }, 60_000);
+  });
 });

@@ -39,7 +39,7 @@ beforeAll(async () => {
     await authority.store.change({ what: 'later', who: 'test' }, () => ({ result: undefined }));
   writeFileSync(file('bundle'), (await readBundle(state, 0))!);
   await state.close();
-}, 60_000);
+});
 
 afterAll(async () => {
   await env.close();
@@ -65,7 +65,7 @@ async function restore(...args: string[]): Promise<string> {
   return printed.join('\n');
 }
 
-describe('anello restore', { timeout: 60_000 }, () => {
+describe('anello restore', () => {
   it('begins above the bundle that a node has kept, without the keys that signed tokens', async () => {
     const into = ['--state', `sqlite:${file('new.db')}`, '--bundle', file('bundle')];
     const told = JSON.parse(await restore(file('a.backup'), ...into, '--json'));

@@ -22,7 +22,7 @@ let program: Command;
 
 beforeAll(async () => {
   program = await programOf();
-}, 60_000);
+});
 
 /** The verb that a line calls, and what is left of the line. */
 function verbOf(line: string): { verb: Command; rest: string[] } {

@@ -66,7 +66,7 @@ function anello(
 }
 
 describe('anello project, user, grant and key', () => {
-  it('do what they say, past a dead proxy', { timeout: 60_000 }, async () => {
+  it('do what they say, past a dead proxy', async () => {
     const project = await anello('project create photos --json');
     expect([project.code, JSON.parse(project.out).name]).toEqual([0, 'photos']);
     const user = await anello(
@@ -101,7 +101,7 @@ describe('anello project, user, grant and key', () => {
     expect((await anello('project delete photos')).code).toBe(0);
   });
 
-  it('answer 1 to what failed and 2 to wrong use, in one line', { timeout: 60_000 }, async () => {
+  it('answer 1 to what failed and 2 to wrong use, in one line', async () => {
     const outcomes: [string, number, string, { where?: string; env?: Record<string, string> }?][] =
       [
         ['user delete nobody', 1, 'no such user: nobody'],

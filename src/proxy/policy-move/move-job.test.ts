@@ -143,7 +143,7 @@ class Bench {
   }
 }
 
-describe('a container that changes its policy', { timeout: 120_000 }, () => {
+describe('a container that changes its policy', () => {
   it('has its objects in the new policy alone at the end, as they were', async () => {
     const bench = await Bench.start();
     const large = patternBytes(700_000);

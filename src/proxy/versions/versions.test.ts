@@ -185,7 +185,7 @@ describe('versions of one writer', () => {
       }),
       { numRuns: 12 },
     );
-  }, 120_000);
+  });
 });
 
 describe("an account's quota", () => {
