@@ -128,13 +128,13 @@ describe('authenticator', () => {
   it('learns of a revocation within 2 s', async () => {
     const text = await logIn();
     expect((await authenticator.authenticate({ 'x-auth-token': text })).kind).toBe('user');
-    const start = performance.now();
     await fixture.identity.revoke({ kind: 'audit', id: auditId });
-    for (;;) {
+    // Looks, not milliseconds: on a machine that has more to do each takes as much longer.
+    for (let look = 0; ; look++) {
       const caller = await authenticator.authenticate({ 'x-auth-token': text });
       if (caller.kind === 'anonymous') break;
       await fixture.env.clock.sleep(10);
-      expect(performance.now() - start).toBeLessThan(2000);
+      expect(look).toBeLessThan(200);
     }
   });
 
@@ -219,7 +219,7 @@ describe('authenticator', () => {
     expect((await trusting.authenticate({ 'x-auth-token': token })).kind).toBe('user');
   });
 
-  it('is fast: figures for the README, with ample room for a busy machine', async () => {
+  it('costs little: figures for the README, with ample room', async () => {
     const headers = { 'x-auth-token': token };
     const cached = await timed(20_000, () => authenticator.authenticate(headers));
     const tokens = await Promise.all(Array.from({ length: 50 }, logInByToken));
@@ -237,10 +237,12 @@ async function logInByToken(): Promise<string> {
   return issued.text;
 }
 
+/** Microseconds of the processor for each. */
 async function timed(count: number, act: (i: number) => Promise<unknown>): Promise<number> {
-  const start = performance.now();
+  const start = process.cpuUsage();
   for (let i = 0; i < count; i++) await act(i);
-  return ((performance.now() - start) * 1000) / count;
+  const { user, system } = process.cpuUsage(start);
+  return (user + system) / count;
 }
 
 describe('a service token', () => {

@@ -15,6 +15,11 @@ import { EtcdCluster, hasEtcd } from '#state/testing/etcd-cluster.ts';
 import { createAuthenticator } from './authenticator.ts';
 
 const required = process.env['CI'] === 'true';
+/** Electing a leader takes a second; on a machine that has much to do, several. */
+const DEADLINE_MS = 8_000;
+const EVENTUALLY_MS = 60_000;
+/** Log-ins that must succeed while a member is dead. */
+const ENOUGH = 40;
 
 describe.skipIf(!hasEtcd && !required)('identity at three sites', () => {
   const env = createNodeEnv({ logLevel: 'silent' });
@@ -33,7 +38,7 @@ describe.skipIf(!hasEtcd && !required)('identity at three sites', () => {
         endpoints: near,
         fetch,
         attemptMs: 1000,
-        deadlineMs: 4000,
+        deadlineMs: DEADLINE_MS,
       });
       states.push(state);
       services.push(createIdentity({ env, state, masterKey, settings: { passwordLn: 8 } }));
@@ -89,14 +94,14 @@ describe.skipIf(!hasEtcd && !required)('identity at three sites', () => {
     const clients = services.map(client);
     for (const member of [await cluster.leader(), 0, 1]) {
       cluster.kill(member);
-      await env.clock.sleep(1500);
+      const goal = done + ENOUGH;
+      while (done < goal && failures.length === 0) await env.clock.sleep(20);
       cluster.restart(member);
       await cluster.ready();
     }
     stop = true;
     await Promise.all(clients);
     expect(failures).toEqual([]);
-    expect(done).toBeGreaterThan(100);
   });
 
   it('without any member: tokens go on, log-ins say unavailable, and come back by themselves', async () => {
@@ -105,10 +110,15 @@ describe.skipIf(!hasEtcd && !required)('identity at three sites', () => {
     const proxy = createAuthenticator({ env, state: states[0]!, cacheDir });
     await proxy.ready;
     for (const member of [0, 1, 2]) cluster.kill(member);
-    await env.clock.sleep(6000);
-    await expect(services[0]!.logIns.logIn(request())).rejects.toMatchObject({
-      code: 'state-unavailable',
-    });
+    // For some seconds it goes on from memory.
+    const outcome = () => services[0]!.logIns.logIn(request()).then(() => 'logged in', codeOf);
+    let last = await outcome();
+    for (const end = performance.now() + EVENTUALLY_MS; performance.now() < end; ) {
+      if (last !== 'logged in') break;
+      await env.clock.sleep(100);
+      last = await outcome();
+    }
+    expect(last).toBe('state-unavailable');
     expect((await proxy.authenticate({ 'x-auth-token': text })).kind).toBe('user');
     const restarted = createAuthenticator({ env, state: states[1]!, cacheDir });
     await proxy.close();
@@ -124,7 +134,7 @@ describe.skipIf(!hasEtcd && !required)('identity at three sites', () => {
   });
 
   async function until<Result>(act: () => Promise<Result>): Promise<Result> {
-    const deadline = performance.now() + 15_000;
+    const deadline = performance.now() + EVENTUALLY_MS;
     for (;;) {
       try {
         return await act();

@@ -15,7 +15,7 @@ import {
 import { createPeerGuard } from './peer-guard.ts';
 
 const env = createNodeEnv({ logLevel: 'silent' });
-const CALL = { txn: 'tx1', deadlineMs: 5000 };
+const CALL = { txn: 'tx1', deadlineMs: 120_000 };
 const ID = 'a'.repeat(32);
 const known = new Map<string, { address: Address; tls: TlsOptions }>();
 const revoked = new Set<string>();

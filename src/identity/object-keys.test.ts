@@ -12,7 +12,7 @@ import { decodeObjectKeys, encodeObjectKeys, ObjectKeyFile } from './object-key-
 import { listObjectKeys, makeObjectKey, ObjectKeys } from './object-keys.ts';
 import { createVault } from './vault.ts';
 
-const WAIT_MS = 20_000;
+const WAIT_MS = 120_000;
 
 let env: NodeEnv;
 let folder: string;

@@ -9,6 +9,9 @@ import { EtcdCluster, hasEtcd } from './testing/etcd-cluster.ts';
 if (!hasEtcd)
   console.log('etcd is not installed (apt-get install etcd-server): its driver is not tested');
 const required = process.env['CI'] === 'true';
+const EVENTUALLY_MS = 60_000;
+/** When a watch begins anew, whether it has heard something or not. */
+const RENEWAL_MS = 30_000;
 
 describe.skipIf(!hasEtcd && !required)('etcd', () => {
   const env = createNodeEnv({ logLevel: 'silent' });
@@ -24,12 +27,12 @@ describe.skipIf(!hasEtcd && !required)('etcd', () => {
   });
 
   const open = (
-    options: { attemptMs?: number; deadlineMs?: number; first?: number } = {},
+    options: { attemptMs?: number; deadlineMs?: number; first?: number; fetch?: typeof fetch } = {},
   ): State => {
-    const { first = 0, ...times } = options;
+    const { first = 0, ...rest } = options;
     const { endpoints } = cluster;
     const rotated = [...endpoints.slice(first), ...endpoints.slice(0, first)];
-    return openEtcdState(env, { endpoints: rotated, fetch, ...times });
+    return openEtcdState(env, { endpoints: rotated, fetch, ...rest });
   };
 
   describeState('etcd, three members', async () => {
@@ -57,14 +60,18 @@ describe.skipIf(!hasEtcd && !required)('etcd', () => {
 
   it('leaves a member that does not answer for another', async () => {
     const slow = ((await cluster.leader()) + 1) % 3;
-    const state = open({ first: slow, attemptMs: 500 });
+    const asked: number[] = [];
+    const watched: typeof fetch = (input, init) => {
+      asked.push(cluster.endpoints.findIndex((endpoint) => String(input).startsWith(endpoint)));
+      return fetch(input, init);
+    };
+    const state = open({ first: slow, attemptMs: 500, fetch: watched });
     cluster.pause(slow);
-    const start = performance.now();
     await state.get('a');
-    expect(performance.now() - start).toBeLessThan(2500);
-    const again = performance.now();
+    expect([asked.length > 1, asked[0]]).toEqual([true, slow]);
+    asked.length = 0;
     await state.get('a');
-    expect(performance.now() - again).toBeLessThan(400);
+    expect(asked).not.toContain(slow);
     cluster.resume(slow);
     await state.close();
   });
@@ -89,7 +96,7 @@ describe.skipIf(!hasEtcd && !required)('etcd', () => {
     const started = performance.now();
     await writer.txn({ success: [{ kind: 'put', key: 'h/x', value }] });
     await eventually(async () => expect(heard).toEqual(['put', 'put']));
-    expect(performance.now() - started).toBeLessThan(10_000);
+    expect(performance.now() - started).toBeLessThan(RENEWAL_MS);
     cluster.resume(silent);
     for (const watch of watches) watch.close();
     await reader.close();
@@ -123,6 +130,7 @@ describe.skipIf(!hasEtcd && !required)('etcd', () => {
     const put = (i: number) => writer.txn({ success: [{ kind: 'put', key: `m/${i}`, value }] });
     for (let i = 0; i < 10; i++) await put(i);
     cluster.kill(0);
+    const killedMs = env.clock.monotonicMs();
     let last = 0;
     for (let i = 10; i < 20; i++) last = (await eventually(() => put(i))).revision;
     // Behind the watch's back, in most runs before it has reconnected.
@@ -134,7 +142,7 @@ describe.skipIf(!hasEtcd && !required)('etcd', () => {
       );
     });
     expect(snapshots).toBeGreaterThanOrEqual(1);
-    expect(env.clock.monotonicMs() - (mirror.heardAtMs() ?? 0)).toBeLessThan(10_000);
+    expect(mirror.heardAtMs()).toBeGreaterThan(killedMs);
     mirror.close();
     cluster.restart(0);
     await cluster.ready();
@@ -157,7 +165,7 @@ describe.skipIf(!hasEtcd && !required)('etcd', () => {
   });
 
   async function eventually<Result>(act: () => Promise<Result>): Promise<Result> {
-    const deadline = performance.now() + 15_000;
+    const deadline = performance.now() + EVENTUALLY_MS;
     for (;;) {
       try {
         return await act();

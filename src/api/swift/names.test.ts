@@ -51,12 +51,12 @@ describe('object names', () => {
       .string({ unit: 'binary', minLength: 1, maxLength: 40 })
       .filter((name) => !name.includes('\0') && name.isWellFormed());
     await fc.assert(fc.asyncProperty(text, roundTrip), { numRuns: 60 });
-  }, 120_000);
+  });
 
   it('every single byte that is a character of its own works', async () => {
     const codes = Array.from({ length: 0x7f }, (_, index) => index + 1);
     await Promise.all(codes.map((code) => roundTrip(`x${String.fromCharCode(code)}y`)));
-  }, 120_000);
+  });
 
   it('must be percent-encoded outside ASCII: Node refuses such bytes in a request line', async () => {
     const line = `GET ${BASE}/c/na\xefve HTTP/1.1\r\nHost: x\r\n\r\n`;

@@ -29,6 +29,24 @@ async function until(what: () => boolean): Promise<void> {
   expect(what()).toBe(true);
 }
 
+const SLOW_TIMEOUT_MS = 1000;
+
+/** Six bytes in more than the time in which a client must move. */
+async function putSlowly(): Promise<{ text: string; wasHeldUp: boolean }> {
+  const socket = await open();
+  socket.write(`PUT ${BASE}/c/slow HTTP/1.1\r\n${HEAD}Content-Length: 6\r\n\r\n`);
+  let wasHeldUp = false;
+  for (const byte of 'slowly') {
+    const start = performance.now();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    socket.write(byte);
+    if (performance.now() - start > SLOW_TIMEOUT_MS / 2) wasHeldUp = true;
+  }
+  await until(() => socket.text.includes('HTTP/1.1 '));
+  socket.destroy();
+  return { text: socket.text, wasHeldUp };
+}
+
 function open(): Promise<Socket & { text: string }> {
   return new Promise((resolve) => {
     const socket = Object.assign(connect(server.port, '127.0.0.1'), { text: '' });
@@ -86,15 +104,11 @@ describe('uploads', () => {
   });
 
   it('may be slow, as long as they move', async () => {
-    await restart(1000);
-    const socket = await open();
-    socket.write(`PUT ${BASE}/c/slow HTTP/1.1\r\n${HEAD}Content-Length: 6\r\n\r\n`);
-    for (const byte of 'slowly'.slice(0, 6)) {
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      socket.write(byte);
-    }
-    await until(() => socket.text.includes('201 Created'));
-    socket.destroy();
+    await restart(SLOW_TIMEOUT_MS);
+    let answer = await putSlowly();
+    // Where this process itself was held up for so long the client did not move.
+    for (let tries = 1; answer.wasHeldUp && tries < 20; tries++) answer = await putSlowly();
+    expect(answer.text).toContain('201 Created');
     expect((await server.ask('GET', `${BASE}/c/slow`)).text).toBe('slowly');
   });
 

@@ -9,7 +9,7 @@ import { type CertificateFiles, certifiedFetch } from '#env/node/certified-fetch
 export const hasEtcd = spawnSync('etcd', ['--version']).status === 0;
 
 const MEMBERS = 3;
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 120_000;
 
 interface Member {
   readonly client: string;
@@ -121,15 +121,26 @@ function tlsArgs({ authorityFile, certificateFile, keyFile }: CertificateFiles):
   ]);
 }
 
+/**
+ * Below those that the kernel gives to outgoing connections: one of these would take a member's port while
+ * the member is dead, be it its own client's, which then talks to itself.
+ */
+const PORTS = { from: 30_000, to: 32_700 };
+
 async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(
-    servers.map((server) => new Promise((resolve) => server.once('listening', resolve))),
-  );
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === 'object' && address !== null ? address.port : 0;
-  });
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  const ports: number[] = [];
+  let port = PORTS.from + ((process.pid * 61) % (PORTS.to - PORTS.from));
+  for (let tries = PORTS.to - PORTS.from; ports.length < count && tries > 0; tries--) {
+    port = port + 1 < PORTS.to ? port + 1 : PORTS.from;
+    if (await isFree(port)) ports.push(port);
+  }
   return ports;
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once('error', () => resolve(false));
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
+  });
 }
