@@ -28,7 +28,8 @@ export interface HaproxyOptions {
 
 export function haproxyContext(facts: ClusterFacts, siteName: string, options: HaproxyOptions) {
   const { site, members } = siteFacts(facts, siteName);
-  const servers = ofRole(members, 'proxy').map((member) => ({
+  const proxies = ofRole(members, 'proxy');
+  const servers = proxies.filter(hasProxyPort).map((member) => ({
     name: member.name,
     site: member.site,
     address: bracketed(member.wire.host),
@@ -45,7 +46,13 @@ export function haproxyContext(facts: ClusterFacts, siteName: string, options: H
     runtime: options.runtime ?? '/run/haproxy/admin.sock',
     local: servers.filter((server) => server.site === siteName),
     remote: servers.filter((server) => server.site !== siteName),
+    leftOut: proxies.filter((member) => !hasProxyPort(member)).map(({ name }) => name),
   };
+}
+
+/** Of a node that joined after a backup which was restored, it is known when the node has reported. */
+function hasProxyPort({ ports }: Member): boolean {
+  return ports['proxy'] !== undefined;
 }
 
 export function nftablesContext(facts: ClusterFacts, siteName: string) {

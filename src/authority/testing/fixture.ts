@@ -1,6 +1,6 @@
 /** For tests: an authority on a simulated machine, with a cluster of three sites and its API. */
 import { createPublicKey, verify } from 'node:crypto';
-import type { PeerCertificate } from '#env/env.ts';
+import type { Env, PeerCertificate } from '#env/env.ts';
 import type { Machine } from '#env/sim/machine.ts';
 import type { SimWorld } from '#env/sim/world.ts';
 import type { PlanContent } from '#ring/builder/plan-format.ts';
@@ -139,6 +139,15 @@ export async function startFixture(world: SimWorld, devicesPerNode = 2): Promise
   const operator = await initialiseCluster(authority, env, cluster);
   await addNodes(authority, wanted, Math.floor(env.clock.wallMicros() / MICROS_PER_HOUR));
   await authority.leadership.start();
+  return { authority, operator, view: () => viewOf(authority), ...serve(authority, env, operator) };
+}
+
+/** The authority's API, in this process. */
+export function serve(
+  authority: Authority,
+  env: Pick<Env, 'log'>,
+  operator: string,
+): Pick<AuthorityFixture, 'request' | 'ask'> {
   const keys: ObjectKeyView[] = [];
   const app = createAuthorityApp({
     authority,
@@ -173,10 +182,7 @@ export async function startFixture(world: SimWorld, devicesPerNode = 2): Promise
     );
   };
   return {
-    authority,
-    operator,
     request,
-    view: () => viewOf(authority),
     ask: async (method, path, body) => {
       const response = await request(method, path, body, { token: operator });
       const value = (await response.json()) as Reply;
