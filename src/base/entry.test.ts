@@ -1,9 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type DataPart, EMPTY_STATE, type EntryState, join, newestTimestamp } from './entry.ts';
+import {
+  type DataPart,
+  deadSinceMicros,
+  EMPTY_STATE,
+  type EntryState,
+  isDead,
+  join,
+  newestTimestamp,
+} from './entry.ts';
 import { decodeState, encodeState } from './entry-codec.ts';
 import { anyState, at, live } from './testing/states.ts';
-import { maxTimestamp } from './timestamp.ts';
+import { maxTimestamp, microsOf } from './timestamp.ts';
 
 const bytesOf = (state: EntryState): string => encodeState(state).toString('hex');
 const same = (a: EntryState, b: EntryState): boolean => bytesOf(a) === bytesOf(b);
@@ -80,6 +88,35 @@ describe('join', () => {
     const old = { groups: { user: { timestamp: at(1), values: { a: 'b' } } } };
     const cleared = { groups: { user: { timestamp: at(2), values: {} } } };
     expect(join(old, cleared)).toEqual(cleared);
+  });
+});
+
+describe('what is dead', () => {
+  const deleteAt = Math.ceil(microsOf(at(0)) / 1e6) + 20;
+  const expired: EntryState = {
+    data: { ...live(10), kind: 'expired', expiredSource: at(10), deleteAt },
+    groups: {},
+  };
+
+  it('is a deletion, or a version that was freed; not one that is only past its delete-at', () => {
+    expect(isDead({ data: { ...live(10), kind: 'deleted' }, groups: {} })).toBe(true);
+    expect(isDead(expired)).toBe(true);
+    expect(isDead({ data: { ...live(10), deleteAt: 1 }, groups: {} })).toBe(false);
+    expect(isDead({ groups: { user: { timestamp: at(1), values: {} } } })).toBe(false);
+  });
+
+  it('lives again by a POST that moved its expiry', () => {
+    const post = { groups: { system: { timestamp: at(15), values: { 'delete-at': '9' } } } };
+    expect(isDead(join(expired, post))).toBe(false);
+  });
+
+  it('has been so since it was written, or since its delete-at', () => {
+    const deleted: EntryState = { data: { ...live(10), kind: 'deleted' }, groups: {} };
+    const posted = { groups: { user: { timestamp: at(30_000_000), values: {} } } };
+    const micros = (state: EntryState) => microsOf(newestTimestamp(state));
+    expect(deadSinceMicros(deleted)).toBe(micros(deleted));
+    expect(deadSinceMicros(expired)).toBe(deleteAt * 1e6);
+    expect(deadSinceMicros(join(expired, posted))).toBe(micros(posted));
   });
 });
 

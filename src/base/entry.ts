@@ -6,7 +6,7 @@
  * `join`; it is commutative, associative and idempotent, so that the order in which replicas learn
  * of writes never matters (property-tested in entry.test.ts).
  */
-import { type Timestamp, ZERO_TIMESTAMP } from './timestamp.ts';
+import { microsOf, type Timestamp, ZERO_TIMESTAMP } from './timestamp.ts';
 
 /** In rank order: at equal timestamps the later one wins. */
 export const KINDS = ['live', 'expired', 'gone', 'deleted'] as const;
@@ -202,6 +202,21 @@ export function wantsBody(state: EntryState): boolean {
     data.kind === 'expired' &&
     expirySource(state).timestamp > (data.expiredSource ?? ZERO_TIMESTAMP)
   );
+}
+
+/**
+ * Nothing is left of it but that it hides what is older: a deletion, or a version that expired. Not yet
+ * one that has only passed its delete-at: its body is still to be freed.
+ */
+export function isDead(state: EntryState): boolean {
+  return state.data !== undefined && !wantsBody(state);
+}
+
+/** What is dead has not been so before: from when it was written, and from its delete-at, in microseconds. */
+export function deadSinceMicros(state: EntryState, newest = newestTimestamp(state)): number {
+  const written = microsOf(newest);
+  if (state.data?.kind !== 'expired') return written;
+  return Math.max(written, (expirySource(state).deleteAt ?? 0) * 1e6);
 }
 
 /** Bytes of the body that belongs to this state; 0 where there is none. */

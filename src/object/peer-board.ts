@@ -6,9 +6,8 @@
  * degraded partitions first. A pair that was never asked about counts as different: nothing is taken
  * for equal on no evidence.
  */
-import { type EntryState, newestTimestamp } from '#base/entry.ts';
+import { deadSinceMicros, type EntryState, isDead } from '#base/entry.ts';
 import type { PolicyIndex } from '#base/names.ts';
-import { microsOf, type Timestamp } from '#base/timestamp.ts';
 import type { Coverage } from '#ring/coverage.ts';
 import type { OwnPartition } from '#ring/own-partitions.ts';
 import { addDebt, type Debt, type DebtBySite } from './debt.ts';
@@ -103,24 +102,23 @@ export class PeerBoard {
     this.#pairs.set(key, { ...known, agreedAtMs: Math.max(known.agreedAtMs, atMs) });
   }
 
-  /** Tombstones that were written before then have been reclaimed here, or were never needed. */
+  /** What was dead before then has been reclaimed here, or was never needed. */
   reclaimed(beforeMs: number): void {
     this.#reclaimedBeforeMs = beforeMs;
   }
 
   /**
-   * A tombstone that another replica has not reclaimed yet. Where nothing is known of the key, there is
-   * nothing for it to delete; taking it in would make it younger, and replicas would hand it to each
-   * other for ever.
+   * A tombstone, or an expired version, that another replica has not reclaimed yet. Where nothing is known
+   * of the key, there is nothing for it to hide; taking it in would make it younger, and replicas would
+   * hand it to each other for ever.
    */
-  isReclaimed({ data, groups }: EntryState): boolean {
-    if (data?.kind !== 'deleted') return false;
-    return this.isReclaimedAt(newestTimestamp({ data, groups }));
+  isReclaimed(state: EntryState): boolean {
+    return isDead(state) && this.isReclaimedAt(deadSinceMicros(state));
   }
 
-  /** Tombstones of this timestamp are. */
-  isReclaimedAt(timestamp: Timestamp): boolean {
-    return microsOf(timestamp) / 1000 < this.#reclaimedBeforeMs;
+  /** What has been dead since then, in microseconds, is. */
+  isReclaimedAt(deadSince: number): boolean {
+    return deadSince / 1000 < this.#reclaimedBeforeMs;
   }
 
   /** Called when a pair is found to differ that did not before. */

@@ -1,11 +1,16 @@
 /**
- * Reclaim: forgets tombstones that nothing can contradict any more (consistency.md, "Reclaim"): this
- * device stored them `reclaimAge` ago, and every device of the ring has swept since. Forgetting is a
- * record in the log like a handoff's; compaction drops both under its own rule.
+ * Reclaim: forgets tombstones and expired versions that nothing can contradict any more (consistency.md,
+ * "Reclaim"): this device stored them `reclaimAge` ago, and every device of the ring has swept since.
+ * Forgetting is a record in the log like a handoff's; compaction drops both under its own rule.
+ *
+ * An expired version goes by the very same rule. Until then it hides what is older, and a POST that moved
+ * its expiry finds it. Every device has swept since it was freed here: all have joined it, and none had
+ * such a POST, or it would be alive here too (`isDead`).
  *
  * By the moment it was stored here, never by the tombstone's own timestamp: one that was eight days on
  * a node that was away has been here for a minute, and what it deletes may still be anywhere.
  */
+import { isDead } from '#base/entry.ts';
 import { ACCOUNT_RING, CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
 import type { Device, Entry } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
@@ -34,7 +39,7 @@ const MARGIN_MS = 6 * 3_600_000;
 const DAY_MS = 86_400_000;
 const LOOK_MS = 30_000;
 const MIN_PAUSE_MS = 1_000;
-/** Partitions looked through in one step, and tombstones forgotten at once. */
+/** Partitions looked through in one step, and entries forgotten at once. */
 const PARTITIONS = 64;
 const AT_ONCE = 64;
 const PAGE = 1_000;
@@ -100,7 +105,7 @@ export class Reclaim implements Job {
     if (beforeMs <= (this.#reached.get(key) ?? 0)) return false;
     const start = this.#next.get(key) ?? 0;
     for (const { buckets } of partitions.slice(start, start + PARTITIONS)) {
-      await this.#forget(device, oldTombstones(device, ring.policy, buckets, beforeMs));
+      await this.#forget(device, longDead(device, ring.policy, buckets, beforeMs));
     }
     const isOver = start + PARTITIONS >= partitions.length;
     this.#next.set(key, isOver ? 0 : start + PARTITIONS);
@@ -127,7 +132,7 @@ function passOf({ id }: Device, { policy }: Ring): string {
 }
 
 /**
- * A pass reads every tombstone, so passes are rare. All devices reclaim up to the same moments, or
+ * A pass reads all that is dead, so passes are rare. All devices reclaim up to the same moments, or
  * replicas would differ by what one of them has reclaimed and the other not yet.
  */
 function aligned(beforeMs: number, ageMs: number): number {
@@ -140,7 +145,7 @@ function pauseMs(ageMs: number): number {
 }
 
 /** The rows of deletions that nobody has listed yet stay: `forget` refuses them. */
-function* oldTombstones(
+function* longDead(
   device: Device,
   policy: PolicyIndex,
   { from, to }: BucketRange,
@@ -150,12 +155,12 @@ function* oldTombstones(
   if (summary === undefined || summary.total === summary.live) return;
   if (summary.total > PAGE && to - from > 1) {
     const middle = from + Math.floor((to - from) / 2);
-    yield* oldTombstones(device, policy, { from, to: middle }, beforeMs);
-    yield* oldTombstones(device, policy, { from: middle, to }, beforeMs);
+    yield* longDead(device, policy, { from, to: middle }, beforeMs);
+    yield* longDead(device, policy, { from: middle, to }, beforeMs);
     return;
   }
   const last = bucketHash(to) ?? undefined;
   for (const entry of device.entries(policy, bucketHash(from)!, last, 10 * PAGE)) {
-    if (entry.state.data?.kind === 'deleted' && entry.storedMs < beforeMs) yield entry;
+    if (entry.storedMs < beforeMs && isDead(entry.state)) yield entry;
   }
 }

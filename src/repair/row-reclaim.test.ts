@@ -1,16 +1,9 @@
 /** Reclaim of rows, on a cluster of three nodes with real containers and all jobs at work. */
 import { describe, expect, it } from 'vitest';
 import { encodeState } from '#base/entry-codec.ts';
-import { hashPath } from '#base/hash.ts';
-import {
-  ACCOUNT_RING,
-  accountPath,
-  CONTAINER_RING,
-  containerPath,
-  type PolicyIndex,
-} from '#base/names.ts';
-import { CONTAINER, type TestCluster } from '#proxy/testing/test-cluster.ts';
-import { ReclaimCluster } from './testing/reclaim-cluster.ts';
+import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
+import { CONTAINER } from '#proxy/testing/test-cluster.ts';
+import { PATHS, ReclaimCluster } from './testing/reclaim-cluster.ts';
 
 const NODES = ['lngs', 'bari', 'padova'];
 const AGE_SECONDS = 15;
@@ -25,52 +18,24 @@ async function started(): Promise<ReclaimCluster> {
   return reclaim;
 }
 
-const PATHS = {
-  [CONTAINER_RING]: containerPath(CONTAINER),
-  [ACCOUNT_RING]: accountPath(CONTAINER.account),
-} as Readonly<Record<PolicyIndex, string>>;
-
-function hashOf(cluster: TestCluster, ring: PolicyIndex): Buffer {
-  const { hashPrefix, hashSuffix } = cluster.view;
-  return hashPath(hashPrefix, PATHS[ring]!, hashSuffix);
-}
-
-/** Names of the rows at a node, deleted ones too. */
-function rowsAt(cluster: TestCluster, node: string, ring = CONTAINER_RING): string[] {
-  const { rows } = cluster.node(node);
-  const changes = rows.changes(ring, hashOf(cluster, ring), 0, 100);
-  return changes.map(({ name }) => name).sort();
-}
-
-function everywhere(cluster: TestCluster, ring = CONTAINER_RING): string[][] {
-  return NODES.map((node) => rowsAt(cluster, node, ring));
-}
-
-function digests(cluster: TestCluster): Set<string> {
-  const hash = hashOf(cluster, CONTAINER_RING);
-  const sums = NODES.map((node) => cluster.node(node).rows.facts(CONTAINER_RING, hash)?.digest);
-  return new Set(sums.map(String));
-}
-
 describe('reclaim of rows', { timeout: TIMEOUT_MS }, () => {
   it('forgets the rows of deleted objects everywhere, and nobody hands them back', async () => {
     const reclaim = await started();
-    const { cluster } = reclaim;
     for (const name of ['a', 'b', 'c']) await reclaim.put(name);
     await reclaim.remove('a');
     await reclaim.remove('b');
     await reclaim.pass(3_000);
-    expect(everywhere(cluster)).toEqual(NODES.map(() => ['', 'a', 'b', 'c']));
+    expect(reclaim.rows()).toEqual(NODES.map(() => ['', 'a', 'b', 'c']));
     await reclaim.pass(RECLAIMED_MS);
     for (let look = 0; look < 2; look++) {
-      expect(everywhere(cluster)).toEqual(NODES.map(() => ['', 'c']));
-      expect(digests(cluster).size).toBe(1);
+      expect(reclaim.rows()).toEqual(NODES.map(() => ['', 'c']));
+      expect(reclaim.rowsAgree).toBe(true);
       await reclaim.pass(40_000);
     }
     await reclaim.put('a');
     await reclaim.pass(20_000);
-    expect(everywhere(cluster)).toEqual(NODES.map(() => ['', 'a', 'c']));
-    expect(digests(cluster).size).toBe(1);
+    expect(reclaim.rows()).toEqual(NODES.map(() => ['', 'a', 'c']));
+    expect(reclaim.rowsAgree).toBe(true);
   });
 
   it('forgets a deleted container, and its row in the account', async () => {
@@ -80,15 +45,15 @@ describe('reclaim of rows', { timeout: TIMEOUT_MS }, () => {
     await reclaim.remove('x');
     await cluster.run(cluster.proxy.deleteContainer(cluster.operation(), CONTAINER));
     await reclaim.pass(3_000);
-    expect(everywhere(cluster)).toEqual(NODES.map(() => ['', 'x']));
-    expect(everywhere(cluster, ACCOUNT_RING)).toEqual(NODES.map(() => ['', CONTAINER.container]));
+    expect(reclaim.rows()).toEqual(NODES.map(() => ['', 'x']));
+    expect(reclaim.rows(ACCOUNT_RING)).toEqual(NODES.map(() => ['', CONTAINER.container]));
     await reclaim.pass(RECLAIMED_MS + 40_000);
-    expect(everywhere(cluster)).toEqual(NODES.map(() => []));
-    expect(everywhere(cluster, ACCOUNT_RING)).toEqual(NODES.map(() => ['']));
+    expect(reclaim.rows()).toEqual(NODES.map(() => []));
+    expect(reclaim.rows(ACCOUNT_RING)).toEqual(NODES.map(() => ['']));
     await cluster.createContainer();
     await reclaim.put('x');
     await reclaim.pass(20_000);
-    expect(everywhere(cluster)).toEqual(NODES.map(() => ['', 'x']));
+    expect(reclaim.rows()).toEqual(NODES.map(() => ['', 'x']));
   });
 
   it('waits for a replica that is away, and takes no late deletion back in', async () => {
@@ -99,20 +64,20 @@ describe('reclaim of rows', { timeout: TIMEOUT_MS }, () => {
     cluster.kill('padova');
     await reclaim.remove('x');
     await reclaim.pass(2 * RECLAIMED_MS);
-    for (const node of ['lngs', 'bari']) expect(rowsAt(cluster, node)).toEqual(['', 'x']);
-    const hash = hashOf(cluster, CONTAINER_RING);
+    for (const node of ['lngs', 'bari']) expect(reclaim.rowsAt(node)).toEqual(['', 'x']);
+    const hash = reclaim.hashOf(CONTAINER_RING);
     const late = cluster.node('lngs').rows.read(CONTAINER_RING, hash, 'x')!;
     expect(late.data!.kind).toBe('deleted');
     await reclaim.restart('padova');
-    expect(rowsAt(cluster, 'padova')).toEqual(['', 'x']);
+    expect(reclaim.rowsAt('padova')).toEqual(['', 'x']);
     await reclaim.pass(2 * RECLAIMED_MS);
-    expect(everywhere(cluster)).toEqual(NODES.map(() => ['']));
+    expect(reclaim.rows()).toEqual(NODES.map(() => ['']));
     const row = { hash, path: PATHS[CONTAINER_RING]!, name: 'x', state: encodeState(late) };
     const { endpoint, device } = cluster.node('bari');
     const args = { device, ringVersion: 1, rows: [row], intent: 'repair' };
     const options = { txn: 'late', deadlineMs: 5_000 };
     const { result } = await cluster.run(endpoint.call('bari', 'container.rows', args, options));
     expect(result).toMatchObject({ outcomes: ['superseded'] });
-    expect(rowsAt(cluster, 'bari')).toEqual(['']);
+    expect(reclaim.rowsAt('bari')).toEqual(['']);
   });
 });

@@ -1,5 +1,5 @@
 /**
- * Reclaim of rows: one device's walk over its tombstones, the oldest first. When they may go is decided for
+ * Reclaim of rows: one device's walk over its tombstones and expired rows, the oldest first. When they may go is decided for
  * objects and rows alike (reclaim.ts); a container's own tombstone goes after all of its rows.
  */
 import type { Device } from '#device/contract.ts';

@@ -4,7 +4,6 @@
  */
 import type { PolicyIndex } from '#base/names.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
-import type { Timestamp } from '#base/timestamp.ts';
 import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { DebtBySite } from '#object/debt.ts';
@@ -47,8 +46,8 @@ export interface Repair {
   readonly differs: (ring: PolicyIndex, own: number, peer: number) => boolean;
   /** For the row services: all that a peer had at this moment was taken in. */
   readonly tookIn: (ring: PolicyIndex, own: number, peer: number, atMs: number) => void;
-  /** For the row services: tombstones of then are reclaimed. */
-  readonly isReclaimed: (timestamp: Timestamp) => boolean;
+  /** For the row services: what has been dead since then, in microseconds, is reclaimed. */
+  readonly isReclaimed: (deadSince: number) => boolean;
   readonly exchange: Job;
   readonly reclaim: Job;
 }
@@ -83,7 +82,7 @@ export function createRepair(options: RepairOptions): Repair {
     differs: (ring, own, peer) =>
       board.device(peer) !== undefined && board.differs(ring, own, peer),
     tookIn: (ring, own, peer, atMs) => board.tookIn(ring, own, peer, atMs),
-    isReclaimed: (timestamp) => board.isReclaimedAt(timestamp),
+    isReclaimed: (deadSince) => board.isReclaimedAt(deadSince),
     exchange,
     reclaim: new Reclaim({
       env,

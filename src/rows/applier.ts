@@ -2,7 +2,7 @@
  * Applies row records to the database: one transaction per batch, with the log position. Lines in
  * memory change only after the commit, so a transaction that fails leaves no trace.
  */
-import { type EntryState, join } from '#base/entry.ts';
+import { type EntryState, isDead, join } from '#base/entry.ts';
 import type { PolicyIndex } from '#base/names.ts';
 import { maxTimestamp } from '#base/timestamp.ts';
 import type { LoggedRow, LogPosition, RowRecord } from '#device/contract.ts';
@@ -14,7 +14,7 @@ import type { OpenedDatabase } from './database-file.ts';
 import { encodeRowState, listingCheck, stateCheck, statePayload } from './format.ts';
 import { type HolderTable, type HoldingChanges, hold } from './holders.ts';
 import { readPosition, writePosition } from './position.ts';
-import { isDead, rowTimestamp } from './row-state.ts';
+import { rowTimestamp } from './row-state.ts';
 import { type RowTable, type StoredRow, stateOf } from './row-table.ts';
 import { isSame } from './same.ts';
 import { readFloor, writeFloor } from './sequence-floor.ts';

@@ -2,10 +2,16 @@
  * The columns of a row that listings read, pulled out of its state. `hidden` rows are outside the
  * listing: deleted, gone, expired, without a data part, and the container's own state (name '').
  */
-import { contentTypeOf, type EntryState, effectiveKind, expirySource } from '#base/entry.ts';
+import {
+  contentTypeOf,
+  type EntryState,
+  effectiveKind,
+  expirySource,
+  isDead,
+} from '#base/entry.ts';
 import { ACCOUNT_RING, type PolicyIndex } from '#base/names.ts';
 import { LINK_ROLE, MARKER_ROLE } from './query.ts';
-import { isDead, shownSlot } from './row-state.ts';
+import { shownSlot } from './row-state.ts';
 
 /** `hidden` of the mark that a row was forgotten. */
 export const MARK = 2;

@@ -210,6 +210,24 @@ describe('tombstones', () => {
     expect(died(9000)).toEqual(['a']);
   });
 
+  it('are also rows of expired versions, until a later expiry gives them back', async () => {
+    log.wallMs = 1000;
+    const deleteAt = START_SECONDS + 1;
+    const alive = live(at(1), { deleteAt });
+    await store.write(row('x', alive));
+    expect(died(9000)).toEqual([]); // its delete-at may pass: only what the objects say ends it
+    const expiredSource = alive.data!.timestamp;
+    const expired = {
+      data: { ...alive.data!, kind: 'expired' as const, expiredSource },
+      groups: {},
+    };
+    log.wallMs = 2000;
+    await store.write(row('x', expired));
+    expect(died(9000)).toEqual(['x']);
+    await store.write(row('x', { groups: { system: { timestamp: at(3), values: {} } } }));
+    expect(died(9000)).toEqual([]);
+  });
+
   it('are walked in pages', async () => {
     const names = Array.from({ length: 25 }, (_, i) => `o${String(i).padStart(2, '0')}`);
     for (const name of names) await store.write(row(name, tombstone(at(1))));

@@ -51,11 +51,6 @@ function repeats(system: Group, data: DataPart): boolean {
   return deleteAt === undefined ? data.deleteAt === undefined : Number(deleteAt) === data.deleteAt;
 }
 
-/** A tombstone, by its kind: it hides what is older, and when nothing older is left, nothing. */
-export function isDead({ data }: EntryState): boolean {
-  return data?.kind === 'deleted' || data?.kind === 'gone';
-}
-
 /** Which policy and mode a container has: a group of its own state. The mode is fixed while it lives. */
 export const SETTINGS_GROUP = 'container';
 

@@ -7,7 +7,7 @@
  *   that are listed are one dense range in name order, and deleted ones are outside of it.
  *   `partial` is 1 where no single record of the log holds the whole state: compaction must then keep
  *   every record that still says something. `died`: since when (wall milliseconds, here) the row is a
- *   tombstone; null: it is none. `since`: the oldest segment that may hold a record of it.
+ *   tombstone, or of a version that expired; null: it is neither. `since`: the oldest segment that may hold a record of it.
  *   `hidden` 2 is no row but the mark that one was forgotten, kept as long as the log may hold records of
  *   it (segments `since` to `until`): they are dead, and a database rebuilt from them must forget again.
  *   Marks count in nothing but their container's `marks`.

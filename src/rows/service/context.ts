@@ -3,12 +3,11 @@
  * who the replicas of a container are. `service/` is in the wire's own layer, so it names only what it
  * needs of it; the wire fits.
  */
-import type { EntryState } from '#base/entry.ts';
+import { deadSinceMicros, type EntryState } from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
 import { hashPath } from '#base/hash.ts';
 import type { HybridClock } from '#base/hybrid-clock.ts';
 import type { PolicyIndex } from '#base/names.ts';
-import type { Timestamp } from '#base/timestamp.ts';
 import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
@@ -63,8 +62,8 @@ export interface RowServiceOptions {
   readonly differs?: (ring: PolicyIndex, own: number, peer: number) => boolean;
   /** All that the peer had of a ring at `atMs`, monotonic, was taken in. */
   readonly tookIn?: (ring: PolicyIndex, own: number, peer: number, atMs: number) => void;
-  /** Deletions of then are reclaimed by now: of what is not known here, they have nothing to delete. */
-  readonly isReclaimed?: (timestamp: Timestamp) => boolean;
+  /** What has been dead since then, in microseconds, is reclaimed by now: of what is not known here, it has nothing to hide. */
+  readonly isReclaimed?: (deadSince: number) => boolean;
 }
 
 /** N of one key, in one or two sets (OLD and NEW while a ring change is under way). */
@@ -143,13 +142,14 @@ export class RowContext {
   }
 
   /**
-   * A deletion that was reclaimed everywhere, as somebody has it still: there is nothing here that it would
-   * delete, and taken in it would be young again, and go back and forth for ever.
+   * A deletion or an expiry that was reclaimed everywhere, as somebody has it still: there is nothing here that
+   * it would hide, and taken in it would be young again, and go back and forth for ever.
    */
   isReclaimed({ rows }: RowDevice, hash: Buffer, name: string, state: EntryState): boolean {
     const { isReclaimed } = this.options;
     if (isReclaimed === undefined || !isTombstone(this.ring, name, state)) return false;
-    return isReclaimed(rowTimestamp(state)) && rows.read(this.ring, hash, name) === undefined;
+    const deadSince = deadSinceMicros(state, rowTimestamp(state));
+    return isReclaimed(deadSince) && rows.read(this.ring, hash, name) === undefined;
   }
 
   isComplete({ device }: RowDevice, hash: Buffer): boolean {
