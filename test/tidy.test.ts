@@ -1,6 +1,7 @@
 /**
  * The layout's rules, checked: a folder imports only folders with a lower number, the effects are
- * reached only where they may be, files stay one noun, every folder of src says what it is.
+ * reached only where they may be, files stay one noun, every folder of src says what it is, what is
+ * no longer used goes.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
@@ -60,10 +61,23 @@ function filesBelow(folder: string): string[] {
   });
 }
 
-const sources = filesBelow(SRC).filter((file) => file.endsWith('.ts'));
+const everything = ['src', 'tools', 'test', 'deploy', 'rings', '.ci'].flatMap((folder) =>
+  filesBelow(path.join(ROOT, folder)),
+);
+const typescript = everything.filter((file) => file.endsWith('.ts'));
+const sources = typescript.filter((file) => file.startsWith(SRC + path.sep));
 const product = sources.filter(
   (file) => !/\.(test|contract)\.ts$/.test(file) && !/\/testing\//.test(file),
 );
+
+const texts = new Map<string, string>();
+
+/** Read once: most of these checks look at every file. */
+function textOf(file: string): string {
+  let text = texts.get(file);
+  if (text === undefined) texts.set(file, (text = readFileSync(file, 'utf8')));
+  return text;
+}
 
 function relative(file: string): string {
   return path.relative(SRC, file).split(path.sep).join('/');
@@ -84,7 +98,7 @@ describe('layout of src', () => {
     const wrong: string[] = [];
     for (const file of product) {
       const from = relative(file).split('/')[0]!;
-      for (const { spec } of importsOf(readFileSync(file, 'utf8'))) {
+      for (const { spec } of importsOf(textOf(file))) {
         if (spec.startsWith('..')) {
           const target = relative(path.resolve(path.dirname(file), spec)).split('/')[0];
           if (target !== from) wrong.push(`${relative(file)} reaches out by ${spec}`);
@@ -105,7 +119,7 @@ describe('layout of src', () => {
     const wrong: string[] = [];
     for (const file of product) {
       if (MAY_BE_AMBIENT.test(relative(file))) continue;
-      const text = readFileSync(file, 'utf8').replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '');
+      const text = textOf(file).replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '');
       for (const pattern of AMBIENT)
         if (pattern.test(text)) wrong.push(`${relative(file)}: ${pattern}`);
       for (const line of text.split('\n')) {
@@ -121,7 +135,7 @@ describe('layout of src', () => {
     const long = product
       .map((file) => ({
         file: relative(file),
-        lines: readFileSync(file, 'utf8').split('\n').length,
+        lines: textOf(file).split('\n').length,
       }))
       .filter(({ lines }) => lines > MAX_LINES);
     expect(long).toEqual([]);
@@ -138,19 +152,67 @@ describe('layout of src', () => {
   });
 });
 
+describe('what the READMEs say', () => {
+  const above = (file: string): string[] => {
+    const folders: string[] = [];
+    for (let at = path.dirname(file); at.startsWith(SRC); at = path.dirname(at)) folders.push(at);
+    return folders
+      .map((folder) => path.join(folder, 'README.md'))
+      .filter((name) => existsSync(name));
+  };
+
+  it('each file is named there, or says itself at its head what it is', () => {
+    const silent = product.filter((file) => {
+      if (textOf(file).startsWith('/**')) return false;
+      const name = new RegExp(`\\b${path.basename(file, '.ts')}\\b`);
+      return !above(file).some((readme) => name.test(textOf(readme)));
+    });
+    expect(silent.map(relative)).toEqual([]);
+  });
+
+  it('names no source file that is gone', () => {
+    const known = everything.map((file) => `/${path.relative(ROOT, file)}`);
+    const inside = everything.filter((file) => path.basename(file) === 'README.md');
+    const readmes = [path.join(ROOT, 'README.md'), ...inside];
+    const gone = readmes.flatMap((readme) =>
+      [...textOf(readme).matchAll(/(?<![\w.*/])[\w][\w./-]*\.(?:test\.|long\.)?ts\b/g)]
+        .map(([name]) => name)
+        .filter(
+          (name) => !known.some((file) => file.endsWith(`/${name.replace(/^(\.\.?\/)+/, '')}`)),
+        )
+        .map((name) => `${path.relative(ROOT, readme)}: ${name}`),
+    );
+    expect(gone).toEqual([]);
+  });
+});
+
 describe('what is committed', () => {
   it('is erasable TypeScript: no enum, namespace, parameter property or decorator', () => {
     const wrong = sources.filter((file) =>
-      /^\s*(export\s+)?(const\s+)?enum\s|^\s*namespace\s/m.test(readFileSync(file, 'utf8')),
+      /^\s*(export\s+)?(const\s+)?enum\s|^\s*namespace\s/m.test(textOf(file)),
     );
     expect(wrong.map(relative)).toEqual([]);
+  });
+
+  it('exports no function, constant or class that nobody imports', () => {
+    const users = new Map<string, number>();
+    for (const file of typescript) {
+      for (const word of new Set(textOf(file).match(/[A-Za-z_$][\w$]*/g)))
+        users.set(word, (users.get(word) ?? 0) + 1);
+    }
+    const exported = /^export (?:async )?(?:abstract )?(?:function\*?|const|class) ([\w$]+)/gm;
+    const lonely = typescript.flatMap((file) =>
+      [...textOf(file).matchAll(exported)]
+        .filter(([, name]) => users.get(name!) === 1)
+        .map(([, name]) => `${path.relative(ROOT, file)}: ${name}`),
+    );
+    expect(lonely).toEqual([]);
   });
 
   it('leaves no test switched off', () => {
     const wrong = sources.filter(
       (file) =>
-        file.endsWith('.test.ts') &&
-        /\b(it|describe|test)\.(only|todo)\b/.test(readFileSync(file, 'utf8')),
+        file.endsWith('.test.ts') && /\b(it|describe|test)\.(only|todo)\b/.test(textOf(file)),
     );
     expect(wrong.map(relative)).toEqual([]);
   });
