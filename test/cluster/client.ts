@@ -1,6 +1,7 @@
 /** A Swift client of a test's cluster: whole requests by fetch, and raw ones that misbehave. */
 import { createHash, randomFillSync } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
+import { availableParallelism, loadavg } from 'node:os';
 import { type Cluster, sleep } from './cluster.ts';
 
 const TIMEOUT_MS = 30_000;
@@ -115,12 +116,20 @@ export async function inParallel<T>(
   await Promise.all(Array.from({ length: atOnce }, worker));
 }
 
+/**
+ * How much longer than on a quiet machine things take on one that has more to do than it has cores for:
+ * what is promised in seconds holds times this.
+ */
+export function slowness(): number {
+  return Math.max(1, loadavg()[0]! / availableParallelism());
+}
+
 /** Asks until it is so; tells what was last seen when it does not become so. */
 export async function until<T>(
   what: string,
   ask: () => Promise<T> | T,
   isSo: (value: T) => boolean,
-  withinMs = 20_000,
+  withinMs = 90_000,
   everyMs = 100,
 ): Promise<T> {
   const deadline = Date.now() + withinMs;

@@ -7,7 +7,7 @@ import path from 'node:path';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 export const CLI = path.join(ROOT, 'tools/anello.js');
-const READY_MS = 55_000;
+const READY_MS = 150_000;
 const PORT_SPAN = 50;
 
 export interface Access {

@@ -3,14 +3,18 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Client, until } from './client.ts';
+import { Client, slowness, until } from './client.ts';
 import { Cluster, sleep } from './cluster.ts';
 import { statusOf } from './command.ts';
 
 const WORKERS = 2;
 const RTT_MS = 40;
-/** What a request may take beside its round trips, on a busy machine. */
-const SLACK_MS = 80;
+/** What a request may take beside its round trips. */
+const SLACK_MS = 30;
+/** Of requests that are timed; a busy machine delays most of them. */
+const TRIES = 500;
+const NAMES = 10;
+const STOP_MS = 4_000;
 
 const ONE_SITE = `
 format: 1
@@ -69,7 +73,7 @@ describe('--workers 2 --rtt 40ms', () => {
       'worker pid',
       () => pidOf(name).catch(() => before),
       (pid) => pid !== before,
-      20_000,
+      90_000,
       500,
     );
     for (let n = 0; n < 20; n += 1) await client.put(1, `/c/again-${n}`, 'x');
@@ -83,22 +87,23 @@ describe('--workers 2 --rtt 40ms', () => {
   }
 
   it('a write takes one round trip and a bit; a read of the nearest replica none', async () => {
-    const put = await fastest((n) => client.put(0, `/c/timed-${n}`, 'x'));
+    const mostOfPut = 2 * RTT_MS + SLACK_MS;
+    const put = await fastest((n) => client.put(0, `/c/timed-${n % NAMES}`, 'x'), mostOfPut);
     expect(put).toBeGreaterThanOrEqual(RTT_MS - 1);
-    expect(put).toBeLessThan(2 * RTT_MS + SLACK_MS);
+    expect(put).toBeLessThan(mostOfPut);
     const get = (headers: Record<string, string>) => (n: number) =>
-      client.request(0, 'GET', `/c/timed-${n}`, { headers });
-    const quorum = await fastest(get({}));
+      client.request(0, 'GET', `/c/timed-${n % NAMES}`, { headers });
+    const quorum = await fastest(get({}), mostOfPut);
     expect(quorum).toBeGreaterThanOrEqual(RTT_MS - 1);
-    const nearest = await fastest(get({ 'x-anello-read': 'nearest' }));
+    const nearest = await fastest(get({ 'x-anello-read': 'nearest' }), RTT_MS / 2);
     expect(nearest).toBeLessThan(RTT_MS / 2);
   });
 });
 
-/** Milliseconds of the fastest of ten: a busy machine makes all else of it. */
-async function fastest(work: (n: number) => Promise<unknown>): Promise<number> {
+/** Milliseconds of the fastest of ten, and of as many more as it takes until one is below `most`. */
+async function fastest(work: (n: number) => Promise<unknown>, most: number): Promise<number> {
   let best = Infinity;
-  for (let n = 0; n < 10; n += 1) {
+  for (let n = 0; n < NAMES || (best >= most && n < TRIES); n += 1) {
     const start = performance.now();
     await work(n);
     best = Math.min(best, performance.now() - start);
@@ -172,7 +177,7 @@ describe('Ctrl-C', () => {
     await sleep(500);
     const start = performance.now();
     expect(await cluster.stop('SIGINT')).toBe(0);
-    expect(performance.now() - start).toBeLessThan(4_000);
+    expect(performance.now() - start).toBeLessThan(STOP_MS * slowness());
     await ended;
     for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow();
     expect(existsSync(path.join(cluster.folder, 'up.lock'))).toBe(false);
