@@ -25,7 +25,7 @@ export function describeState(name: string, create: () => Promise<StoreUnderTest
     let state: State;
 
     const test = (title: string, body: () => Promise<void>): void => {
-      it(title, { timeout: 20_000 }, async () => {
+      it(title, async () => {
         store = await create();
         const whole = async (): Promise<void> => {
           state = await store.open();

@@ -45,6 +45,8 @@ export class Cluster {
   readonly output: string[] = [];
   readonly #child: ChildProcess;
   readonly #exited: Promise<number | null>;
+  /** It has ended and all of its output has come. */
+  readonly #closed: Promise<unknown>;
   readonly #tls: boolean;
 
   static async start(
@@ -75,6 +77,7 @@ export class Cluster {
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
       stream.on('data', (chunk: Buffer) => this.output.push(chunk.toString()));
     }
+    this.#closed = new Promise((resolve) => this.#child.once('close', resolve));
     this.#exited = new Promise((resolve) => this.#child.once('exit', (code) => resolve(code)));
   }
 
@@ -102,8 +105,10 @@ export class Cluster {
   async untilReady(): Promise<void> {
     const deadline = Date.now() + READY_MS;
     while (Date.now() < deadline) {
-      if (this.#child.exitCode !== null)
+      if (this.#child.exitCode !== null) {
+        await this.#closed;
         throw new Error(`anello up ended: ${this.output.join('')}`);
+      }
       // Over HTTPS its own word must do: the platform's fetch does not know the demo's authority.
       if (this.#tls && this.output.join('').includes('Anello is ready')) return;
       const proxies = this.#written && !this.#tls ? this.proxies : [];

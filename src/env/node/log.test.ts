@@ -20,7 +20,8 @@ function runChatty() {
   const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', CHATTY], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const exited = new Promise((resolve) => child.on('exit', resolve));
+  // `exit` may come before the last of its output.
+  const exited = new Promise((resolve) => child.on('close', resolve));
   return { child, exited };
 }
 
