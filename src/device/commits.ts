@@ -26,6 +26,9 @@ import type { OperationHost } from './operations.ts';
 import type { RecordPlace, StoredEntry } from './stored-entry.ts';
 import type { Upkeep } from './upkeep.ts';
 
+/** Rows that wait for the row store; then it gets them in one transaction. */
+const MAX_ROWS = 256;
+
 export interface CommitsParts {
   readonly disk: Disk;
   readonly path: string;
@@ -49,7 +52,7 @@ export class Commits implements CommitHost, OperationHost {
   #pendingRows: { row: LoggedRow['row']; place: RecordPlace; writtenMs: number }[] = [];
   /** Forget records of entries in that group. */
   #pendingForgets: RecordPlace[] = [];
-  /** Durable rows that the row store could not take yet. */
+  /** Durable rows that the row store has not taken yet. */
   #rows: LoggedRow[] = [];
 
   constructor(parts: CommitsParts) {
@@ -78,7 +81,7 @@ export class Commits implements CommitHost, OperationHost {
 
   /** While the row store lags behind the log, it can't tell. */
   standing(row: RowRecord): RowStanding {
-    return this.rowsWaiting ? 'undecided' : this.#parts.sink.standing(row);
+    return this.#parts.upkeep().hasAllRows() ? this.#parts.sink.standing(row) : 'undecided';
   }
 
   refuses(): Error | undefined {
@@ -98,13 +101,17 @@ export class Commits implements CommitHost, OperationHost {
       store.statistics.addRows(segment, length);
     this.#pendingRows = [];
     this.#pendingForgets = [];
-    if (this.#rows.length > 0) {
-      // When it fails they stay: the row store takes them in log order, or the next start replays them.
-      this.#parts.sink.apply(this.#rows, position);
-      this.#rows = [];
-    }
+    if (this.#rows.length >= MAX_ROWS) this.applyRows();
+    else if (this.rowsWaiting) upkeep().applyRowsSoon();
     if (store.waiting >= MAX_OVERLAY) upkeep().flush();
     else upkeep().flushSoon();
+  }
+
+  /** When it fails they stay: the row store takes them in log order, or the next start replays them. */
+  applyRows(): void {
+    if (!this.rowsWaiting) return;
+    this.#parts.sink.apply(this.#rows, this.store.position);
+    this.#rows = [];
   }
 
   rolledBack(): void {

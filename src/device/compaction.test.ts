@@ -419,6 +419,7 @@ describe('what a crash leaves behind', () => {
       await fixture.env.clock.sleep(3000);
       const other = { ...row, name: 'b' };
       await device.rowLog.append(other);
+      device.rowLog.apply();
       expect(fixture.rows.get(row)).toBeUndefined();
       expect(fixture.rows.get(other)).toEqual(row.state);
       await device.close();

@@ -309,10 +309,13 @@ export interface LogPosition {
 }
 
 /**
- * The log as the row store sees it. A row is durable and applied to the sink when `append` resolves.
+ * The log as the row store sees it. A row is durable when `append` resolves, and applied to the sink a
+ * moment later: a transaction for each group would cost more than the rows in it.
  */
 export interface RowLog {
   append(row: RowRecord): Promise<void>;
+  /** Applies what is durable and waits, before a look at the sink. @throws what the device makes of the failure */
+  apply(): void;
 }
 
 export interface RowRecord {

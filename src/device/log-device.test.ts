@@ -275,12 +275,38 @@ describe('a device', () => {
       };
       await Promise.all([device.rowLog.append(row), fixture.put(device, 1, bytes(3))]);
       expect(device.facts().commits).toBe(1);
+      device.rowLog.apply();
       expect(fixture.rows.get(row)).toEqual(row.state);
       await device.close();
       fixture.machine.disk.lose(`${FOLDER}/rows.db`);
       const again = await fixture.open();
       expect(fixture.rows.get(row)).toEqual(row.state);
       await again.close();
+    }));
+
+  it('gives rows to the row store a moment after their commit, many at once', () =>
+    withDevice(async (fixture, device) => {
+      const row = { key: keyOf(1, CONTAINER_RING), path: '/AUTH_test/c', state: fixture.live(3) };
+      await device.rowLog.append({ ...row, name: 'a' });
+      await device.rowLog.append({ ...row, name: 'b' });
+      expect(fixture.rows.rowCount).toBe(0);
+      await fixture.env.clock.sleep(100);
+      expect(fixture.rows.rowCount).toBe(2);
+      await device.close();
+    }));
+
+  it('keeps rows that the row store can not take, and tells who looks', () =>
+    withDevice(async (fixture, device) => {
+      const row = { key: keyOf(1, CONTAINER_RING), path: '/AUTH_test/c', state: fixture.live(3) };
+      await device.rowLog.append({ ...row, name: 'a' });
+      const action = { kind: 'error', code: 'ENOSPC' } as const;
+      const { disk } = fixture.machine;
+      disk.inject({ operations: ['database'], path: `${FOLDER}/rows.db`, action, times: 1 });
+      expect(() => device.rowLog.apply()).toThrow(expect.objectContaining({ code: 'device-full' }));
+      await fixture.env.clock.sleep(3000);
+      device.rowLog.apply();
+      expect(fixture.rows.rowCount).toBe(1);
+      await device.close();
     }));
 
   it('forgets a copy only while it is in the state that was confirmed', () =>

@@ -83,7 +83,10 @@ const AUDIT_CACHE_KIB = 256;
 export class LogDevice implements contract.Device {
   readonly opened: OpenReport;
   readonly audit: DeviceAudit;
-  readonly rowLog: contract.RowLog = { append: (row) => this.#appendRow(row) };
+  readonly rowLog: contract.RowLog = {
+    append: (row) => this.#appendRow(row),
+    apply: () => this.#upkeep.applyRows(),
+  };
   readonly #parts: DeviceParts;
   readonly #health: Health;
   readonly #damage: DamageControl;
@@ -115,7 +118,7 @@ export class LogDevice implements contract.Device {
       health,
       damage,
       inPlace: () => commits.inPlace(),
-      rowsWaiting: () => commits.rowsWaiting,
+      applyRows: () => commits.applyRows(),
     });
     this.#stages = new Stages(parts.blobs, owner, limits, health);
     const damaged = damage.body.bind(damage);
@@ -342,7 +345,7 @@ export class LogDevice implements contract.Device {
     await this.#damage.idle();
     if (this.#health.writable) await this.audit.close();
     try {
-      if (this.#health.writable && !this.#commits.rowsWaiting) await this.#shutDown();
+      if (this.#health.writable && this.#upkeep.hasAllRows()) await this.#shutDown();
     } catch (error) {
       this.#parts.env.log.warn('device.unclean-close', { error });
     }

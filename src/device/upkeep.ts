@@ -17,6 +17,8 @@ import type { Reaper } from './reaper.ts';
 /** Index rows written since the last checkpoint that make the next one due. */
 const CHECKPOINT_ENTRIES = 16_384;
 const PAGE = 1000;
+/** How long committed rows wait for the row store at most, when nobody looks. */
+const ROWS_MS = 25;
 /** Behind a hash: the next one. */
 const ZERO = Buffer.alloc(1);
 
@@ -39,14 +41,15 @@ export interface UpkeepParts {
   readonly quarantine: Quarantine;
   /** The folder is still the one that was opened. */
   inPlace(): boolean;
-  /** Committed rows that the row store has not taken. */
-  rowsWaiting(): boolean;
+  /** Gives the row store the committed rows that it has not taken. */
+  applyRows(): void;
 }
 
 export class Upkeep {
   readonly #parts: UpkeepParts;
   #watchTimer: Timer | undefined;
   #flushTimer: Timer | undefined;
+  #rowsTimer: Timer | undefined;
   #stopped = false;
   #lastCheckpointMs: number;
   #flushedEntries = 0;
@@ -76,6 +79,7 @@ export class Upkeep {
     this.#stopped = true;
     this.#watchTimer?.cancel();
     this.#flushTimer?.cancel();
+    this.#rowsTimer?.cancel();
     await this.#watching;
     await this.#checkpointing?.catch(() => undefined); // its caller has the error
   }
@@ -108,6 +112,33 @@ export class Upkeep {
     });
   }
 
+  /** Brings the row store up to the newest commit. @throws OperatingError: they wait, in memory and in the log */
+  applyRows(): void {
+    try {
+      this.#parts.applyRows();
+    } catch (error) {
+      throw this.#parts.health.take(error);
+    }
+  }
+
+  applyRowsSoon(): void {
+    if (this.#stopped) return;
+    this.#rowsTimer ??= this.#parts.env.clock.setTimer(ROWS_MS, () => {
+      this.#rowsTimer = undefined;
+      this.hasAllRows();
+    });
+  }
+
+  /** Now; false: it could not take them. */
+  hasAllRows(): boolean {
+    try {
+      this.applyRows();
+      return true;
+    } catch {
+      return false; // the status says why
+    }
+  }
+
   /** Makes the index durable, then removes what is not needed from there on. */
   checkpoint(): Promise<void> {
     this.#checkpointing ??= this.#checkpointNow().finally(() => {
@@ -121,7 +152,7 @@ export class Upkeep {
     this.#flushedEntries = 0;
     this.#lastCheckpointMs = env.clock.monotonicMs();
     this.flush();
-    if (!this.#parts.rowsWaiting()) sink.apply([], store.position);
+    if (this.hasAllRows()) sink.apply([], store.position);
     const position = store.applied;
     const complete = await store.index.database.checkpoint();
     if (complete && (await sink.checkpoint())) await reaper.release(position);

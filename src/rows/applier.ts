@@ -7,7 +7,7 @@ import type { PolicyIndex } from '#base/names.ts';
 import { maxTimestamp } from '#base/timestamp.ts';
 import type { LoggedRow, LogPosition, RowRecord } from '#device/contract.ts';
 import { columnsOf, MARK } from './columns.ts';
-import type { ContainerCache, ContainerState } from './container-state.ts';
+import { type ContainerCache, type ContainerState, isRecordOf, settle } from './container-state.ts';
 import { type ContainerLine, type ContainerTable, copyLine, emptyLine } from './container-table.ts';
 import type { CursorTable } from './cursors.ts';
 import type { OpenedDatabase } from './database-file.ts';
@@ -100,6 +100,10 @@ export class Applier {
     for (const work of batch.values()) {
       this.#changed(work.container.line, work.line);
       commitWork(work);
+    }
+    for (const { row } of rows) {
+      const container = this.#containers.find(row.key.policy, row.key.hash);
+      if (container !== undefined) settle(container, row.name, (own) => isRecordOf(row, own));
     }
     this.#position = upTo;
   }

@@ -1,9 +1,10 @@
 /**
- * A container as the store holds it in memory: its committed line, and the rows that are on their way
- * through the log. The next write of a row joins with the pending state, so the log's order is the
- * order of decisions and its last record of a row is the row's whole joined state.
+ * A container as the store holds it in memory: its line as it is in the database, and the rows that are
+ * on their way there through the log. The next write of a row joins with the pending state, so the log's
+ * order is the order of decisions and its last record of a row is the row's whole joined state.
  */
 import type { EntryState } from '#base/entry.ts';
+import type { RowRecord } from '#device/contract.ts';
 import type { ContainerLine } from './container-table.ts';
 import { termPrefix } from './digest.ts';
 import type { StoredRow } from './row-table.ts';
@@ -13,8 +14,33 @@ export interface PendingRow {
   readonly state: EntryState | undefined;
   /** What the database has of the row at the moment; undefined: nothing. */
   stored: StoredRow | undefined;
-  /** Resolves when the state is durable and applied. */
+  /** Resolves when the state is durable. */
   done: Promise<void>;
+  /** What this one was decided over, if that is still on its way too. */
+  earlier: PendingRow | undefined;
+}
+
+/** The database has it, or never will: what was decided later stays pending, what earlier is over or back. */
+export function settle(
+  { pending }: Pick<ContainerState, 'pending'>,
+  name: string,
+  isIt: (row: PendingRow) => boolean,
+): void {
+  let later: PendingRow | undefined;
+  let row = pending.get(name);
+  while (row !== undefined && !isIt(row)) {
+    later = row;
+    row = row.earlier;
+  }
+  if (row === undefined) return;
+  if (later !== undefined) later.earlier = row.earlier;
+  else if (row.earlier === undefined) pending.delete(name);
+  else pending.set(name, Object.assign(row.earlier, { stored: row.stored }));
+}
+
+/** A record of the log that was made for this pending row: both have the very same state. */
+export function isRecordOf({ state, forgets }: RowRecord, pending: PendingRow): boolean {
+  return forgets === undefined ? pending.state === state : pending.state === undefined;
 }
 
 export interface ContainerState {

@@ -1,7 +1,8 @@
 /**
  * How far this device has taken in the commits of its peers, per container. A cursor is written after
  * the rows below it are durable here; one that a crash takes back only makes the next pull longer, and
- * so does one that fails its check: a flipped bit in the sequence would skip rows.
+ * so does one that fails its check: a flipped bit in the sequence would skip rows. Those in use are kept in
+ * memory, for every listing asks twice.
  */
 import { crc32 } from 'node:zlib';
 import type { Database, Statement } from '#env/env.ts';
@@ -16,7 +17,12 @@ interface StoredCursor extends Cursor {
   readonly crc: number;
 }
 
+/** Containers whose cursors are kept in memory, at most. */
+const MAX_KEPT = 4096;
+
 export class CursorTable {
+  /** By container, then by device. */
+  readonly #kept = new Map<number, Map<number, Cursor>>();
   readonly #get: Statement<StoredCursor>;
   readonly #set: Statement<unknown>;
   readonly #remove: Statement<unknown>;
@@ -34,17 +40,32 @@ export class CursorTable {
   /** The container is gone; its number may be another's next. */
   remove(container: number): void {
     this.#remove.run(container);
+    this.#kept.delete(container);
   }
 
   get(container: number, device: number): Cursor | undefined {
+    const kept = this.#kept.get(container)?.get(device);
+    if (kept !== undefined) return kept;
     const stored = this.#get.get(container, device);
     if (stored === undefined || stored.crc !== check(container, device, stored)) return undefined;
-    return { incarnation: stored.incarnation, sequence: stored.sequence };
+    const { incarnation, sequence } = stored;
+    return this.#keep(container, device, { incarnation, sequence });
   }
 
   set(container: number, device: number, cursor: Cursor): void {
     const { incarnation, sequence } = cursor;
     this.#set.run(container, device, incarnation, sequence, check(container, device, cursor));
+    this.#keep(container, device, { incarnation, sequence });
+  }
+
+  #keep(container: number, device: number, cursor: Cursor): Cursor {
+    let kept = this.#kept.get(container);
+    if (kept === undefined) {
+      if (this.#kept.size >= MAX_KEPT) this.#kept.clear();
+      this.#kept.set(container, (kept = new Map()));
+    }
+    kept.set(device, cursor);
+    return cursor;
   }
 }
 

@@ -316,6 +316,67 @@ describe('restart and loss', () => {
   });
 });
 
+describe('rows that are durable and wait for the database', () => {
+  beforeEach(() => {
+    log.lazy = true;
+  });
+
+  it('are there for every look, in the order of their commits', async () => {
+    await store.write(row('a', live(at(1), { size: 1 })));
+    await store.write(row('b', live(at(2), { size: 2 })));
+    await store.write(row('a', live(at(3), { size: 3 })));
+    expect(store.applied()).toBeUndefined();
+    expect(store.read(CONTAINER_RING, HASH, 'a')?.data?.size).toBe(3);
+    expect(store.applied()).toBeUndefined();
+    expect(names()).toEqual(['a', 'b']);
+    expect(store.applied()).toEqual({ segment: 1, offset: 3 });
+    expect(facts()).toMatchObject({ sequence: 3, totals: { rows: 2, bytes: 5 } });
+  });
+
+  it('are joined by the next write of the row', async () => {
+    const group = (n: number) => ({ groups: { [`g${n}`]: { timestamp: at(n), values: {} } } });
+    for (const n of [1, 2, 3]) await store.write(row('a', group(n)));
+    const last = log.records.at(-1)!.row.state;
+    expect(Object.keys(last.groups)).toEqual(['g1', 'g2', 'g3']);
+    log.apply();
+    expect(log.records.map((record) => store.standing(record.row))).toEqual([
+      'dead',
+      'dead',
+      'needed',
+    ]);
+  });
+
+  it('stay what is known of the row when a later write of it fails', async () => {
+    await store.write(row('a', live(at(1), { size: 1 })));
+    log.failure = new Error('disk full');
+    await expect(store.write(row('a', live(at(2), { size: 2 })))).rejects.toThrow('disk full');
+    expect(store.read(CONTAINER_RING, HASH, 'a')?.data?.size).toBe(1);
+    expect(names()).toEqual(['a']);
+    expect(store.read(CONTAINER_RING, HASH, 'a')?.data?.size).toBe(1);
+    expect(facts().totals.bytes).toBe(1);
+  });
+
+  it('stay behind a later write that is still under way', async () => {
+    await store.write(row('a', live(at(1), { size: 1 })));
+    log.held = true;
+    const later = store.write(row('a', tombstone(at(2))));
+    expect(names()).toEqual(['a']);
+    expect(store.read(CONTAINER_RING, HASH, 'a')?.data?.kind).toBe('deleted');
+    log.release();
+    await later;
+    expect(names()).toEqual([]);
+    expect(facts().totals.rows).toBe(0);
+  });
+
+  it('are not left out of a listing when the database can not take them', async () => {
+    await store.write(row('a', live(at(1))));
+    log.sinkFailure = new Error('disk full');
+    expect(() => names()).toThrow('disk full');
+    log.sinkFailure = undefined;
+    expect(names()).toEqual(['a']);
+  });
+});
+
 describe('a database that could not take a record in at once', () => {
   it('keeps every record that still says something, until a whole one follows', async () => {
     const group = (n: number) => ({ groups: { [`g${n}`]: { timestamp: at(n), values: {} } } });
@@ -401,6 +462,8 @@ describe('damage', () => {
     const db = new Database(path.join(folder.path, 'rows.db'));
     db.exec('UPDATE cursor SET sequence = 7');
     db.close();
+    store.close();
+    ({ store } = await openStore(folder));
     expect(cursor()).toBeUndefined();
   });
 
@@ -456,17 +519,6 @@ describe('damage', () => {
     store.close();
     ({ store } = await openStore(folder));
     expect(store.applied()).toBeUndefined();
-  });
-
-  it('of a cursor makes the next pull longer, and hides nothing', async () => {
-    await store.write(row('a', live(at(1))));
-    const { key } = row('a', live(at(1)));
-    store.setCursor(key.policy, key.hash, 5, { incarnation: 'x', sequence: 1 });
-    expect(store.cursor(key.policy, key.hash, 5)).toEqual({ incarnation: 'x', sequence: 1 });
-    const db = new Database(path.join(folder.path, 'rows.db'));
-    db.exec('UPDATE cursor SET sequence = 65');
-    db.close();
-    expect(store.cursor(key.policy, key.hash, 5)).toBeUndefined();
   });
 
   it('is not seen where there is none: every row once, in any number of steps', async () => {

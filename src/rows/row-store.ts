@@ -38,7 +38,7 @@ import {
 import { Applier } from './applier.ts';
 import { RowAudit } from './audit.ts';
 import { columnsOf } from './columns.ts';
-import { ContainerCache, type ContainerState, type PendingRow } from './container-state.ts';
+import { ContainerCache, type ContainerState, type PendingRow, settle } from './container-state.ts';
 import { ContainerTable } from './container-table.ts';
 import { type Cursor, CursorTable } from './cursors.ts';
 import { DamageGuard } from './damage-guard.ts';
@@ -162,7 +162,7 @@ export class RowStore implements RowSink {
     hash: Buffer,
     rows: Iterable<{ readonly name: string; readonly sequence: number }>,
   ): Promise<number> {
-    const forgotten = this.#guard.run(() => {
+    const forgotten = this.#look(() => {
       const container = this.#containers.find(ring, hash);
       if (container === undefined) return [];
       return [...rows].flatMap((row) => this.#enterForget(container, row) ?? []);
@@ -173,7 +173,7 @@ export class RowStore implements RowSink {
 
   /** Tombstones that died before then, the oldest first, after the place given. */
   tombstones(beforeMs: number, after: DeadRow | undefined, limit: number): Tombstone[] {
-    return this.#guard.run(() =>
+    return this.#look(() =>
       this.#rows.dead(after, beforeMs, limit).map((place) => {
         const { ring, hash } = this.#lines.byId(place.container);
         return { place, ring, hash, name: place.name, sequence: place.sequence };
@@ -192,7 +192,7 @@ export class RowStore implements RowSink {
   }
 
   facts(ring: PolicyIndex, hash: Buffer): ContainerFacts | undefined {
-    return this.#guard.run(() => {
+    return this.#look(() => {
       this.#expire();
       const line = this.#containers.find(ring, hash)?.line;
       return line && factsOf(line);
@@ -201,17 +201,14 @@ export class RowStore implements RowSink {
 
   /** Whether a row is listed, or will be when what is under way is committed. */
   hasLiveRow(ring: PolicyIndex, hash: Buffer): boolean {
-    const facts = this.facts(ring, hash);
-    if (facts !== undefined && facts.totals.rows > 0) return true;
-    const pending = this.#containers.find(ring, hash)?.pending ?? new Map<string, PendingRow>();
+    if ((this.facts(ring, hash)?.totals.rows ?? 0) > 0) return true;
     const now = this.#nowSeconds();
-    for (const [name, { state }] of pending)
-      if (state !== undefined && columnsOf(ring, name, state, now).hidden === 0) return true;
-    return false;
+    const pending = [...(this.#containers.find(ring, hash)?.pending ?? [])];
+    return pending.some(([name, { state }]) => state && !columnsOf(ring, name, state, now).hidden);
   }
 
   list(ring: PolicyIndex, hash: Buffer, query: ListQuery): Listing {
-    return this.#guard.run(() => {
+    return this.#look(() => {
       this.#expire();
       const id = this.#idOf(ring, hash);
       if (id === 0) return { items: [], truncated: false };
@@ -221,7 +218,7 @@ export class RowStore implements RowSink {
 
   /** Rows changed after `sequence`, in commit order, the container's own state (name '') among them. */
   changes(ring: PolicyIndex, hash: Buffer, sequence: number, limit: number): Change[] {
-    return this.#guard.run(() => {
+    return this.#look(() => {
       const rows = this.#rows.since(this.#idOf(ring, hash), sequence, limit);
       return rows.map((row) => ({ name: row.name, state: stateOf(row), sequence: row.sequence }));
     });
@@ -234,7 +231,7 @@ export class RowStore implements RowSink {
     to: Buffer | undefined,
     limit: number,
   ): ContainerFacts[] {
-    return this.#guard.run(() => this.#lines.range(ring, from, to, limit).map(factsOf));
+    return this.#look(() => this.#lines.range(ring, from, to, limit).map(factsOf));
   }
 
   /**
@@ -242,7 +239,7 @@ export class RowStore implements RowSink {
    * must not push out those that are in use.
    */
   ownStates(ring: PolicyIndex, from: Buffer, limit: number): OwnState[] {
-    return this.#guard.run(() =>
+    return this.#look(() =>
       this.#lines.range(ring, from, undefined, limit).map(({ id, hash, path, rows }) => {
         const row = this.#rows.find(id, Buffer.alloc(0));
         return { hash, path, rows, state: knownState(row) };
@@ -257,7 +254,7 @@ export class RowStore implements RowSink {
 
   /** Containers that changed since their totals were last acknowledged, after the one named, if any. */
   unreported(ring: PolicyIndex, after: Buffer | undefined, limit: number): ContainerFacts[] {
-    return this.#guard.run(() => {
+    return this.#look(() => {
       const id = after === undefined ? 0 : this.#idOf(ring, after);
       return this.#lines.unreported(ring, id, limit).map(factsOf);
     });
@@ -265,7 +262,7 @@ export class RowStore implements RowSink {
 
   /** The account's replicas have the totals as of `sequence`. */
   markReported(ring: PolicyIndex, hash: Buffer, sequence: number): void {
-    this.#guard.run(() => {
+    this.#look(() => {
       const id = this.#idOf(ring, hash);
       this.#lines.markReported(id, sequence);
       this.#holders.reported(id, sequence);
@@ -274,12 +271,12 @@ export class RowStore implements RowSink {
 
   /** What users hold of a container, where that changed since it was reported; in the order of changes. */
   unreportedHoldings(ring: PolicyIndex, hash: Buffer, limit: number): Holding[] {
-    return this.#guard.run(() => this.#holders.unreported(this.#idOf(ring, hash), limit));
+    return this.#look(() => this.#holders.unreported(this.#idOf(ring, hash), limit));
   }
 
   /** Of users who hold something of it. */
   holdings(ring: PolicyIndex, hash: Buffer): Holding[] {
-    return this.#guard.run(() => {
+    return this.#look(() => {
       this.#expire();
       return this.#holders.all(this.#idOf(ring, hash));
     });
@@ -287,17 +284,19 @@ export class RowStore implements RowSink {
 
   /** Everything that `device` had committed of a container, up to this point of its database, is here. */
   cursor(ring: PolicyIndex, hash: Buffer, device: number): Cursor | undefined {
-    return this.#guard.run(() => this.#cursors.get(this.#idOf(ring, hash), device));
+    return this.#look(() => this.#cursors.get(this.#idOf(ring, hash), device));
   }
 
   setCursor(ring: PolicyIndex, hash: Buffer, device: number, cursor: Cursor): void {
-    const id = this.#guard.run(() => this.#idOf(ring, hash));
-    if (id !== 0) this.#guard.run(() => this.#cursors.set(id, device, cursor));
+    this.#look(() => {
+      const id = this.#idOf(ring, hash);
+      if (id !== 0) this.#cursors.set(id, device, cursor);
+    });
   }
 
   /** See device/contract.ts, Digests: the device answers with this for the two row rings. */
   summarise(ring: PolicyIndex, from: number, to: number, parts: number): DigestSummary[] {
-    return this.#guard.run(() => this.#summaries.summarise(ring, from, to, parts));
+    return this.#look(() => this.#summaries.summarise(ring, from, to, parts));
   }
 
   async audit(
@@ -323,7 +322,7 @@ export class RowStore implements RowSink {
     after: Pick<RowPlace, 'hidden' | 'name'> | undefined,
     limit: number,
   ): RowPage {
-    const container = this.#guard.run(() => this.#idOf(ring, hash));
+    const container = this.#look(() => this.#idOf(ring, hash));
     if (container === 0) return { rows: [], next: undefined };
     const place = { container, ...(after ?? { hidden: -1, name: '' }) };
     const { rows, next } = this.rowsAfter(place, limit);
@@ -331,7 +330,7 @@ export class RowStore implements RowSink {
   }
 
   rowsAfter(place: RowPlace | undefined, limit: number): RowPage {
-    return this.#guard.run(() => {
+    return this.#look(() => {
       // The place may be one of a database that was rebuilt since: then about there.
       const line = this.#lines.next((place?.container ?? 1) - 1);
       if (line === undefined) return { rows: [], next: undefined };
@@ -356,6 +355,7 @@ export class RowStore implements RowSink {
 
   /** Another number whenever a sum may be another. */
   get summaryChanges(): number {
+    if (this.damage === undefined) this.#look(() => undefined);
     return this.#summaries.changes;
   }
 
@@ -363,7 +363,7 @@ export class RowStore implements RowSink {
     if (this.damage !== undefined) return 0;
     const total = (ring: PolicyIndex): number =>
       this.#summaries.summarise(ring, 0, 2 ** BUCKET_BITS, 1)[0]!.total;
-    return this.#guard.run(() => total(CONTAINER_RING) + total(ACCOUNT_RING));
+    return this.#look(() => total(CONTAINER_RING) + total(ACCOUNT_RING));
   }
 
   applied(): LogPosition | undefined {
@@ -382,7 +382,7 @@ export class RowStore implements RowSink {
   standing(row: RowRecord): RowStanding {
     const standing = this.#guard.unlessDamaged(() => {
       const container = this.#containers.find(row.key.policy, row.key.hash);
-      const stored = container && this.#find(container, row.name);
+      const stored = container && this.#rows.findIn(container, row.name);
       return standingOf(row, stored, container?.pending.get(row.name));
     });
     return standing ?? 'undecided';
@@ -404,6 +404,14 @@ export class RowStore implements RowSink {
     this.#opened.db.close();
   }
 
+  /** A look at the database: what is durable is in it by then. */
+  #look<Result>(body: () => Result): Result {
+    return this.#guard.run(() => {
+      this.#log?.apply();
+      return body();
+    });
+  }
+
   /** Decides at once, in call order; the pending row is what to wait for, if anything. */
   #enter(row: RowRecord): { readonly result: RowResult; readonly pending: PendingRow | undefined } {
     const { policy, hash } = row.key;
@@ -411,7 +419,7 @@ export class RowStore implements RowSink {
       this.#applier.newLine(policy, hash, row.path),
     );
     const former = container.pending.get(row.name);
-    const stored = former === undefined ? this.#find(container, row.name) : former.stored;
+    const stored = former === undefined ? this.#rows.findIn(container, row.name) : former.stored;
     const before = former === undefined ? knownState(stored) : former.state;
     // What was forgotten may be in the log still, so that the new record must make up for it.
     const base = before ?? (stored && stateOf(stored));
@@ -431,7 +439,8 @@ export class RowStore implements RowSink {
     assert(this.#log !== undefined, 'the row store is bound to a log before rows are written');
     const { ring, hash } = container.line;
     const decided = forgets === undefined ? state : undefined;
-    const pending: PendingRow = { state: decided, stored, done: Promise.resolve() };
+    const earlier = container.pending.get(name);
+    const pending: PendingRow = { state: decided, stored, done: Promise.resolve(), earlier };
     container.pending.set(name, pending);
     const common = { key: { policy: ring, hash }, path, name, state };
     const appended = this.#log.append({
@@ -439,8 +448,9 @@ export class RowStore implements RowSink {
       ...(stored !== undefined && { since: stored.since }),
       ...(forgets !== undefined && { forgets }),
     });
-    pending.done = appended.finally(() => {
-      if (container.pending.get(name) === pending) container.pending.delete(name);
+    pending.done = appended.catch((error: unknown) => {
+      settle(container, name, (row) => row === pending);
+      throw error;
     });
     return pending;
   }
@@ -453,24 +463,15 @@ export class RowStore implements RowSink {
     const { line, pending } = container;
     if (pending.has(name)) return undefined;
     if (name === '' && (line.total > 1 || pending.size > 0)) return undefined;
-    const stored = this.#find(container, name);
+    const stored = this.#rows.findIn(container, name);
     if (stored === undefined || isMark(stored) || stored.sequence !== sequence) return undefined;
     const row = { name, path: line.path, state: EMPTY_STATE, forgets: 0 };
     return this.#append(container, row, stored);
   }
 
-  #find({ line, own }: ContainerState, name: string): StoredRow | undefined {
-    if (line.id === 0) return undefined;
-    const hidden = line.total - line.rows;
-    // In a container without deleted rows, all that can be hidden is its own state.
-    const isBare = line.marks === 0 && (hidden === 0 || (hidden === 1 && own));
-    if (name !== '' && isBare) return this.#rows.findListed(line.id, Buffer.from(name));
-    return this.#rows.find(line.id, Buffer.from(name));
-  }
-
   #committed(container: ContainerState, name: string): EntryState | undefined {
     if (name === '' && container.own !== null) return container.own;
-    const stored = this.#find(container, name);
+    const stored = this.#rows.findIn(container, name);
     const state = knownState(stored);
     if (name === '') container.own = state;
     return state;

@@ -3,6 +3,7 @@ import type { EntryState } from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { Database, Statement } from '#env/env.ts';
 import type { Columns } from './columns.ts';
+import type { ContainerState } from './container-state.ts';
 import { decodeRowState, listingCheck, stateCheck } from './format.ts';
 import type { Scan } from './listing.ts';
 import type { ListedRow } from './query.ts';
@@ -130,9 +131,15 @@ export class RowTable {
     return raw && parseRow(raw);
   }
 
-  /** Where the container hides no rows, one look is enough. */
-  findListed(container: number, name: Buffer): StoredRow | undefined {
-    const raw = this.#findListed.get(container, name);
+  /** The same of a container in memory: where it hides no rows, one look is enough. */
+  findIn({ line, own }: Pick<ContainerState, 'line' | 'own'>, name: string): StoredRow | undefined {
+    if (line.id === 0) return undefined;
+    const bytes = Buffer.from(name);
+    const hidden = line.total - line.rows;
+    // In a container without deleted rows, all that can be hidden is its own state.
+    const isBare = line.marks === 0 && (hidden === 0 || (hidden === 1 && own));
+    if (name === '' || !isBare) return this.find(line.id, bytes);
+    const raw = this.#findListed.get(line.id, bytes);
     return raw && parseRow(raw);
   }
 

@@ -38,7 +38,7 @@ class GroupLog implements RowLog {
     return Promise.resolve();
   }
 
-  flush(): void {
+  apply(): void {
     const group = this.#waiting;
     this.#waiting = [];
     this.#sink.apply(group, { segment: 1, offset: this.#offset });
@@ -78,7 +78,7 @@ async function write(hash: Buffer, from: number, to: number, group: number): Pro
       const key = { policy: CONTAINER_RING, hash };
       writes.push(store.write({ key, path: '/a/c', name: nameOf(i), state: { data, groups: {} } }));
     }
-    log.flush();
+    log.apply();
     await Promise.all(writes);
     sinceCheckpoint += group;
     if (sinceCheckpoint >= CHECKPOINT_ROWS) {

@@ -33,6 +33,9 @@ export class ListingDates {
       this.#text = new Date(second * 1000).toISOString().slice(0, 19);
     }
     const tens = Math.floor((clientMicros - second * 1e6) / 10);
-    return `${this.#text}.${String(tens).padStart(5, '0')}0`;
+    return `${this.#text}.${String(HUNDRED_THOUSAND + tens).slice(1)}0`;
   }
 }
+
+/** Its digits lead tens of microseconds to five: half of the cost of `padStart`. */
+const HUNDRED_THOUSAND = 100_000;

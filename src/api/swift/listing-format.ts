@@ -64,10 +64,17 @@ function objectJson(item: ObjectItem, dates: ListingDates): string {
       ? ''
       : `, "version_id": "${item.versionId}", "is_latest": ${item.isLatest}`;
   return (
-    `{"bytes": ${item.bytes}, "hash": ${JSON.stringify(etag)}, "name": ${JSON.stringify(item.name)}, ` +
-    `"content_type": ${JSON.stringify(item.contentType)}, ` +
+    `{"bytes": ${item.bytes}, "hash": ${quoted(etag)}, "name": ${quoted(item.name)}, ` +
+    `"content_type": ${quoted(item.contentType)}, ` +
     `"last_modified": "${dates.format(item.clientMicros)}"${large}${version}}`
   );
+}
+
+/** Printable ASCII without quotation marks and backslashes: most texts, and a third of the cost. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+
+function quoted(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
 }
 
 function containerJson(item: ContainerItem, dates: ListingDates): string {

@@ -1,6 +1,6 @@
 /**
  * A log for tests of the row store: keeps the records in memory in order and applies them in groups,
- * as a device does, with an end of its own for each group. `crash` gives what a restart replays.
+ * as a device does, with an end of its own for each group; `lazy` ones only when somebody looks.
  */
 import type { LoggedRow, RowLog, RowRecord, RowSink } from '#device/contract.ts';
 
@@ -16,6 +16,8 @@ export class MemoryLog implements RowLog {
   failure: Error | undefined;
   /** The next group is durable, and the sink can't take it: it gets the rows with the group after. */
   sinkFailure: Error | undefined;
+  /** Rows are durable, and wait for a look. */
+  lazy = false;
   #unapplied: LoggedRow[] = [];
   /** Where records go: a test of marks begins a new segment now and then. */
   segment = 1;
@@ -49,15 +51,20 @@ export class MemoryLog implements RowLog {
       });
       this.records.push(...items);
       this.#unapplied.push(...items);
-      if (this.sinkFailure !== undefined) throw this.sinkFailure;
-      this.#sink.apply(this.#unapplied, { segment, offset: this.records.length });
-      this.#unapplied = [];
+      if (!this.lazy) this.apply();
       for (const { settle } of group) settle.resolve();
     } catch (error) {
       this.failure = undefined;
       this.sinkFailure = undefined;
       for (const { settle } of group) settle.reject(error);
     }
+  }
+
+  apply(): void {
+    if (this.#unapplied.length === 0) return;
+    if (this.sinkFailure !== undefined) throw this.sinkFailure;
+    this.#sink.apply(this.#unapplied, { segment: this.segment, offset: this.records.length });
+    this.#unapplied = [];
   }
 
   release(): void {
