@@ -7,6 +7,7 @@ import { HASH_BYTES } from '#base/hash.ts';
 import { parseTimestamp } from '#base/timestamp.ts';
 import { CONSISTENCY_MODES } from '#ring/cluster.ts';
 import type {
+  AuditedArgs,
   BodiesArgs,
   DigestsArgs,
   EntryAddress,
@@ -62,6 +63,10 @@ export function parseStat(args: unknown): StatArgs {
 export function parseRetire(args: unknown): RetireArgs {
   const fields = record(args);
   return { ...address(fields), path: parsePath(fields) };
+}
+
+export function parseAudited(args: unknown): AuditedArgs {
+  return { device: count(record(args), 'device') };
 }
 
 export function parseStage(args: unknown): EntryAddress & { readonly path: string } {

@@ -125,6 +125,16 @@ export interface RetireReply {
   readonly retired: boolean;
 }
 
+/** object.audited: when the last round of the listing auditor began in which nothing stayed in doubt. */
+export interface AuditedArgs {
+  readonly device: number;
+}
+
+export interface AuditedReply {
+  /** Unix ms of the node's clock; 0: there was none. */
+  readonly sinceMs: number;
+}
+
 /** object.abandon */
 export interface AbandonArgs {
   readonly device: number;

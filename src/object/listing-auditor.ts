@@ -6,6 +6,10 @@
  *
  * Entries that are young, or not listed yet, are the writer's and the updater's. The other direction,
  * rows whose object is gone, is the container's (src/container/listing-auditor.ts).
+ *
+ * What is left of a container in a policy that it has left is dropped on the way. A round in which nothing
+ * stayed in doubt proves that the device has nothing of what was left before the round began: only then may
+ * a container come back (proxy/policy-move/README.md).
  */
 import { newestTimestamp } from '#base/entry.ts';
 import { HASH_BYTES } from '#base/hash.ts';
@@ -16,11 +20,17 @@ import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import { Pacer } from '#worker/pacer.ts';
-import type { Devices } from './guard.ts';
+import { parseAudited } from './args.ts';
+import type { AuditedReply } from './calls.ts';
+import type { Devices, Guard } from './guard.ts';
 import type { Relister } from './relister.ts';
 import type { Retirer } from './retirer.ts';
 
 const NOTE = 'object.listings';
+/** When the round began (Unix ms), as long as nothing in it was in doubt. */
+const ROUND_NOTE = 'object.listings.round';
+/** When the last such round began that is over. */
+const CLEAN_NOTE = 'object.listings.clean';
 const PAGE = 100;
 /** Far above any write deadline. */
 const SETTLED_MICROS = 600_000_000;
@@ -32,6 +42,7 @@ export class ObjectListingAuditor implements Job {
   readonly #env: Env;
   readonly #cluster: ClusterSource;
   readonly #devices: Devices;
+  readonly #guard: Guard;
   readonly #relister: Relister;
   readonly #retirer: Retirer;
   #sent = 0;
@@ -43,12 +54,14 @@ export class ObjectListingAuditor implements Job {
     env: Env,
     cluster: ClusterSource,
     devices: Devices,
+    guard: Guard,
     relister: Relister,
     retirer: Retirer,
   ) {
     this.#env = env;
     this.#cluster = cluster;
     this.#devices = devices;
+    this.#guard = guard;
     this.#relister = relister;
     this.#retirer = retirer;
     this.pacer = new Pacer(env.clock, { itemsPerStep: PAGE });
@@ -67,35 +80,51 @@ export class ObjectListingAuditor implements Job {
     return this.pacer.result([...this.#devices().keys()]);
   }
 
+  /** object.audited */
+  readonly audited = (args: unknown): { result: AuditedReply } => {
+    const device = this.#guard.deviceById(parseAudited(args).device);
+    return { result: { sinceMs: Number(device.audit.note(CLEAN_NOTE)) } };
+  };
+
   /** True: the cycle is over. */
   async #step(device: Device): Promise<boolean> {
-    const place = placeOf(device.audit.note(NOTE));
+    const { audit } = device;
+    const note = audit.note(NOTE);
+    if (note === '') audit.setNote(ROUND_NOTE, String(this.#env.clock.wallMicros() / 1_000));
+    const place = placeOf(note);
     const policies = [...this.#cluster.current().rings.keys()]
       .filter((policy) => policy !== CONTAINER_RING && policy !== ACCOUNT_RING)
       .sort((a, b) => a - b);
     const policy = policies.find((candidate) => candidate >= place.policy);
     if (policy === undefined) {
-      device.audit.setNote(NOTE, '');
+      const beganMs = audit.note(ROUND_NOTE);
+      if (beganMs !== '') audit.setNote(CLEAN_NOTE, beganMs);
+      audit.setNote(NOTE, '');
       return true;
     }
     const start = policy === place.policy ? place.from : FIRST;
     const page = device.entries(policy, start, undefined, PAGE);
-    await Promise.all(page.map((entry) => this.#check(device, entry)));
+    const checked = await Promise.all(page.map((entry) => this.#check(device, entry)));
+    if (!checked.every(Boolean)) audit.setNote(ROUND_NOTE, '');
     const last = page.at(-1);
     const next = page.length < PAGE || last === undefined ? undefined : after(last.key.hash);
-    device.audit.setNote(NOTE, next ? `${policy} ${next.toString('hex')}` : `${policy + 1}`);
+    audit.setNote(NOTE, next ? `${policy} ${next.toString('hex')}` : `${policy + 1}`);
     return false;
   }
 
-  async #check(device: Device, entry: Entry): Promise<void> {
+  /** False: it may be of a container that has left the policy. What is young can't be, see `audited`. */
+  async #check(device: Device, entry: Entry): Promise<boolean> {
     const { key, state, unlisted } = entry;
     const age = this.#env.clock.wallMicros() - microsOf(newestTimestamp(state));
-    if (unlisted || age < SETTLED_MICROS) return;
-    if (!device.completeness.isComplete(key.policy, key.hash)) return;
+    if (age < SETTLED_MICROS) return true;
+    if (unlisted || !device.completeness.isComplete(key.policy, key.hash)) return false;
     const outcome = await this.#relister.relist(device, entry, NOTE);
     if (outcome === 'listed') this.#sent++;
     else if (outcome === 'failed') this.#failed++;
-    else if (await this.#retirer.retire(device, entry)) this.#retired++;
+    if (outcome !== 'elsewhere') return outcome === 'listed';
+    const isRetired = await this.#retirer.retire(device, entry);
+    if (isRetired) this.#retired++;
+    return isRetired;
   }
 }
 

@@ -45,14 +45,14 @@ export class Retirer {
     return { result: { retired: entry === undefined || (await this.#retire(device, entry)) } };
   };
 
-  /** From all of its primaries, or they would give it to each other again. True: dropped here. */
+  /** From all of its primaries, or they would give it to each other again. True: dropped here and there. */
   async retire(device: Device, entry: Entry): Promise<boolean> {
     const { cluster, wire } = this.#options;
     const { policy, hash } = entry.key;
     const ring = cluster.current().rings.get(policy);
     if (ring === undefined) return false;
     const { primaries } = ring.placement(ring.partitionOf(hash));
-    await Promise.allSettled(
+    const asked = await Promise.allSettled(
       primaries.map(({ id, node }) => {
         const { path } = entry;
         const args: RetireArgs = { device: id, policy, hash, ringVersion: ring.version, path };
@@ -60,7 +60,8 @@ export class Retirer {
       }),
     );
     const left = device.stat(entry.key);
-    return left === undefined || (await this.#retire(device, left));
+    const isGone = left === undefined || (await this.#retire(device, left));
+    return isGone && asked.every(isRetired);
   }
 
   async #retire(device: Device, entry: Entry): Promise<boolean> {
@@ -75,4 +76,8 @@ export class Retirer {
     if (dropped) env.log.debug('object.retired', { device: device.id, path: entry.path });
     return dropped;
   }
+}
+
+function isRetired(asked: PromiseSettledResult<{ readonly result: unknown }>): boolean {
+  return asked.status === 'fulfilled' && (asked.value.result as RetireReply).retired === true;
 }

@@ -89,6 +89,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   const durability = new DurabilityMeter(env, wire, cluster);
   const reports = (): DeviceReport[] => deviceReports(devices, cluster, rejoin, auditor);
   const moves = new MoveReports(devices, cluster);
+  const listingAuditor = new ObjectListingAuditor(env, cluster, devices, guard, relister, retirer);
 
   wire.handle('object.write', writes.write);
   wire.handle('object.promise', writes.promise);
@@ -96,6 +97,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   wire.handle('object.stage', writes.stage);
   wire.handle('object.abandon', writes.abandon);
   wire.handle('object.retire', retirer.call);
+  wire.handle('object.audited', listingAuditor.audited);
   wire.handle('object.stat', reads.stat);
   wire.handle('object.read', reads.read);
   wire.handle('object.bodies', reads.bodies);
@@ -120,7 +122,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
       handover,
       new MarkKeeper(cluster, devices),
       auditor,
-      new ObjectListingAuditor(env, cluster, devices, relister, retirer),
+      listingAuditor,
     ],
     budget,
     puller,

@@ -39,6 +39,8 @@ export interface ProxyLimits {
   /** How long one waits at most for another of this process that writes the same object. */
   readonly turnMs: number;
   readonly traceOperations: number;
+  /** A policy's devices must have been gone through this long after a container left it, before it returns. */
+  readonly policyReturnMs: number;
 }
 
 const KIB = 1024;
@@ -68,4 +70,6 @@ export const DEFAULT_PROXY_LIMITS: ProxyLimits = {
   roundBackOffMs: 1_000,
   turnMs: 1_000,
   traceOperations: 2_000,
+  // The clocks' drift limit, and what the listing auditor passes over as young.
+  policyReturnMs: 6 * 3_600_000 + 600_000,
 };

@@ -16,9 +16,11 @@ import {
   objectPath,
   type PolicyIndex,
 } from '#base/names.ts';
+import { microsOf } from '#base/timestamp.ts';
 import type { ListArgs, OwnStateArgs } from '#container/calls.ts';
-import type { RetireArgs } from '#object/calls.ts';
+import type { AuditedArgs, AuditedReply, RetireArgs } from '#object/calls.ts';
 import type { StoragePolicy } from '#ring/cluster.ts';
+import type { RingDevice } from '#ring/ring.ts';
 import { SETTINGS_GROUP, settingsStep } from '#rows/row-state.ts';
 import { type Containers, settingsFor } from '../containers.ts';
 import { type ProxyContext, unavailable } from '../context.ts';
@@ -34,6 +36,10 @@ export type Begun =
   | { readonly kind: 'begun' | 'same' | 'under-way' | 'no-container' | 'conflict' }
   /** Another move is not over yet, or the container is not such that it can move there. */
   | { readonly kind: 'refused'; readonly why: string };
+
+/** Devices that are asked at once, and named in a message. */
+const LANES = 32;
+const MAX_SHOWN = 3;
 
 type Settings = Parameters<typeof settingsFor>[0];
 
@@ -56,6 +62,8 @@ export class PolicyMoves {
     if (info.policy.index === index) return { kind: info.former ? 'under-way' : 'same' };
     const why = refusal(info, policy);
     if (why !== undefined) return { kind: 'refused', why };
+    const unseen = info.was?.includes(index) ? await this.#unseen(operation, info, index) : [];
+    if (unseen.length > 0) return { kind: 'refused', why: mayHaveLeft(policy, unseen) };
     const was = info.was?.filter((left) => left !== index);
     const next = { policy, mode: info.mode, former: info.policy, was };
     return { kind: (await this.#step(operation, name, info, next)) ? 'begun' : 'conflict' };
@@ -130,6 +138,39 @@ export class PolicyMoves {
     return done.every(Boolean);
   }
 
+  /**
+   * Devices of a policy that may still have something of the container from when it was there: those whose
+   * listing auditor has not gone through everything since, and those that can't be asked.
+   */
+  async #unseen(
+    operation: Operation,
+    { name, since }: ContainerInfo,
+    index: PolicyIndex,
+  ): Promise<RingDevice[]> {
+    const { cluster, limits } = this.#context;
+    const devices = cluster.current().rings.get(index)?.devices ?? [];
+    const trace = this.#trace(operation, 'container.return', containerPath(name));
+    const afterMs = microsOf(since) / 1_000 + limits.policyReturnMs;
+    const unseen: RingDevice[] = [];
+    await inLanes(
+      devices.filter((device) => device !== undefined),
+      async (device) => {
+        const sinceMs = await this.#auditedSince(trace, device).catch(() => 0);
+        if (!(sinceMs > afterMs)) unseen.push(device);
+      },
+    );
+    return unseen;
+  }
+
+  async #auditedSince(trace: Trace, { id, node }: RingDevice): Promise<number> {
+    const deadlineMs = this.#context.limits.readDeadlineMs;
+    const options = { ringVersion: 0, deadlineMs };
+    const args: AuditedArgs = { device: id };
+    const target = { device: id, node };
+    const reply = await this.#context.calls.call(trace, target, 'object.audited', args, options);
+    return Number((reply.result as Partial<AuditedReply>).sinceMs);
+  }
+
   /** False: the container is not what it was taken for. @throws OperatingError `unavailable` */
   async #step(
     operation: Operation,
@@ -197,6 +238,20 @@ export class PolicyMoves {
 }
 
 type OwnStateGroups = Parameters<typeof encodeState>[0]['groups'];
+
+function mayHaveLeft({ name }: StoragePolicy, devices: readonly RingDevice[]): string {
+  const shown = devices.slice(0, MAX_SHOWN).map((device) => `${device.node}/${device.name}`);
+  const more = devices.length > MAX_SHOWN ? ` and ${devices.length - MAX_SHOWN} more` : '';
+  return `the container was in "${name}" before, and what was deleted since may still be on ${shown.join(', ')}${more}: it can return when the listing audit of each has gone through everything once more (a day, at the most 30)`;
+}
+
+async function inLanes<Item>(items: readonly Item[], work: (item: Item) => Promise<void>) {
+  const waiting = items.values();
+  const lane = async (): Promise<void> => {
+    for (const item of waiting) await work(item);
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+}
 
 /** Why a container can't move to this policy now; undefined: it can. */
 function refusal(info: ContainerInfo, wanted: StoragePolicy): string | undefined {
