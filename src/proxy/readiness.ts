@@ -38,14 +38,14 @@ export async function probeMajority(
   return failed;
 }
 
-export interface Asked {
+interface Asked {
   readonly place: Place;
   readonly replicas: readonly Replica[];
   readonly isEnough: (alive: ReadonlySet<number>) => boolean;
 }
 
 /** Members. Who is in neither set has not answered. */
-export interface Probed {
+interface Probed {
   readonly alive: ReadonlySet<number>;
   readonly failed: ReadonlySet<number>;
   readonly codes: readonly string[];
