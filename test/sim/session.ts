@@ -61,6 +61,9 @@ export interface Writing {
   readonly txn: string;
 }
 
+/** Everything is written by one of them. */
+export const USERS = ['a'.repeat(32), 'b'.repeat(32)] as const;
+
 export class Session {
   readonly tally: Tally = {};
   readonly cluster: SimCluster;
@@ -87,8 +90,9 @@ export class Session {
     return this.#nextWrite++;
   }
 
+  /** By one user or the other. */
   operation(txn = `tx${this.#nextTxn++}`, signal = new AbortController().signal): Operation {
-    return { txn, signal, read: 'quorum' };
+    return { txn, signal, read: 'quorum', user: USERS[this.#nextTxn % 2]! };
   }
 
   /** Notes a write before it is sent, and every timestamp under which it is tried. */

@@ -19,10 +19,9 @@ const MAX_RULE_TAGS = 10;
 const MAX_DAYS = 0x7fff_ffff;
 const DAY_MS = 24 * 3600 * 1000;
 const DATE = /^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?)?$/;
-const NOT_KEPT = ['Transition', 'NoncurrentVersionTransition'];
 const MAX_KEPT = 100;
 
-/** @throws S3Error MalformedXML, InvalidArgument, InvalidRequest, InvalidTag, NotImplemented */
+/** @throws S3Error MalformedXML, InvalidArgument, InvalidRequest, InvalidTag, InvalidStorageClass */
 export function rulesOfXml(root: XmlElement, newId: () => string): LifecycleRule[] {
   onlyChildren(root, ['Rule']);
   if (root.children.length === 0 || root.children.length > MAX_RULES) throw malformed();
@@ -36,16 +35,13 @@ export function rulesOfXml(root: XmlElement, newId: () => string): LifecycleRule
 function parseRule(rule: XmlElement, newId: () => string): LifecycleRule {
   onlyChildren(rule, [
     ...['ID', 'Prefix', 'Filter', 'Status', 'Expiration', 'AbortIncompleteMultipartUpload'],
-    'NoncurrentVersionExpiration',
-    ...NOT_KEPT,
+    ...['NoncurrentVersionExpiration', 'Transition', 'NoncurrentVersionTransition'],
   ]);
   const status = requiredText(rule, 'Status').trim();
   if (status !== 'Enabled' && status !== 'Disabled') throw malformed();
   const id = textOf(rule, 'ID')?.trim() || newId();
   if (id.length > MAX_ID) throw invalid('ID length should not exceed allowed limit of 255');
-  for (const name of NOT_KEPT) {
-    if (children(rule, name).length > 0) throw notKept(name);
-  }
+  refuseTransitions(rule);
   const parsed: LifecycleRule = {
     id,
     enabled: status === 'Enabled',
@@ -65,6 +61,25 @@ function parseRule(rule: XmlElement, newId: () => string): LifecycleRule {
   if (aborts(parsed) && tags !== undefined) throw abortWith('Tags');
   if (aborts(parsed) && (largerThan ?? smallerThan) !== undefined) throw abortWith('Object Size');
   return parsed;
+}
+
+/**
+ * A bucket has one storage class, that of its policy, so there is nothing to move its objects to. What is
+ * well formed is refused for its class, as a write that names it is.
+ */
+function refuseTransitions(rule: XmlElement): void {
+  const current = children(rule, 'Transition');
+  const noncurrent = children(rule, 'NoncurrentVersionTransition');
+  for (const transition of [...current, ...noncurrent]) {
+    const whens = current.includes(transition) ? ['Days', 'Date'] : ['NoncurrentDays'];
+    onlyChildren(transition, [...whens, 'NewerNoncurrentVersions', 'StorageClass']);
+    const wanted = requiredText(transition, 'StorageClass').trim();
+    if (whens.filter((when) => child(transition, when) !== undefined).length !== 1) {
+      throw malformed();
+    }
+    const why = 'The objects of this bucket have one storage class, that of its storage policy.';
+    throw refuse('InvalidStorageClass', why, { StorageClassRequested: wanted });
+  }
 }
 
 type Selection = Pick<LifecycleRule, 'form' | 'prefix' | 'tags' | 'largerThan' | 'smallerThan'>;
@@ -197,10 +212,6 @@ function invalid(message: string) {
 
 function noAction() {
   return refuse('InvalidRequest', 'At least one action needs to be specified in a rule.');
-}
-
-function notKept(name: string) {
-  return refuse('NotImplemented', undefined, { Header: name });
 }
 
 function abortWith(what: string) {

@@ -144,14 +144,29 @@ describe('the lifecycle of a bucket', () => {
       'InvalidArgument',
     ],
     [
-      'transitions',
+      'transitions to another storage class',
       rule('<Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition>'),
-      'NotImplemented',
+      'InvalidStorageClass',
     ],
+    [
+      'transitions of noncurrent versions',
+      rule(
+        '<NoncurrentVersionTransition><NoncurrentDays>1</NoncurrentDays><StorageClass>STANDARD_IA</StorageClass></NoncurrentVersionTransition>',
+      ),
+      'InvalidStorageClass',
+    ],
+    [
+      'transitions at two times',
+      rule(
+        '<Transition><Days>1</Days><Date>2030-01-01</Date><StorageClass>GLACIER</StorageClass></Transition>',
+      ),
+      'MalformedXML',
+    ],
+    ['transitions to nowhere', rule('<Transition><Days>1</Days></Transition>'), 'MalformedXML'],
   ])('is refused with %s', async (_what, rules, code) => {
     const answer = await put(rules);
     expect(answer.code).toBe(code);
-    expect(answer.status).toBe(code === 'NotImplemented' ? 501 : 400);
+    expect(answer.status).toBe(400);
     expect((await server.ask('GET', `${B}?lifecycle`)).status).toBe(404);
   });
 

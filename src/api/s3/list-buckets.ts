@@ -2,6 +2,7 @@
 import { mayInAccount } from './access.ts';
 import { ownerXml } from './acl-xml.ts';
 import { ownAccount } from './bucket.ts';
+import { inRegion } from './bucket-region.ts';
 import { resourceOf } from './bucket-rules.ts';
 import { continuationToken, tokenText } from './continuation-token.ts';
 import { refuse } from './errors.ts';
@@ -27,15 +28,15 @@ export async function listBuckets(request: S3Request): Promise<void> {
     ...(marker !== undefined && { marker }),
   });
   const dates = new IsoDates();
-  let last = '';
-  const items = (page?.items ?? []).map((item) => {
-    if ('prefix' in item) return '';
-    last = item.name;
-    return element(
-      'Bucket',
-      leaf('Name', item.name) + leaf('CreationDate', dates.format(item.clientMicros)),
-    );
+  const buckets = (page?.items ?? []).flatMap((item) => ('prefix' in item ? [] : [item]));
+  const region = query.get('bucket-region') || undefined;
+  // A page may have fewer than were asked for; the token goes on behind the last one looked at.
+  const shown = region === undefined ? buckets : await inRegion(request, account, buckets, region);
+  const items = shown.map(({ name, clientMicros }) => {
+    const date = leaf('CreationDate', dates.format(clientMicros));
+    return element('Bucket', leaf('Name', name) + date + leaf('BucketRegion', region));
   });
+  const last = buckets.at(-1)?.name ?? '';
   replyXml(
     request,
     document(

@@ -146,6 +146,7 @@ describe('a listing', () => {
     expect(await code('max-keys=-1')).toBe('InvalidArgument');
     expect(await code('encoding-type=base64')).toBe('InvalidArgument');
     expect(await code('list-type=2&continuation-token=nonsense')).toBe('InvalidArgument');
+    expect(await code('list-type=3')).toBe('InvalidArgument');
     expect(await code('versions&version-id-marker=x')).toBe('InvalidArgument');
   });
 
@@ -158,6 +159,25 @@ describe('a listing', () => {
     const rest = await server.ask('GET', `/?prefix=bb-&max-buckets=2&continuation-token=${token}`);
     expect(rest.text).toContain('bb-3');
     expect(rest.text).not.toContain('bb-2');
+  });
+
+  it('of buckets tells those of a region', async () => {
+    for (const [name, region] of [
+      ['cc-1', 'eu-south-1'],
+      ['cc-2', 'eu-west-3'],
+      ['cc-3', 'eu-south-1'],
+    ]) {
+      const body = `<CreateBucketConfiguration><LocationConstraint>${region}</LocationConstraint></CreateBucketConfiguration>`;
+      expect((await server.ask('PUT', `/${name}`, { body })).status).toBe(200);
+    }
+    const names = async (query: string) =>
+      (await server.ask('GET', `/?prefix=cc-${query}`)).text.match(/cc-\d/g);
+    expect(await names('&bucket-region=eu-south-1')).toEqual(['cc-1', 'cc-3']);
+    expect(await names('&bucket-region=nowhere')).toBeNull();
+    const page = await server.ask('GET', '/?prefix=cc-&bucket-region=eu-west-3&max-buckets=2');
+    expect(page.text).toContain('<BucketRegion>eu-west-3</BucketRegion>');
+    const [, token = ''] = /<ContinuationToken>([^<]+)</.exec(page.text) ?? [];
+    expect(await names(`&bucket-region=eu-south-1&continuation-token=${token}`)).toEqual(['cc-3']);
   });
 
   it('of uploads is by key and id, with prefix, delimiter and pages', async () => {

@@ -128,10 +128,19 @@ function variant(request: S3Request, found: Route): Route {
   if (found.name === 'PutObject' && request.query.has('partNumber')) throw partOfNothing(request);
   if (found.name === 'PutObject' && isCopy) return route('CopyObject', copyObject);
   if (found.name === 'UploadPart' && isCopy) return route('UploadPartCopy', uploadPartCopy);
-  if (found.name === 'ListObjects' && request.query.get('list-type') === '2') {
-    return route('ListObjectsV2', listObjectsV2);
-  }
+  if (found.name === 'ListObjects') return listing(request, found);
   return found;
+}
+
+/** Who asks for a version that is not there must not take the answer of another for it. */
+function listing(request: S3Request, first: Route): Route {
+  const version = request.query.get('list-type') || '1';
+  if (version === '1') return first;
+  if (version === '2') return route('ListObjectsV2', listObjectsV2);
+  throw refuse('InvalidArgument', 'Invalid List Type specified in Request', {
+    ArgumentName: 'list-type',
+    ArgumentValue: version,
+  });
 }
 
 /** A part whose upload was left out must not become the object. */
