@@ -58,7 +58,7 @@ export function userRow(
   const data = rows.read(CONTAINER_RING, facts.hash, '')?.data;
   if (data === undefined) return undefined;
   const path = accountPath(userAccount(owner));
-  const slot = { device: device.id, objects: held.rows, bytes: held.bytes, newest: facts.newest };
+  const slot = { device: device.id, objects: held.rows, bytes: held.bytes, newest: held.newest };
   const own: EntryState = { data: { ...data, kind: 'deleted' }, groups: {} };
   const state = encodeState(containerRowOf(own, slot, clock.above(data.timestamp)));
   return { hash: hashPath(hashPrefix, path, hashSuffix), path, name: facts.path.slice(1), state };

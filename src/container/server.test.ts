@@ -302,6 +302,18 @@ describe('what users have written', () => {
     }
   });
 
+  it('is shown as those have it who know most of it, whatever else others know', async () => {
+    await cluster.create();
+    const first = cluster.live({ size: 1, owner: user });
+    for (const node of [0, 1, 2]) await cluster.row(node, 'o', first);
+    for (const node of [0, 1]) {
+      await cluster.row(node, 'p', cluster.live({ size: 40, owner: user }));
+    }
+    await cluster.row(2, 'q', cluster.live({ size: 7 }));
+    await report();
+    for (const node of [0, 1, 2]) expect((await held(node)).totals.bytes).toBe(41);
+  });
+
   it('is sent again until a majority of the account has it', async () => {
     await cluster.create();
     await report();

@@ -4,7 +4,7 @@
  */
 import { type EntryState, isDead, join } from '#base/entry.ts';
 import type { PolicyIndex } from '#base/names.ts';
-import { maxTimestamp } from '#base/timestamp.ts';
+import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import type { LoggedRow, LogPosition, RowRecord } from '#device/contract.ts';
 import { columnsOf, MARK } from './columns.ts';
 import { type ContainerCache, type ContainerState, isRecordOf, settle } from './container-state.ts';
@@ -144,21 +144,24 @@ export class Applier {
     const isEqual = former?.crc === crc && statePayload(former.state).equals(statePayload(bytes));
     if (isEqual && former.until === null) return;
     const sequence = ++line.sequence;
-    this.#put(work, { ...columns, ...checked, name: row.name, sequence, state: bytes }, former);
-    line.newest = maxTimestamp(line.newest, rowTimestamp(state));
+    const newest = rowTimestamp(state);
+    const stored = { ...columns, ...checked, name: row.name, sequence, state: bytes };
+    this.#put(work, stored, former, newest);
+    line.newest = maxTimestamp(line.newest, newest);
     if (row.name === '') work.own = state;
     if (columns.expires !== null && columns.hidden === 0) this.#expiresAt(columns.expires);
   }
 
-  #put(work: Work, row: StoredRow, former: StoredRow | undefined): void {
+  #put(work: Work, row: StoredRow, former: StoredRow | undefined, newest: Timestamp): void {
     const { line, container, written, holdings } = work;
     const name = Buffer.from(row.name);
     this.#rows.put(line.id, name, row, former);
     const { digestPrefix } = container;
     if (former !== undefined) tally(line, digestPrefix, former, name, -1);
     tally(line, digestPrefix, row, name, 1);
-    if (former !== undefined) hold(holdings, line.ring, former, -1, line.sequence);
-    hold(holdings, line.ring, row, 1, line.sequence);
+    const moment = { newest, sequence: line.sequence };
+    if (former !== undefined) hold(holdings, line.ring, former, -1, moment);
+    hold(holdings, line.ring, row, 1, moment);
     written.set(row.name, row);
   }
 
@@ -183,6 +186,7 @@ export class Applier {
       work,
       { ...former, ...checked, hidden: MARK, expires: null, sequence: 0, state },
       former,
+      ZERO_TIMESTAMP,
     );
     if (name === '') work.own = undefined;
   }
@@ -217,7 +221,8 @@ export class Applier {
         after.bytes -= row.size;
         after.objects -= row.count;
         // It is told with the next change of the container, as the totals are.
-        hold(holdings, after.ring, row, -1, after.sequence + 1);
+        const moment = { newest: ZERO_TIMESTAMP, sequence: after.sequence + 1 };
+        hold(holdings, after.ring, row, -1, moment);
       }
       for (const { after, holdings } of lines.values()) {
         this.#lines.save(after);

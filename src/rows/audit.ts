@@ -10,6 +10,7 @@
  * own check, which sees what no row does: pages, the trees beside the rows, the order of commits.
  */
 import { codeOf, OperatingError } from '#base/errors.ts';
+import { ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import type { LogPosition } from '#device/contract.ts';
 import type { Database } from '#env/env.ts';
 import { columnsOf, MARK } from './columns.ts';
@@ -156,7 +157,7 @@ function readPage(reading: Reading, page: readonly StoredRow[]): void {
     reading.hidden = row.hidden;
     reading.name = Buffer.from(row.name);
     tally(found, prefix, row, reading.name, 1);
-    hold(holdings, line.ring, row, 1, 0);
+    hold(holdings, line.ring, row, 1, { newest: ZERO_TIMESTAMP, sequence: 0 });
   }
 }
 

@@ -4,10 +4,13 @@
  * deletes or overwrites is given back to its owner without a look at who that was. Only rows of objects
  * have owners, and those since owners are recorded.
  *
+ * `newest` is the newest of the rows that came to the user or left them, by which replicas that know more
+ * are told from those that know less: the container's own also rises by what others write.
  * `sequence` is that of the container when it last changed, so the totals reporter finds what its
  * users' accounts don't know yet by the container's own `reported`.
  */
 import { CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
+import { maxTimestamp, type Timestamp } from '#base/timestamp.ts';
 import type { Database, Statement } from '#env/env.ts';
 import { ownerIn } from './format.ts';
 import { isMark, type StoredRow, stateOf } from './row-table.ts';
@@ -16,17 +19,22 @@ export interface Holding {
   readonly owner: string;
   readonly rows: number;
   readonly bytes: number;
+  readonly newest: Timestamp;
   readonly sequence: number;
 }
 
 interface Change {
   rows: number;
   bytes: number;
+  newest: Timestamp;
   sequence: number;
 }
 
 /** By owner. */
 export type HoldingChanges = Map<string, Change>;
+
+/** When a change of rows became known: the timestamp of its cause, and the container's sequence. */
+type Moment = Pick<Holding, 'newest' | 'sequence'>;
 
 /** Takes a row into (or out of) what its owner holds. */
 export function hold(
@@ -34,11 +42,11 @@ export function hold(
   ring: PolicyIndex,
   row: StoredRow,
   sign: 1 | -1,
-  sequence: number,
+  moment: Moment,
 ): void {
   if (ring !== CONTAINER_RING || row.hidden !== 0 || isMark(row)) return;
   const owner = ownerIn(row.state) ?? stateOf(row).data?.owner ?? '';
-  if (owner !== '') change(changes, owner, sign, sign * row.size, sequence);
+  if (owner !== '') change(changes, owner, sign, sign * row.size, moment);
 }
 
 function change(
@@ -46,15 +54,16 @@ function change(
   owner: string,
   rows: number,
   bytes: number,
-  sequence: number,
+  { newest, sequence }: Moment,
 ): void {
   const known = changes.get(owner);
   if (known === undefined) {
-    changes.set(owner, { rows, bytes, sequence });
+    changes.set(owner, { rows, bytes, newest, sequence });
     return;
   }
   known.rows += rows;
   known.bytes += bytes;
+  known.newest = maxTimestamp(known.newest, newest);
   known.sequence = sequence;
 }
 
@@ -66,11 +75,12 @@ export class HolderTable {
   readonly #removeEmpty: Statement<unknown>;
 
   constructor(db: Database) {
-    const from = 'SELECT owner, rows, bytes, sequence FROM holder WHERE container = ?';
+    const from = 'SELECT owner, rows, bytes, newest, sequence FROM holder WHERE container = ?';
     this.#change = db.prepare(
-      `INSERT INTO holder (container, owner, rows, bytes, sequence) VALUES (?, ?, ?, ?, ?)
+      `INSERT INTO holder (container, owner, rows, bytes, newest, sequence) VALUES (?, ?, ?, ?, ?, ?)
        ON CONFLICT (container, owner) DO UPDATE SET
-         rows = rows + excluded.rows, bytes = bytes + excluded.bytes, sequence = excluded.sequence`,
+         rows = rows + excluded.rows, bytes = bytes + excluded.bytes,
+         newest = MAX(newest, excluded.newest), sequence = excluded.sequence`,
     );
     this.#all = db.prepare<Holding>(`${from} AND rows > 0 ORDER BY owner`);
     this.#unreported = db.prepare<Holding>(
@@ -84,8 +94,8 @@ export class HolderTable {
   }
 
   change(container: number, changes: HoldingChanges): void {
-    for (const [owner, { rows, bytes, sequence }] of changes) {
-      this.#change.run(container, owner, rows, bytes, sequence);
+    for (const [owner, { rows, bytes, newest, sequence }] of changes) {
+      this.#change.run(container, owner, rows, bytes, newest, sequence);
     }
   }
 

@@ -76,6 +76,7 @@ CREATE TABLE IF NOT EXISTS holder (
   owner TEXT NOT NULL,
   rows INTEGER NOT NULL,
   bytes INTEGER NOT NULL,
+  newest TEXT NOT NULL,
   sequence INTEGER NOT NULL,
   PRIMARY KEY (container, owner)
 ) WITHOUT ROWID;
