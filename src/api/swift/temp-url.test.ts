@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { OperatingError } from '#base/errors.ts';
 import { type Answer, BASE, startServer, type TestServer } from './testing/harness.ts';
 
 let server: TestServer;
@@ -168,5 +169,15 @@ describe('a temporary URL', () => {
     expect(strangers.headers['x-container-meta-temp-url-key-2']).toBeUndefined();
     const reader = await server.ask('HEAD', BASE, { as: 'reader' });
     expect(reader.headers['x-account-meta-temp-url-key']).toBeUndefined();
+  });
+
+  it('is in no log: not its signature, not its key', async () => {
+    expect(await status('GET', query())).toBe(200);
+    server.store.failWith = new OperatingError('unavailable', 'no majority');
+    expect(await status('GET', query())).toBe(503);
+    const told = JSON.stringify([server.events, server.finished]);
+    expect(told).toContain('unavailable');
+    for (const secret of [new URLSearchParams(query()).get('temp_url_sig')!, 'temp_url_sig', KEY])
+      expect(told).not.toContain(secret);
   });
 });
