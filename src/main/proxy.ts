@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { Counter, Histogram, type Registry } from 'prom-client';
+import { isFailure } from '#api/http/answer.ts';
 import type { FinishedRequest } from '#api/http/finished-request.ts';
 import { originBehind } from '#api/http/origin.ts';
 import { createS3Handler, type S3Signers } from '#api/s3/handler.ts';
@@ -213,7 +214,6 @@ const BUCKETS = [
 const VERSION = '0.1.0';
 const SLOW_MS = 10_000;
 const SWEEPER_START_MS = 60_000;
-const SERVER_ERROR = 500;
 
 /** Metrics of every request; a log line of those that failed here or took long, of all at level debug. */
 function requestReport(
@@ -238,7 +238,7 @@ function requestReport(
     sent.inc(request.bytesSent);
     // A balancer that asks a starting proxy several times a second is no failure.
     if (request.path === '/healthcheck') return;
-    if (status >= SERVER_ERROR) env.log.warn('request.failed', { ...request });
+    if (isFailure(status)) env.log.warn('request.failed', { ...request });
     else if (elapsedMs > SLOW_MS) env.log.info('request.slow', { ...request });
     else env.log.debug('request', { ...request });
   };

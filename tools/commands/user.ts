@@ -28,6 +28,9 @@ interface InviteOptions extends IdentityOptions {
 
 const invitationSchema = z.object({ code: z.string(), expires_at: z.string() });
 
+const WHAT_ROLES =
+  'what they are there: admin or swiftoperator (everything in its account), member or reader (what ACLs and policies give them)';
+
 function positive(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1)
@@ -41,7 +44,7 @@ export function register(program: Command): void {
     'after',
     `
 Examples:
-  anello user create anna --password s3cret --project photos --role member
+  anello user create anna --password s3cret --project photos --role swiftoperator
   anello user invite --project photos --days 3
   anello user password anna --password n3w
   anello user delete anna`,
@@ -51,9 +54,7 @@ Examples:
     .description('make a user, with a role in a project')
     .requiredOption('--password <password>', 'their password')
     .option('--project <name>', 'their project')
-    .option('--role <name...>', 'what they are there: admin, swiftoperator, member, reader', [
-      'member',
-    ])
+    .option('--role <name...>', WHAT_ROLES, ['member'])
     .addHelpText(
       'after',
       '\nExample:\n  anello user create anna --password s3cret --project photos --role swiftoperator',

@@ -39,6 +39,11 @@ export async function answer<Request extends Exchange>(
   });
 }
 
+/** Ours, not the client's; 501 tells of what is not offered, which anybody may ask for all day. */
+export function isFailure(status: number): boolean {
+  return status >= 500 && status !== 501;
+}
+
 function fail<Request extends Exchange>(
   request: Request,
   { name, replyError }: Dialect<Request>,
@@ -56,7 +61,7 @@ function fail<Request extends Exchange>(
     return;
   }
   const status = replyError(request, error);
-  if (status < 500) return;
+  if (!isFailure(status)) return;
   const known = status !== 500;
   const level = known ? 'warn' : 'error';
   const stack = known || !(error instanceof Error) ? undefined : error.stack;

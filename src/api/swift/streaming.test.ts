@@ -124,6 +124,15 @@ describe('uploads', () => {
     expect((await server.ask('HEAD', `${BASE}/c/o`)).status).toBe(404);
   });
 
+  it('in a coding that is not offered are refused, and the log is not bothered', async () => {
+    const head = `PUT ${BASE}/c/o HTTP/1.1\r\n${HEAD}Connection: close\r\n`;
+    const answer = await server.raw(
+      `${head}Transfer-Encoding: gzip, chunked\r\n\r\n1\r\na\r\n0\r\n\r\n`,
+    );
+    expect(answer).toContain('501 Not Implemented');
+    expect(server.events).toEqual([]);
+  });
+
   it('of which the store wants no more are refused, and the connection is not kept', async () => {
     const socket = await open();
     let closed = false;
