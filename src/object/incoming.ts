@@ -7,9 +7,12 @@
  * (simulator, seeds 15, 100, 118: answered 503 for ever). Only a replica that counts for nothing takes
  * states first (rejoin.ts), because it must know what it may have acknowledged; and who lacks thousands
  * of names (away for hours) those that nothing is here of.
+ *
+ * What is news to a complete replica is listed again by it: see isToList.
  */
 import { bodyLength, EMPTY_STATE, type EntryState, join, sameBody } from '#base/entry.ts';
-import type { Entry, EntryKey } from '#device/contract.ts';
+import type { Device, Entry, EntryKey } from '#device/contract.ts';
+import { versionKey } from './version.ts';
 
 export interface Incoming {
   readonly path: string;
@@ -23,6 +26,27 @@ export function mustWait(existing: Entry | undefined, state: EntryState): boolea
   if (!existing.hasBody) return false;
   const joined = join(existing.state, state);
   return bodyLength(joined) > 0 && !sameBody(joined, existing.state);
+}
+
+/**
+ * Whether a replica that joins this state makes sure of its row, too. A complete one that did not know it
+ * may be looking at a write that nobody was told of: one replica took it, and gave its row to one container
+ * replica, whose word cleared the mark; then the proxy died before it sent the other rows, and that container
+ * replica was wiped. Repair alone would bring the object everywhere and its row nowhere, until the auditor
+ * of listings comes by. A majority has the rows of what was acknowledged, so a replica that is
+ * being filled again need not send those of everything it has.
+ */
+export function isToList(
+  device: Device,
+  key: EntryKey,
+  existing: Entry | undefined,
+  state: EntryState,
+): boolean {
+  if (!device.completeness.isComplete(key.policy, key.hash)) return false;
+  // A deletion of what is not known here takes nothing out of a listing (and may be an old one, of which
+  // container replicas have reclaimed the row: those that have not would keep it for another week).
+  if (existing === undefined) return state.data?.kind !== 'deleted';
+  return versionKey(join(existing.state, state)) !== versionKey(existing.state);
 }
 
 /** The entry that a replica will have when it has joined what came. */

@@ -26,7 +26,7 @@ import type {
   Target,
 } from './calls.ts';
 import { bucketHash, rangeDigest } from './exchange.ts';
-import { isBodiless, mustWait } from './incoming.ts';
+import { isBodiless, isToList, mustWait } from './incoming.ts';
 import type { PeerBoard } from './peer-board.ts';
 import { bodyKeepers } from './targets.ts';
 
@@ -173,12 +173,13 @@ export class PeerStates {
 
   async #joinOne(peer: Target, device: Device, ring: Ring, item: StateItem): Promise<void> {
     const key = { policy: ring.policy, hash: Buffer.from(item.hash) };
-    const { path, unlisted } = item;
+    const { path } = item;
     const existing = device.stat(key);
     const keeps = bodyKeepers(ring, key.hash).some(({ id }) => id === device.id);
     if (!isKnown(existing?.state, item.state)) {
       const state = decodeState(item.state);
       if (existing === undefined && this.#board.isReclaimed(state)) return;
+      const unlisted = item.unlisted || isToList(device, key, existing, state);
       const request = { key, path, state, unlisted, intent: 'join' as const };
       const isMany = existing === undefined && this.#puller.waiting >= MANY;
       if (!keeps || isMany || !mustWait(existing, state)) await device.write(request);

@@ -36,7 +36,7 @@ import type {
 } from './calls.ts';
 import type { DebtBrake } from './debt.ts';
 import type { Guard } from './guard.ts';
-import { mustWait } from './incoming.ts';
+import { isToList, mustWait } from './incoming.ts';
 import type { Listed, Lister } from './lister.ts';
 import { type Stage, Stages } from './stages.ts';
 
@@ -170,7 +170,8 @@ export class Writes {
     state: EntryState,
   ): Promise<WriteOutcome> {
     const { path, intent } = request;
-    const unlisted = request.listing !== undefined || request.unlisted === true;
+    const isNews = intent === 'join' && isToList(device, key, device.stat(key), state);
+    const unlisted = request.listing !== undefined || request.unlisted === true || isNews;
     // In the turn in which the device takes it: see Guard.checkPlaced.
     const write = (body: Buffer | StagedBody | undefined): Promise<WriteOutcome> => {
       if (intent === 'accept') this.#guard.checkRound(device, request);
@@ -183,7 +184,8 @@ export class Writes {
     if (request.stage === undefined) {
       checkLength(state, request.body);
       const isWhole = intent !== 'join' || request.body !== undefined;
-      return write(isWhole ? request.body : await this.#whole(device, key, request, state));
+      const joined = { ...request, unlisted };
+      return write(isWhole ? request.body : await this.#whole(device, key, joined, state));
     }
     const stage = this.#stages.take(request.stage, device);
     if (stage === undefined) {

@@ -7,6 +7,7 @@ import { hashPath } from '#base/hash.ts';
 import { CONTAINER_RING } from '#base/names.ts';
 import { versionKey } from '#object/version.ts';
 import type { SimCluster, SimNode } from './cluster.ts';
+import { replicaRows } from './replica-rows.ts';
 
 const DEADLINE_MS = 1_000;
 
@@ -32,6 +33,14 @@ export class Autopsy {
         this.#row(node, { ...args, path: container, name }),
       )),
     ];
+  }
+
+  /** All rows of a container, as each device has them. */
+  rowsOf(container: string): Promise<string[]> {
+    return this.#everyDevice(container, CONTAINER_RING, async (node, args) => {
+      const states = await this.#rows(node, { ...args, path: container });
+      return states.length === 0 ? 'nothing' : states.join(', ');
+    });
   }
 
   async #everyDevice(
@@ -64,12 +73,18 @@ export class Autopsy {
 
   async #row(node: SimNode, address: Address & { path: string; name: string }): Promise<string> {
     const { name, ...args } = address;
-    const pull = { ...args, incarnation: null, since: 0, limit: 500, digest: Buffer.alloc(16) };
-    const page = (await this.#call(node, 'container.pull', pull)) as Page;
-    const states = page.rows.filter((row) => row.name === name || row.name === '');
-    return states
-      .map((row) => `"${row.name}" ${versionKey(decodeState(Buffer.from(row.state)))}`)
-      .join(', ');
+    return (await this.#rows(node, args, [name, ''])).join(', ');
+  }
+
+  async #rows(
+    node: SimNode,
+    address: Address & { path: string },
+    names?: readonly string[],
+  ): Promise<string[]> {
+    const rows = await replicaRows((args) => this.#call(node, 'container.pull', args), address);
+    return [...rows]
+      .filter(([name]) => names?.includes(name) ?? true)
+      .map(([name, state]) => `"${name}" ${versionKey(state)}`);
   }
 
   async #call(node: SimNode, method: string, args: unknown): Promise<unknown> {
@@ -90,8 +105,4 @@ interface Reply {
   readonly state: Buffer | null;
   readonly complete: boolean;
   readonly hasBody: boolean;
-}
-
-interface Page {
-  readonly rows: readonly { readonly name: string; readonly state: Buffer }[];
 }

@@ -14,6 +14,7 @@ import type { Foundation } from '#main/foundation.ts';
 import { type StorageRole, startStorage } from '#main/storage.ts';
 import { createProxy, type ProxyStore } from '#proxy/proxy.ts';
 import type { ClusterView } from '#ring/cluster.ts';
+import { DEFAULT_REPAIR_LIMITS } from '#ring/repair-limits.ts';
 import { ViewSource } from '#ring/testing/view-source.ts';
 import { Endpoint } from '#wire/endpoint.ts';
 import type { Expiry } from './model.ts';
@@ -35,6 +36,7 @@ const DEVICE_LIMITS = {
 };
 const SHARED_KEY = Buffer.alloc(32, 7);
 const REBOOT_MS = 2_000;
+const DEFAULT_RECLAIM_MS = DEFAULT_REPAIR_LIMITS.reclaimAgeSeconds * 1_000;
 /** Longer than any operation that reads. */
 const OPERATION_MS = 120_000;
 const DATA = '/data';
@@ -227,6 +229,11 @@ export class SimCluster {
   /** Unix milliseconds, as a clock shows them that is right. */
   get trueMs(): number {
     return this.world.startWallMs + this.world.nowMs + this.#passedMs;
+  }
+
+  /** Whether deletions may have become old enough to be forgotten. */
+  get mayReclaim(): boolean {
+    return this.#passedMs >= DEFAULT_RECLAIM_MS || this.reclaimAgeSeconds !== undefined;
   }
 
   /** Days go by on all clocks at once, also on those of machines that are off; nothing else happens. */

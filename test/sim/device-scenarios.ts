@@ -1,7 +1,11 @@
 /** Of devices and their jobs: what seeds never do, or meet too seldom. */
 import assert from 'node:assert/strict';
 import { encodeState } from '#base/entry-codec.ts';
-import type { Name, RingScenario, Stage } from './ring-scenarios.ts';
+import { hashPath } from '#base/hash.ts';
+import { containerPath } from '#base/names.ts';
+import type { Timestamp } from '#base/timestamp.ts';
+import type { Listing } from '#object/calls.ts';
+import { BOX, type Name, type RingScenario, type Stage } from './ring-scenarios.ts';
 
 const KEY = 'x';
 const OTHER_POLICY = 7;
@@ -18,19 +22,32 @@ interface Version {
   readonly deleteAt?: number;
 }
 
+interface Sending {
+  readonly policy?: number;
+  readonly timestamp?: Timestamp;
+  readonly unlisted?: boolean;
+  /** A `write` without a listing is one whose row somebody else has seen to. */
+  readonly intent?: 'join' | 'write';
+  readonly listing?: Listing;
+}
+
 /** A state without bytes, as replication brings it to devices of policy 0 or another. */
-async function join(
-  stage: Stage,
-  to: readonly Name[],
-  version: Version,
-  { policy = 0, timestamp = stage.node('a').process!.clock.now(), unlisted = false } = {},
-) {
+async function join(stage: Stage, to: readonly Name[], version: Version, sending: Sending = {}) {
+  const { timestamp = stage.node('a').process!.clock.now(), ...more } = sending;
   const none = { etag: '', size: 0, contentType: 'text/plain', clientMicros: 0 };
   const data = { timestamp, writeId: timestamp.slice(4), ...none, ...version };
   const state = encodeState({ data, groups: {} });
   for (const device of to) {
-    await stage.call(device, 'object.write', KEY, 1, { policy, intent: 'join', state, unlisted });
+    await stage.call(device, 'object.write', KEY, 1, { policy: 0, intent: 'join', ...more, state });
   }
+}
+
+/** To one replica of the container. */
+function listingOn(stage: Stage, name: Name): Listing {
+  const { hashPrefix, hashSuffix } = stage.cluster.shape.view;
+  const containerHash = hashPath(hashPrefix, containerPath(BOX), hashSuffix);
+  const targets = [{ device: stage.node(name).shape.devices[0]!, node: name }];
+  return { containerHash, ringVersion: 1, targets, mode: 'strict', policy: 0 };
 }
 
 async function versionAt(stage: Stage, device: Name): Promise<string> {
@@ -75,12 +92,34 @@ export const DEVICE_SCENARIOS: readonly RingScenario[] = [
       // No row reaches the container from d, and nobody else knows that one is missing.
       stage.cut('d', 'e', 'f', 'g');
       const timestamp = stage.node('a').process!.clock.now();
-      await join(stage, ['a', 'b', 'c'], { kind: 'live' }, { timestamp });
+      await join(stage, ['a', 'b', 'c'], { kind: 'live' }, { timestamp, intent: 'write' });
       await join(stage, ['d'], { kind: 'live' }, { timestamp, unlisted: true });
       await stage.sleep(HANDOVER_MS);
       assert.deepEqual(await stage.list('a'), [], 'nobody could list it');
       stage.heal();
       await stage.until('what a stand-in held is not listed', async () => {
+        return (await stage.list('a')).includes(KEY);
+      });
+    },
+  },
+  {
+    // The proxy died before it sent the row to the others (--brief, seed 3 of wipe, kill, partition-pair).
+    name: 'a write that one replica took is listed, though the only container replica with its row was wiped',
+    mutants: ['repair-lists-nothing'],
+    run: async (stage) => {
+      stage.cut('e', 'f', 'g');
+      stage.cut('a', 'b', 'c');
+      const listing = listingOn(stage, 'e');
+      await join(stage, ['a'], { kind: 'live' }, { intent: 'write', listing });
+      const e = stage.node('e');
+      e.machine.disk.wipe(e.devicePath(e.shape.devices[0]!));
+      e.kill();
+      e.start();
+      stage.heal();
+      await stage.until('repair has brought it to all', async () => {
+        return (await versionAt(stage, 'c')) === (await versionAt(stage, 'a'));
+      });
+      await stage.until('what repair brought is not listed', async () => {
         return (await stage.list('a')).includes(KEY);
       });
     },

@@ -169,9 +169,16 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'lose-the-updaters-mark',
     file: 'object/writes.ts',
-    find: 'const unlisted = request.listing !== undefined || request.unlisted === true;',
+    find: 'const unlisted = request.listing !== undefined || request.unlisted === true || isNews;',
     replace: 'const unlisted = false;',
     faults: ABSENCES,
+  },
+  {
+    name: 'repair-lists-nothing',
+    file: 'object/incoming.ts',
+    find: "if (existing === undefined) return state.data?.kind !== 'deleted';",
+    replace: 'if (existing !== state) return false;',
+    faults: ['wipe', 'kill', 'partition-pair'],
   },
   {
     name: 'clear-the-mark-unsent',

@@ -26,7 +26,7 @@ import { Tap } from './tap.ts';
 const ALL = ['a', 'b', 'c', 'd'] as const;
 const NAMES = [...ALL, 'e', 'f', 'g'] as const;
 export type Name = (typeof NAMES)[number];
-const BOX = { account: 'AUTH_sim', container: 'box' };
+export const BOX = { account: 'AUTH_sim', container: 'box' };
 export const OLD: readonly Name[] = ['a', 'b', 'c'];
 export const NEW: readonly Name[] = ['a', 'b', 'd'];
 const STANDING: readonly Name[] = ['e', 'f', 'g'];

@@ -1,5 +1,6 @@
 /** One seed: makes a cluster, lets clients work while things go wrong, heals, and checks what is left. */
 import { codeOf } from '#base/errors.ts';
+import { containerPath } from '#base/names.ts';
 import { SimWorld } from '#env/sim/world.ts';
 import { Autopsy } from './autopsy.ts';
 import { Bounds } from './bounds.ts';
@@ -9,7 +10,7 @@ import { Violation } from './model.ts';
 import { Nemesis } from './nemesis.ts';
 import { Observer } from './observer.ts';
 import { drawPlan, drawReclaimAge, type Fault } from './plan.ts';
-import type { Tally } from './session.ts';
+import { ACCOUNT, type Tally } from './session.ts';
 import { drawShape, drawSmallShape } from './shape.ts';
 import { Tap } from './tap.ts';
 import { Workload } from './workload.ts';
@@ -284,7 +285,7 @@ class Run {
     return { promise, message, report };
   }
 
-  /** Of the keys that the message names: what was done to them, and what each device knows of them. */
+  /** Of what the message names: what was done to it, and what each device knows of it. */
   async #histories(message: string): Promise<string[]> {
     const autopsy = new Autopsy(this.#cluster);
     const lines: string[] = [];
@@ -294,6 +295,12 @@ class Run {
         const known = await found.catch((error: unknown) => [`no autopsy: ${error}`]);
         lines.push('', model.key, ...model.history(), ...known);
       }
+    }
+    for (const { name } of this.#workload.boxes) {
+      const path = containerPath({ account: ACCOUNT, container: name });
+      if (!new RegExp(`rows of ${path}\\b`).test(message)) continue;
+      const found = this.#world.run(autopsy.rowsOf(path));
+      lines.push('', ...(await found.catch((error: unknown) => [`no autopsy: ${error}`])));
     }
     return lines;
   }
