@@ -10,7 +10,7 @@
  *
  * What is news to a complete replica is listed again by it: see isToList.
  */
-import { bodyLength, EMPTY_STATE, type EntryState, join, sameBody } from '#base/entry.ts';
+import { bodyLength, EMPTY_STATE, type EntryState, isDead, join, sameBody } from '#base/entry.ts';
 import type { Device, Entry, EntryKey } from '#device/contract.ts';
 import { versionKey } from './version.ts';
 
@@ -43,9 +43,9 @@ export function isToList(
   state: EntryState,
 ): boolean {
   if (!device.completeness.isComplete(key.policy, key.hash)) return false;
-  // A deletion of what is not known here takes nothing out of a listing (and may be an old one, of which
+  // The end of what is not known here takes nothing out of a listing (and may be an old one, of which
   // container replicas have reclaimed the row: those that have not would keep it for another week).
-  if (existing === undefined) return state.data?.kind !== 'deleted';
+  if (existing === undefined) return !isDead(state);
   return versionKey(join(existing.state, state)) !== versionKey(existing.state);
 }
 

@@ -176,7 +176,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'repair-lists-nothing',
     file: 'object/incoming.ts',
-    find: "if (existing === undefined) return state.data?.kind !== 'deleted';",
+    find: 'if (existing === undefined) return !isDead(state);',
     replace: 'if (existing !== state) return false;',
     faults: ['wipe', 'kill', 'partition-pair'],
   },

@@ -2,7 +2,7 @@
  * Looks at every replica when the faults have stopped (promise 10): a machine of its own that asks the
  * storage nodes over the wire, so it sees what other processes would see.
  */
-import { bodyLength } from '#base/entry.ts';
+import { bodyLength, isDead } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import { hashPath } from '#base/hash.ts';
 import { HybridClock } from '#base/hybrid-clock.ts';
@@ -186,7 +186,7 @@ export class Observer {
   #isReclaimedBySome(versions: ReadonlySet<string>, states: readonly Uint8Array[]): boolean {
     const isOne = versions.size === 2 && versions.has('');
     if (!this.#cluster.mayReclaim || !isOne) return false;
-    return states.every((bytes) => decodeState(Buffer.from(bytes)).data?.kind === 'deleted');
+    return states.every((bytes) => isDead(decodeState(Buffer.from(bytes))));
   }
 
   async #rows(ringNumber: number, prefix: string, path: string): Promise<string[]> {

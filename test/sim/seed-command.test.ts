@@ -1,0 +1,39 @@
+/** What the command of the simulator promises of itself. */
+import { describe, expect, it } from 'vitest';
+import { sim } from './seed-command.ts';
+
+describe('npm run sim', () => {
+  it('ends with 1, a summary and the command that replays a broken promise, event by event', {
+    timeout: 600_000,
+  }, async () => {
+    const broken = ['--brief', '--mutant', 'acknowledge-on-a-minority', '--seeds', '40'];
+    const { status, stdout, last } = await sim(...broken, '--verbose');
+    expect(status).toBe(1);
+    expect(last).toMatch(/^\d+ seeds, 1 broken promises, .* seeds\/s, .* simulated hours/);
+    const told = /^ {2}npm run sim -- (--first-seed (\d+) .*)$/m.exec(stdout);
+    const [command = '', seed] = told?.slice(1) ?? [];
+    const trace = new RegExp(`^seed ${seed} [0-9a-f]{16} \\d+ events$`, 'm');
+    const replayed = await sim(...command.split(' '));
+    expect(replayed.status).toBe(1);
+    expect(trace.exec(replayed.stdout)?.[0]).toBe(trace.exec(stdout)![0]);
+  });
+
+  it('takes any first seed up to 2^53-1000, and refuses what makes no sense', {
+    timeout: 300_000,
+  }, async () => {
+    const last = String(2 ** 53 - 1_000);
+    expect((await sim('--brief', '--first-seed', last, '--seeds', '1')).last).toMatch(
+      /^1 seeds, 0 broken/,
+    );
+    const wrong = [
+      ['--first-seed', String(2 ** 53 - 999)],
+      ['--first-seed', '-1'],
+      ['--seeds', '1.5'],
+      ['--first-seed', last, '--seeds', '1001'],
+      ['--faults', 'meteor'],
+      ['--no-such-option'],
+    ];
+    for (const args of wrong)
+      expect(await sim(...args), args.join(' ')).toMatchObject({ status: 2 });
+  });
+});
