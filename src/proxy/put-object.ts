@@ -34,7 +34,7 @@ import type { Trace } from './trace.ts';
 import { uploadReplicas } from './upload-replicas.ts';
 import { VERSIONS_ACCOUNT } from './versions/names.ts';
 import { type ObjectWrite, type Refused, type Written, writeObject } from './write-object.ts';
-import { deleteQuietly } from './write-tombstone.ts';
+import { endQuietly } from './write-tombstone.ts';
 
 /** One chunk as it comes from a socket. */
 const MIN_BUFFER_BYTES = 64 * 1024;
@@ -264,9 +264,8 @@ export class Puts {
     this.#containers.forget(put.container.name);
     // What was stored may be read where the container still is: it is undecided, as any write that failed.
     if (code === 'container-mismatch') throw error;
-    const { trace, place, container } = put;
     // What was stored would be an object that no listing shows, and that who is refused could read.
-    await deleteQuietly(this.#context, { trace, place, container });
+    await endQuietly(this.#context, put, put.own);
     return { kind: 'no-container', ...NOT_STORED };
   }
 }

@@ -218,13 +218,13 @@ class Rounds {
     state: EntryState,
     bodyFor: (answer: PromiseAnswer) => Promise<SentBody>,
   ): Promise<{ ack: Ack } | undefined> {
-    const { trace, container, mode = container.mode } = this.#write;
+    const { trace, container } = this.#write;
     const result = await objectRound(this.#context, {
       trace,
       place: round.place,
       container,
       // Its majority is always one of the primaries; only the row may wait where the container allows it.
-      mode: mode === 'strict' ? 'strict' : 'available',
+      mode: container.mode === 'strict' ? 'strict' : 'available',
       state,
       shown: state,
       afterRound: false,

@@ -9,7 +9,6 @@
 import { dataTimestamp, type EntryState, join } from '#base/entry.ts';
 import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import type { Previous } from '#object/calls.ts';
-import type { ConsistencyMode } from '#ring/cluster.ts';
 import { ALWAYS, type Condition, IF_PRESENT } from './condition.ts';
 import { type ProxyContext, unavailable } from './context.ts';
 import type { ContainerInfo } from './contract.ts';
@@ -24,8 +23,6 @@ export interface ObjectWrite {
   readonly trace: Trace;
   readonly place: Place;
   readonly container: ContainerInfo;
-  /** Another promise than the container's, for cleaning up. */
-  readonly mode?: ConsistencyMode;
   /** The same in all attempts of this write, also by another ring. */
   readonly own: OwnWrite;
   /** Only while this holds; evaluated by the rounds, on what a majority agrees on. */
@@ -72,7 +69,7 @@ export async function writeObject(
   let afterRound = write.above !== undefined;
   let previous: Previous | undefined;
   const { own } = write;
-  const isStrict = (write.mode ?? write.container.mode) === 'strict';
+  const isStrict = write.container.mode === 'strict';
   for (let round = 0; round < limits.writeRounds; round++) {
     const state = write.stateAt(timestamp);
     const result = await plainRound(context, write, state, afterRound);
@@ -115,7 +112,7 @@ function plainRound(
     trace,
     place,
     container,
-    mode: write.mode ?? container.mode,
+    mode: container.mode,
     state,
     shown: base === undefined ? state : join(base, state),
     afterRound,

@@ -1,12 +1,13 @@
 /** Deletions: a tombstone is a write like any other. */
 import type { EntryState } from '#base/entry.ts';
-import { codeOf } from '#base/errors.ts';
-import { microsOf, type Timestamp } from '#base/timestamp.ts';
+import { encodeState } from '#base/entry-codec.ts';
+import { maxTimestamp, microsOf, type Timestamp } from '#base/timestamp.ts';
+import type { WriteArgs } from '#object/calls.ts';
 import type { Condition } from './condition.ts';
-import { newWriteId, type ProxyContext } from './context.ts';
+import type { ProxyContext } from './context.ts';
 import type { ContainerInfo } from './contract.ts';
-import type { Place } from './placement.ts';
-import { OwnWrite } from './round-record.ts';
+import { addressOf, type Place, type Replica } from './placement.ts';
+import type { OwnWrite } from './round-record.ts';
 import type { Trace } from './trace.ts';
 import { type Refused, type Written, writeObject } from './write-object.ts';
 
@@ -31,16 +32,35 @@ export function deleteObject(
   });
 }
 
-/** Cleans up after a write whose container is gone; what fails is left to the auditor. */
-export async function deleteQuietly(context: ProxyContext, deletion: Deletion): Promise<void> {
-  const own = new OwnWrite(newWriteId(context.env));
-  const stateAt = (timestamp: Timestamp): EntryState => tombstone(timestamp, own.writeId);
-  try {
-    await writeObject(context, { ...deletion, mode: 'available', own, stateAt });
-  } catch (error) {
-    const facts = { txn: deletion.trace.txn, path: deletion.place.path, error: codeOf(error) };
-    context.env.log.info('object.cleanup-failed', facts);
-  }
+/**
+ * Ends what a write may have stored before its container was found to be gone, at its own timestamp: a
+ * tombstone of now would also delete what others have written since, in the container made again (simulator,
+ * seed 600029). Joined by whoever answers; what fails is left to the auditor.
+ */
+export async function endQuietly(
+  context: ProxyContext,
+  { trace, place }: Pick<Deletion, 'trace' | 'place'>,
+  { writeId, sent }: OwnWrite,
+): Promise<void> {
+  if (sent.length === 0) return;
+  const timestamp = sent.map((attempt) => attempt.timestamp).reduce(maxTimestamp);
+  const state = encodeState(tombstone(timestamp, writeId));
+  const end = async (replica: Replica): Promise<void> => {
+    const args: WriteArgs = {
+      ...addressOf(place, replica),
+      path: place.path,
+      state,
+      intent: 'join',
+      unlisted: true,
+    };
+    const { ringVersion } = replica;
+    const options = { ringVersion, deadlineMs: context.limits.writeDeadlineMs };
+    await context.calls.call(trace, replica, 'object.write', args, options);
+  };
+  const ended = await Promise.allSettled(place.primaries.map(end));
+  const failed = ended.filter(({ status }) => status === 'rejected').length;
+  if (failed === 0) return;
+  context.env.log.info('object.cleanup-failed', { txn: trace.txn, path: place.path, failed });
 }
 
 function tombstone(timestamp: Timestamp, writeId: string, markerId?: string): EntryState {
