@@ -174,6 +174,8 @@ export class Applier {
     const { line } = work;
     const former = this.#former(work, name, Buffer.from(name));
     if (former === undefined || former.until === until) return;
+    // What is not dead is handed over: should it be wanted here again, a pull must begin anew (seed 52310).
+    if (former.died === null) this.#cursors.remove(line.id);
     const checked = {
       crc: former.crc,
       partial: former.partial,

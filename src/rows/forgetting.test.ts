@@ -63,6 +63,16 @@ describe('forgetting rows', () => {
     expect(store.changes(CONTAINER_RING, HASH, sequence, 100)).toEqual([]);
   });
 
+  it('of a live row makes the next pull begin anew, of a tombstone not (simulator, seed 52310)', async () => {
+    await store.write(row('a', live(at(1))));
+    await store.write(row('b', tombstone(at(2))));
+    store.setCursor(CONTAINER_RING, HASH, 7, { incarnation: 'peer', sequence: 5 });
+    await forget(['b']);
+    expect(store.cursor(CONTAINER_RING, HASH, 7)?.sequence).toBe(5);
+    await forget(['a']);
+    expect(store.cursor(CONTAINER_RING, HASH, 7)).toBeUndefined();
+  });
+
   it('is what a rebuild does again', async () => {
     await store.write(row('a', live(at(1))));
     await store.write(row('b', live(at(2))));
