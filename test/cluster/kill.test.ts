@@ -4,6 +4,8 @@
  * proxy's clients succeed when they retry within two seconds.
  */
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { slowness, until } from './client.ts';
 import { Cluster, sleep } from './cluster.ts';
@@ -14,6 +16,7 @@ const RETRY_MS = 60_000;
 const WRITERS = 4;
 /** Of each writer, before the kill and after it. */
 const ENOUGH = 5;
+const MAX_REASONS = 10;
 
 let cluster: Cluster;
 let token: string;
@@ -116,9 +119,15 @@ describe.each(['bari-1', 'padova-1', 'padova-2', 'lngs-1'])(
       expect(cluster.node(victim).pid).not.toBe(before);
       if (victimProxy >= 0) retriedMs.push(Math.max(...writers.map((writer) => writer.retriedMs)));
       expect(cluster.output.join('')).toContain(`node ${victim} was killed by SIGKILL`);
-      expect(writers.flatMap((writer) => writer.lost)).toEqual([]);
+      expect(
+        writers.flatMap((writer) => writer.lost),
+        reasons(),
+      ).toEqual([]);
       const others = writers.filter((_, n) => n % 3 !== victimProxy);
-      expect(others.flatMap((writer) => writer.firstFailures)).toEqual([]);
+      expect(
+        others.flatMap((writer) => writer.firstFailures),
+        reasons(),
+      ).toEqual([]);
       for (const writer of writers) await check(writer.acknowledged);
     });
   },
@@ -128,6 +137,15 @@ it('clients of a killed proxy succeed when they retry within two seconds', () =>
   // The fastest: a disk or a processor that others have for a second is not what is measured.
   expect(Math.min(...retriedMs), retriedMs.join()).toBeLessThan(PROMISED_MS * slowness());
 });
+
+/** What the proxies say of requests that failed, for who reads of a failure here. */
+function reasons(): string {
+  const logs = cluster.nodes.map(({ name }) =>
+    readFileSync(path.join(cluster.folder, 'nodes', name, 'node.log'), 'utf8').split('\n'),
+  );
+  const failed = logs.map((lines) => lines.filter((line) => line.includes('request.failed')));
+  return failed.flatMap((lines) => lines.slice(-MAX_REASONS)).join('\n');
+}
 
 async function moreOf(writers: readonly Writer[]): Promise<void> {
   const goals = writers.map(({ writes }) => writes + ENOUGH);
