@@ -96,14 +96,15 @@ export class BodyPuller {
     return true;
   }
 
-  /** The body of exactly this data part, at once: see bring-body.ts. */
+  /** The body of exactly this data part, while somebody waits for it: see bring-body.ts. */
   bring(
     device: Device,
     key: EntryKey,
     data: DataPart,
     sources: readonly Target[],
+    budgeted?: AbortSignal,
   ): Promise<Buffer | StagedBody | undefined> {
-    return bringBody(this.#parts, device, key, data, sources);
+    return bringBody(this.#parts, device, key, data, sources, budgeted);
   }
 
   get waiting(): number {

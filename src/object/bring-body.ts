@@ -1,6 +1,9 @@
 /**
  * Fetches the body of a data part that is about to be stored, while somebody waits for it: from the
  * first of the sources that has it. It belongs to the caller, who commits or abandons it.
+ *
+ * Whom a client waits for takes what it needs. A handover waits for its share of the bandwidth like any other
+ * repair, until its caller gives up: then it leaves the queue, and the next attempt finds it shorter.
  */
 import { bodyVersion, type DataPart } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
@@ -16,17 +19,21 @@ import type { ReadArgs, ReadReply, Target } from './calls.ts';
 
 const DEADLINE_MS = 30_000;
 
-/** Undefined: none of them gave it. */
+/**
+ * Undefined: none of them gave it.
+ * @param budgeted it is repair, and waits for its share of the bandwidth until this aborts
+ */
 export async function bringBody(
   parts: PullerParts,
   device: Device,
   key: EntryKey,
   data: DataPart,
   sources: readonly Target[],
+  budgeted?: AbortSignal,
 ): Promise<Buffer | StagedBody | undefined> {
   for (const source of sources) {
     if (source.device === device.id) continue;
-    const body = await read(parts, source, device, key, data).catch((error: unknown) => {
+    const body = await read(parts, source, device, key, data, budgeted).catch((error: unknown) => {
       const facts = { device: device.id, from: source.node, error: codeOf(error) };
       parts.env.log.debug('object.pull-failed', facts);
       return undefined;
@@ -37,13 +44,15 @@ export async function bringBody(
 }
 
 async function read(
-  { caller, cluster }: PullerParts,
+  { caller, cluster, budget }: PullerParts,
   source: Target,
   device: Device,
   key: EntryKey,
   data: DataPart,
+  budgeted: AbortSignal | undefined,
 ): Promise<Buffer | StagedBody | undefined> {
   if (data.body === undefined) return undefined;
+  if (budgeted !== undefined) await budget.receive(source.node, data.body.length, budgeted);
   const { policy, hash } = key;
   const args: ReadArgs = {
     device: source.device,

@@ -114,7 +114,8 @@ export class Writes {
     const before = tells ? device.stat(key) : undefined;
     const body = request.body ?? (context.body && (await collect(context.body)));
     checkInTime(context);
-    const outcome = await this.#commit(device, key, { ...request, body }, state);
+    const { signal } = context.deadline;
+    const outcome = await this.#commit(device, key, { ...request, body }, state, signal);
     const stored = outcome.kind === 'stored';
     const listed = stored ? await this.#list(device, key, request, state, context) : UNLISTED;
     if (stored && request.intent === 'join') this.#fetchBody(device, request, state);
@@ -168,6 +169,7 @@ export class Writes {
     key: EntryKey,
     request: WriteArgs,
     state: EntryState,
+    signal: AbortSignal,
   ): Promise<WriteOutcome> {
     const { path, intent } = request;
     const isNews = intent === 'join' && isToList(device, key, device.stat(key), state);
@@ -185,7 +187,7 @@ export class Writes {
       checkLength(state, request.body);
       const isWhole = intent !== 'join' || request.body !== undefined;
       const joined = { ...request, unlisted };
-      return write(isWhole ? request.body : await this.#whole(device, key, joined, state));
+      return write(isWhole ? request.body : await this.#whole(device, key, joined, state, signal));
     }
     const stage = this.#stages.take(request.stage, device);
     if (stage === undefined) {
@@ -204,8 +206,9 @@ export class Writes {
   async #whole(
     device: Device,
     key: EntryKey,
-    { path, sources = [], unlisted = false }: WriteArgs,
+    { path, sources = [], unlisted = false, from }: WriteArgs,
     state: EntryState,
+    signal: AbortSignal,
   ): Promise<Buffer | StagedBody | undefined> {
     const { data } = state;
     if (!mustWait(device.stat(key), state) || !this.#guard.keepsBody(device, key)) return undefined;
@@ -214,7 +217,11 @@ export class Writes {
       const incoming = { path, state, unlisted };
       this.#puller.enqueue({ device: device.id, ...key, sources, incoming });
     }
-    const body = isLarge ? undefined : await this.#puller.bring(device, key, data!, sources);
+    // Only a device that hands over names itself; else a reader has met what is missing here.
+    const budgeted = from === undefined ? undefined : signal;
+    const body = isLarge
+      ? undefined
+      : await this.#puller.bring(device, key, data!, sources, budgeted);
     if (body === undefined) throw new OperatingError('no-body', 'it is joined with its body only');
     return body;
   }

@@ -5,10 +5,14 @@ import { TokenBucket } from './token-bucket.ts';
 function setUp(rate: number) {
   const world = new SimWorld({ seed: 1 });
   const { clock } = world.machine('node').env;
-  const limit = { rate };
+  const limit = { rate, looks: 0 };
   const startMs = clock.monotonicMs();
   const passedMs = (): number => clock.monotonicMs() - startMs;
-  return { world, clock, limit, passedMs, bucket: new TokenBucket(clock, () => limit.rate) };
+  const bucket = new TokenBucket(clock, () => {
+    limit.looks++;
+    return limit.rate;
+  });
+  return { world, clock, limit, passedMs, bucket };
 }
 
 async function takeFor(bucket: TokenBucket, amount: number, count: number): Promise<void> {
@@ -49,6 +53,19 @@ describe('a token bucket', () => {
     limit.rate = Number.POSITIVE_INFINITY;
     await world.run(waiting);
     expect(passedMs()).toBeLessThan(1_600);
+  });
+
+  it('lets nothing pass at a rate of 0, and only looks now and then whether that has changed', async () => {
+    const { world, passedMs, limit, bucket } = setUp(0);
+    const waiting = bucket.take(1);
+    const looksBefore = limit.looks;
+    await world.runFor(10_000);
+    // Sleeping for NaN milliseconds is not sleeping.
+    expect(limit.looks - looksBefore).toBeLessThan(60);
+    limit.rate = 1000;
+    await world.run(waiting);
+    expect(passedMs()).toBeGreaterThanOrEqual(10_000);
+    expect(passedMs()).toBeLessThan(10_600);
   });
 
   it('goes on after one who waited has given up', async () => {

@@ -40,7 +40,8 @@ export class TokenBucket {
       const rate = this.#fill();
       if (rate === Number.POSITIVE_INFINITY) return;
       if (rate > 0 && this.#tokens >= 0) break;
-      const waitMs = Math.min(MAX_WAIT_MS, Math.ceil((-this.#tokens / rate) * 1000));
+      const owedMs = rate > 0 ? Math.ceil((-this.#tokens / rate) * 1000) : MAX_WAIT_MS;
+      const waitMs = Math.min(MAX_WAIT_MS, owedMs);
       await this.#clock.sleep(waitMs, signal);
     }
     this.#tokens -= amount;
