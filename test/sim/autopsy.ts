@@ -48,7 +48,7 @@ export class Autopsy {
     policy: number,
     ask: (node: SimNode, args: Address) => Promise<string>,
   ): Promise<string[]> {
-    const { hashPrefix, hashSuffix, rings } = this.#cluster.shape.view;
+    const { hashPrefix, hashSuffix, rings } = this.#cluster.view;
     const hash = hashPath(hashPrefix, path, hashSuffix);
     const ring = rings.get(policy)!;
     const primaries = ring.placement(ring.partitionOf(hash)).primaries.map(({ id }) => id);
