@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { DataPart, EntryState } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
 import { hashPath } from '#base/hash.ts';
-import { containerPath } from '#base/names.ts';
+import { CONTAINER_RING, containerPath } from '#base/names.ts';
 import type { Timestamp } from '#base/timestamp.ts';
 import type { RowsArgs } from '#container/calls.ts';
 import {
@@ -121,6 +121,33 @@ describe('a container that a late row brought back', () => {
     expect(await create()).toBe('exists');
     await late('deleted');
     expect(await info()).toMatchObject({ objects: 0 });
+  });
+
+  it('goes with the end of a write that was refused', async () => {
+    const limits = { containerCacheMs: 60_000 };
+    const cluster = await TestCluster.startWithContainer({ realRows: true, limits });
+    const other = cluster.node('bari').proxy;
+    const put = (name: string) => {
+      const request = putRequest(Buffer.from('x'));
+      return cluster.run(cluster.proxy.putObject(cluster.operation(), objectName(name), request));
+    };
+    await put('warm'); // lngs remembers the container
+    cluster.kill('padova'); // and padova's replica of it hears of nothing
+    await cluster.run(other.deleteObject(cluster.operation(), objectName('warm')));
+    expect(await cluster.run(other.deleteContainer(cluster.operation(), CONTAINER))).toBe(
+      'deleted',
+    );
+    await cluster.restart('padova');
+    await cluster.world.runFor(20_000); // it is asked again
+    expect((await put('x')).kind).toBe('no-container');
+    const { hashPrefix, hashSuffix } = cluster.view;
+    const hash = hashPath(hashPrefix, containerPath(CONTAINER), hashSuffix);
+    const kinds = [...cluster.nodes.values()].map(
+      ({ rows }) => rows.read(CONTAINER_RING, hash, 'x')?.data?.kind,
+    );
+    expect(kinds).not.toContain('live');
+    const created = other.createContainer(cluster.operation(), CONTAINER, { changes: {} });
+    expect(await cluster.run(created)).toBe('created');
   });
 });
 

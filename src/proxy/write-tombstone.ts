@@ -1,12 +1,14 @@
 /** Deletions: a tombstone is a write like any other. */
 import type { EntryState } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
+import { CONTAINER_RING, containerPath } from '#base/names.ts';
 import { maxTimestamp, microsOf, type Timestamp } from '#base/timestamp.ts';
 import type { WriteArgs } from '#object/calls.ts';
+import { rowItem } from '#object/lister.ts';
 import type { Condition } from './condition.ts';
 import type { ProxyContext } from './context.ts';
 import type { ContainerInfo } from './contract.ts';
-import { addressOf, type Place, type Replica } from './placement.ts';
+import { addressOf, type Place, placeOf, type Replica } from './placement.ts';
 import type { OwnWrite } from './round-record.ts';
 import type { Trace } from './trace.ts';
 import { type Refused, type Written, writeObject } from './write-object.ts';
@@ -35,16 +37,30 @@ export function deleteObject(
 /**
  * Ends what a write may have stored before its container was found to be gone, at its own timestamp: a
  * tombstone of now would also delete what others have written since, in the container made again (simulator,
- * seed 600029). Joined by whoever answers; what fails is left to the auditor.
+ * seed 600029). Joined by whoever answers; what fails is left to updater and auditor. Its row, too, which a
+ * container replica that was not sealed may have taken: it would bring the container back.
  */
 export async function endQuietly(
   context: ProxyContext,
-  { trace, place }: Pick<Deletion, 'trace' | 'place'>,
+  deletion: Deletion,
   { writeId, sent }: OwnWrite,
 ): Promise<void> {
   if (sent.length === 0) return;
   const timestamp = sent.map((attempt) => attempt.timestamp).reduce(maxTimestamp);
-  const state = encodeState(tombstone(timestamp, writeId));
+  const state = tombstone(timestamp, writeId);
+  const failed =
+    (await endReplicas(context, deletion, state)) + (await endRows(context, deletion, state));
+  if (failed === 0) return;
+  const { trace, place } = deletion;
+  context.env.log.info('object.cleanup-failed', { txn: trace.txn, path: place.path, failed });
+}
+
+async function endReplicas(
+  context: ProxyContext,
+  { trace, place }: Deletion,
+  tombstone: EntryState,
+): Promise<number> {
+  const state = encodeState(tombstone);
   const end = async (replica: Replica): Promise<void> => {
     const args: WriteArgs = {
       ...addressOf(place, replica),
@@ -57,10 +73,24 @@ export async function endQuietly(
     const options = { ringVersion, deadlineMs: context.limits.writeDeadlineMs };
     await context.calls.call(trace, replica, 'object.write', args, options);
   };
-  const ended = await Promise.allSettled(place.primaries.map(end));
-  const failed = ended.filter(({ status }) => status === 'rejected').length;
-  if (failed === 0) return;
-  context.env.log.info('object.cleanup-failed', { txn: trace.txn, path: place.path, failed });
+  return failures(place.primaries.map(end));
+}
+
+function endRows(
+  context: ProxyContext,
+  { trace: { txn }, place, container }: Deletion,
+  tombstone: EntryState,
+): Promise<number> {
+  const view = context.cluster.current();
+  const listing = placeOf(view, CONTAINER_RING, containerPath(container.name));
+  const row = rowItem(place.path, tombstone, { containerHash: listing.hash })!;
+  const options = { txn, ringVersion: listing.ringVersion, intent: 'repair' as const };
+  return failures(listing.primaries.map((target) => context.objectRows.send(target, row, options)));
+}
+
+async function failures(calls: readonly Promise<unknown>[]): Promise<number> {
+  const settled = await Promise.allSettled(calls);
+  return settled.filter(({ status }) => status === 'rejected').length;
 }
 
 function tombstone(timestamp: Timestamp, writeId: string, markerId?: string): EntryState {
