@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodeState } from '#base/entry-codec.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
+import { Ring } from '#ring/ring.ts';
 import { settingsOf } from '#rows/row-state.ts';
 import type { ListReply } from '#rows/service/calls.ts';
 import { RowCluster } from '#rows/testing/row-cluster.ts';
@@ -31,6 +32,16 @@ const account = (node = 0): Promise<ListReply> => {
 };
 const own = (node: number) =>
   cluster.nodes[node]!.rows.read(CONTAINER_RING, cluster.hash('/a/c'), '');
+
+/** From now on these are the primaries of all containers. */
+function placeContainers(primaries: readonly number[]): void {
+  const { view } = cluster;
+  const ring = view.rings.get(CONTAINER_RING)!;
+  const columns = primaries.map((id) => new Uint16Array(ring.partitions).fill(id));
+  const fields = { ...ring.fields(), version: 2, columns, copies: columns.length };
+  const rings = new Map(view.rings).set(CONTAINER_RING, new Ring(fields));
+  cluster.view = { ...view, version: 2, rings };
+}
 
 describe('creation', () => {
   it('stores the state and lists the container in its account, at the own site first', async () => {
@@ -312,6 +323,30 @@ describe('what users have written', () => {
     await cluster.row(2, 'q', cluster.live({ size: 7 }));
     await report();
     for (const node of [0, 1, 2]) expect((await held(node)).totals.bytes).toBe(41);
+  });
+
+  it('is not shown as a former replica told it, which was behind (seed 2142)', async () => {
+    await cluster.create();
+    const first = cluster.live({ size: 1, owner: user });
+    for (const node of [0, 1, 2]) await cluster.row(node, 'o', first);
+    const gone = cluster.tombstone();
+    const mine = cluster.live({ size: 40, owner: user });
+    for (const node of [0, 1]) {
+      await cluster.row(node, 'o', gone);
+      await cluster.row(node, 'p', mine);
+    }
+    // To the one that was away, the user's object ends with this: later than anything of the user elsewhere.
+    const another = cluster.live({ size: 7 });
+    for (const node of [0, 1, 2]) await cluster.row(node, 'o', another);
+    await report();
+    expect((await held()).totals.bytes).toBe(0);
+    await cluster.row(2, 'p', mine);
+    placeContainers([0, 1]);
+    await report();
+    for (const node of [0, 1, 2]) expect((await held(node)).totals.bytes).toBe(40);
+    const calls = cluster.network.calls.length;
+    await report();
+    expect(cluster.network.calls.length).toBe(calls);
   });
 
   it('is sent again until a majority of the account has it', async () => {

@@ -234,9 +234,13 @@ export class KeyModel {
     );
   }
 
-  /** Something says that a version lives, without saying which. */
-  sawSomething(floor: Floor, by: string): void {
+  /**
+   * Something says that a version lives, without saying which. `deletion`: the one that says so itself. Where
+   * it was sent again, it may have found only what it left, and then says 204 rather than 404 (seed 2047).
+   */
+  sawSomething(floor: Floor, by: string, deletion?: WriteRecord): void {
     if (floor.dataWrite?.kind === 'put') return;
+    if (deletion !== undefined && deletion.timestamps.length > 1) return;
     const put = this.writes.find(
       (write) => write.kind === 'put' && write.outcome !== 'none' && highest(write) > floor.data,
     );

@@ -133,7 +133,8 @@ export class Writes {
       return session.end(write, 'none', settled);
     }
     // Where stand-ins may have taken it, nobody may know what was there.
-    if (settled.result === 'deleted' && box.mode === 'strict') model.sawSomething(write.floor, by);
+    if (settled.result === 'deleted' && box.mode === 'strict')
+      model.sawSomething(write.floor, by, write.record);
     if (settled.result === 'not-found') model.sawNothing(write.floor, by, write.record);
     return session.end(write, acknowledged(box), settled);
   }
