@@ -387,6 +387,27 @@ describe('a disk that fails', () => {
       await device.close();
     }));
 
+  it('what a failed sync left is written again before a start believes it (simulator, seed 3038)', () =>
+    withDevice(async (fixture, device) => {
+      const { machine } = fixture;
+      await fixture.put(device, 1, bytes(3000, 1));
+      // The sync of a batch fails, then that of the next start: the third one has nothing left to write.
+      const action = { kind: 'error', code: 'EIO' } as const;
+      machine.disk.inject({ operations: ['sync'], path: SEGMENT, action, times: 2 });
+      expect(await rejectedCode(fixture.put(device, 2, bytes(3000, 2)))).toBe('device-failed');
+      await device.close();
+      expect(await rejectedCode(fixture.open())).toBe('EIO');
+      const second = await fixture.open();
+      expectBytes(await readAll(second, second.stat(keyOf(2))!), bytes(3000, 2));
+      await second.checkpoint();
+      machine.crash('lost');
+      machine.restart();
+      const third = await fixture.open();
+      expect(third.opened).toMatchObject({ tailCut: false, damaged: 0 });
+      expectBytes(await readAll(third, third.stat(keyOf(2))!), bytes(3000, 2));
+      await third.close();
+    }));
+
   it('a staged body whose sync failed is never committed', () =>
     withDevice(async (fixture, device) => {
       fixture.machine.disk.inject({
@@ -490,6 +511,45 @@ describe('a folder that is taken away', () => {
       for (const note of ['index.rebuild', 'rows.db.damaged'])
         disk.plant(`${FOLDER}/${note}`, Buffer.from('damaged'));
       expect(await rejectedCode(fixture.open())).toBe('device-blank');
+    }));
+
+  it('wiped at any moment of its start: still a blank folder (simulator, brief seed 1360)', async () => {
+    for (let afterMs = 0; afterMs < 25; afterMs += 0.5) {
+      await withDevice(
+        async (fixture, device) => {
+          const { disk } = fixture.machine;
+          await device.close();
+          fixture.world.schedule(afterMs, 'wipe', () => disk.wipe(FOLDER));
+          const opened = await fixture.open().catch(() => undefined);
+          await fixture.env.clock.sleep(30);
+          await opened?.close();
+          expect(await rejectedCode(fixture.open()), `wiped after ${afterMs} ms`).toBe(
+            'device-blank',
+          );
+        },
+        { seed: afterMs },
+      );
+    }
+  });
+
+  it('caches and unfinished replacements alone are a blank folder, which can be formatted', () =>
+    withDevice(async (fixture, device) => {
+      const { disk } = fixture.machine;
+      await device.close();
+      const caches = ['index.db', 'rows.db'];
+      const old = await Promise.all(
+        caches.map((name) => fixture.env.disk.read(`${FOLDER}/${name}`)),
+      );
+      disk.wipe(FOLDER);
+      for (const [at, name] of caches.entries()) disk.plant(`${FOLDER}/${name}`, old[at]!);
+      for (const name of ['rows.db-wal', 'rows.db-shm', 'device.json.4711-1.tmp'])
+        disk.plant(`${FOLDER}/${name}`, bytes(100));
+      expect(await rejectedCode(fixture.open())).toBe('device-blank');
+      await fixture.format();
+      const again = await fixture.open();
+      expect(again.opened).toMatchObject({ damaged: 0, tailCut: false });
+      expect((await fixture.put(again, 1, bytes(3000))).kind).toBe('stored');
+      await again.close();
     }));
 
   it('a mount point that is not mounted is no blank device', async () => {

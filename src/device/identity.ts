@@ -26,6 +26,11 @@ export const SUBFOLDERS = ['log', 'blobs', 'quarantine'] as const;
  * and the notes of a process that was wiped under.
  */
 const HARMLESS = new Set(['lost+found', '.keep', 'audit.json', 'index.rebuild', 'rows.db.damaged']);
+/**
+ * Nor does this hold anything without a log: caches, which a process that is wiped under while it starts
+ * makes anew, and what a replacement leaves that never ended.
+ */
+const WORTHLESS = /^(index|rows)\.db(-wal|-shm|-journal)?$|\.\d+-\d+\.tmp$/;
 
 export function identityPath(folder: string): string {
   return `${folder}/device.json`;
@@ -83,7 +88,7 @@ async function absence(disk: Disk, folder: string): Promise<OperatingError> {
   for (const name of (await disk.stat(folder)) === undefined ? [] : await disk.list(folder)) {
     const isOurs = (SUBFOLDERS as readonly string[]).includes(name);
     const empty = isOurs && (await holdsNothing(disk, `${folder}/${name}`));
-    if (!HARMLESS.has(name) && !empty) {
+    if (!HARMLESS.has(name) && !WORTHLESS.test(name) && !empty) {
       return damaged('the folder has no device.json but is not empty', { ...facts, found: name });
     }
   }

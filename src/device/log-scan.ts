@@ -39,6 +39,8 @@ export interface ScannedBatch {
   readonly header: BatchHeader | undefined;
   readonly from: number;
   readonly to: number;
+  /** What follows the header, as it was read. */
+  readonly body: Buffer;
   readonly records: readonly ScannedRecord[];
   /** Parts of the batch that hold no record that can be read (a bad batch header is none: it holds no record). */
   readonly bad: readonly BadRegion[];
@@ -125,17 +127,18 @@ async function readBatch(
   if (body.length < header.length) {
     bad.push({ segment, from: bodyAt + body.length, to: bodyAt + header.length });
   }
-  return { header, from: at, to: bodyAt + body.length, records, bad };
+  return { header, from: at, to: bodyAt + body.length, body, records, bad };
 }
 
 /** What can be read between a bad batch header and the next good one. */
 function readHeaderless(bytes: Buffer, segment: number, at: number, salt: number): ScannedBatch {
   const to = at + bytes.length;
   const start = at + BATCH_HEADER_BYTES;
-  const { records, bad } = readRecords(bytes.subarray(BATCH_HEADER_BYTES), segment, start, salt);
+  const body = bytes.subarray(BATCH_HEADER_BYTES);
+  const { records, bad } = readRecords(body, segment, start, salt);
   // Too short even for a header: an end that was never finished.
   if (bytes.length <= BATCH_HEADER_BYTES) bad.push({ segment, from: at, to });
-  return { header: undefined, from: at, to, records, bad };
+  return { header: undefined, from: at, to, body, records, bad };
 }
 
 function readRecords(

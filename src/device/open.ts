@@ -64,9 +64,11 @@ export function formatDevice(
  *   `device-other-cluster`, `device-other-id`, `newer-format`, `foreign-segment`, `damaged`
  */
 export async function openDevice(env: Env, path: string, options: OpenOptions): Promise<LogDevice> {
+  await checkIdentity(env, path, options);
+  for (const name of SUBFOLDERS) await env.disk.mkdir(`${path}/${name}`);
+  // Once more: were the device wiped before its folders were made, a log would begin in nobody's folder.
   const identity = await checkIdentity(env, path, options);
   const limits: DeviceLimits = { ...DEFAULT_LIMITS, ...options.limits };
-  for (const name of SUBFOLDERS) await env.disk.mkdir(`${path}/${name}`);
   const sink = await options.openRows(path, identity.incarnation);
   const start = (): Promise<LogDevice> => bringUp(env, path, identity, limits, sink, options);
   try {

@@ -13,6 +13,7 @@ import type { EntryStore } from './entry-store.ts';
 import {
   BATCH_HEADER_BYTES,
   decodeSegmentHeader,
+  encodeBatchHeader,
   type LogOwner,
   SEGMENT_HEADER_BYTES,
 } from './format.ts';
@@ -89,8 +90,8 @@ export class Recovery {
 
   async run(): Promise<RecoveryReport> {
     await this.#dropHalfMade();
-    await this.#makeDurable();
-    const { files } = this.#parts;
+    const { files, env } = this.#parts;
+    await env.disk.syncDirectory(files.folder);
     const from = isBefore(this.#rowsFrom, this.#indexFrom) ? this.#rowsFrom : this.#indexFrom;
     let held: ScannedBatch | undefined;
     for (const segment of files.numbers()) {
@@ -125,24 +126,6 @@ export class Recovery {
     const bytes = await env.disk.read(files.path(last));
     if (decodeSegmentHeader(bytes) !== undefined) return;
     await files.unlink(last);
-    await env.disk.syncDirectory(files.folder);
-  }
-
-  /**
-   * After a kill, the last batch may be in the page cache only. It is about to be believed, and the index
-   * to be built on it, so it is synced first: an index must never know more than the log.
-   */
-  async #makeDurable(): Promise<void> {
-    const { files, env } = this.#parts;
-    const last = files.numbers().at(-1);
-    if (last === undefined) return;
-    const file = await env.disk.open(files.path(last), 'write');
-    try {
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await env.disk.syncDirectory(files.folder);
   }
 
   async #checkHeader(segment: number): Promise<void> {
@@ -169,7 +152,10 @@ export class Recovery {
    * One of full length may have been acknowledged, and have gone bad since.
    */
   async #takeLast(batch: ScannedBatch): Promise<void> {
-    if (isWhole(batch)) return this.#take(batch);
+    if (isWhole(batch)) {
+      await this.#writeAgain(batch);
+      return this.#take(batch);
+    }
     const { files, quarantine, env } = this.#parts;
     const segment = this.#report.end.segment;
     const size = files.size(segment);
@@ -194,6 +180,22 @@ export class Recovery {
       await file.close();
     }
     files.setSize(segment, batch.from);
+  }
+
+  /**
+   * After a kill or a failed sync the last batch may be in the page cache only. It is about to be believed,
+   * and the index to be built on it, so it is made durable first: an index must never know more than the
+   * log. A sync alone does not do that: after one that failed, the kernel takes the pages for clean, and the
+   * next one succeeds without writing them. Each batch before this one was synced before the next was written.
+   */
+  async #writeAgain({ header, body }: ScannedBatch): Promise<void> {
+    const { files, env, owner } = this.#parts;
+    const file = await env.disk.open(files.path(header!.segment), 'write', 'synced');
+    try {
+      await file.write(header!.offset, [encodeBatchHeader(header!, owner), body]);
+    } finally {
+      await file.close();
+    }
   }
 
   async #take(batch: ScannedBatch): Promise<void> {
