@@ -195,6 +195,7 @@ describe('a streamed body in a local container', () => {
 
   it('keeps for a far device that takes nothing no more than its share', async () => {
     const cluster = await started({ limits: { outstandingBytes: 2 * MIB } });
+    await cluster.world.runFor(1_000); // all are connected
     for (const far of ['bari', 'padova']) cluster.node(far).machine.stall(3_000);
     for (let n = 0; n < 6; n++) {
       const result = await put(cluster, `x${n}`, patternBytes(MIB, n));

@@ -156,6 +156,7 @@ describe('events', () => {
   it('are sent by the next primary when the first is gone', async () => {
     const bench = await Bench.start({});
     await bench.put('a');
+    await bench.wait(1_000); // the third replica has it, too
     await bench.walk('bari');
     expect(bench.sent).toEqual([]);
     bench.cluster.kill('lngs');
