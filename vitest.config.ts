@@ -31,6 +31,7 @@ export default defineConfig({
         // Whole clusters of real processes: one at a time, after all else, or they starve each other.
         test: {
           name: 'cluster',
+          setupFiles: ['test/cluster/last-words.ts'],
           include: ['test/cluster/**/*.test.ts'],
           pool: 'forks',
           poolOptions: { forks: { singleFork: true } },

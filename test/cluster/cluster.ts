@@ -1,6 +1,6 @@
 /** A real cluster of real processes for tests: `anello up` in a temporary folder, on free ports. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -9,6 +9,8 @@ const ROOT = path.resolve(import.meta.dirname, '../..');
 export const CLI = path.join(ROOT, 'tools/anello.js');
 const READY_MS = 150_000;
 const PORT_SPAN = 50;
+/** Of each process's log, for who reads of a failure. */
+const LAST_LINES = 15;
 
 export interface Access {
   readonly swift: {
@@ -40,6 +42,8 @@ export interface NodeEntry {
 }
 
 export class Cluster {
+  /** Those that nobody has stopped: a failed test tells what they said. */
+  static readonly running = new Set<Cluster>();
   readonly folder: string;
   readonly basePort: number;
   readonly output: string[] = [];
@@ -64,6 +68,7 @@ export class Cluster {
   }
 
   private constructor(folder: string, basePort: number, options: readonly string[]) {
+    Cluster.running.add(this);
     this.folder = folder;
     this.basePort = basePort;
     this.#tls = options.includes('--tls');
@@ -109,19 +114,14 @@ export class Cluster {
         await this.#closed;
         throw new Error(`anello up ended: ${this.output.join('')}`);
       }
-      // Over HTTPS its own word must do: the platform's fetch does not know the demo's authority.
-      if (this.#tls && this.output.join('').includes('Anello is ready')) return;
-      const proxies = this.#written && !this.#tls ? this.proxies : [];
-      if (proxies.length > 0 && (await Promise.all(proxies.map(healthy))).every(Boolean)) return;
+      // Its own word: proxies serve while another node is about to fail, which ends the cluster.
+      // Over HTTPS that must do: the platform's fetch does not know the demo's authority.
+      if (this.output.join('').includes('Anello is ready')) {
+        if (this.#tls || (await Promise.all(this.proxies.map(healthy))).every(Boolean)) return;
+      }
       await sleep(100);
     }
     throw new Error(`the cluster did not become ready: ${this.output.join('')}`);
-  }
-
-  /** nodes.json is there and tells of this run: an earlier one on the same folder had other ports. */
-  get #written(): boolean {
-    if (!existsSync(path.join(this.folder, 'nodes.json'))) return false;
-    return this.nodes[0]?.ports.wire === this.basePort + 10 && this.nodes[0].pid !== null;
   }
 
   /** kill -9; the supervisor starts it again. Resolves when the new process serves. */
@@ -152,6 +152,7 @@ export class Cluster {
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    Cluster.running.delete(this);
     this.#child.kill(signal);
     return this.#exited;
   }
@@ -160,6 +161,18 @@ export class Cluster {
     await this.stop();
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** What a cluster's supervisor and processes said last. */
+export function lastWords({ folder, output }: Cluster): string {
+  const nodes = path.join(folder, 'nodes');
+  const logs = (existsSync(nodes) ? readdirSync(nodes) : []).flatMap((name) => {
+    const file = path.join(nodes, name, 'node.log');
+    if (!existsSync(file)) return [];
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n').slice(-LAST_LINES);
+    return lines.map((line) => `${name}: ${line}`);
+  });
+  return [`cluster in ${folder}:`, output.join('').trimEnd(), ...logs].join('\n');
 }
 
 export function sleep(ms: number): Promise<void> {
