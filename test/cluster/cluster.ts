@@ -1,7 +1,7 @@
 /** A real cluster of real processes for tests: `anello up` in a temporary folder, on free ports. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -202,10 +202,14 @@ export async function freeBase(): Promise<number> {
   throw new Error('no fifty free ports in a row');
 }
 
+/** Asked, not tried: who listens there for a moment takes the port from a cluster that is just starting. */
 function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const probe = createServer();
-    probe.once('error', () => resolve(false));
-    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
+    const socket = connect(port, '127.0.0.1');
+    socket.once('error', () => resolve(true));
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(false);
+    });
   });
 }
