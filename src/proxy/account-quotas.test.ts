@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
 import { userAccount } from '#base/names.ts';
-import { Uploads } from './multipart/uploads.ts';
+import { type Upload, Uploads } from './multipart/uploads.ts';
 import { CONTAINER, objectName, putRequest, TestCluster } from './testing/test-cluster.ts';
 
 const SECONDS = 6;
@@ -29,17 +29,27 @@ async function startWith(quota: Record<string, string>) {
   return { cluster, put, settled };
 }
 
-async function putPart(cluster: TestCluster, bytes: number): Promise<string> {
-  const { proxy, world } = cluster;
-  const uploads = new Uploads(proxy, world.machine('lngs').env);
-  const upload = await cluster.run(
-    uploads.begin(cluster.operation(), CONTAINER, {
-      ...{ key: 'parts', contentType: 'text/plain', user: {}, system: {}, groups: {} },
-      ...{ algorithm: 'crc64nvme', checksumType: 'FULL_OBJECT', asked: false, initiator: '' },
-    }),
-  );
+function uploadsOf({ proxy, world }: TestCluster): Uploads {
+  return new Uploads(proxy, world.machine('lngs').env);
+}
+
+function beginUpload(cluster: TestCluster): Promise<Upload> {
+  const begun = uploadsOf(cluster).begin(cluster.operation(), CONTAINER, {
+    ...{ key: 'parts', contentType: 'text/plain', user: {}, system: {}, groups: {} },
+    ...{ algorithm: 'crc64nvme', checksumType: 'FULL_OBJECT', asked: false, initiator: '' },
+  });
+  return cluster.run(begun);
+}
+
+async function putPart(
+  cluster: TestCluster,
+  bytes: number,
+  { user, number = 1, upload }: { user?: string; number?: number; upload?: Upload } = {},
+): Promise<string> {
+  const operation = { ...cluster.operation(), user };
+  const of = upload ?? (await beginUpload(cluster));
   const part = putRequest(Buffer.alloc(bytes, 1));
-  const stored = uploads.putPart(cluster.operation(), upload, 1, part, () => ({}));
+  const stored = uploadsOf(cluster).putPart(operation, of, number, part, () => ({}));
   return cluster.run(stored.then(({ kind }) => kind, codeOf));
 }
 
@@ -143,6 +153,32 @@ describe('the quota of a user', () => {
     expect(await put('b', 7, 'b'.repeat(32))).toBe('stored');
     expect(await settled()).toEqual([1, 0]);
     expect(await put('c', 100, anna)).toBe('stored');
+  });
+
+  it('counts an upload when it is completed, for who completes it', async () => {
+    const { cluster, put, settled } = await startWithUsers({ 'x-account-meta-quota-bytes': '100' });
+    const upload = await beginUpload(cluster);
+    for (const number of [1, 2]) {
+      expect(await putPart(cluster, 40, { user: anna, number, upload })).toBe('stored');
+    }
+    expect(await settled()).toEqual([1, 0]);
+    const uploads = uploadsOf(cluster);
+    const complete = async (user: string): Promise<string> => {
+      const parts = await cluster.run(uploads.parts(cluster.operation(), upload));
+      const whole = { parts, etag: 'e-2', checksums: {} };
+      const done = uploads.complete({ ...cluster.operation(), user }, upload, whole);
+      return cluster.run(done.then(({ kind }) => kind, codeOf));
+    };
+    expect(await put('hers', 30, anna)).toBe('stored');
+    expect(await settled()).toEqual([2, 30]);
+    expect(await complete(anna)).toBe('quota-exceeded');
+    await cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName('hers')));
+    expect(await settled()).toEqual([1, 0]);
+    expect(await complete(anna)).toBe('stored');
+    expect(await settled()).toEqual([2, 80]);
+    expect(await putPart(cluster, 21, { user: anna })).toBe('quota-exceeded');
+    await cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName('parts')));
+    expect(await settled()).toEqual([1, 0]);
   });
 
   it('counts objects, too', async () => {

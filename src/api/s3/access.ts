@@ -157,7 +157,7 @@ export async function accessTo(
     principals: principals.all,
     action,
     resource: resourceOf(bucket.container, key),
-    facts: factsOf(request, tags),
+    facts: factsOf(request, { account: bucket.account, tags }),
   };
   const own = byOwnPolicies(request, asked);
   if (own === 'deny') return 'denied';
@@ -185,7 +185,7 @@ export function mayInAccount(
   resource: string,
 ): boolean {
   const { all: principals } = request.service.policies.principalsOf(request.caller);
-  const asked = { principals, action, resource, facts: factsOf(request, undefined) };
+  const asked = { principals, action, resource, facts: factsOf(request, { account }) };
   const own = byOwnPolicies(request, asked);
   if (own === 'deny') return false;
   if (own === 'allow' && ownAccount(request) === account) return true;

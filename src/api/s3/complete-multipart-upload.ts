@@ -76,9 +76,10 @@ function resultXml(
   const { values, type } = shownChecksums({ checksums });
   const host = request.header('host') ?? '';
   const path = request.hostBucket === undefined ? request.path : `/${request.key}`;
+  const scheme = request.origin.isSecure ? 'https' : 'http';
   return document(
     'CompleteMultipartUploadResult',
-    leaf('Location', `http://${host}${path}`) +
+    leaf('Location', `${scheme}://${host}${path}`) +
       leaf('Bucket', request.bucket) +
       leaf('Key', request.key) +
       leaf('ETag', `"${etag}"`) +

@@ -30,6 +30,8 @@ const CORS_HEADER = 's3-cors';
 const METHODS = new Set(['GET', 'PUT', 'POST', 'DELETE', 'HEAD']);
 const MAX_RULES = 100;
 const MAX_ID = 255;
+/** Headers that a page wants to send: each is compared with each that is allowed. */
+const MAX_WANTED = 100;
 const VARY = 'Origin, Access-Control-Request-Headers, Access-Control-Request-Method';
 
 export async function getBucketCors(request: S3Request): Promise<void> {
@@ -180,6 +182,7 @@ export async function preflight(request: S3Request): Promise<void> {
   const wanted = request.header('access-control-request-headers') ?? '';
   const names = wanted.split(',').map((name) => name.trim().toLowerCase());
   const headers = names.filter((name) => name !== '');
+  if (headers.length > MAX_WANTED) throw refuse('BadRequest', 'Too many headers are asked for.');
   const rule = rules && ruleFor(rules, origin, method, headers);
   if (rule === undefined) {
     const why =

@@ -32,14 +32,16 @@ const CLASSIC_REGION = 'us-east-1';
 export async function createBucket(request: S3Request): Promise<void> {
   const account = ownAccount(request);
   const { bucket: container, service } = request;
-  if (account === undefined || !mayCreate(request, account, 's3:CreateBucket')) {
-    throw refuse('AccessDenied');
-  }
+  if (account === undefined) throw refuse('AccessDenied');
+  // Policies may ask where it is to be.
+  const configuration = await readConfiguration(request);
+  if (configuration.location !== '') request.givenLocation = configuration.location;
+  if (!mayCreate(request, account, 's3:CreateBucket')) throw refuse('AccessDenied');
   if (!isBucketName(container)) {
     throw refuse('InvalidBucketName', undefined, { BucketName: container });
   }
   const policy = policyOfBucket(request);
-  const wanted = await wantedBucket(request, account);
+  const wanted = wantedBucket(request, account, configuration);
   const owner = await service.names.claim(container, account);
   if (owner !== account) throw refuse('BucketAlreadyExists', undefined, { BucketName: container });
   const outcome = await service.store.createContainer(
@@ -64,7 +66,11 @@ interface Wanted {
 }
 
 /** What headers and body ask for. @throws S3Error for what can't be had, and for who may not have it */
-async function wantedBucket(request: S3Request, account: string): Promise<Wanted> {
+function wantedBucket(
+  request: S3Request,
+  account: string,
+  { location, tags }: Configuration,
+): Wanted {
   const ownership = ownershipHeader(request);
   const owner = ownerIdOf(account);
   const grants = grantsOfHeaders(request, { own: owner, bucket: owner });
@@ -73,7 +79,6 @@ async function wantedBucket(request: S3Request, account: string): Promise<Wanted
     throw refuse('InvalidBucketAclWithObjectOwnership');
   }
   const locks = booleanHeader(request, LOCKS);
-  const { location, tags } = await readConfiguration(request);
   if (tags !== undefined && !mayCreate(request, account, 's3:TagResource')) {
     throw refuse('AccessDenied');
   }
@@ -131,8 +136,13 @@ function invalidHeader(name: string, value: string) {
   });
 }
 
+interface Configuration {
+  readonly location: string;
+  readonly tags?: Tags;
+}
+
 /** Any region's name is taken: buckets live at all sites. @throws S3Error MalformedXML, InvalidTag */
-async function readConfiguration(request: S3Request): Promise<{ location: string; tags?: Tags }> {
+async function readConfiguration(request: S3Request): Promise<Configuration> {
   const body = await readDocument(request, request.service.limits.maxDocumentBytes);
   if (body.length === 0) return { location: '' };
   const root = readXml(body, 'CreateBucketConfiguration');

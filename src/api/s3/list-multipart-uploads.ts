@@ -91,6 +91,9 @@ function uploadsXml(
   return uploads.join('');
 }
 
+/** Read after a roll-up: the next common prefix is probably one row away. */
+const FIRST_ROWS = 4;
+
 /**
  * The roll-up is done here: the store's own would look for the delimiter in upload ids too. Behind a
  * common prefix the walk goes on after all of its names.
@@ -104,9 +107,10 @@ async function listUploads(
   const items: Item[] = [];
   let marker = markerOf(bucket, from);
   if (limit === 0) return { items, truncated: false };
-  for (;;) {
+  const first = delimiter === '' ? limit + 1 : FIRST_ROWS;
+  for (let rows = first; ; rows = Math.min(limit + 1, rows * 4)) {
     const page = await request.service.store.listObjects(request, partsContainer(bucket), {
-      limit: limit + 1,
+      limit: rows,
       prefix: UPLOADS + prefix,
       ...(marker !== undefined && { marker }),
     });
@@ -125,8 +129,10 @@ async function listUploads(
       else if (!told) items.push({ prefix: rolled });
       if (rolled !== undefined) break;
     }
-    if (rolled !== undefined) marker = `${UPLOADS}${rolled}\u{10ffff}`;
-    else if (page?.truncated !== true) return { items, truncated: false };
+    if (rolled !== undefined) {
+      marker = `${UPLOADS}${rolled}\u{10ffff}`;
+      rows = FIRST_ROWS / 4;
+    } else if (page?.truncated !== true) return { items, truncated: false };
   }
 }
 

@@ -77,6 +77,25 @@ describe("a user's own policies", () => {
     expect(await status(owner, 'PUT', `${B}/c/1`)).toBe(200);
   });
 
+  it('may ask where a bucket is to be, and whose what they are asked for is', async () => {
+    const north = { StringEquals: { 's3:LocationConstraint': 'north' } };
+    const own = { StringEquals: { 'aws:ResourceAccount': 'p1', 's3:ResourceAccount': 'p1' } };
+    const as = somebody([
+      policy(statement('s3:CreateBucket', '*', { Condition: north })),
+      policy(statement('s3:GetObject', '*', { Condition: own })),
+    ]);
+    const made = (name: string, place: string) => {
+      const inside = `<LocationConstraint>${place}</LocationConstraint>`;
+      const body = `<CreateBucketConfiguration>${inside}</CreateBucketConfiguration>`;
+      return server.ask('PUT', name, { as, body });
+    };
+    expect((await made('/located-1', 'south')).status).toBe(403);
+    expect((await made('/located-1', 'north')).status).toBe(200);
+    expect(await status(as, 'PUT', '/located-2')).toBe(403);
+    expect(await status(as, 'GET', `${B}/a/1`)).toBe(200);
+    expect(await status(somebody([], { projectId: 'p2' }), 'GET', `${B}/a/1`)).toBe(403);
+  });
+
   it('may ask for tags and variables', async () => {
     const low = { StringEquals: { 's3:ExistingObjectTag/level': 'low' } };
     const high = { StringEquals: { 's3:ExistingObjectTag/level': 'high' } };

@@ -1,6 +1,6 @@
 /** What a policy may ask about a request: who, from where, and with which parameters. */
 import { TLSSocket } from 'node:tls';
-import type { Caller } from '#auth/caller.ts';
+import { type Caller, projectOf } from '#auth/caller.ts';
 import type { Facts } from '#auth/policy/conditions.ts';
 import { parseBasicTime } from '#auth/sigv4-claim.ts';
 import { arnOf } from '#identity/iam/names.ts';
@@ -9,20 +9,23 @@ import type { S3Request } from './request.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 
-/** `tags`: of the object that is there, when the policy asks for them. */
-export function factsOf(
-  request: S3Request,
-  tags: Readonly<Record<string, string>> | undefined,
-): Facts {
+/** What is asked about. */
+export interface Subject {
+  readonly account: string;
+  /** Of the object that is there, when the policy asks for them. */
+  readonly tags?: Readonly<Record<string, string>> | undefined;
+}
+
+export function factsOf(request: S3Request, subject: Subject): Facts {
   return (key) => {
-    const value = factOf(request, key, tags);
+    const value = factOf(request, key, subject);
     return typeof value === 'string' ? [value] : value;
   };
 }
 
 type Fact = string | readonly string[] | undefined;
 
-const SIMPLE: Readonly<Record<string, (request: S3Request) => Fact>> = {
+const SIMPLE: Readonly<Record<string, (request: S3Request, subject: Subject) => Fact>> = {
   'aws:sourceip': ({ origin }) => origin.address,
   'aws:securetransport': ({ origin }) => String(origin.isSecure),
   'aws:referer': (request) => request.header('referer'),
@@ -36,7 +39,14 @@ const SIMPLE: Readonly<Record<string, (request: S3Request) => Fact>> = {
   'aws:principalaccount': ({ caller }) => (caller.kind === 'user' ? caller.projectId : undefined),
   'aws:principaltype': ({ caller }) => principalType(caller),
   'aws:principalarn': ({ caller }) => principalArn(caller),
+  // A cloud's services never call here.
+  'aws:principalisawsservice': () => 'false',
+  'aws:viaawsservice': () => 'false',
+  'aws:resourceaccount': (_, { account }) => projectOf(account),
+  's3:resourceaccount': (_, { account }) => projectOf(account),
+  'aws:requestedregion': ({ signature }) => signature?.chunks?.scope.region,
   's3:prefix': ({ query }) => query.get('prefix'),
+  's3:locationconstraint': ({ givenLocation }) => givenLocation,
   's3:delimiter': ({ query }) => query.get('delimiter'),
   's3:max-keys': ({ query }) => query.get('max-keys'),
   's3:versionid': ({ query }) => query.get('versionId'),
@@ -69,16 +79,12 @@ function principalArn(caller: Caller): string | undefined {
 
 const AUTH_TYPES = { header: 'REST-HEADER', query: 'REST-QUERY-STRING', post: 'POST' } as const;
 
-function factOf(
-  request: S3Request,
-  key: string,
-  tags: Readonly<Record<string, string>> | undefined,
-): Fact {
+function factOf(request: S3Request, key: string, subject: Subject): Fact {
   const simple = Object.hasOwn(SIMPLE, key) ? SIMPLE[key] : undefined;
-  if (simple !== undefined) return simple(request);
+  if (simple !== undefined) return simple(request, subject);
   if (key === 's3:x-amz-copy-source') return copySource(request);
   if (key.startsWith('s3:x-amz-')) return request.said(key.slice('s3:'.length));
-  if (key.startsWith(EXISTING_TAG)) return tagValue(tags, key.slice(EXISTING_TAG.length));
+  if (key.startsWith(EXISTING_TAG)) return tagValue(subject.tags, key.slice(EXISTING_TAG.length));
   if (key.startsWith('s3:requestobjecttag')) return requestTag(request, key);
   return undefined;
 }

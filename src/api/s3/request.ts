@@ -60,6 +60,8 @@ export class S3Request extends Exchange<S3Service> implements Operation {
   #fields: ReadonlyMap<string, string> | undefined;
   /** Tags that the request gives in its body. */
   givenTags: Readonly<Record<string, string>> | undefined;
+  /** The region that it gives there. */
+  givenLocation: string | undefined;
 
   constructor(service: S3Service, incoming: IncomingMessage, response: ServerResponse) {
     super(service, incoming, response);

@@ -5,7 +5,6 @@
  * Asked in this order: everything elsewhere; rules about keys; the object, or where it says it has gone;
  * the folder of that name; rules about the error; the error document; a page of our own.
  */
-import { TLSSocket } from 'node:tls';
 import { ANONYMOUS } from '#auth/caller.ts';
 import { codeOf } from '#base/errors.ts';
 import { pour } from '../http/outflow.ts';
@@ -137,7 +136,7 @@ function redirect(request: S3Request, status: number, location: string): void {
 }
 
 function locationOf(request: S3Request, { host, protocol }: Redirection, key: string): string {
-  const own = request.incoming.socket instanceof TLSSocket ? 'https' : 'http';
+  const own = request.origin.isSecure ? 'https' : 'http';
   return `${protocol ?? own}://${host ?? request.header('host') ?? ''}/${encodedKey(key)}`;
 }
 

@@ -2,7 +2,7 @@
  * Conditions of policies: an operator, a key, and values of which one must fit. Negated operators hold
  * when none fits, and also when the request has no such key; `...IfExists` holds then, too.
  */
-import { expand, globMatches } from './glob.ts';
+import { expand, patternMatches } from './glob.ts';
 import { isInRange, isRange } from './ip-range.ts';
 
 /** What is known of the request, by key in lower case; undefined: there is no such thing. */
@@ -50,7 +50,7 @@ const binary: Operator = {
 const equalsIgnoreCase: Operator = {
   test: (value, given, facts) => expand(value, facts).toLowerCase() === given.toLowerCase(),
 };
-const like: Operator = { test: (value, given, facts) => globMatches(expand(value, facts), given) };
+const like: Operator = { test: (value, given, facts) => patternMatches(value, given, facts) };
 const inRange: Operator = { test: (value, given) => isInRange(given, value), accepts: isRange };
 
 const OPERATORS: Readonly<Record<string, Operator>> = {

@@ -59,6 +59,36 @@ describe('a policy', () => {
     expect(evaluate(homes, request({ resource: 'arn:aws:s3:::b/bob/x' }))).toBe('none');
   });
 
+  it('takes what a variable stands for literally', () => {
+    const verdict = (pattern: string, key: string, name: string) =>
+      evaluate(
+        policyOf({ Resource: `arn:aws:s3:::b/${pattern}` }),
+        request({ resource: `arn:aws:s3:::b/${key}`, facts: { 'aws:username': [name] } }),
+      );
+    const home = '$\x7baws:username}/*';
+    expect(verdict(home, 'bob/x', '*')).toBe('none');
+    expect(verdict(home, 'bob/x', 'b?b')).toBe('none');
+    expect(verdict(home, '*/x', '*')).toBe('allow');
+    expect(verdict('a$\x7b*}b', 'a*b', 'n')).toBe('allow');
+    expect(verdict('a$\x7b*}b', 'axb', 'n')).toBe('none');
+    expect(verdict('$\x7b$}\x7baws:username}', '$\x7baws:username}', 'n')).toBe('allow');
+    expect(verdict(home, 'x', 'n'.repeat(1e5))).toBe('none');
+  });
+
+  it('takes the default of a variable that the request has no value for', () => {
+    const likes = policyOf({
+      Condition: { StringLike: { 's3:prefix': "home/$\x7baws:username, 'nobody'}/*" } },
+    });
+    const asking = (prefix: string, name?: string) =>
+      evaluate(
+        likes,
+        request({ facts: { 's3:prefix': [prefix], ...(name && { 'aws:username': [name] }) } }),
+      );
+    expect(asking('home/nobody/x')).toBe('allow');
+    expect(asking('home/nobody/x', 'anna')).toBe('none');
+    expect(asking('home/anna/x', 'anna')).toBe('allow');
+  });
+
   it.each([
     ['StringEquals', 'a', ['a'], ['b'], false],
     ['StringNotEquals', 'a', ['b'], ['a'], true],

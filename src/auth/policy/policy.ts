@@ -12,7 +12,7 @@
  */
 import { OperatingError } from '#base/errors.ts';
 import { type Condition, conditionHolds, type Facts, parseCondition } from './conditions.ts';
-import { expand, globMatches } from './glob.ts';
+import { globMatches, patternMatches } from './glob.ts';
 import { aboutOf, isConditionKey, isPrincipal, kindsOfResource } from './s3-terms.ts';
 
 export interface Policy {
@@ -66,7 +66,7 @@ function applies(statement: Statement, request: PolicyRequest): boolean {
   return (
     (principals === undefined || chosen(principals, named)) &&
     chosen(actions, (item) => globMatches(item.toLowerCase(), action.toLowerCase())) &&
-    chosen(resources, (item) => globMatches(expand(item, facts), resource)) &&
+    chosen(resources, (item) => patternMatches(item, resource, facts)) &&
     conditions.every((condition) => conditionHolds(condition, facts))
   );
 }

@@ -68,10 +68,12 @@ export function kindsOfResource(arn: string, bucket: string): ReadonlySet<About>
 
 /** In lower case; those that end in `/` or `-` begin a family. */
 const KEYS = [
-  ...['authtype', 'delimiter', 'existingobjecttag/', 'if-match', 'if-none-match', 'max-keys'],
+  ...['accessgrantsinstancearn', 'accesspointnetworkorigin', 'authtype', 'bucketnamespace'],
+  ...['buckettag/', 'dataaccesspointaccount', 'dataaccesspointarn', 'delimiter'],
+  ...['existingobjecttag/', 'if-match', 'if-none-match', 'locationconstraint', 'max-keys'],
   ...['object-lock-legal-hold', 'object-lock-mode', 'object-lock-remaining-retention-days'],
   ...['object-lock-retain-until-date', 'prefix', 'requestobjecttag/', 'requestobjecttagkeys'],
-  ...['signatureage', 'signatureversion', 'tlsversion', 'versionid', 'x-amz-'],
+  ...['resourceaccount', 'signatureage', 'signatureversion', 'tlsversion', 'versionid', 'x-amz-'],
 ];
 
 /** Only S3's own keys are known here; `aws:` ones that nobody has are absent from every request. */

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
+import { userAccount } from '#base/names.ts';
 import { usageOf } from '../account-usage.ts';
 import type { Operation, PutRequest } from '../contract.ts';
 import {
@@ -21,6 +22,7 @@ import {
 import { NULL_VERSION } from './names.ts';
 import { withVersions } from './versions.ts';
 
+const NOTHING = Buffer.alloc(0);
 const NODES = ['lngs', 'bari', 'padova'] as const;
 
 let cluster: TestCluster;
@@ -216,6 +218,40 @@ describe("an account's quota", () => {
   });
 });
 
+describe("a user's quota", () => {
+  it('counts all versions that the user wrote, until they are deleted', async () => {
+    await start({ runJobs: true });
+    await setVersioning('Enabled');
+    const anna = 'a'.repeat(32);
+    const account = userAccount(anna);
+    const quota = { 'x-account-meta-quota-bytes': '20' };
+    await cluster.run(cluster.proxy.updateAccount(quorum(), account, quota));
+    const write = (text: string, user: string) => {
+      const body = putRequest(Buffer.from(text));
+      return cluster.run(at().putObject(quorum({ user }), objectName('a'), body));
+    };
+    const held = async (): Promise<number> => {
+      for (let i = 0; i < 2; i++) {
+        await cluster.run(cluster.node('lngs').env.clock.sleep(6_000));
+        await cluster.run(
+          at().putObject(quorum({ user: anna }), objectName('look'), putRequest(NOTHING)),
+        );
+      }
+      await cluster.run(cluster.node('lngs').env.clock.sleep(6_000));
+      return (await cluster.run(cluster.proxy.accountInfo(quorum(), account))).bytes;
+    };
+    const { versionId: first } = await write('8 bytes.', anna);
+    await write('8 bytes!', anna);
+    await write('8 bytes?', 'b'.repeat(32));
+    await cluster.run(remove('a'));
+    expect(await held()).toBe(16);
+    expect(await write('8 bytes,', anna).catch(codeOf)).toBe('quota-exceeded');
+    expect(await cluster.run(remove('a', first))).toMatchObject({ kind: 'deleted' });
+    expect(await held()).toBe(8);
+    expect(await write('8 bytes,', anna).then(({ kind }) => kind, codeOf)).toBe('stored');
+  });
+});
+
 describe("a container's quota", () => {
   it('counts all versions, and stops nobody from deleting them', async () => {
     await start();
@@ -224,7 +260,6 @@ describe("a container's quota", () => {
     await cluster.run(cluster.proxy.updateContainer(quorum(), CONTAINER, quota(20)));
     const { versionId } = await cluster.run(put('a', '8 bytes.'));
     await cluster.run(put('a', '8 bytes!'));
-    await cluster.run(cluster.node('lngs').env.clock.sleep(3_000));
     const refused = await cluster.run(put('a', '8 bytes?').catch(codeOf));
     expect(refused).toBe('quota-exceeded');
     await cluster.run(cluster.proxy.updateContainer(quorum(), CONTAINER, quota(1)));
