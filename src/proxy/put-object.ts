@@ -4,26 +4,20 @@
  * anywhere before the whole body was seen to be what the client declared.
  */
 
-import { type EntryState, type Group, newestTimestamp } from '#base/entry.ts';
+import { type EntryState, newestTimestamp } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
 import { isInternal, type ObjectName, objectPath, userAccount } from '#base/names.ts';
 import { type Release, Semaphore } from '#base/semaphore.ts';
-import { microsOf, type Timestamp } from '#base/timestamp.ts';
+import type { Timestamp } from '#base/timestamp.ts';
 import type { AccountQuotas } from './account-quotas.ts';
 import { type Intake, takeBody } from './body-intake.ts';
 import type { Containers } from './containers.ts';
 import { clientGone, newWriteId, type ProxyContext } from './context.ts';
-import type {
-  BodyFacts,
-  ContainerInfo,
-  MetadataGroups,
-  Operation,
-  PutRequest,
-  PutResult,
-} from './contract.ts';
-import { markOf, type Sealer } from './encryption/encryption.ts';
+import type { ContainerInfo, Operation, PutRequest, PutResult } from './contract.ts';
+import type { Sealer } from './encryption/encryption.ts';
 import { withFreshContainer } from './fresh-container.ts';
 import { withFreshRing } from './fresh-ring.ts';
+import { stateMaker } from './new-state.ts';
 import { conditionIn, expectWeak, type Objects } from './objects.ts';
 import { objectPlace, type Place, type Replica } from './placement.ts';
 import { checkQuota, hasQuota } from './quota.ts';
@@ -310,66 +304,6 @@ async function begin(put: Put): Promise<Extract<Intake, { kind: 'rest' }>> {
   const intake = await takeBody(put.request, -1, put.operation.signal);
   if (intake.kind === 'rest') return intake;
   throw new OperatingError('length-mismatch', 'the body is empty');
-}
-
-function stateMaker(
-  { request, own: { writeId }, owner, sealer }: Put,
-  md5: string,
-  { size, stored }: { readonly size: number; readonly stored: number },
-  facts: BodyFacts = {},
-): (timestamp: Timestamp) => EntryState {
-  const { contentType, deleteAt, manifest, user, system, version } = request;
-  const etag = manifest?.etag ?? facts.etag ?? sealer?.etag(md5) ?? md5;
-  const mark = manifest?.encryption && markOf(manifest.encryption);
-  const transform = request.stored?.transform ?? sealer?.transform ?? mark;
-  return (timestamp) => ({
-    data: {
-      timestamp,
-      kind: 'live',
-      writeId,
-      clientMicros: request.clientMicros ?? microsOf(timestamp),
-      etag,
-      size: manifest?.size ?? facts.size ?? size,
-      contentType: facts.contentType ?? contentType,
-      ...(deleteAt !== undefined && { deleteAt }),
-      ...(manifest !== undefined && { manifest: manifest.kind }),
-      ...(stored > 0 && {
-        body: { length: stored, ...(transform !== undefined && { transform }) },
-      }),
-      ...(facts.checksums !== undefined && { checksums: facts.checksums }),
-      ...(owner !== undefined && { owner }),
-      ...(version?.id !== undefined && { versionId: version.id }),
-      ...(version?.deleteMarker && { deleteMarker: true }),
-    },
-    groups: {
-      ...groupsAt(timestamp, user, system, deleteAt ?? null),
-      ...stamped(request.groups ?? {}, timestamp),
-    },
-  });
-}
-
-/** A system group that is there is the source of the delete-at, so it repeats it. */
-export function groupsAt(
-  timestamp: Timestamp,
-  user: Readonly<Record<string, string>>,
-  system: Readonly<Record<string, string>>,
-  deleteAt: number | null,
-): Record<string, Group> {
-  const groups: Record<string, Group> = {};
-  if (Object.keys(user).length > 0) groups['user'] = { timestamp, values: user };
-  if (Object.keys(system).length > 0) {
-    const expiry: Record<string, string> =
-      deleteAt === null ? {} : { 'delete-at': String(deleteAt) };
-    groups['system'] = { timestamp, values: { ...system, ...expiry } };
-  }
-  return groups;
-}
-
-/** The groups, all at one timestamp. */
-export function stamped(groups: MetadataGroups, timestamp: Timestamp): Record<string, Group> {
-  return Object.fromEntries(
-    Object.entries(groups).map(([name, values]) => [name, { timestamp, values }]),
-  );
 }
 
 /** What this write stored: the rounds may have settled a later one that was built on it (seed 5). */
