@@ -4,7 +4,6 @@
  * on at the byte it had when its source breaks off (large-pull.ts).
  * Best effort: what is dropped here (full queue, nobody has it) the next scan finds again.
  */
-import { BoundedQueue } from '#base/bounded-queue.ts';
 import type { DataPart } from '#base/entry.ts';
 import { codeOf } from '#base/errors.ts';
 import {
@@ -22,18 +21,11 @@ import { bringBody } from './bring-body.ts';
 import type { RepairBudget } from './budget.ts';
 import type { Target } from './calls.ts';
 import type { Devices } from './guard.ts';
-import { type Incoming, isBodiless, joinedEntry } from './incoming.ts';
+import { isBodiless, joinedEntry } from './incoming.ts';
 import { LargePull } from './large-pull.ts';
 import type { PeerBoard } from './peer-board.ts';
+import { PullQueue, type PullRequest } from './pull-queue.ts';
 import { objectTargets } from './targets.ts';
-
-export interface PullRequest extends EntryKey {
-  readonly device: number;
-  /** Replicas believed to have the body; else the primaries are asked in turn. */
-  readonly sources?: readonly Target[];
-  /** Of a state that is joined when its body is here; else that of the entry as it is. */
-  readonly incoming?: Incoming;
-}
 
 /** A body that is wanted, and who is still to be asked for it. */
 export interface Pull {
@@ -50,7 +42,6 @@ interface Batch {
   readonly pulls: readonly Pull[];
 }
 
-const MAX_WAITING = 20_000;
 /** Requests that are sorted by their sources at once. */
 const SORTED = 512;
 /** The whole queue is this far down: time to look for more. */
@@ -68,11 +59,9 @@ export interface PullerParts {
 export class BodyPuller {
   readonly #parts: PullerParts;
   readonly #large: LargePull;
-  readonly #waiting = new BoundedQueue<PullRequest>(MAX_WAITING);
+  readonly #queue = new PullQueue();
   /** Sorted, and next in turn. */
   readonly #ready: Batch[] = [];
-  /** Keys that are waiting or under way: many readers may report the same damage. */
-  readonly #known = new Set<string>();
   readonly #stopped = new AbortController();
   #active = 0;
   #pulled = 0;
@@ -88,10 +77,7 @@ export class BodyPuller {
 
   /** False: already known, or the queue is full. */
   enqueue(request: PullRequest): boolean {
-    const known = keyText(request);
-    if (this.#stopped.signal.aborted || this.#known.has(known)) return false;
-    if (!this.#waiting.push(request)) return false;
-    this.#known.add(known);
+    if (this.#stopped.signal.aborted || !this.#queue.push(request)) return false;
     this.#pump();
     return true;
   }
@@ -108,7 +94,7 @@ export class BodyPuller {
   }
 
   get waiting(): number {
-    return this.#known.size;
+    return this.#queue.size;
   }
 
   facts(): Record<string, number> {
@@ -127,13 +113,14 @@ export class BodyPuller {
 
   close(): void {
     this.#stopped.abort();
-    this.#waiting.clear();
+    this.#queue.clear();
     this.#ready.length = 0;
   }
 
   #pump(): void {
     while (this.#active < this.#parts.budget.limits.concurrency) {
-      if (this.#ready.length === 0) this.#sort();
+      this.#ready.unshift(...this.#sort(this.#queue.takeHanded(SORTED)));
+      if (this.#ready.length === 0) this.#ready.push(...this.#sort(this.#queue.takeOthers(SORTED)));
       const batch = this.#ready.shift();
       if (batch === undefined) return;
       this.#active++;
@@ -144,17 +131,15 @@ export class BodyPuller {
     }
   }
 
-  /** The next requests, together by the first source of each. */
-  #sort(): void {
+  /** Together by the first source of each. */
+  #sort(requests: readonly PullRequest[]): Batch[] {
     const pulls: Pull[] = [];
-    for (let n = 0; n < SORTED; n++) {
-      const request = this.#waiting.shift();
-      if (request === undefined) break;
+    for (const request of requests) {
       const pull = this.#prepare(request);
       if (pull === undefined) this.#done(request);
       else pulls.push(pull);
     }
-    this.#ready.push(...batches(pulls));
+    return batches(pulls);
   }
 
   #prepare(request: PullRequest): Pull | undefined {
@@ -227,8 +212,8 @@ export class BodyPuller {
   }
 
   #done(request: PullRequest): void {
-    this.#known.delete(keyText(request));
-    const isLow = this.#known.size === LOW || this.#known.size === 0;
+    this.#queue.done(request);
+    const isLow = this.waiting === LOW || this.waiting === 0;
     // Not after mere failures: what nobody has would be looked for again at once, for ever.
     if (!isLow || this.#pulled === this.#pulledWhenLow) return;
     this.#pulledWhenLow = this.#pulled;
@@ -271,7 +256,3 @@ function batches(pulls: readonly Pull[]): Batch[] {
 
 /** Nobody has it: asking fails, and it is reported as missing. */
 const NOBODY: Target = { device: -1, node: '' };
-
-function keyText({ device, policy, hash }: PullRequest): string {
-  return `${device}/${policy}/${hash.toString('hex')}`;
-}

@@ -2,8 +2,8 @@
  * Fetches the body of a data part that is about to be stored, while somebody waits for it: from the
  * first of the sources that has it. It belongs to the caller, who commits or abandons it.
  *
- * Whom a client waits for takes what it needs. A handover waits for its share of the bandwidth like any other
- * repair, until its caller gives up: then it leaves the queue, and the next attempt finds it shorter.
+ * Whom a client waits for takes what it needs. A handover waits for its share of the bandwidth, before all other
+ * repair, until its caller gives up.
  */
 import { bodyVersion, type DataPart } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
@@ -52,7 +52,9 @@ async function read(
   budgeted: AbortSignal | undefined,
 ): Promise<Buffer | StagedBody | undefined> {
   if (data.body === undefined) return undefined;
-  if (budgeted !== undefined) await budget.receive(source.node, data.body.length, budgeted);
+  if (budgeted !== undefined) {
+    await budget.receive(source.node, data.body.length, budgeted, 'first');
+  }
   const { policy, hash } = key;
   const args: ReadArgs = {
     device: source.device,

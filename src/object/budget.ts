@@ -13,7 +13,7 @@ import {
   type RepairLimits,
   repairLimits,
 } from '#ring/repair-limits.ts';
-import { TokenBucket } from '#worker/token-bucket.ts';
+import { type Line, TokenBucket } from '#worker/token-bucket.ts';
 
 const MICROS_PER_MINUTE = 60_000_000;
 const MINUTES_PER_DAY = 1_440;
@@ -63,7 +63,7 @@ export class RepairBudget {
   }
 
   /** Resolves when so many bytes of repair may be received from the node's site. */
-  receive(node: string, bytes: number, signal?: AbortSignal): Promise<void> {
+  receive(node: string, bytes: number, signal?: AbortSignal, line?: Line): Promise<void> {
     const site = this.siteOf(node);
     this.#received.set(site, (this.#received.get(site) ?? 0) + bytes);
     let bucket = this.#buckets.get(site);
@@ -71,7 +71,7 @@ export class RepairBudget {
       bucket = new TokenBucket(this.#env.clock, () => this.#rateFrom(site));
       this.#buckets.set(site, bucket);
     }
-    return bucket.take(bytes, signal);
+    return bucket.take(bytes, signal, line);
   }
 
   /** Bytes of bodies that repair has received here, by the site they came from. */

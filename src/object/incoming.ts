@@ -49,6 +49,12 @@ export function isToList(
   return versionKey(join(existing.state, state)) !== versionKey(existing.state);
 }
 
+/** Whether a replica knows the version, and what is missing here is its body. */
+export function lacksBodyOf(existing: Entry | undefined, state: EntryState): boolean {
+  if (existing === undefined || !isBodiless(existing)) return false;
+  return sameBody(join(existing.state, state), state);
+}
+
 /** The entry that a replica will have when it has joined what came. */
 export function joinedEntry(
   key: EntryKey,

@@ -14,6 +14,7 @@ import { BodyPuller } from './body-puller.ts';
 import { BodyScan } from './body-scan.ts';
 import { RepairBudget } from './budget.ts';
 import type { DeviceReport, DevicesReply, MovesReply } from './calls.ts';
+import { Commits } from './commit.ts';
 import { Compare } from './compare.ts';
 import { DebtBrake, type DebtBySite } from './debt.ts';
 import { DurabilityMeter } from './durability-meter.ts';
@@ -32,6 +33,8 @@ import { Rejoin } from './rejoin.ts';
 import { Relister } from './relister.ts';
 import { Retirer } from './retirer.ts';
 import { RowSender } from './row-sender.ts';
+import { StagedWrites } from './staged-writes.ts';
+import { Stages } from './stages.ts';
 import { createUpdater, type UpdaterOptions } from './updater.ts';
 import { Writes } from './writes.ts';
 
@@ -81,7 +84,11 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   const budget = new RepairBudget(env, cluster, self);
   const puller = new BodyPuller({ env, caller: wire, cluster, devices, board, budget });
   const brake = new DebtBrake(env, cluster, board, budget);
-  const writes = new Writes(env, guard, new Lister(sender, cluster, self.site), puller, brake);
+  const stages = new Stages(env);
+  const staged = new StagedWrites(guard, stages);
+  const commits = new Commits(guard, puller, staged);
+  const lister = new Lister(sender, cluster, self.site);
+  const writes = new Writes({ env, guard, commits, lister, puller, brake });
   const reads = new Reads(guard, puller);
   const rejoin = new Rejoin(env, wire, cluster, devices, puller, board, self);
   const handover = new Handover(env, wire, cluster, devices, self);
@@ -94,8 +101,8 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   wire.handle('object.write', writes.write);
   wire.handle('object.promise', writes.promise);
   wire.handle('object.accept', writes.accept);
-  wire.handle('object.stage', writes.stage);
-  wire.handle('object.abandon', writes.abandon);
+  wire.handle('object.stage', staged.stage);
+  wire.handle('object.abandon', staged.abandon);
   wire.handle('object.retire', retirer.call);
   wire.handle('object.audited', listingAuditor.audited);
   wire.handle('object.stat', reads.stat);
@@ -137,7 +144,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
     moves: () => moves.reports(),
     close: async () => {
       puller.close();
-      await writes.close();
+      await stages.close();
     },
   };
 }

@@ -19,6 +19,10 @@ async function takeFor(bucket: TokenBucket, amount: number, count: number): Prom
   for (let i = 0; i < count; i++) await bucket.take(amount);
 }
 
+async function takeFirst(bucket: TokenBucket, amount: number, count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await bucket.take(amount, undefined, 'first');
+}
+
 describe('a token bucket', () => {
   it('lets several users together have no more than the rate', async () => {
     const { world, passedMs, bucket } = setUp(1000);
@@ -35,6 +39,36 @@ describe('a token bucket', () => {
     expect(passedMs()).toBeLessThan(10);
     await world.run(bucket.take(1));
     expect(passedMs()).toBeGreaterThanOrEqual(4_900);
+  });
+
+  it('lets who goes first wait for no one else, and the others pay for it', async () => {
+    const { world, passedMs, bucket } = setUp(1000);
+    await world.run(bucket.take(5_000));
+    const other = bucket.take(1);
+    await world.runFor(1_000);
+    await world.run(takeFirst(bucket, 500, 3));
+    // The third waits for the first two only.
+    expect(passedMs()).toBeGreaterThanOrEqual(1_900);
+    expect(passedMs()).toBeLessThan(2_100);
+    await world.run(other);
+    expect(passedMs()).toBeGreaterThanOrEqual(6_400);
+    expect(passedMs()).toBeLessThan(6_600);
+  });
+
+  it('lets the others go on when who would go first has given up', async () => {
+    const { world, passedMs, bucket } = setUp(1000);
+    await world.run(bucket.take(2_000, undefined, 'first'));
+    const impatient = new AbortController();
+    const given = Promise.allSettled([
+      bucket.take(500, impatient.signal, 'first'),
+      bucket.take(500, impatient.signal, 'first'),
+    ]);
+    const other = bucket.take(1);
+    await world.runFor(1_000);
+    impatient.abort();
+    expect((await world.run(given)).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    await world.run(other);
+    expect(passedMs()).toBeLessThan(2_100);
   });
 
   it('saves up no more than a tenth of a second', async () => {

@@ -168,7 +168,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'lose-the-updaters-mark',
-    file: 'object/writes.ts',
+    file: 'object/commit.ts',
     find: 'const unlisted = request.listing !== undefined || request.unlisted === true || isNews;',
     replace: 'const unlisted = false;',
     faults: ABSENCES,
