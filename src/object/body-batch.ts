@@ -23,16 +23,17 @@ const NONE = -1;
 const LATER = -2;
 
 /**
- * Asks one source for the bodies and stores those that come; `got` is called for each.
+ * Asks one source for the bodies and stores those that come; `got` is called for each. Gives for how long
+ * this node was at work, waiting for its turn and for the source left out.
  * @throws WireError; the device's errors
  */
 export async function fetchBodies(
-  { caller, cluster, budget }: PullerParts,
+  { env, caller, cluster, budget }: PullerParts,
   source: Target,
   pulls: readonly Pull[],
   got: (pull: Pull) => void,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<number> {
   const { policy } = pulls[0]!.request;
   const ringVersion = cluster.current().rings.get(policy)?.version ?? 0;
   await budget.receive(source.node, total(pulls), signal);
@@ -42,9 +43,10 @@ export async function fetchBodies(
   const args: BodiesArgs = { device: source.device, policy, ringVersion, wishes };
   const options = { txn: 'pull', deadlineMs: DEADLINE_MS, lane: 'bulk' as const, signal };
   const { result, body } = await caller.call(source.node, 'object.bodies', args, options);
+  const arrivedMs = env.clock.monotonicMs();
   const lengths = (result as BodiesReply | null)?.lengths;
-  if (body === undefined || !Array.isArray(lengths)) return;
-  await storeAll(pulls, lengths, body, got);
+  if (body !== undefined && Array.isArray(lengths)) await storeAll(pulls, lengths, body, got);
+  return env.clock.monotonicMs() - arrivedMs;
 }
 
 async function storeAll(

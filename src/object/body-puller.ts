@@ -42,8 +42,8 @@ interface Batch {
   readonly pulls: readonly Pull[];
 }
 
-/** Requests that are sorted by their sources at once. */
-const SORTED = 512;
+/** Requests that are sorted by their sources at once, while everybody else waits. */
+const SORTED = 128;
 /** The whole queue is this far down: time to look for more. */
 const LOW = 1_000;
 
@@ -182,16 +182,19 @@ export class BodyPuller {
       this.#done(pull.request);
     };
     const startMs = env.clock.monotonicMs();
+    const isLarge = pulls[0]!.length > DEFAULT_INLINE_LIMIT;
+    let workedMs: number | undefined;
     try {
-      if (pulls[0]!.length > DEFAULT_INLINE_LIMIT) {
-        if (await this.#large.pull(pulls[0]!)) got(pulls[0]!);
-      } else await fetchBodies(this.#parts, source, pulls, got, this.#stopped.signal);
+      if (!isLarge) {
+        workedMs = await fetchBodies(this.#parts, source, pulls, got, this.#stopped.signal);
+      } else if (await this.#large.pull(pulls[0]!)) got(pulls[0]!);
     } catch (error) {
       const facts = { from: source.node, bodies: pulls.length, error: codeOf(error) };
       env.log.debug('object.pull-failed', facts);
     }
     this.#retry([...rest]);
-    await this.#pause(env.clock.monotonicMs() - startMs);
+    workedMs ??= env.clock.monotonicMs() - startMs;
+    await this.#pause(workedMs, isLarge ? 1 : this.#parts.budget.limits.concurrency);
   }
 
   /** Asks the next source; a large body has asked all of them already. */
@@ -220,10 +223,13 @@ export class BodyPuller {
     this.#low();
   }
 
-  /** Leaves the rest of the time to others, as the share says; paused: only what readers wait for. */
-  async #pause(tookMs: number): Promise<void> {
+  /**
+   * Leaves the rest of the time to others, as the share says. Small bodies cost CPU, here and where they come
+   * from, so those that fetch them at once have the share together; large ones cost the disk only.
+   */
+  async #pause(workedMs: number, together: number): Promise<void> {
     const { env, budget } = this.#parts;
-    const waitMs = Math.min(1_000, tookMs * (1 / budget.limits.share - 1));
+    const waitMs = Math.min(1_000, workedMs * (together / budget.limits.share - 1));
     if (waitMs < 1) return;
     // Ends early only because the puller was closed.
     await env.clock.sleep(waitMs, this.#stopped.signal).catch(() => undefined);

@@ -20,8 +20,8 @@ const IDLE_MS = 30_000;
 const BUSY_MS = 5_000;
 /** No more are looked for while so many wait. */
 const ENOUGH = 5_000;
-/** Entries looked at in one step. */
-const MAX_SCANNED = 5_000;
+/** Entries found in one step, while everybody else waits. */
+const MAX_SCANNED = 1_000;
 const PAGE = 1_000;
 
 export class BodyScan implements Job {
