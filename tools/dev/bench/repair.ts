@@ -90,7 +90,7 @@ export function largeRefill(gibibytes: number): Case {
  */
 export function idleCost(objects: number, minutes: number): Case {
   return async (store) => {
-    await preload(store, `idle-${objects}`, objects, 0);
+    await preload(store, `idle-${objects}`, objects, 4 * KIB);
     await untilFull(store);
     await sleep(SETTLE_MS);
     const nodes = nodesOf(store);
