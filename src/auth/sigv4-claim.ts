@@ -230,13 +230,20 @@ export function basicTime(ms: number): string {
   return new Date(ms).toISOString().replace(/[-:]|\.\d+/g, '');
 }
 
-/** Undefined: no such time. */
+/** Undefined: no such time. Every request has one, so it is taken apart and not written again to compare. */
 export function parseBasicTime(text: string): number | undefined {
-  const [, year, month, day, hour, minute, second] = BASIC_TIME.exec(text) ?? [];
-  if (year === undefined) return undefined;
-  const ms = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
-  return Number.isNaN(ms) || basicTime(ms) !== text ? undefined : ms;
+  const match = BASIC_TIME.exec(text);
+  if (match === null) return undefined;
+  const [year, month, day, hour, minute, second] = match.slice(1).map(Number) as Fields;
+  const ms = Date.UTC(year, month - 1, day, hour, minute, second);
+  const date = new Date(ms);
+  // A field that is too large runs over into the next one, and early years are taken for later ones.
+  const isDay = date.getUTCFullYear() === year && date.getUTCMonth() === month - 1;
+  const isTime = date.getUTCHours() === hour && date.getUTCMinutes() === minute;
+  return isDay && isTime && date.getUTCSeconds() === second ? ms : undefined;
 }
+
+type Fields = [number, number, number, number, number, number];
 
 /** Every `name=value` of the query, decoded, in their order. */
 export function queryPairs(target: string): (readonly [string, string])[] {
