@@ -100,14 +100,6 @@ const deleteRole: IamAction = async (call) => {
   return undefined;
 };
 
-/** There are none: tools ask before they delete a role. */
-const listInstanceProfiles: IamAction = async (call) => {
-  const name = required(call, 'RoleName');
-  mustBeAllowed(call, 'role', name);
-  await call.api.identity.iam.roles.get(call.project, name);
-  return page(call, 'InstanceProfiles', [], () => '');
-};
-
 export const ROLE_ACTIONS: Readonly<Record<string, IamAction>> = {
   CreateRole: createRole,
   GetRole: getRole,
@@ -115,5 +107,4 @@ export const ROLE_ACTIONS: Readonly<Record<string, IamAction>> = {
   UpdateRole: updateRole,
   UpdateAssumeRolePolicy: updateTrust,
   DeleteRole: deleteRole,
-  ListInstanceProfilesForRole: listInstanceProfiles,
 };

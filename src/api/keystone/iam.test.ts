@@ -318,6 +318,26 @@ describe('a session policy', () => {
 });
 
 describe('IAM', () => {
+  it('says that there are none of what tools look for before they delete somebody', async () => {
+    const UserName = 'leaves';
+    await done(iam('CreateUser', { UserName }));
+    const lists = ['MFADevices', 'SSHPublicKeys', 'SigningCertificates'];
+    for (const list of [...lists, 'ServiceSpecificCredentials', 'UserTags']) {
+      const { text } = await done(iam(`List${list}`, { UserName }));
+      expect(text).toContain('<IsTruncated>false</IsTruncated>');
+      expect(await refused(iam(`List${list}`, { UserName: 'no-one' }))).toBe('404 NoSuchEntity');
+    }
+    for (const list of ['Policies', 'VirtualMFADevices', 'AccountAliases']) {
+      expect((await done(iam(`List${list}`))).text).not.toContain('<member>');
+    }
+    expect(await refused(iam('GetLoginProfile', { UserName }))).toBe('404 NoSuchEntity');
+    expect(await refused(iam('ListRoleTags', { RoleName: 'none' }))).toBe('404 NoSuchEntity');
+    expect(await refused(iam('TagUser', { UserName, 'Tags.member.1.Key': 'a' }))).toBe(
+      '400 InvalidAction',
+    );
+    await done(iam('DeleteUser', { UserName }));
+  });
+
   it.each([
     ['Launch', {}, '400 InvalidAction'],
     ['CreateUser', {}, '400 ValidationError'],

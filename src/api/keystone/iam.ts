@@ -8,6 +8,7 @@ import { type Context, Hono } from 'hono';
 import { callerOf } from '#auth/caller-of-token.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { KeystoneApi } from './api.ts';
+import { ABSENT_ACTIONS } from './iam-absent.ts';
 import { actorOf } from './iam-actor.ts';
 import type { IamAction, IamCall } from './iam-call.ts';
 import { GROUP_ACTIONS } from './iam-groups.ts';
@@ -47,6 +48,7 @@ const ACTIONS: Readonly<Record<string, IamAction>> = {
   ...GROUP_ACTIONS,
   ...ROLE_ACTIONS,
   ...POLICY_ACTIONS,
+  ...ABSENT_ACTIONS,
 };
 
 /** What callers may send and nothing here keeps. */

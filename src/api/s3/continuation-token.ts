@@ -3,6 +3,8 @@ import { utf8FromBytes } from '../http/utf8.ts';
 import { refuse } from './errors.ts';
 
 const VERSION = 'a';
+/** No name of anything is longer. */
+const MAX_BYTES = 1024;
 
 export function tokenText(last: string): string {
   return VERSION + Buffer.from(last).toString('base64url');
@@ -13,7 +15,8 @@ export function continuationToken(token: string | undefined): string | undefined
   if (token === undefined) return undefined;
   const bytes = Buffer.from(token.slice(1), 'base64url');
   const last = utf8FromBytes(bytes);
-  if (token[0] !== VERSION || last === undefined || tokenText(last) !== token) {
+  const isLong = bytes.length > MAX_BYTES;
+  if (token[0] !== VERSION || isLong || last === undefined || tokenText(last) !== token) {
     throw refuse('InvalidArgument', 'The continuation token provided is incorrect', {
       ArgumentName: 'continuation-token',
     });

@@ -148,6 +148,13 @@ describe('a listing', () => {
     expect(await code('list-type=2&continuation-token=nonsense')).toBe('InvalidArgument');
     expect(await code('list-type=3')).toBe('InvalidArgument');
     expect(await code('versions&version-id-marker=x')).toBe('InvalidArgument');
+    const long = 'x'.repeat(1025);
+    for (const name of ['prefix', 'delimiter', 'marker', 'list-type=2&start-after']) {
+      expect(await code(`${name}=${long}`), name).toBe('InvalidArgument');
+      expect(await code(`${name}=${long.slice(1)}`), name).toBeUndefined();
+    }
+    const token = `a${Buffer.from(long).toString('base64url')}`;
+    expect(await code(`list-type=2&continuation-token=${token}`)).toBe('InvalidArgument');
   });
 
   it('of buckets goes by pages and prefix', async () => {

@@ -31,12 +31,26 @@ export function listParameters(request: S3Request, limitName = 'max-keys'): List
       ArgumentValue: encoding,
     });
   }
+  for (const name of NAMES) checkLength(request, name);
   return {
     prefix: query.get('prefix') ?? '',
     delimiter: query.get('delimiter') ?? '',
     limit: query.count(limitName, service.limits.maxListKeys),
     encoded: encoding !== undefined,
   };
+}
+
+/** Parameters that are names of keys, or parts of such. */
+const NAMES = ['prefix', 'delimiter', 'marker', 'start-after', 'key-marker'] as const;
+
+function checkLength({ query, service }: S3Request, name: string): void {
+  const value = query.get(name) ?? '';
+  const most = service.limits.maxKeyBytes;
+  if (Buffer.byteLength(value) <= most) return;
+  throw refuse('InvalidArgument', `The ${name} is longer than a key may be: ${most} bytes`, {
+    ArgumentName: name,
+    ArgumentValue: value,
+  });
 }
 
 export type ObjectItem = ListedObject | { readonly prefix: string };

@@ -72,6 +72,16 @@ describe('a bucket policy', () => {
     expect(await status('PUT', `${B}/new`, 'stranger', { 'if-none-match': '*' })).toBe(200);
   });
 
+  it('is not asked about a header that takes long to compare', async () => {
+    const like = { StringLike: { 'aws:UserAgent': `*${'a'.repeat(7000)}b` } };
+    await put({ Condition: like });
+    const long = { 'user-agent': 'a'.repeat(14_000) };
+    expect(await status('GET', `${B}/k`, 'owner', long)).toBe(400);
+    expect(await status('GET', `${B}/k`, 'owner', { 'user-agent': 'a'.repeat(2048) })).toBe(200);
+    await put({});
+    expect(await status('GET', `${B}/k`, 'owner', long)).toBe(200);
+  });
+
   it('that denies ACLs or tags denies them in writes of objects, too', async () => {
     const canned = { 'x-amz-acl': 'public-read' };
     await put({ Action: 's3:PutObject' });

@@ -5,6 +5,7 @@ import type { Facts } from '#auth/policy/conditions.ts';
 import { parseBasicTime } from '#auth/sigv4-claim.ts';
 import { arnOf } from '#identity/iam/names.ts';
 import { percentDecode } from '../http/utf8.ts';
+import { refuse } from './errors.ts';
 import type { S3Request } from './request.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
@@ -16,11 +17,23 @@ export interface Subject {
   readonly tags?: Readonly<Record<string, string>> | undefined;
 }
 
+/** Asking for one that is too long throws. @throws S3Error InvalidRequest */
 export function factsOf(request: S3Request, subject: Subject): Facts {
   return (key) => {
     const value = factOf(request, key, subject);
+    if (typeof value === 'string' && value.length > MAX_COMPARED) throw tooLong(key);
     return typeof value === 'string' ? [value] : value;
   };
+}
+
+/**
+ * No honest header or parameter is longer. A pattern takes its length times the text's, and both may be
+ * somebody's who wants to keep the processor busy; what is too long can neither fit nor not fit.
+ */
+const MAX_COMPARED = 2048;
+
+function tooLong(key: string) {
+  return refuse('InvalidRequest', `${key} is too long to be compared with what policies say of it`);
 }
 
 type Fact = string | readonly string[] | undefined;

@@ -2,7 +2,10 @@
 import { OperatingError } from '#base/errors.ts';
 import type { IamKind } from './names.ts';
 
-export function noSuchEntity(kind: IamKind | 'policy' | 'access key', name: string) {
+export function noSuchEntity(
+  kind: IamKind | 'policy' | 'access key' | 'login profile',
+  name: string,
+) {
   return new OperatingError('iam-no-such-entity', `The ${kind} with name ${name} cannot be found.`);
 }
 
