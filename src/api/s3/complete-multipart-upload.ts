@@ -74,12 +74,9 @@ function resultXml(
   { etag, checksums }: { etag: string; checksums: Readonly<Record<string, string>> },
 ): string {
   const { values, type } = shownChecksums({ checksums });
-  const host = request.header('host') ?? '';
-  const path = request.hostBucket === undefined ? request.path : `/${request.key}`;
-  const scheme = request.origin.isSecure ? 'https' : 'http';
   return document(
     'CompleteMultipartUploadResult',
-    leaf('Location', `${scheme}://${host}${path}`) +
+    leaf('Location', request.address + request.path) +
       leaf('Bucket', request.bucket) +
       leaf('Key', request.key) +
       leaf('ETag', `"${etag}"`) +

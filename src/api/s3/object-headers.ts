@@ -130,11 +130,10 @@ export function describedBy(request: S3Request): Described {
 function userMetadata(request: S3Request): Record<string, string> {
   const user: Record<string, string> = {};
   let bytes = 0;
-  for (const name in request.incoming.headers) {
-    if (!name.startsWith(META)) continue;
+  for (const name of request.headerNames(META)) {
     const own = name.slice(META.length);
     // One header several times is one list, without blanks.
-    const raw = request.incoming.headersDistinct[name]?.join(',') ?? '';
+    const raw = request.incoming.headersDistinct[name]?.join(',') ?? request.header(name) ?? '';
     bytes += own.length + raw.length;
     if (own === '') throw refuse('InvalidArgument', 'A metadata name is empty');
     user[STORED_META + own] = plainText(utf8FromLatin1(raw) ?? raw);
@@ -161,8 +160,16 @@ function systemValues(request: S3Request): Record<string, string> {
   return system;
 }
 
+const MAX_REDIRECT = 2048;
+
 /** @throws S3Error InvalidRedirectLocation */
 export function checkRedirect(redirect: string): string {
+  if (redirect.length > MAX_REDIRECT) {
+    throw refuse(
+      'InvalidRedirectLocation',
+      `The length of website redirect location cannot exceed ${MAX_REDIRECT} characters.`,
+    );
+  }
   if (/^(\/|https?:\/\/)/.test(redirect)) return redirect;
   throw refuse(
     'InvalidRedirectLocation',

@@ -245,8 +245,8 @@ class Upload {
 function answer(request: S3Request, fields: Fields, key: string, etag: string): void {
   const { bucket } = request;
   const redirect = fields.get('success_action_redirect') ?? fields.get('redirect');
-  const scheme = request.origin.isSecure ? 'https' : 'http';
-  const location = `${scheme}://${request.header('host') ?? ''}/${bucket}/${encodeURIComponent(key)}`;
+  const parent = request.hostBucket === undefined ? `/${bucket}` : '';
+  const location = `${request.address}${parent}/${encodeURIComponent(key)}`;
   const headers = ['ETag', `"${etag}"`, 'Location', location];
   const target = redirect === undefined ? null : URL.parse(redirect);
   const status = fields.get('success_action_status');

@@ -21,6 +21,11 @@ export class Query {
     return this.#values.keys();
   }
 
+  /** Names and values, one character per byte. */
+  pairs(): MapIterator<[string, string]> {
+    return this.#values.entries();
+  }
+
   /** @throws S3Error InvalidArgument for what is not UTF-8 or holds a zero byte */
   get(name: string): string | undefined {
     const raw = this.#values.get(name);

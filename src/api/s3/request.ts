@@ -15,6 +15,7 @@ import { refuse } from './errors.ts';
 import { Query } from './query.ts';
 import type { S3Service } from './service.ts';
 import { bucketOfHost, parseTarget, type Target } from './target.ts';
+import { headersOfUrl } from './url-headers.ts';
 
 /** How the request's signature binds its body. */
 export interface Signature {
@@ -58,6 +59,7 @@ export class S3Request extends Exchange<S3Service> implements Operation {
   #located: Target = { bucket: undefined, key: undefined };
   #signed: SigV4Request | undefined;
   #fields: ReadonlyMap<string, string> | undefined;
+  #inUrl: ReadonlyMap<string, string> | undefined;
   /** Tags that the request gives in its body. */
   givenTags: Readonly<Record<string, string>> | undefined;
   /** The region that it gives there. */
@@ -75,11 +77,23 @@ export class S3Request extends Exchange<S3Service> implements Operation {
     this.txn = service.requestIds.next(undefined);
   }
 
-  /** @throws S3Error InvalidURI, InvalidBucketName, KeyTooLongError */
+  /** @throws S3Error InvalidURI, InvalidBucketName, KeyTooLongError, InvalidArgument */
   locate(): Target {
+    this.#inUrl = headersOfUrl(this.query);
     this.#located = parseTarget(this.path, this.hostBucket);
     checkKey(this, this.key);
     return this.#located;
+  }
+
+  /** Also what stands in a presigned URL for a header. */
+  override header(name: string): string | undefined {
+    return super.header(name) ?? this.#inUrl?.get(name);
+  }
+
+  /** Names of headers that begin so. */
+  headerNames(prefix: string): string[] {
+    const names = new Set([...Object.keys(this.incoming.headers), ...(this.#inUrl?.keys() ?? [])]);
+    return [...names].filter((name) => name.startsWith(prefix));
   }
 
   /** A form names its key in a field, and says in others what headers say elsewhere. */
@@ -140,6 +154,11 @@ export class S3Request extends Exchange<S3Service> implements Operation {
     const { remoteAddress: address } = this.incoming.socket;
     const isSecure = 'encrypted' in this.incoming.socket;
     return this.service.originOf({ address, isSecure, header: (name) => this.header(name) });
+  }
+
+  /** The service's address as the client knows it, `https://host:port`. */
+  get address(): string {
+    return `${this.origin.isSecure ? 'https' : 'http'}://${this.header('host') ?? ''}`;
   }
 
   get nowMicros(): number {
