@@ -12,6 +12,15 @@ export function ownerXml(request: S3Request, account: string): string {
   return element('Owner', personXml(request, ownerIdOf(account)));
 }
 
+/** Who began an upload: a user, whom an upload of nobody (or an old one) tells as the bucket's owner. */
+export function initiatorXml(
+  request: S3Request,
+  account: string,
+  userId: string | undefined,
+): string {
+  return element('Initiator', userId ? leaf('ID', userId) : personXml(request, ownerIdOf(account)));
+}
+
 /** The content of AccessControlPolicy; without a list it is the owner's alone. */
 export function aclXml(
   request: S3Request,

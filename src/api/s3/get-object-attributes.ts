@@ -92,7 +92,7 @@ async function partsXml(request: S3Request, content: Content): Promise<string> {
       leaf('PartNumberMarker', marker) +
       leaf('NextPartNumberMarker', next) +
       leaf('MaxParts', limit) +
-      leaf('IsTruncated', next < parts.length) +
+      leaf('IsTruncated', next < parts.length && limit > 0) +
       items.join(''),
   );
 }

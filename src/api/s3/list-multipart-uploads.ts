@@ -7,9 +7,9 @@ import {
   UPLOADS,
   uploadName,
 } from '#proxy/multipart/names.ts';
+import { type UploadRow, uploadOfRow } from '#proxy/multipart/rows.ts';
 import { authorize } from './access.ts';
-import { ownerIdOf } from './acl.ts';
-import { personXml } from './acl-xml.ts';
+import { initiatorXml, ownerXml } from './acl-xml.ts';
 import type { Bucket } from './bucket.ts';
 import { commonPrefixXml, type ListParameters, listParameters, shown } from './listing.ts';
 import { replyXml } from './reply.ts';
@@ -17,7 +17,7 @@ import type { S3Request } from './request.ts';
 import { STANDARD } from './storage-class.ts';
 import { document, element, IsoDates, leaf } from './xml.ts';
 
-interface ListedUpload {
+interface ListedUpload extends UploadRow {
   readonly key: string;
   readonly uploadId: string;
   readonly startedMicros: number;
@@ -74,7 +74,7 @@ function uploadsXml(
   encoded: boolean,
 ): string {
   const dates = new IsoDates();
-  const owner = personXml(request, ownerIdOf(bucket.account));
+  const owner = ownerXml(request, bucket.account);
   const uploads = items.map((item) =>
     'prefix' in item
       ? ''
@@ -82,10 +82,12 @@ function uploadsXml(
           'Upload',
           leaf('Key', shown(item.key, encoded)) +
             leaf('UploadId', item.uploadId) +
-            element('Initiator', owner) +
-            element('Owner', owner) +
+            initiatorXml(request, bucket.account, item.initiator) +
+            owner +
             leaf('StorageClass', STANDARD) +
-            leaf('Initiated', dates.format(item.startedMicros)),
+            leaf('Initiated', dates.format(item.startedMicros)) +
+            leaf('ChecksumAlgorithm', item.algorithm?.toUpperCase()) +
+            leaf('ChecksumType', item.checksumType),
         ),
   );
   return uploads.join('');
@@ -125,7 +127,7 @@ async function listUploads(
       const told = rolled !== undefined && from.keyMarker.startsWith(rolled);
       if (!told && items.length === limit) return { items, truncated: true };
       const startedMicros = startOf(name.uploadId) ?? row.clientMicros;
-      if (rolled === undefined) items.push({ ...name, startedMicros });
+      if (rolled === undefined) items.push({ ...name, ...uploadOfRow(row), startedMicros });
       else if (!told) items.push({ prefix: rolled });
       if (rolled !== undefined) break;
     }

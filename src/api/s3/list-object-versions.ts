@@ -34,7 +34,8 @@ export async function listObjectVersions(request: S3Request): Promise<void> {
       ? commonPrefixXml(item.prefix, encoded)
       : versionXml(item, { encoded, dates, owner }),
   );
-  const last = page.truncated ? page.items.at(-1) : undefined;
+  const truncated = page.truncated && limit > 0;
+  const last = truncated ? page.items.at(-1) : undefined;
   const next = last && ('prefix' in last ? { key: last.prefix } : last);
   const nextVersion = last && 'versionId' in last ? last.versionId : undefined;
   replyXml(
@@ -46,7 +47,7 @@ export async function listObjectVersions(request: S3Request): Promise<void> {
         leaf('KeyMarker', shown(keyMarker ?? '', encoded)) +
         leaf('VersionIdMarker', versionMarker ?? '') +
         leaf('MaxKeys', limit) +
-        leaf('IsTruncated', page.truncated) +
+        leaf('IsTruncated', truncated) +
         leaf('NextKeyMarker', next === undefined ? undefined : shown(next.key, encoded)) +
         leaf('NextVersionIdMarker', nextVersion) +
         items.join(''),

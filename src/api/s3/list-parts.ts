@@ -1,7 +1,6 @@
 /** ListParts. */
 import { authorize } from './access.ts';
-import { ownerIdOf } from './acl.ts';
-import { personXml } from './acl-xml.ts';
+import { initiatorXml, ownerXml } from './acl-xml.ts';
 import { elementOf } from './checksums.ts';
 import { abortHeaders } from './lifecycle.ts';
 import { replyXml } from './reply.ts';
@@ -23,7 +22,7 @@ export async function listParts(request: S3Request): Promise<void> {
     ({ number }) => number > marker,
   );
   const page = parts.slice(0, limit);
-  const truncated = parts.length > page.length;
+  const truncated = parts.length > page.length && limit > 0;
   const dates = new IsoDates();
   const items = page.map((part) =>
     element(
@@ -35,7 +34,6 @@ export async function listParts(request: S3Request): Promise<void> {
         leaf(elementOf(algorithm), asked ? part.checksums[algorithm] : undefined),
     ),
   );
-  const owner = personXml(request, ownerIdOf(bucket.account));
   replyXml(
     request,
     document(
@@ -43,8 +41,8 @@ export async function listParts(request: S3Request): Promise<void> {
       leaf('Bucket', bucket.container) +
         leaf('Key', request.key) +
         leaf('UploadId', upload.uploadId) +
-        element('Initiator', leaf('ID', upload.record.initiator)) +
-        element('Owner', owner) +
+        initiatorXml(request, bucket.account, upload.record.initiator) +
+        ownerXml(request, bucket.account) +
         leaf('StorageClass', STANDARD) +
         leaf('PartNumberMarker', marker) +
         leaf('NextPartNumberMarker', page.at(-1)?.number ?? 0) +

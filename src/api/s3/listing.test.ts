@@ -139,6 +139,21 @@ describe('a listing', () => {
     expect(await items('max-keys=0')).toEqual([]);
   });
 
+  it('of no items has an end', async () => {
+    const bucket = await bucketOf(['a', 'b']);
+    for (const query of ['', 'list-type=2&', 'versions&', 'uploads&max-uploads=0&']) {
+      const { text } = await server.ask('GET', `${bucket}?${query}max-keys=0`);
+      expect(text, query).toContain('<IsTruncated>false<');
+    }
+  });
+
+  it('encodes names so that every decoder gets them back', async () => {
+    const bucket = await bucketOf(['a b+c%/é*~']);
+    const { text } = await server.ask('GET', `${bucket}?encoding-type=url&prefix=a%20`);
+    expect(text).toContain('<Prefix>a%20</Prefix>');
+    expect(text).toContain('<Key>a%20b%2Bc%25/%C3%A9*%7E</Key>');
+  });
+
   it('refuses parameters that mean nothing', async () => {
     const bucket = await bucketOf([]);
     const code = async (query: string) => (await server.ask('GET', `${bucket}?${query}`)).code;

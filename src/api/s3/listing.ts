@@ -82,7 +82,9 @@ export async function listPage(
   );
   if (page === undefined) throw noSuchBucket(bucket.container);
   const last = page.items.at(-1);
-  return { ...page, last: last === undefined ? undefined : nameOf(last) };
+  // A page of nothing leads nowhere: who follows it would never come to an end.
+  const truncated = page.truncated && limit > 0;
+  return { ...page, truncated, last: last === undefined ? undefined : nameOf(last) };
 }
 
 export function nameOf(item: ObjectItem): string {
@@ -104,15 +106,17 @@ export function shown(text: string, encoded: boolean): string {
   return encoded ? urlEncoded(text) : text;
 }
 
-/** As S3 does it: slashes and `*` stay, blanks are `+`. */
+/**
+ * As S3 does it, slashes and `*` stay; but blanks are `%20`, which every decoder understands, not the
+ * `+` of forms, which not all do.
+ */
 function urlEncoded(text: string): string {
   return encodeURIComponent(text).replace(RECODED, (found) => RECODING[found]!);
 }
 
-const RECODED = /%2F|%20|[!'()~]/g;
+const RECODED = /%2F|[!'()~]/g;
 const RECODING: Readonly<Record<string, string>> = {
   '%2F': '/',
-  '%20': '+',
   '!': '%21',
   "'": '%27',
   '(': '%28',

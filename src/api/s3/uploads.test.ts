@@ -140,6 +140,17 @@ describe('an upload in parts', () => {
     expect(await listed(after)).toEqual(ids.slice(2, 4));
   });
 
+  it('is listed with who began it and how it is checked', async () => {
+    await begin('a');
+    await begin('b', { 'x-amz-checksum-algorithm': 'crc32', 'x-amz-checksum-type': 'full_object' });
+    const { text } = await server.ask('GET', `${B}?uploads`);
+    const [plain, checked] = text.split('</Upload>');
+    expect(plain).toContain('<Initiator><ID>u1</ID></Initiator>');
+    expect(plain).not.toContain('Checksum');
+    expect(checked).toContain('<ChecksumAlgorithm>CRC32</ChecksumAlgorithm>');
+    expect(checked).toContain('<ChecksumType>FULL_OBJECT</ChecksumType>');
+  });
+
   it('is aborted by who knows when it began', async () => {
     const id = await begin('k');
     const abort = (time: string) =>

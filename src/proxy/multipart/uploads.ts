@@ -29,6 +29,7 @@ import {
   uploadName,
   writeIdOf,
 } from './names.ts';
+import { checksumsOfRow, partType, uploadType } from './rows.ts';
 import {
   type CompletionRecord,
   decodeCompletion,
@@ -61,7 +62,6 @@ const MAX_ATTEMPTS = 100_000;
 const CONCURRENT_DELETES = 16;
 const RANDOM_BYTES = 24;
 const WRITE_ID_BYTES = 8;
-const PART_TYPE = 'application/x-anello-part';
 const SMALL: Pick<PutRequest, 'user' | 'system'> = { user: {}, system: {} };
 
 export class Uploads {
@@ -83,7 +83,7 @@ export class Uploads {
     const uploadId = newUploadId(this.#env.random.bytes(RANDOM_BYTES), startedMicros);
     const record = { ...wanted, startedMicros };
     const name = uploadName(bucket, record.key, uploadId);
-    await this.#keep(operation, bucket, name, encodeUpload(record), 'application/json');
+    await this.#keep(operation, bucket, name, encodeUpload(record), uploadType(record));
     return { bucket, uploadId, record };
   }
 
@@ -114,7 +114,7 @@ export class Uploads {
     const result = await this.#store.putObject(operation, name, {
       ...SMALL,
       ...part,
-      contentType: PART_TYPE,
+      contentType: partType({}),
       writeId,
       // Not counted before they are an object, but nobody fills a disk beyond their quota with them.
       payer: upload.bucket.account,
@@ -416,20 +416,8 @@ function madeBy(state: EntryState | undefined, uploadId: string, nowSeconds: num
   return data?.manifest === 'multipart' && data.writeId === writeIdOf(uploadId);
 }
 
-/** A part's content type is how its row tells its checksums. */
-function partType(checksums: Readonly<Record<string, string>>): string {
-  const fields = Object.entries(checksums).map(([name, value]) => `; ${name}=${value}`);
-  return PART_TYPE + fields.join('');
-}
-
 function partOf(item: ListedObject, number: number): StoredPart {
-  const [, ...fields] = item.contentType.split('; ');
-  const checksums = Object.fromEntries(
-    fields.map((field) => {
-      const equals = field.indexOf('=');
-      return [field.slice(0, equals), field.slice(equals + 1)];
-    }),
-  );
+  const checksums = checksumsOfRow(item);
   const { name: object, etag, bytes: size, clientMicros } = item;
   return { number, object, etag, size, clientMicros, checksums };
 }
