@@ -238,7 +238,6 @@ describe('hostile signatures', () => {
     ['another end', (text: string) => text.replace('aws4_request', 'aws4')],
     ['host unsigned', (text: string) => text.replace('host;', '')],
     ['a name with a line feed', (text: string) => text.replace('host', 'host;a\nb')],
-    ['a short signature', (text: string) => text.slice(0, -1)],
     ['endless', (text: string) => text.replace('host', `host;${'a;'.repeat(9000)}b`)],
     ['nothing', () => 'AWS4-HMAC-SHA256'],
   ])('malformed: %s', (_name, change) => {

@@ -139,8 +139,10 @@ function checkTime(request: S3Request, claim: SigV4Claim): void {
   const nowMs = request.nowMicros / 1000;
   const timeliness = timelinessOf(claim, nowMs);
   if (timeliness === 'expired') {
-    const end = claim.dateMs + (claim.expiresSeconds ?? 0) * 1000;
-    throw expired(request, end);
+    const { expiresSeconds = 0, dateMs } = claim;
+    throw expired(request, dateMs + expiresSeconds * 1000, {
+      'X-Amz-Expires': String(expiresSeconds),
+    });
   }
   if (timeliness === 'now') return;
   throw claim.form === 'query'
@@ -148,8 +150,13 @@ function checkTime(request: S3Request, claim: SigV4Claim): void {
     : skewed(request, claim.date);
 }
 
-function expired(request: S3Request, endMs: number): S3Error {
+function expired(
+  request: S3Request,
+  endMs: number,
+  facts: Readonly<Record<string, string>> = {},
+): S3Error {
   return refuse('AccessDenied', 'Request has expired', {
+    ...facts,
     Expires: isoDate(endMs * 1000),
     ServerTime: isoDate(request.nowMicros),
   });

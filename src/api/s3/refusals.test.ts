@@ -150,6 +150,26 @@ describe('a signature', () => {
     expect(old).toMatchObject({ status: 403, code: 'AccessDenied' });
   });
 
+  it('of another form than any fits nothing', async () => {
+    const url = server.presigned('GET', `${B}/k`, 60);
+    for (const wrong of [`${url}0`, url.slice(0, -1), url.replace(/Signature=.*/, 'Signature=x')]) {
+      const answer = await server.ask('GET', wrong, { as: '' });
+      expect(answer).toMatchObject({ status: 403, code: 'SignatureDoesNotMatch' });
+    }
+    const signed = server.signed('GET', `${B}/k`);
+    const authorization = signed['authorization']!.slice(0, -1);
+    expect(await get({ ...signed, authorization })).toMatchObject({
+      code: 'SignatureDoesNotMatch',
+    });
+  });
+
+  it('of a URL that is over says how long it was good', async () => {
+    const url = server.presigned('GET', `${B}/k`, 60, Date.now() - 61_000);
+    const { code, text } = await server.ask('GET', url, { as: '' });
+    expect(code).toBe('AccessDenied');
+    expect(text).toContain('<X-Amz-Expires>60</X-Amz-Expires><Expires>');
+  });
+
   it('of a URL that is good from tomorrow on is not good today', async () => {
     const tomorrow = Date.now() + 24 * 3600 * 1000;
     const url = server.presigned('GET', `${B}/k`, 60, tomorrow);
@@ -157,4 +177,22 @@ describe('a signature', () => {
     expect(answer, basicTime(tomorrow)).toMatchObject({ status: 403, code: 'AccessDenied' });
     expect(answer.text).toContain('not yet valid');
   });
+});
+
+it.each([
+  ['POST', '/k', 'GET, HEAD, PUT, DELETE'],
+  ['PATCH', '', 'GET, PUT, HEAD, DELETE, POST'],
+  ['DELETE', '?location', 'GET'],
+])('%s of %s is told what may be done instead', async (method, target, allow) => {
+  const answer = await ask(method, target);
+  expect(answer).toMatchObject({ status: 405, code: 'MethodNotAllowed', headers: { allow } });
+});
+
+it('a redirect of a website is no longer than S3 takes', async () => {
+  const redirect = (length: number) =>
+    ask('PUT', '/r', {
+      headers: { 'x-amz-website-redirect-location': `/${'r'.repeat(length - 1)}` },
+    });
+  expect((await redirect(2048)).status).toBe(200);
+  expect(await redirect(2049)).toMatchObject({ status: 400, code: 'InvalidRedirectLocation' });
 });

@@ -112,7 +112,7 @@ export function findRoute(request: S3Request): Route {
   const { method, query } = request;
   if (!request.hasBucket) {
     if (method === 'GET') return route('ListBuckets', listBuckets);
-    throw methodNotAllowed(request);
+    throw methodNotAllowed(request, ['GET']);
   }
   if (method === 'OPTIONS') return route('Preflight', preflight);
   const isObject = request.key !== '';
@@ -152,16 +152,20 @@ function partOfNothing(request: S3Request) {
 }
 
 function unknownRoute(request: S3Request, subresource: string) {
-  if (subresource === '' || Object.keys(OBJECT).some((key) => key.endsWith(` ${subresource}`))) {
-    return methodNotAllowed(request);
-  }
-  if (Object.keys(BUCKET).some((key) => key.endsWith(` ${subresource}`))) {
-    return methodNotAllowed(request);
-  }
-  return refuse('NotImplemented', undefined, { Header: subresource });
+  const isKnown = [OBJECT, BUCKET].some((table) => methodsOf(table, subresource).length > 0);
+  if (!isKnown) return refuse('NotImplemented', undefined, { Header: subresource });
+  return methodNotAllowed(request, methodsOf(request.key !== '' ? OBJECT : BUCKET, subresource));
 }
 
-function methodNotAllowed(request: S3Request) {
+function methodsOf(table: Table, subresource: string): string[] {
+  const end = ` ${subresource}`;
+  return Object.keys(table).flatMap((key) =>
+    key.endsWith(end) ? [key.slice(0, -end.length)] : [],
+  );
+}
+
+function methodNotAllowed(request: S3Request, allowed: readonly string[]) {
   const resource = request.key !== '' ? 'OBJECT' : request.hasBucket ? 'BUCKET' : 'SERVICE';
-  return refuse('MethodNotAllowed', undefined, { Method: request.method, ResourceType: resource });
+  const facts = { Method: request.method, ResourceType: resource };
+  return refuse('MethodNotAllowed', undefined, facts, ['Allow', allowed.join(', ')]);
 }
