@@ -4,7 +4,7 @@ import type { S3Request } from './request.ts';
 import { element, leaf } from './xml.ts';
 
 /** Id and name of a project. */
-export function personXml({ service }: S3Request, id: string): string {
+function personXml({ service }: S3Request, id: string): string {
   return leaf('ID', id) + leaf('DisplayName', service.signers.nameOfCanonical(id));
 }
 

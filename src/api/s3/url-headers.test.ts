@@ -1,6 +1,9 @@
 /** What SDKs write into presigned URLs instead of headers. */
+import { CopyObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { serverOfFile } from './testing/file-server.ts';
+import { REGION, secretOf } from './testing/harness.ts';
 
 const server = serverOfFile();
 let B = '';
@@ -46,6 +49,32 @@ describe('a presigned URL', () => {
       'CopyObjectResult',
     );
     expect((await server.ask('GET', `${B}/to`)).text).toBe('source');
+  });
+
+  it('of the SDK for JavaScript does what its command says', async () => {
+    const client = new S3Client({
+      region: REGION,
+      endpoint: `http://127.0.0.1:${server.port}`,
+      forcePathStyle: true,
+      credentials: { accessKeyId: 'owner', secretAccessKey: secretOf('owner') },
+    });
+    const Bucket = B.slice(1);
+    const put = new PutObjectCommand({
+      Bucket,
+      Key: 'js',
+      Metadata: { a: 'b' },
+      ACL: 'public-read',
+    });
+    const copy = new CopyObjectCommand({ Bucket, Key: 'js copy', CopySource: `${Bucket}/js` });
+    for (const command of [put, copy]) {
+      const url = await getSignedUrl(client, command as PutObjectCommand);
+      const answer = await fetch(url, { method: 'PUT', body: command === put ? 'body' : '' });
+      expect(answer.status, await answer.text()).toBe(200);
+    }
+    const { text, headers } = await server.ask('GET', `${B}/js%20copy`);
+    expect(text).toBe('body');
+    expect(headers['x-amz-meta-a']).toBe('b');
+    expect((await server.ask('GET', `${B}/js`, { as: '' })).status).toBe(200);
   });
 
   it('can not carry what no header could', async () => {
