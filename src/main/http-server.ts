@@ -10,6 +10,7 @@ import {
 import { Server as NetServer } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
+import { splitTarget } from '#api/http/split-target.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
 
 export type RawHandler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -18,6 +19,8 @@ export type RawHandler = (request: IncomingMessage, response: ServerResponse) =>
 const MAX_HEADER_BYTES = 64 * 1024;
 const HEADERS_TIMEOUT_MS = 60_000;
 const KEEP_ALIVE_MS = 75_000;
+/** Documents of the JSON APIs are small: one that takes longer to come only holds a connection. */
+const DOCUMENT_TIMEOUT_MS = 60_000;
 const BACKLOG = 1024;
 const SWEEP_MS = 20;
 
@@ -50,13 +53,16 @@ export async function serveHttp(
   address: Address,
   routes: Routes,
   tls?: TlsServerOptions,
+  documentTimeoutMs = DOCUMENT_TIMEOUT_MS,
 ): Promise<HttpListener> {
   // Health checks of balancers are HTTP/1.0, without a Host.
   const app = getRequestListener(routes.app.fetch, { hostname: 'localhost' });
   const handle: RawHandler = (request, response) => {
     const raw = routes.raw?.find((candidate) => candidate.matches(request));
-    if (raw !== undefined) raw.handle(request, response);
-    else void app(request, response);
+    if (raw !== undefined) return raw.handle(request, response);
+    originForm(request);
+    endWhenLate(request, response, documentTimeoutMs);
+    void app(request, response);
   };
   const options = { maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: KEEP_ALIVE_MS };
   const server: Server =
@@ -72,6 +78,30 @@ export async function serveHttp(
   await listen(server, address);
   return { server, close: (graceMs, lingerMs = 0) => closeServer(server, graceMs, lingerMs) };
 }
+
+/** What stands before the path of an absolute target may be no URL for hono (`http://user:word@host/`). */
+function originForm(request: IncomingMessage): void {
+  const { url = '/' } = request;
+  if (url.startsWith('/')) return;
+  const { path, query } = splitTarget(url);
+  if (path === '' || path.startsWith('/'))
+    request.url = `${path || '/'}${query === '' ? '' : `?${query}`}`;
+}
+
+/** Nobody else ends a body that has stopped: hono waits for it as long as the connection lasts. */
+function endWhenLate(request: IncomingMessage, response: ServerResponse, ms: number): void {
+  const { headers, socket } = request;
+  const isEmpty = headers['transfer-encoding'] === undefined && !Number(headers['content-length']);
+  if (isEmpty) return;
+  const timer = setTimeout(() => {
+    if (request.complete) return;
+    if (!response.headersSent) socket.write(TOO_LATE);
+    socket.destroy();
+  }, ms);
+  response.once('close', () => clearTimeout(timer));
+}
+
+const TOO_LATE = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
 function listen(server: Server, { fd, ...address }: Address): Promise<void> {
   return new Promise((resolve, reject) => {
