@@ -3,16 +3,14 @@
  * its requests, is started again by the supervisor, and the next one's turn comes when this one counts
  * again; so nothing is refused and no majority is missed meanwhile.
  */
-import http from 'node:http';
-import https from 'node:https';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
 import { getJson, type RunningNode, readNodes } from '../endpoint.ts';
+import { isHealthy } from '../up/health.ts';
 
 const READY_MS = 180_000;
 const ASK_MS = 200;
-const ASK_TIMEOUT_MS = 2_000;
 
 interface RestartOptions {
   readonly data: string;
@@ -88,23 +86,4 @@ async function missingOf({ pid, ports }: RunningNode, former: number | undefined
   if (whole.length < configured.length) return 'a device that counts';
   const { proxy } = ports as { proxy?: number };
   return proxy === undefined || (await isHealthy(proxy)) ? '' : 'its proxy';
-}
-
-/** Over TLS where it serves TLS; whose certificate that is, is for clients to care about. */
-async function isHealthy(port: number): Promise<boolean> {
-  const at = { host: '127.0.0.1', port, path: '/healthcheck', timeout: ASK_TIMEOUT_MS };
-  return (
-    (await answersOk(http.get(at))) || answersOk(https.get({ ...at, rejectUnauthorized: false }))
-  );
-}
-
-function answersOk(request: http.ClientRequest): Promise<boolean> {
-  return new Promise((resolve) => {
-    request.once('timeout', () => request.destroy());
-    request.once('error', () => resolve(false));
-    request.once('response', (response) => {
-      response.resume();
-      resolve(response.statusCode === 200);
-    });
-  });
 }

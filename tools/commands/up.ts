@@ -17,6 +17,7 @@ import {
 } from '../up/cluster-files.ts';
 import { type NodePlan, planNodes } from '../up/cluster-plan.ts';
 import { checkInstalled, checkPeerPorts, EtcdMembers, planMembers } from '../up/etcd-members.ts';
+import { isHealthy } from '../up/health.ts';
 import { lockFolder } from '../up/lock.ts';
 import { checkFree, PORT_SPAN, portsOf } from '../up/ports.ts';
 import { checkSites, parseRoundTrips } from '../up/round-trips.ts';
@@ -25,6 +26,9 @@ import { Supervisor } from '../up/supervisor.ts';
 const LOCAL_SITES = fileURLToPath(new URL('../../rings/local.yaml', import.meta.url));
 const MAX_WORKERS = 8;
 const X11 = { from: 6000, to: 6063 };
+/** How long proxies that run may take to reach a majority of each other before it is said. */
+const SERVE_MS = 60_000;
+const ASK_MS = 50;
 
 interface UpOptions {
   readonly data: string;
@@ -119,6 +123,7 @@ async function up(options: UpOptions): Promise<void> {
     const access = await prepareRun(env, folder, made, plans, { ...settings, etcd });
     await env.close();
     await supervise(folder, plans, stop);
+    await untilTheyServe(plans);
     console.log(options.json ? readyLine(folder, plans) : banner(folder, plans, access));
   } catch (error) {
     await members.stop();
@@ -202,6 +207,21 @@ async function supervise(
       `the cluster did not start: ${messageOf(error)}; see ${folder}/nodes/*/node.log`,
     );
   }
+}
+
+/**
+ * A process that is up may not have reached the others yet: who copies the first command would be told
+ * 503. Not for ever, for a cluster that lacks what it needs has to be looked at while it runs.
+ */
+async function untilTheyServe(plans: readonly NodePlan[]): Promise<void> {
+  const ports = plans.flatMap(({ ports: { proxy } }) => (proxy === undefined ? [] : [proxy]));
+  const until = performance.now() + SERVE_MS;
+  while (performance.now() < until) {
+    const answers = await Promise.all(ports.map(isHealthy));
+    if (answers.every(Boolean)) return;
+    await new Promise((resolve) => setTimeout(resolve, ASK_MS));
+  }
+  report('some proxy does not serve yet: its /healthcheck and `anello status` tell more');
 }
 
 function report(line: string): void {
