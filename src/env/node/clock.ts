@@ -7,6 +7,8 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 const MAX_APART_MS = 2;
 /** From here on a wait is asked for with a millisecond more, rather than be woken twice (see `#fire`). */
 const LONG_MS = 20;
+/** A timer this late was held up, and so was everything else (see `#fire`). */
+const HELD_UP_MS = 50;
 
 export class NodeClock implements Clock {
   /** Wall time at monotonic zero, so that the wall clock has microseconds. */
@@ -51,6 +53,7 @@ class NodeTimer implements Timer {
   readonly #task: () => void;
   readonly #dueMs: number;
   #timeout: NodeJS.Timeout;
+  #afterNews: NodeJS.Immediate | undefined;
 
   constructor(ms: number, task: () => void) {
     this.#task = task;
@@ -60,6 +63,7 @@ class NodeTimer implements Timer {
 
   cancel(): void {
     clearTimeout(this.#timeout);
+    clearImmediate(this.#afterNews);
   }
 
   #arm(leftMs: number): NodeJS.Timeout {
@@ -68,10 +72,15 @@ class NodeTimer implements Timer {
     return setTimeout(() => this.#fire(), stepMs);
   }
 
-  /** Node's timers count from the start of its turn, in whole milliseconds: they may come early. */
+  /**
+   * Node's timers count from the start of its turn, in whole milliseconds: they may come early. After a
+   * pause of the process (no CPU to be had, a long turn) they come before what has arrived meanwhile: a
+   * deadline would end a call whose answer is there already. So that is heard first.
+   */
   #fire(): void {
     const leftMs = this.#dueMs - performance.now();
     if (leftMs > 0) this.#timeout = this.#arm(leftMs);
-    else this.#task();
+    else if (leftMs > -HELD_UP_MS) this.#task();
+    else this.#afterNews = setImmediate(this.#task);
   }
 }
