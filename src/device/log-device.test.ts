@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { newestTimestamp } from '#base/entry.ts';
+import { codeOf } from '#base/errors.ts';
 import { CONTAINER_RING } from '#base/names.ts';
 import { rejectedCode } from '#base/testing/thrown.ts';
 import { makeTimestamp, microsOf } from '#base/timestamp.ts';
@@ -233,6 +234,23 @@ describe('a device', () => {
       expect(await rejectedCode(stage.write(bytes(1)))).toBe('abandoned');
       await device.close();
     }));
+
+  it('may be closed while the last bytes of a stage are written', async () => {
+    for (const turns of [0, 1, 5, 10, 20, 40, 80]) {
+      await withDevice(async (fixture, device) => {
+        const stage = await device.stage(keyOf(1));
+        await stage.write(bytes(300_000));
+        const ended = stage.finish().catch((error: unknown) => codeOf(error));
+        for (let turn = 0; turn < turns; turn++) await undefined;
+        await device.close();
+        expect([undefined, 'abandoned']).toContain(await ended);
+        expect(device.status).toBe('ok');
+        for (const folder of await fixture.env.disk.list(`${FOLDER}/blobs`)) {
+          expect(await fixture.env.disk.list(`${FOLDER}/blobs/${folder}`)).toEqual([]);
+        }
+      });
+    }
+  });
 
   it('lists entries by hash, unlisted ones by age, expiring ones by their time', () =>
     withDevice(async (fixture, device) => {

@@ -55,6 +55,8 @@ export class Stage implements StagedBody {
   #check = 0;
   /** The write that is under way. */
   #writing: Promise<void> = Promise.resolve();
+  /** The last writes and syncs, once begun. */
+  #finishing: Promise<void> | undefined;
   #error: Error | undefined;
 
   constructor(key: EntryKey, host: StageHost) {
@@ -104,7 +106,10 @@ export class Stage implements StagedBody {
 
   async finish(): Promise<void> {
     this.#expect('open');
-    if (this.#name !== undefined) await this.#finishFile();
+    if (this.#name !== undefined) {
+      this.#finishing = this.#finishFile();
+      await this.#finishing;
+    }
     this.#expect('open'); // an abandon may have come meanwhile
     this.#status = 'finished';
   }
@@ -199,6 +204,7 @@ export class Stage implements StagedBody {
   /** Nothing is under way on the file any more. */
   async #settle(): Promise<void> {
     await this.#writing.catch(() => undefined); // the bytes are thrown away
+    await this.#finishing?.catch(() => undefined); // its caller has the error
     await this.#file?.close();
     this.#file = undefined;
   }
