@@ -35,6 +35,21 @@ describe('a timer that is late because the process was held up', () => {
     expect(order).toEqual(['answer', 'deadline']);
   });
 
+  it('comes before those that were due after it', async () => {
+    const order: number[] = [];
+    const ended = new Promise<void>((resolve) => {
+      for (const ms of [100, 200, 280, 290, 299, 300]) {
+        clock.setTimer(ms, () => {
+          order.push(ms);
+          if (ms === 300) resolve();
+        });
+      }
+    });
+    pause();
+    await ended;
+    expect(order).toEqual([100, 200, 280, 290, 299, 300]);
+  });
+
   it('does not come when it is cancelled by that', async () => {
     const [near, far] = await pair();
     open.push(near, far);

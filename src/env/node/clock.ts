@@ -7,10 +7,11 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 const MAX_APART_MS = 2;
 /** From here on a wait is asked for with a millisecond more, rather than be woken twice (see `#fire`). */
 const LONG_MS = 20;
-/** A timer this late was held up, and so was everything else (see `#fire`). */
+/** A timer this late was held up, and so was everything else. */
 const HELD_UP_MS = 50;
 
 export class NodeClock implements Clock {
+  readonly #late = new LateTimers();
   /** Wall time at monotonic zero, so that the wall clock has microseconds. */
   #wallOriginMs = Date.now() - performance.now();
 
@@ -26,7 +27,7 @@ export class NodeClock implements Clock {
   }
 
   setTimer(ms: number, task: () => void): Timer {
-    return new NodeTimer(ms, task);
+    return new NodeTimer(this.#late, ms, task);
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
@@ -36,7 +37,7 @@ export class NodeClock implements Clock {
         timer.cancel();
         reject(signal?.reason);
       };
-      const timer = new NodeTimer(ms, () => {
+      const timer = new NodeTimer(this.#late, ms, () => {
         signal?.removeEventListener('abort', onAbort);
         resolve();
       });
@@ -49,21 +50,52 @@ export class NodeClock implements Clock {
   }
 }
 
+/**
+ * Timers that came late wait until what has arrived meanwhile is heard: after a pause of the process (no
+ * CPU to be had, a long turn) Node runs them first, and a deadline would end a call whose answer is there
+ * already. Those that come after a late one in the same turn wait behind it, so that the order stays.
+ */
+class LateTimers {
+  #waiting: NodeTimer[] = [];
+
+  /** False: it is not late, and its time is now. */
+  take(timer: NodeTimer, lateMs: number): boolean {
+    if (this.#waiting.length === 0) {
+      if (lateMs < HELD_UP_MS) return false;
+      setImmediate(() => this.#run());
+    }
+    this.#waiting.push(timer);
+    return true;
+  }
+
+  #run(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const timer of waiting) timer.run();
+  }
+}
+
 class NodeTimer implements Timer {
+  readonly #late: LateTimers;
   readonly #task: () => void;
   readonly #dueMs: number;
   #timeout: NodeJS.Timeout;
-  #afterNews: NodeJS.Immediate | undefined;
+  #isCancelled = false;
 
-  constructor(ms: number, task: () => void) {
+  constructor(late: LateTimers, ms: number, task: () => void) {
+    this.#late = late;
     this.#task = task;
     this.#dueMs = performance.now() + ms;
     this.#timeout = this.#arm(ms);
   }
 
   cancel(): void {
+    this.#isCancelled = true;
     clearTimeout(this.#timeout);
-    clearImmediate(this.#afterNews);
+  }
+
+  run(): void {
+    if (!this.#isCancelled) this.#task();
   }
 
   #arm(leftMs: number): NodeJS.Timeout {
@@ -72,15 +104,10 @@ class NodeTimer implements Timer {
     return setTimeout(() => this.#fire(), stepMs);
   }
 
-  /**
-   * Node's timers count from the start of its turn, in whole milliseconds: they may come early. After a
-   * pause of the process (no CPU to be had, a long turn) they come before what has arrived meanwhile: a
-   * deadline would end a call whose answer is there already. So that is heard first.
-   */
+  /** Node's timers count from the start of its turn, in whole milliseconds: they may come early. */
   #fire(): void {
     const leftMs = this.#dueMs - performance.now();
     if (leftMs > 0) this.#timeout = this.#arm(leftMs);
-    else if (leftMs > -HELD_UP_MS) this.#task();
-    else this.#afterNews = setImmediate(this.#task);
+    else if (!this.#late.take(this, -leftMs)) this.#task();
   }
 }

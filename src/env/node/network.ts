@@ -66,12 +66,12 @@ export class NodeNetwork implements Network {
   async connect(address: Address, options: ConnectOptions = {}): Promise<Socket> {
     const { delayMs = 0, timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS } = options;
     if (delayMs === 0) {
-      const socket = await openSocket(address, options);
+      const socket = await openSocket(address, options, this.#clock);
       return new NodeSocket(socket, peerOf(socket));
     }
     const key = addressKey(address);
     if (!(await this.#untilMended(key, timeoutMs))) throw networkError('ETIMEDOUT', address);
-    const socket = await openSocket(address, options);
+    const socket = await openSocket(address, options, this.#clock);
     // The handshake of a far peer takes a round trip.
     await this.#clock.sleep(2 * delayMs);
     if (socket.destroyed || this.#cut.has(key)) {
@@ -155,7 +155,7 @@ function tlsServer(accept: (socket: Socket) => void, tls: TlsOptions): Server {
   );
 }
 
-function openSocket(address: Address, options: ConnectOptions): Promise<NetSocket> {
+function openSocket(address: Address, options: ConnectOptions, clock: Clock): Promise<NetSocket> {
   return new Promise((resolve, reject) => {
     const { tls, timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS } = options;
     const target = { host: address.host, port: address.port, highWaterMark: HIGH_WATER_MARK };
@@ -166,14 +166,15 @@ function openSocket(address: Address, options: ConnectOptions): Promise<NetSocke
           ...(tls.serverName && verified(tls.serverName)),
         })
       : netConnect(target);
-    const timer = setTimeout(() => socket.destroy(networkError('ETIMEDOUT', address)), timeoutMs);
+    const giveUp = (): void => void socket.destroy(networkError('ETIMEDOUT', address));
+    const timer = clock.setTimer(timeoutMs, giveUp);
     const fail = (error: Error): void => {
-      clearTimeout(timer);
+      timer.cancel();
       reject(error);
     };
     socket.once('error', fail);
     socket.once(tls ? 'secureConnect' : 'connect', () => {
-      clearTimeout(timer);
+      timer.cancel();
       socket.off('error', fail);
       // Until the NodeSocket listens (a delayed connect waits first); 'close' follows anyway.
       socket.on('error', () => undefined);
