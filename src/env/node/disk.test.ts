@@ -116,6 +116,7 @@ describe('databases of node', () => {
       import { createNodeEnv } from ${JSON.stringify(new URL('./node-env.ts', import.meta.url).href)};
       const env = createNodeEnv({ logLevel: 'silent' });
       const db = env.disk.openDatabase(process.argv[1], { durable: true });
+      db.pragma('busy_timeout = 120000'); // Whose turn it is, SQLite leaves to chance.
       db.exec('CREATE TABLE IF NOT EXISTS t (k INTEGER PRIMARY KEY, v BLOB)');
       const insert = db.prepare('INSERT INTO t (v) VALUES (?)');
       for (let i = 0; i < 100; i++) db.transaction(() => insert.run(String(process.pid)));
