@@ -1,8 +1,9 @@
 /** `anello link`: the long links of a cluster on one machine, cut and mended, to see what it does then. */
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { OperatingError } from '#base/errors.ts';
 import { askNodes } from '../device/ask-nodes.ts';
-import { addEndpointOptions, type EndpointOptions, sendJson } from '../endpoint.ts';
+import { addEndpointOptions, type EndpointOptions, sendJson, storageUrls } from '../endpoint.ts';
 
 export function register(program: Command): void {
   const link = program
@@ -23,6 +24,13 @@ async function cut(sites: readonly string[], options: EndpointOptions): Promise<
   const done = z.object({ cut: z.array(z.string()) });
   const ask = (url: string) => sendJson('POST', `${url}/links/cut`, { sites });
   const nodes = await askNodes(options, done, ask);
+  const silent = storageUrls(options).filter(
+    ({ name }) => !nodes.some(({ node }) => node === name),
+  );
+  if (silent.length > 0) {
+    const names = silent.map(({ name }) => name).join(', ');
+    throw new OperatingError('no-answer', `${names}: links are as they were; say it again`);
+  }
   if (options.json) return console.log(JSON.stringify({ nodes }, null, 2));
   for (const { node, value } of nodes)
     console.log(
