@@ -45,17 +45,20 @@ const MAX_BATCH_ROWS = 256;
 const MAX_BATCH_BYTES = 1024 * 1024;
 const MAX_WAITING = 20_000;
 const MAX_IN_FLIGHT = 4;
+/** Of storage nodes, which go on to the next replica then. */
 const DEADLINE_MS = 2_000;
 
 export class RowSender {
   readonly #env: Env;
   readonly #caller: Caller;
   readonly #method: string;
+  readonly #deadlineMs: number;
   readonly #lanes = new Map<string, Lane>();
 
   /** `method`: container.rows or account.rows. */
-  constructor(env: Env, caller: Caller, method = 'container.rows') {
+  constructor(env: Env, caller: Caller, method = 'container.rows', deadlineMs = DEADLINE_MS) {
     this.#env = env;
+    this.#deadlineMs = deadlineMs;
     this.#caller = caller;
     this.#method = method;
   }
@@ -121,7 +124,7 @@ export class RowSender {
       ...(from !== undefined && { from }),
     };
     try {
-      const options = { txn: batch[0]!.txn, deadlineMs: DEADLINE_MS };
+      const options = { txn: batch[0]!.txn, deadlineMs: this.#deadlineMs };
       const { result } = await this.#caller.call(target.node, this.#method, args, options);
       const { outcomes, complete } = parseReply(result, batch.length);
       batch.forEach((item, i) => {

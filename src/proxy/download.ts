@@ -47,7 +47,8 @@ export class Download {
       const replica = this.#candidates[0];
       if (replica === undefined || failures >= MAX_TRIES) throw exhausted(this.#options.place.path);
       try {
-        for await (const chunk of this.#from(replica, position, end)) {
+        const patienceMs = this.#patienceMs(failures);
+        for await (const chunk of this.#from(replica, position, end, patienceMs)) {
           position += chunk.length;
           yield chunk;
         }
@@ -60,11 +61,22 @@ export class Download {
     }
   }
 
-  async *#from(replica: Replica, start: number, end: number): AsyncGenerator<Buffer> {
+  /** Doubled each time that all have been tried: where all are slow, leaving one makes none faster. */
+  #patienceMs(failures: number): number {
+    const rounds = Math.floor(failures / this.#candidates.length);
+    return this.#options.context.limits.stallMs * 2 ** rounds;
+  }
+
+  async *#from(
+    replica: Replica,
+    start: number,
+    end: number,
+    patienceMs: number,
+  ): AsyncGenerator<Buffer> {
     const { context, operation } = this.#options;
     const body = await this.#open(replica, start, end);
     if (body === undefined) throw new OperatingError('no-body', 'the replica has not this version');
-    const stalled = new Stall(context, body);
+    const stalled = new Stall(context, body, patienceMs);
     let left = end - start;
     const onAbort = (): void => body.cancel('the client left');
     operation.signal.addEventListener('abort', onAbort, { once: true });
@@ -115,16 +127,18 @@ export class Download {
 class Stall {
   readonly #context: ProxyContext;
   readonly #body: BodyReader;
+  readonly #patienceMs: number;
   #timer: { cancel(): void } | undefined;
 
-  constructor(context: ProxyContext, body: BodyReader) {
+  constructor(context: ProxyContext, body: BodyReader, patienceMs: number) {
     this.#context = context;
     this.#body = body;
+    this.#patienceMs = patienceMs;
   }
 
   waiting(): void {
-    const { env, limits } = this.#context;
-    this.#timer = env.clock.setTimer(limits.stallMs, () => this.#body.cancel('stalled'));
+    const { clock } = this.#context.env;
+    this.#timer = clock.setTimer(this.#patienceMs, () => this.#body.cancel('stalled'));
   }
 
   stop(): void {

@@ -66,8 +66,8 @@ export function createProxy(options: ProxyOptions): ProxyStore {
     calls: new ReplicaCalls(env, wire, peers),
     tracer: new Tracer(env, limits.traceOperations),
     metrics: new ProxyMetrics(registry, peers),
-    objectRows: new RowSender(env, wire, 'container.rows'),
-    containerRows: new RowSender(env, wire, 'account.rows'),
+    objectRows: new RowSender(env, wire, 'container.rows', limits.writeDeadlineMs),
+    containerRows: new RowSender(env, wire, 'account.rows', limits.writeDeadlineMs),
     turns: new Turns(env),
     encryption: new Encryption(env.random, keys),
   };

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Endpoint } from './endpoint.ts';
 import { FLAG_BODY, FLAG_END, FLAG_SUMMED, FRAME, HEADER_BYTES } from './format.ts';
 import type { Hello } from './hello.ts';
+import { DEFAULT_LIMITS } from './limits.ts';
 import { makeFrame, packed, ScriptedPeer, testHello } from './testing/scripted-peer.ts';
 import { SimCluster, TEST_CLUSTER } from './testing/sim-cluster.ts';
 
@@ -132,7 +133,7 @@ describe('a peer that has not proven itself', () => {
 
   it('is dropped when it says nothing', async () => {
     const peer = await dial();
-    await cluster.world.runFor(5100);
+    await cluster.world.runFor(DEFAULT_LIMITS.handshakeTimeoutMs + 100);
     expect(peer.goodbye?.code).toBe('handshake-timeout');
     expect(peer.closed).toBe(true);
   });

@@ -54,7 +54,7 @@ export const DEFAULT_LIMITS: WireLimits = {
   connectionWindowBytes: 8 * MIB,
   bulkLanes: 1,
   connectTimeoutMs: 2000,
-  handshakeTimeoutMs: 5000,
+  handshakeTimeoutMs: 10_000,
   pingIntervalMs: 2000,
   silenceMs: 8000,
   backoffFirstMs: 25,
