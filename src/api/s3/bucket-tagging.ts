@@ -30,7 +30,9 @@ export async function putBucketTagging(request: S3Request): Promise<void> {
   const bucket = await authorize(request, 's3:PutBucketTagging');
   const body = await readDocument(request, request.service.limits.maxDocumentBytes);
   const tags = tagsOfXml(readXml(body, 'Tagging'), MAX_BUCKET_TAGS);
-  await configure(request, bucket, tagsHeader(tags));
+  // A set without tags is none.
+  const isNone = Object.keys(tags).length === 0;
+  await configure(request, bucket, isNone ? { [TAGS_HEADER]: null } : tagsHeader(tags));
   // As the reference says; S3 itself answers 204, which minio's client takes for an error.
   replyEmpty(request, 200);
 }

@@ -7,8 +7,8 @@ import type { Bucket } from './bucket.ts';
 import { type DeleteTerms, deleteTerms } from './conditions.ts';
 import { remove } from './delete-object.ts';
 import { errorAnswer, refuse } from './errors.ts';
+import { replyWhenDone } from './heartbeat.ts';
 import { readDocument } from './payload.ts';
-import { replyXml } from './reply.ts';
 import { checkKey, type S3Request } from './request.ts';
 import { checkVersionId } from './version-id.ts';
 import { document, element, leaf } from './xml.ts';
@@ -28,10 +28,13 @@ export async function deleteObjects(request: S3Request): Promise<void> {
   if (doomed.length === 0 || doomed.length > limits.maxDeletes) throw refuse('MalformedXML');
   const quiet = textOf(root, 'Quiet')?.trim().toLowerCase() === 'true';
   const results: string[] = Array.from({ length: doomed.length }, () => '');
-  await parallel(doomed.entries(), limits.concurrency, async ([i, item]) => {
-    results[i] = await deleteOne(request, bucket, item, quiet);
+  // A thousand keys of a bucket across far sites take longer than some clients wait in silence.
+  await replyWhenDone(request, async () => {
+    await parallel(doomed.entries(), limits.concurrency, async ([i, item]) => {
+      results[i] = await deleteOne(request, bucket, item, quiet);
+    });
+    return { xml: document('DeleteResult', results.join('')) };
   });
-  replyXml(request, document('DeleteResult', results.join('')));
 }
 
 function parseDoomed(item: XmlElement): Doomed {

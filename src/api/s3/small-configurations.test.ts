@@ -65,3 +65,15 @@ describe('acceleration', () => {
     expect((await set('Enabled')).code).toBe('InvalidRequest');
   });
 });
+
+describe('tags of a bucket', () => {
+  const tags = (...names: string[]): string =>
+    `<Tagging><TagSet>${names.map((name) => `<Tag><Key>${name}</Key><Value/></Tag>`).join('')}</TagSet></Tagging>`;
+
+  it('are read as they were set; a set of none is none', async () => {
+    expect((await put('tagging', tags('a', 'b'))).status).toBe(200);
+    expect((await get('tagging')).text).toContain('<Tag><Key>b</Key><Value></Value></Tag>');
+    expect((await put('tagging', tags())).status).toBe(200);
+    expect((await get('tagging')).code).toBe('NoSuchTagSet');
+  });
+});
