@@ -196,14 +196,9 @@ interface Wanted {
 
 /** Which checksum the client names, in a header or to come in a trailer. */
 function wantedChecksum(request: S3Request, trailer: boolean): Wanted {
-  const named = namedInHeaders(request);
+  const named = namedChecksums(Object.keys(request.incoming.headers));
   const announced = trailer ? trailerNames(request) : [];
-  if (named.length + announced.length > 1) {
-    throw refuse(
-      'InvalidRequest',
-      'Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.',
-    );
-  }
+  if (named.length + announced.length > 1) throw severalChecksums();
   const stated = request.header('x-amz-sdk-checksum-algorithm');
   const sdk = stated === undefined ? undefined : algorithmOf(stated);
   if (stated !== undefined && sdk === undefined) {
@@ -227,10 +222,24 @@ function wantedChecksum(request: S3Request, trailer: boolean): Wanted {
   return { algorithm, expected };
 }
 
+function severalChecksums() {
+  return refuse(
+    'InvalidRequest',
+    'Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.',
+  );
+}
+
+/** The one checksum among these names of headers, or of a form's fields. @throws S3Error InvalidRequest */
+export function namedChecksum(names: Iterable<string>): Algorithm | undefined {
+  const [only, ...others] = namedChecksums(names);
+  if (others.length > 0) throw severalChecksums();
+  return only;
+}
+
 /** @throws S3Error InvalidRequest for an algorithm that nobody here computes: it must not go unnoticed */
-function namedInHeaders(request: S3Request): Algorithm[] {
+function namedChecksums(names: Iterable<string>): Algorithm[] {
   const found: Algorithm[] = [];
-  for (const name in request.incoming.headers) {
+  for (const name of names) {
     if (!name.startsWith(CHECKSUM) || ABOUT_CHECKSUMS.has(name)) continue;
     const algorithm = ALGORITHMS.find((known) => headerOf(known) === name);
     if (algorithm === undefined) {

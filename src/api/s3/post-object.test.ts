@@ -53,6 +53,8 @@ const SENT = { key: 'user/sent' };
 
 const CONDITIONS = [{ bucket: 'forms' }, ['starts-with', '$key', 'user/']];
 
+const anyChecksum = (name: string) => ['starts-with', `$x-amz-checksum-${name}`, ''];
+
 describe('a form', () => {
   it.each([
     ['x-amz-storage-class', 'GLACIER', 'InvalidStorageClass'],
@@ -168,6 +170,18 @@ describe('a form', () => {
       { key: 'user/x' },
       [...CONDITIONS, ['like', '$key', 'x']],
       'InvalidPolicyDocument',
+    ],
+    [
+      'two checksums, of which one would not be checked',
+      { key: 'user/x', 'x-amz-checksum-crc32': 'AAAAAA==', 'x-amz-checksum-crc32c': 'AAAAAA==' },
+      [...CONDITIONS, anyChecksum('crc32'), anyChecksum('crc32c')],
+      'InvalidRequest',
+    ],
+    [
+      'a checksum that nobody knows',
+      { key: 'user/x', 'x-amz-checksum-crc9': 'AAAAAA==' },
+      [...CONDITIONS, anyChecksum('crc9')],
+      'InvalidRequest',
     ],
     ['no key', {}, CONDITIONS, 'InvalidArgument'],
   ])('with %s is refused', async (_, fields, conditions, code) => {

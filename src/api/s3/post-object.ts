@@ -8,14 +8,14 @@ import { sameSignature, sign } from '#auth/sigv4.ts';
 import { RequestBody } from '../http/request-body.ts';
 import { authorizeWrite, objectName } from './access.ts';
 import { noSuchBucket } from './bucket.ts';
-import { ALGORITHMS, DEFAULT_ALGORITHM, headerOf, isChecksum } from './checksums.ts';
+import { DEFAULT_ALGORITHM, headerOf, isChecksum } from './checksums.ts';
 import { encryptionHeaders, wantedEncryption } from './encryption-headers.ts';
 import { refuse } from './errors.ts';
 import { type PostedForm, readForm } from './form-data.ts';
 import { lockGroups } from './lock-headers.ts';
 import { checkRedirect, DEFAULT_CONTENT_TYPE, REDIRECT_HEADER } from './object-headers.ts';
 import { accessGroups } from './object-ownership.ts';
-import { badChecksum, md5Of } from './payload.ts';
+import { badChecksum, md5Of, namedChecksum } from './payload.ts';
 import { checkPostPolicy, type PostPolicy, parsePostPolicy } from './post-policy.ts';
 import { reply, replyEmpty } from './reply.ts';
 import type { S3Request } from './request.ts';
@@ -207,7 +207,7 @@ function tagsOfForm(request: S3Request, fields: Fields): Tags | undefined {
 }
 
 function checksumField(fields: Fields) {
-  const algorithm = ALGORITHMS.find((known) => fields.has(headerOf(known))) ?? DEFAULT_ALGORITHM;
+  const algorithm = namedChecksum(fields.keys()) ?? DEFAULT_ALGORITHM;
   const expected = fields.get(headerOf(algorithm));
   if (expected === undefined || isChecksum(algorithm, expected)) return { algorithm, expected };
   throw refuse('InvalidRequest', `Value for ${headerOf(algorithm)} header is invalid.`);
