@@ -1,6 +1,12 @@
-/** The rows of a container one after the other, page by page, with jumps ahead. */
+/**
+ * The rows of a container one after the other, page by page, with jumps ahead. Behind a leap pages begin
+ * small: the next one, past another folder of thousands of rows, is probably one row away.
+ */
 import type { ContainerName } from '#base/names.ts';
 import type { ListedObject, Operation, Store } from '../contract.ts';
+
+const FIRST_ROWS = 4;
+const GROWTH = 4;
 
 export class RowCursor {
   readonly #store: Store;
@@ -8,6 +14,7 @@ export class RowCursor {
   readonly #container: ContainerName;
   readonly #prefix: string;
   readonly #pageRows: number;
+  #nextRows: number;
   #rows: ListedObject[] = [];
   #at = 0;
   #marker: string | undefined;
@@ -26,6 +33,7 @@ export class RowCursor {
     this.#container = container;
     this.#prefix = prefix;
     this.#pageRows = pageRows;
+    this.#nextRows = pageRows;
   }
 
   /** Undefined: no more rows. */
@@ -53,6 +61,12 @@ export class RowCursor {
     if (this.#marker === undefined || compare(this.#marker, name) < 0) this.#marker = name;
   }
 
+  /** The same, past what may be many rows, to do so again soon. */
+  leap(name: string): void {
+    this.seek(name);
+    this.#nextRows = Math.min(this.#pageRows, FIRST_ROWS);
+  }
+
   /** Passes over rows ahead for as long as they are such. */
   skipWhile(isSkipped: (name: string) => boolean): void {
     this.#skips = isSkipped;
@@ -60,12 +74,13 @@ export class RowCursor {
 
   async #read(): Promise<void> {
     const page = await this.#store.listObjects(this.#operation, this.#container, {
-      limit: this.#pageRows,
+      limit: this.#nextRows,
       ...(this.#prefix !== '' && { prefix: this.#prefix }),
       ...(this.#marker !== undefined && { marker: this.#marker }),
     });
     this.#rows = (page?.items ?? []).filter((item) => !('prefix' in item)) as ListedObject[];
     this.#at = 0;
+    this.#nextRows = Math.min(this.#pageRows, this.#nextRows * GROWTH);
     this.#marker = this.#rows.at(-1)?.name ?? this.#marker;
     this.#isLast = page?.truncated !== true;
   }

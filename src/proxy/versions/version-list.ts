@@ -126,9 +126,9 @@ class Walk {
   }
 
   #skipPrefix(common: string): void {
-    this.#names.seek(common + LAST_CHARACTER);
-    this.#versions.seek(rowPrefix('versions', common) + LAST_CHARACTER);
-    this.#nulls.seek(rowPrefix('nulls', common) + LAST_CHARACTER);
+    this.#names.leap(common + LAST_CHARACTER);
+    this.#versions.leap(rowPrefix('versions', common) + LAST_CHARACTER);
+    this.#nulls.leap(rowPrefix('nulls', common) + LAST_CHARACTER);
   }
 
   /** Keys that hold the last character of all may come again behind it. */
