@@ -17,7 +17,13 @@ import type { ContainerName, ObjectName } from '#base/names.ts';
 import type { Env } from '#env/env.ts';
 import type { Condition } from '../condition.ts';
 import type { ListedObject, Operation, PutRequest, PutResult, Store } from '../contract.ts';
-import { encodeManifest, type ManifestPart, manifestLength } from '../manifest-format.ts';
+import {
+  encodeManifest,
+  type ManifestPart,
+  manifestLength,
+  parsePath,
+  readManifest,
+} from '../manifest-format.ts';
 import { nullName, versionName } from '../versions/names.ts';
 import {
   completionName,
@@ -27,6 +33,7 @@ import {
   partPrefix,
   partsContainer,
   uploadName,
+  uploadOfPart,
   writeIdOf,
 } from './names.ts';
 import { checksumsOfRow, partType, uploadType } from './rows.ts';
@@ -243,7 +250,9 @@ export class Uploads {
   /**
    * Whether the object of that key, or a version of it, is made of this upload's parts. Linearizable
    * reads: an undecided write is decided by having been looked at. The null version is looked for in its
-   * own place first, from where it may move.
+   * own place first, from where it may move. A change of metadata gives the object a write id of its own,
+   * so where the id is another one, the manifest itself tells (simulator with uploads, seed 3: the parts of
+   * an object that had been given tags were swept).
    */
   async isUsed(
     operation: Operation,
@@ -257,10 +266,20 @@ export class Uploads {
     const { account, container } = bucket;
     const name = { account, container, object: record.key };
     for (const place of [name, nullName(name), versionName(name, writeIdOf(uploadId))]) {
-      const state = await this.#store.statObject({ txn, signal, read: 'newest' }, place);
+      const newest: Operation = { txn, signal, read: 'newest' };
+      const state = await this.#store.statObject(newest, place);
       if (madeBy(state, uploadId, this.#env.clock.wallMicros() / 1e6)) return true;
+      if (state?.data?.manifest !== 'multipart') continue;
+      if (await this.#isMadeOf(newest, place, uploadId)) return true;
     }
     return false;
+  }
+
+  async #isMadeOf(operation: Operation, place: ObjectName, uploadId: string): Promise<boolean> {
+    const reader = await this.#store.openObject(operation, place);
+    if (reader?.state.data?.manifest !== 'multipart') return false;
+    const { parts } = await readManifest(reader);
+    return parts.some(({ path }) => uploadOfPart(parsePath(path)?.object ?? '') === uploadId);
   }
 
   /** An upload that an object is made of is not under way any more. */
