@@ -85,6 +85,7 @@ export function contentTypeHeader(state: EntryState): string {
 /** Overrides by response-* parameters, for signed requests only. @throws S3Error InvalidRequest */
 export function overrides(request: S3Request): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
+  if (request.query.isEmpty) return found;
   for (const name of [...SYSTEM_HEADERS, 'content-type']) {
     const value = request.query.get(`response-${name}`);
     if (value === undefined || value === '') continue;

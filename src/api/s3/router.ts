@@ -116,7 +116,7 @@ export function findRoute(request: S3Request): Route {
   }
   if (method === 'OPTIONS') return route('Preflight', preflight);
   const isObject = request.key !== '';
-  const subresource = SUBRESOURCES.find((name) => query.has(name)) ?? '';
+  const subresource = query.isEmpty ? '' : (SUBRESOURCES.find((name) => query.has(name)) ?? '');
   const found = (isObject ? OBJECT : BUCKET)[`${method} ${subresource}`];
   if (found === undefined) throw unknownRoute(request, subresource);
   return variant(request, found);
