@@ -8,6 +8,7 @@ import {
   makeId,
   notFound,
 } from './context.ts';
+import { mergeExtra } from './extra.ts';
 import { DEFAULT_DOMAIN_ID } from './id.ts';
 import type { Domain, Project } from './records.ts';
 import { revoke } from './revocations.ts';
@@ -74,7 +75,8 @@ export class Domains {
     if (id === DEFAULT_DOMAIN_ID && change.enabled === false) {
       throw forbidden('The default domain cannot be disabled.');
     }
-    const domain = { ...stored.fields, ...change };
+    const extra = mergeExtra(stored.fields.extra, change.extra);
+    const domain = { ...stored.fields, ...change, extra };
     const renamed = domain.name !== stored.fields.name;
     const transaction = {
       compare: [
@@ -134,8 +136,8 @@ export class Projects {
 
   async create(wanted: NewProject): Promise<Project> {
     const { domains, projects, names } = this.#context.store;
-    const { name, domainId = DEFAULT_DOMAIN_ID, description = '', enabled = true } = wanted;
-    const parentId = wanted.parentId === domainId ? undefined : wanted.parentId;
+    const { name, description = '', enabled = true } = wanted;
+    const { domainId, parentId } = await this.#placeOf(wanted);
     if ((await domains.get(domainId)) === undefined) throw badRequest('No such domain.');
     const id = makeId(this.#context);
     const project = { id, name, domainId, parentId, enabled, description, extra: wanted.extra };
@@ -151,11 +153,17 @@ export class Projects {
     return project;
   }
 
-  async update(id: string, change: Change<Project>): Promise<Project> {
+  /** A change may depend on what is stored: it is made of just that, or conflicts. */
+  async update(
+    id: string,
+    wanted: Change<Project> | ((stored: Project) => Change<Project>),
+  ): Promise<Project> {
     const { projects, names } = this.#context.store;
     const stored = await projects.get(id);
     if (stored === undefined) throw notFound('project', id);
-    const project = { ...stored.fields, ...change };
+    const change = typeof wanted === 'function' ? wanted(stored.fields) : wanted;
+    const extra = mergeExtra(stored.fields.extra, change.extra);
+    const project = { ...stored.fields, ...change, extra };
     const { domainId } = project;
     const renamed = project.name !== stored.fields.name;
     const transaction = {
@@ -172,6 +180,20 @@ export class Projects {
     };
     await commit(this.#context, transaction, duplicate('project', project.name));
     return project;
+  }
+
+  /** A parent is another project, or the domain itself. @throws OperatingError `not-found`, `bad-request` */
+  async #placeOf(wanted: Pick<NewProject, 'domainId' | 'parentId'>) {
+    const { parentId, domainId } = wanted;
+    if (parentId === undefined) return { domainId: domainId ?? DEFAULT_DOMAIN_ID };
+    if (parentId === domainId) return { domainId };
+    const { domains } = this.#context.store;
+    if (domainId === undefined && (await domains.get(parentId))) return { domainId: parentId };
+    const parent = await this.get(parentId);
+    if (domainId !== undefined && parent.domainId !== domainId) {
+      throw badRequest('A project belongs to the domain of its parent.');
+    }
+    return { domainId: parent.domainId, parentId };
   }
 
   /** The account's data is not touched: its owner is gone, a ResellerAdmin can still remove it. */

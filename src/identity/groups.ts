@@ -1,6 +1,7 @@
 /** Groups of users: a grant to a group is one to each of its members. */
 import type { State } from '#state/state.ts';
 import { commit, type IdentityContext, makeId, notFound, nowMs } from './context.ts';
+import { mergeExtra } from './extra.ts';
 import { DEFAULT_DOMAIN_ID } from './id.ts';
 import type { Group } from './records.ts';
 import { revoke } from './revocations.ts';
@@ -56,7 +57,8 @@ export class Groups {
     const { groups, publicGroups, names } = this.#context.store;
     const stored = await groups.get(id);
     if (stored === undefined) throw notFound('group', id);
-    const group = { ...stored.fields, ...change };
+    const extra = mergeExtra(stored.fields.extra, change.extra);
+    const group = { ...stored.fields, ...change, extra };
     const { domainId } = group;
     const renamed = group.name !== stored.fields.name;
     const transaction = {

@@ -16,8 +16,9 @@ export const PRIVATE = 'identity/private/';
 const description = z.string().max(4096).default('');
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'bytes');
 const millis = z.number().int().nonnegative();
-/** What clients add to a record that we have no use for; given back as it came. JSON text. */
-const extra = z.string().max(16_384).optional();
+export const MAX_EXTRA_CHARS = 16_384;
+/** What clients add to a record that we have no use for (extra.ts). */
+const extra = z.string().max(MAX_EXTRA_CHARS).optional();
 
 export const domainSchema = z.strictObject({
   id: domainIdSchema,

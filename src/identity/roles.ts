@@ -10,6 +10,7 @@ import {
   notFound,
   nowMs,
 } from './context.ts';
+import { mergeExtra } from './extra.ts';
 import { PRIVATE, type Role } from './records.ts';
 import { revoke, revokeTrustsOf } from './revocations.ts';
 
@@ -106,7 +107,8 @@ export class Roles {
     const { roles, names } = this.#context.store;
     const stored = await roles.get(id);
     if (stored === undefined) throw notFound('role', id);
-    const role = { ...stored.fields, ...change };
+    const extra = mergeExtra(stored.fields.extra, change.extra);
+    const role = { ...stored.fields, ...change, extra };
     const scope = role.domainId ?? '';
     const renamed = role.name !== stored.fields.name;
     if (renamed && role.number < FIRST_OWN_NUMBER)

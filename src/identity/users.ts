@@ -1,5 +1,6 @@
 /** Users and their passwords. */
 import { badRequest, commit, type IdentityContext, makeId, notFound, nowMs } from './context.ts';
+import { mergeExtra } from './extra.ts';
 import { DEFAULT_DOMAIN_ID } from './id.ts';
 import { MAX_PASSWORD_BYTES } from './password.ts';
 import type { User } from './records.ts';
@@ -66,7 +67,8 @@ export class Users {
     const stored = await users.get(id);
     if (stored === undefined) throw notFound('user', id);
     const { password, ...fields } = change;
-    const user = { ...stored.fields, ...fields };
+    const extra = mergeExtra(stored.fields.extra, change.extra);
+    const user = { ...stored.fields, ...fields, extra };
     const { domainId } = user;
     const renamed = user.name !== stored.fields.name;
     const record = password === undefined ? undefined : await this.#passwordRecord(password);

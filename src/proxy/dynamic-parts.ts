@@ -8,7 +8,10 @@ import { MAX_PARTS, type ManifestPart } from './manifest-format.ts';
 
 const PAGE = 10_000;
 
-/** `target` is `container/prefix`, percent-encoded as Swift's clients send it. */
+/**
+ * `target` is `container/prefix`, percent-encoded as Swift's clients send it.
+ * @throws OperatingError `malformed`, `manifest-part` {reason: no-container}
+ */
 export async function dynamicParts(
   store: Pick<Store, 'listObjects'>,
   operation: Operation,
@@ -21,7 +24,7 @@ export async function dynamicParts(
   for (;;) {
     const query = { limit: PAGE, prefix, marker };
     const page = await store.listObjects(operation, { account: name.account, container }, query);
-    if (page === undefined) return parts;
+    if (page === undefined) throw noContainer(target);
     for (const item of page.items) {
       if ('prefix' in item) continue;
       parts.push(partOf(`/${name.account}/${container}/`, item));
@@ -56,6 +59,12 @@ function decode(text: string): string {
   } catch {
     return text;
   }
+}
+
+/** Not the same as nothing with the prefix: what was there can't be read as nothing. */
+function noContainer(target: string): OperatingError {
+  const facts = { target, reason: 'no-container' };
+  return new OperatingError('manifest-part', 'there is no such container', facts);
 }
 
 function tooMany(target: string): OperatingError {

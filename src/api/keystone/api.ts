@@ -3,6 +3,7 @@ import type { Context } from 'hono';
 import type { z } from 'zod';
 import { messageOf, OperatingError } from '#base/errors.ts';
 import type { Log } from '#env/env.ts';
+import { encodeExtra } from '#identity/extra.ts';
 import type { Grid, GridProof } from '#identity/grid.ts';
 import { domainIdSchema, idSchema } from '#identity/id.ts';
 import type { Identity } from '#identity/identity.ts';
@@ -144,45 +145,13 @@ export function pathId(c: Context, name: string, what: string): string {
   throw new OperatingError('not-found', `Could not find ${what}: ${id.slice(0, 255)}.`);
 }
 
-const TRUE = new Set(['true', '1', '', 'yes', 'on']);
-
-/** A yes-or-no query parameter as clients send it: `?enabled`, `?enabled=True`, `=1`. */
-export function queryFlag(c: Context, name: string): boolean | undefined {
-  const value = c.req.query(name);
-  return value === undefined ? undefined : TRUE.has(value.toLowerCase());
-}
-
-export interface Listed {
-  readonly id: string;
-  readonly name?: string;
-  readonly domainId?: string;
-  readonly enabled?: boolean;
-}
-
-/** The filters that every list of Keystone has. */
-export function filterListed<Item extends Listed>(c: Context, items: readonly Item[]): Item[] {
-  const name = c.req.query('name');
-  const domainId = c.req.query('domain_id');
-  const enabled = queryFlag(c, 'enabled');
-  return items.filter(
-    (item) =>
-      (name === undefined || item.name === name) &&
-      (domainId === undefined || item.domainId === domainId) &&
-      (enabled === undefined || item.enabled === enabled),
-  );
-}
-
 /** Splits a body's object into what we know and the rest, which is kept as it came. */
 export function extraOf(
   fields: Readonly<Record<string, unknown>>,
   known: readonly string[],
 ): string | undefined {
   const rest = Object.entries(fields).filter(([key]) => !known.includes(key));
-  return rest.length === 0 ? undefined : JSON.stringify(Object.fromEntries(rest));
-}
-
-export function withExtra(extra: string | undefined): Record<string, unknown> {
-  return extra === undefined ? {} : (JSON.parse(extra) as Record<string, unknown>);
+  return encodeExtra(Object.fromEntries(rest));
 }
 
 export function isoTime(ms: number): string {

@@ -347,7 +347,7 @@ describe('administration', () => {
     expect(body['roles'].map((role: Json) => role['name']).sort()).toEqual(['implied', 'prior']);
     const effective = await asAdmin(
       'GET',
-      `/v3/role_assignments?effective&include_names&user.id=${user}`,
+      `/v3/role_assignments?effective&include_names&user.id=${user}&scope.project.id=${project}`,
     );
     expect(effective.body['role_assignments'].map((a: Json) => a['role'].name).sort()).toEqual([
       'implied',

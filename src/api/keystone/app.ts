@@ -10,6 +10,7 @@ import type { Grid } from '#identity/grid.ts';
 import type { Identity } from '#identity/identity.ts';
 import type { WebLogIns } from '#identity/web-log-ins.ts';
 import { type Hop, type OriginOf, originBehind } from '../http/origin.ts';
+import { AllowedMethods } from './allowed-methods.ts';
 import { KeystoneApi } from './api.ts';
 import { applicationCredentialRoutes } from './application-credentials.ts';
 import { assignmentRoutes } from './assignments.ts';
@@ -23,6 +24,7 @@ import { groupRoutes } from './groups.ts';
 import { iamRoutes } from './iam.ts';
 import { peerChainOf, socketOf } from './peer-chain.ts';
 import { projectRoutes } from './projects.ts';
+import { regionRoutes } from './regions.ts';
 import { roleRoutes } from './roles.ts';
 import { s3KeyRoutes } from './s3-keys.ts';
 import { s3TokenRoutes } from './s3-tokens.ts';
@@ -91,6 +93,7 @@ export function createKeystoneApp(options: KeystoneAppOptions): Hono {
     credentialRoutes,
     applicationCredentialRoutes,
     serviceRoutes,
+    regionRoutes,
     s3TokenRoutes,
     s3KeyRoutes,
     iamRoutes,
@@ -101,10 +104,24 @@ export function createKeystoneApp(options: KeystoneAppOptions): Hono {
   ]) {
     app.route('/', routes(api));
   }
-  app.notFound((c) => fail(c, new OperatingError('not-found', 'Could not find the resource.')));
+  const methods = new AllowedMethods(app);
+  app.notFound((c) => {
+    const allowed = methods.of(c.req.path);
+    if (allowed.length > 0) c.header('Allow', allowed.join(', '));
+    return fail(c, allowed.length > 0 ? methodNotAllowed() : noSuchResource());
+  });
   app.onError((error, c) => fail(c, error));
   const fail = (c: Context, error: unknown) => errorResponse(c, error, log, api.url(c, ''));
   return app;
+}
+
+function methodNotAllowed(): OperatingError {
+  const what = 'The method is not allowed for the requested URL.';
+  return new OperatingError('method-not-allowed', what);
+}
+
+function noSuchResource(): OperatingError {
+  return new OperatingError('not-found', 'Could not find the resource.');
 }
 
 function baseUrlOf(request: Request): string {

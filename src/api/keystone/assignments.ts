@@ -6,7 +6,8 @@
 import { type Context, Hono } from 'hono';
 import { OperatingError } from '#base/errors.ts';
 import type { Actor, Assignment, Target } from '#identity/roles.ts';
-import { isAdmin, type KeystoneApi, notAuthorized, pathId, queryFlag } from './api.ts';
+import { type KeystoneApi, pathId } from './api.ts';
+import { listAssignments } from './assignment-list.ts';
 import { Renderer } from './render.ts';
 
 type Place = (c: Context) => Omit<Assignment, 'roleId'>;
@@ -99,101 +100,4 @@ function factsOf({ actor, target, roleId, inherited }: Assignment): Record<strin
 
 function noAssignment(): OperatingError {
   return new OperatingError('not-found', 'Could not find role assignment.');
-}
-
-async function listAssignments(api: KeystoneApi, c: Context): Promise<Response> {
-  const caller = api.caller(c);
-  const userId = c.req.query('user.id');
-  if (!isAdmin(caller) && userId !== caller.user.id) throw notAuthorized();
-  const all = await api.identity.grants.list();
-  const wanted = queryFlag(c, 'effective') === true ? await expandGroups(api, all) : all;
-  const names = queryFlag(c, 'include_names') === true ? await namesOf(api) : undefined;
-  const found = wanted.filter((assignment) => matches(c, assignment));
-  const items = found.map((assignment) => renderAssignment(api, c, assignment, names));
-  return new Renderer(api).list(c, 'role_assignments', items);
-}
-
-/** `effective`: each member of a group for itself, implied roles spelled out. */
-async function expandGroups(api: KeystoneApi, all: readonly Assignment[]): Promise<Assignment[]> {
-  const { groups, roles } = api.identity;
-  const expanded: Assignment[] = [];
-  for (const assignment of all) {
-    const { actor } = assignment;
-    const ids = actor.kind === 'user' ? [actor.id] : await groups.members(actor.id);
-    const roleIds = await roles.withImplied([assignment.roleId]);
-    for (const id of ids) {
-      for (const roleId of roleIds) {
-        expanded.push({ ...assignment, actor: { kind: 'user', id }, roleId });
-      }
-    }
-  }
-  return expanded;
-}
-
-function matches(c: Context, { actor, target, roleId, inherited }: Assignment): boolean {
-  const asked: readonly (readonly [string, string | undefined])[] = [
-    ['user.id', actor.kind === 'user' ? actor.id : undefined],
-    ['group.id', actor.kind === 'group' ? actor.id : undefined],
-    ['role.id', roleId],
-    ['scope.project.id', target.kind === 'project' ? target.id : undefined],
-    ['scope.domain.id', target.kind === 'domain' ? target.id : undefined],
-    ['scope.system', target.kind === 'system' ? 'all' : undefined],
-    ['scope.OS-INHERIT:inherited_to', inherited ? 'projects' : undefined],
-  ];
-  return asked.every(([name, value]) => {
-    const wanted = c.req.query(name);
-    return wanted === undefined || wanted === value || (name === 'scope.system' && value === 'all');
-  });
-}
-
-type Names = (
-  kind: 'user' | 'group' | 'project' | 'domain' | 'role',
-  id: string,
-) => Record<string, unknown>;
-
-async function namesOf(api: KeystoneApi): Promise<Names> {
-  const { users, groups, projects, domains, roles } = api.identity;
-  const lists = {
-    user: await users.list(),
-    group: await groups.list(),
-    project: await projects.list(),
-    domain: await domains.list(),
-    role: await roles.list(),
-  };
-  const domainNames = new Map(lists.domain.map(({ id, name }) => [id, name]));
-  const index = Object.fromEntries(
-    Object.entries(lists).map(([kind, list]) => [
-      kind,
-      new Map(list.map((item) => [item.id, item])),
-    ]),
-  );
-  return (kind, id) => {
-    const item = index[kind]?.get(id) as { name: string; domainId?: string } | undefined;
-    if (item === undefined) return { id };
-    const { name, domainId } = item;
-    if (kind === 'domain' || domainId === undefined) return { id, name };
-    return { id, name, domain: { id: domainId, name: domainNames.get(domainId) } };
-  };
-}
-
-function renderAssignment(
-  api: KeystoneApi,
-  c: Context,
-  { actor, target, roleId, inherited }: Assignment,
-  names: Names = (_, id) => ({ id }),
-): Record<string, unknown> {
-  const scope =
-    target.kind === 'system'
-      ? { system: { all: true } }
-      : { [target.kind]: names(target.kind, target.id) };
-  const place = target.kind === 'system' ? '/system' : `/${target.kind}s/${target.id}`;
-  const path = `${place}/${actor.kind}s/${actor.id}/roles/${roleId}`;
-  return {
-    scope: { ...scope, ...(inherited && { 'OS-INHERIT:inherited_to': 'projects' }) },
-    [actor.kind]: names(actor.kind, actor.id),
-    role: names('role', roleId),
-    links: {
-      assignment: api.url(c, inherited ? `/OS-INHERIT${path}/inherited_to_projects` : path),
-    },
-  };
 }

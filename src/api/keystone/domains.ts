@@ -3,6 +3,7 @@ import type { Hono } from 'hono';
 import { z } from 'zod';
 import { nameSchema } from '#identity/id.ts';
 import { extraOf, type KeystoneApi, nullable } from './api.ts';
+import { tagsSchema } from './project-tags.ts';
 import { Renderer } from './render.ts';
 import { resourceRoutes } from './resource.ts';
 
@@ -10,8 +11,9 @@ const fields = z.looseObject({
   name: nameSchema.max(64),
   description: nullable(z.string().max(4096)).optional(),
   enabled: z.boolean().optional(),
+  tags: tagsSchema.optional(),
 });
-const KNOWN = ['id', 'name', 'description', 'enabled', 'options', 'tags', 'links'];
+const KNOWN = ['id', 'name', 'description', 'enabled', 'options', 'links'];
 
 export function domainRoutes(api: KeystoneApi): Hono {
   const renderer = new Renderer(api);

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
 import { domainIdSchema, nameSchema } from '#identity/id.ts';
 import { extraOf, type KeystoneApi, nullable, pathId } from './api.ts';
+import { filterListed } from './filters.ts';
 import { Renderer } from './render.ts';
 import { resourceRoutes } from './resource.ts';
 
@@ -45,7 +46,8 @@ function memberRoutes(api: KeystoneApi): Hono {
     api.admin(c);
     const id = pathId(c, 'id', 'group');
     await groups.get(id);
-    const found = await Promise.all((await groups.members(id)).map((userId) => users.get(userId)));
+    const members = (await groups.members(id)).map((userId) => users.get(userId));
+    const found = filterListed(c, await Promise.all(members));
     return renderer.list(
       c,
       'users',

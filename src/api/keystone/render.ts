@@ -1,5 +1,6 @@
 /** Records as Keystone's JSON. Absent values are null where Keystone has null. */
 import type { Context } from 'hono';
+import { decodeExtra } from '#identity/extra.ts';
 import type {
   ApplicationCredential,
   Domain,
@@ -11,7 +12,7 @@ import type {
   Service,
   User,
 } from '#identity/records.ts';
-import { isoTime, type KeystoneApi, withExtra } from './api.ts';
+import { isoTime, type KeystoneApi } from './api.ts';
 
 type Json = Record<string, unknown>;
 
@@ -34,13 +35,16 @@ export class Renderer {
   domain(c: Context, domain: Domain): Json {
     const { id, name, enabled, description, extra } = domain;
     const links = this.#links(c, `/domains/${id}`);
-    return { ...withExtra(extra), id, name, enabled, description, options: {}, tags: [], ...links };
+    return {
+      ...{ tags: [], options: {}, ...decodeExtra(extra), id, name, enabled, description },
+      ...links,
+    };
   }
 
   project(c: Context, project: Project): Json {
     const { id, name, enabled, description, domainId, parentId, extra } = project;
     return {
-      ...{ tags: [], options: {}, ...withExtra(extra), id, name, enabled, description },
+      ...{ tags: [], options: {}, ...decodeExtra(extra), id, name, enabled, description },
       ...{ domain_id: domainId, parent_id: parentId ?? domainId, is_domain: false },
       ...this.#links(c, `/projects/${id}`),
     };
@@ -49,7 +53,7 @@ export class Renderer {
   user(c: Context, user: User): Json {
     const { id, name, enabled, description, domainId, email, defaultProjectId, extra } = user;
     return {
-      ...{ options: {}, ...withExtra(extra), id, name, enabled, domain_id: domainId },
+      ...{ options: {}, ...decodeExtra(extra), id, name, enabled, domain_id: domainId },
       ...(description !== '' && { description }),
       ...(email !== undefined && { email }),
       ...(defaultProjectId !== undefined && { default_project_id: defaultProjectId }),
@@ -60,7 +64,7 @@ export class Renderer {
   group(c: Context, group: Group): Json {
     const { id, name, description, domainId, extra } = group;
     const links = this.#links(c, `/groups/${id}`);
-    return { ...withExtra(extra), id, name, description, domain_id: domainId, ...links };
+    return { ...decodeExtra(extra), id, name, description, domain_id: domainId, ...links };
   }
 
   role(c: Context, role: Role): Json {
@@ -68,7 +72,7 @@ export class Renderer {
     const links = this.#links(c, `/roles/${id}`);
     return {
       options: {},
-      ...withExtra(extra),
+      ...decodeExtra(extra),
       id,
       name,
       description,
@@ -80,13 +84,13 @@ export class Renderer {
   service(c: Context, service: Service): Json {
     const { id, type, name, enabled, description, extra } = service;
     const links = this.#links(c, `/services/${id}`);
-    return { ...withExtra(extra), id, type, name, enabled, description, ...links };
+    return { ...decodeExtra(extra), id, type, name, enabled, description, ...links };
   }
 
   endpoint(c: Context, endpoint: Endpoint): Json {
     const { id, serviceId, regionId = null, url, enabled, extra } = endpoint;
     return {
-      ...{ ...withExtra(extra), id, interface: endpoint.interface, service_id: serviceId },
+      ...{ ...decodeExtra(extra), id, interface: endpoint.interface, service_id: serviceId },
       ...{ region_id: regionId, region: regionId, url: url.replaceAll('%(', '$('), enabled },
       ...this.#links(c, `/endpoints/${id}`),
     };
@@ -95,7 +99,7 @@ export class Renderer {
   region(c: Context, region: Region): Json {
     const { id, parentId = null, description, extra } = region;
     const links = this.#links(c, `/regions/${encodeURIComponent(id)}`);
-    return { ...withExtra(extra), id, description, parent_region_id: parentId, ...links };
+    return { ...decodeExtra(extra), id, description, parent_region_id: parentId, ...links };
   }
 
   applicationCredential(

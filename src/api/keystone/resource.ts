@@ -2,7 +2,8 @@
 import { type Context, Hono } from 'hono';
 import { z } from 'zod';
 import type { VerifiedToken } from '#identity/token-verifier.ts';
-import { defined, filterListed, type KeystoneApi, type Listed, pathId, readBody } from './api.ts';
+import { defined, type KeystoneApi, pathId, readBody } from './api.ts';
+import { filterListed, type Listed } from './filters.ts';
 import { Renderer } from './render.ts';
 
 /** A kind of record: what its body holds, where it is kept, and how it is shown. */
@@ -22,6 +23,8 @@ export interface Resource<Item extends Listed, Fields extends z.ZodObject, New, 
   /** What is undefined stays as it is. */
   readonly change: (body: Partial<z.output<Fields>>) => Change;
   readonly render: (c: Context, item: Item) => Record<string, unknown>;
+  /** What GET of one shows beside that, where the query asks for more. */
+  readonly more?: (c: Context, item: Item) => Promise<Record<string, unknown>>;
   /** Those of all that this request asks for; Keystone's usual filters when absent. */
   readonly listed?: (c: Context, items: readonly Item[]) => readonly Item[];
   /** Who may be shown one of them; administrators only when absent. @throws OperatingError `forbidden` */
@@ -61,7 +64,9 @@ export function resourceRoutes<
   app.get(one, async (c) => {
     const id = pathId(c, 'id', kind);
     await maySee(c, id);
-    return c.json(shown(c, await store.get(id)));
+    const item = await store.get(id);
+    const more = await resource.more?.(c, item);
+    return c.json({ [kind]: { ...render(c, item), ...more } });
   });
 
   app.patch(one, async (c) => {

@@ -5,6 +5,7 @@ import { OperatingError } from '#base/errors.ts';
 import { domainIdSchema, nameSchema } from '#identity/id.ts';
 import type { Role } from '#identity/records.ts';
 import { extraOf, type KeystoneApi, nullable, pathId } from './api.ts';
+import { nameMatches } from './filters.ts';
 import { Renderer } from './render.ts';
 import { resourceRoutes } from './resource.ts';
 
@@ -25,11 +26,8 @@ export function roleRoutes(api: KeystoneApi): Hono {
     change: valuesOf,
     render: (c, role) => renderer.role(c, role),
     listed: (c, roles) => {
-      const name = c.req.query('name');
       const domainId = c.req.query('domain_id'); // Absent: the roles of no domain.
-      return roles.filter(
-        (role) => (name === undefined || role.name === name) && role.domainId === domainId,
-      );
+      return roles.filter((role) => nameMatches(c, role.name) && role.domainId === domainId);
     },
   });
   return routes.route('/', impliedRoutes(api));

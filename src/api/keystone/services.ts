@@ -1,21 +1,16 @@
 /**
- * /v3/services, /v3/endpoints, /v3/regions: what operators register beside the cluster's own
+ * /v3/services and /v3/endpoints: what operators register beside the cluster's own
  * services (Glance, Cinder). The cluster's own are listed too and cannot be changed here.
  */
 import { Hono } from 'hono';
 import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
+import { mergeExtra } from '#identity/extra.ts';
 import { idSchema } from '#identity/id.ts';
 import { INTERFACES } from '#identity/records.ts';
-import {
-  defined,
-  extraOf,
-  filterListed,
-  type KeystoneApi,
-  nullable,
-  pathId,
-  readBody,
-} from './api.ts';
+import { defined, extraOf, type KeystoneApi, nullable, pathId, readBody } from './api.ts';
+import { filterListed } from './filters.ts';
+import { allRegions, makeRegion } from './regions.ts';
 import { Renderer } from './render.ts';
 
 const text = nullable(z.string().max(4096)).optional();
@@ -33,11 +28,6 @@ const endpointFields = z.looseObject({
   url: z.string().min(1).max(2048),
   enabled: z.boolean().optional(),
 });
-const regionFields = z.looseObject({
-  id: z.string().min(1).max(255).optional(),
-  parent_region_id: nullable(z.string().max(255)).optional(),
-  description: text,
-});
 const KNOWN_SERVICE = ['id', 'type', 'name', 'description', 'enabled', 'links'];
 const KNOWN_ENDPOINT = [
   'id',
@@ -49,7 +39,6 @@ const KNOWN_ENDPOINT = [
   'enabled',
   'links',
 ];
-const KNOWN_REGION = ['id', 'parent_region_id', 'description', 'links'];
 
 export function serviceRoutes(api: KeystoneApi): Hono {
   const app = new Hono();
@@ -99,7 +88,9 @@ export function serviceRoutes(api: KeystoneApi): Hono {
     const { type, name, description, enabled } = change;
     const stored = await services.get(id);
     if (stored === undefined) throw await fixedOrMissing(api, 'service', id);
-    const service = { ...stored.fields, ...defined({ type, name, description, enabled }) };
+    const extra = mergeExtra(stored.fields.extra, extraOf(change, KNOWN_SERVICE));
+    const sent = defined({ type, name, description, enabled });
+    const service = { ...stored.fields, ...sent, extra };
     await services.save(service, id);
     api.audit(caller, 'service.update', { id });
     return c.json({ service: renderer.service(c, service) });
@@ -116,13 +107,13 @@ export function serviceRoutes(api: KeystoneApi): Hono {
     api.audit(caller, 'service.delete', { id });
     return c.body(null, 204);
   });
-  return app.route('/', endpointRoutes(api)).route('/', regionRoutes(api));
+  return app.route('/', endpointRoutes(api));
 }
 
 function endpointRoutes(api: KeystoneApi): Hono {
   const app = new Hono();
   const renderer = new Renderer(api);
-  const { endpoints, services } = api.identity.context.store;
+  const { endpoints } = api.identity.context.store;
   const newId = () => api.identity.context.env.random.bytes(16).toString('hex');
   const all = async () =>
     (await api.deps.catalogue.all(api.identity)).flatMap((entry) => entry.endpoints);
@@ -148,12 +139,13 @@ function endpointRoutes(api: KeystoneApi): Hono {
     const caller = api.admin(c);
     const { endpoint: wanted } = await readBody(c, z.object({ endpoint: endpointFields }));
     const { service_id: serviceId, url, enabled = true } = wanted;
-    if ((await services.get(serviceId)) === undefined)
-      throw await fixedOrMissing(api, 'service', serviceId);
+    // `region` is the older name, and one that was not made before was no mistake then.
+    if (wanted.region !== undefined) await makeRegion(api, wanted.region);
+    const regionId = wanted.region_id ?? wanted.region;
+    await expectPlace(api, serviceId, regionId);
     const id = newId();
     const endpoint = {
-      ...{ id, serviceId, interface: wanted.interface, url, enabled },
-      regionId: wanted.region_id ?? wanted.region,
+      ...{ id, serviceId, interface: wanted.interface, url, enabled, regionId },
       extra: extraOf(wanted, KNOWN_ENDPOINT),
     };
     await endpoints.save(endpoint, id);
@@ -181,7 +173,9 @@ function endpointRoutes(api: KeystoneApi): Hono {
     const { url, enabled, service_id: serviceId } = change;
     const regionId = change.region_id ?? change.region;
     const sent = defined({ url, enabled, serviceId, regionId, interface: change.interface });
-    const endpoint = { ...stored.fields, ...sent };
+    await expectPlace(api, serviceId, regionId);
+    const extra = mergeExtra(stored.fields.extra, extraOf(change, KNOWN_ENDPOINT));
+    const endpoint = { ...stored.fields, ...sent, extra };
     await endpoints.save(endpoint, id);
     api.audit(caller, 'endpoint.update', { id });
     return c.json({ endpoint: renderer.endpoint(c, endpoint) });
@@ -197,71 +191,18 @@ function endpointRoutes(api: KeystoneApi): Hono {
   return app;
 }
 
-function regionRoutes(api: KeystoneApi): Hono {
-  const app = new Hono();
-  const renderer = new Renderer(api);
-  const { regions } = api.identity.context.store;
-  const sites = () =>
-    api.deps.catalogue.sites().map(({ region }) => ({ id: region, description: '' }));
-  const all = async () => [...sites(), ...(await regions.list()).map(({ fields }) => fields)];
-
-  app.get('/v3/regions', async (c) => {
-    api.caller(c);
-    return renderer.list(
-      c,
-      'regions',
-      (await all()).map((region) => renderer.region(c, region)),
-    );
-  });
-
-  app.post('/v3/regions', async (c) => {
-    const caller = api.admin(c);
-    const { region: wanted } = await readBody(c, z.object({ region: regionFields }));
-    const id = wanted.id ?? api.identity.context.env.random.bytes(16).toString('hex');
-    if ((await all()).some((region) => region.id === id)) {
-      throw new OperatingError('conflict', `Duplicate region: ${id}.`);
-    }
-    const { description = '', parent_region_id: parentId } = wanted;
-    const region = { id, description, parentId, extra: extraOf(wanted, KNOWN_REGION) };
-    await regions.save(region, keyOf(id));
-    api.audit(caller, 'region.create', { id });
-    return c.json({ region: renderer.region(c, region) }, 201);
-  });
-
-  app.get('/v3/regions/:id', async (c) => {
-    api.caller(c);
-    const id = c.req.param('id');
-    const found = (await all()).find((region) => region.id === id);
-    if (found === undefined) throw notFound('region', id);
-    return c.json({ region: renderer.region(c, found) });
-  });
-
-  app.patch('/v3/regions/:id', async (c) => {
-    const caller = api.admin(c);
-    const id = c.req.param('id');
-    const { region: change } = await readBody(c, z.object({ region: regionFields }));
-    const stored = await regions.get(keyOf(id));
-    if (stored === undefined) throw notFound('region', id);
-    const { description, parent_region_id: parentId } = change;
-    const region = { ...stored.fields, ...defined({ description, parentId }) };
-    await regions.save(region, keyOf(id));
-    api.audit(caller, 'region.update', { id });
-    return c.json({ region: renderer.region(c, region) });
-  });
-
-  app.delete('/v3/regions/:id', async (c) => {
-    const caller = api.admin(c);
-    const id = c.req.param('id');
-    if (!(await regions.erase(keyOf(id)))) throw notFound('region', id);
-    api.audit(caller, 'region.delete', { id });
-    return c.body(null, 204);
-  });
-  return app;
-}
-
-/** A region's id is free text: as hex it fits a state key. */
-function keyOf(id: string): string {
-  return Buffer.from(id.slice(0, 255)).toString('hex');
+/** What an endpoint is of must be there. @throws OperatingError `not-found`, `forbidden`, `bad-request` */
+async function expectPlace(
+  api: KeystoneApi,
+  serviceId: string | undefined,
+  regionId: string | undefined,
+): Promise<void> {
+  const { services } = api.identity.context.store;
+  if (serviceId !== undefined && (await services.get(serviceId)) === undefined) {
+    throw await fixedOrMissing(api, 'service', serviceId);
+  }
+  if (regionId === undefined || (await allRegions(api)).some(({ id }) => id === regionId)) return;
+  throw new OperatingError('bad-request', `Could not find region: ${regionId}.`);
 }
 
 async function fixedOrMissing(

@@ -10,15 +10,8 @@ import {
   type VerifiedToken,
   type VerifyOptions,
 } from '#identity/token-verifier.ts';
-import {
-  isAdmin,
-  isoTime,
-  isService,
-  type KeystoneApi,
-  notAuthorized,
-  queryFlag,
-  readBody,
-} from './api.ts';
+import { isAdmin, isoTime, isService, type KeystoneApi, notAuthorized, readBody } from './api.ts';
+import { queryFlag } from './filters.ts';
 import { Renderer } from './render.ts';
 
 const MAX_PASSWORD_LENGTH = 4096;

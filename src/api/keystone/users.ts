@@ -2,15 +2,8 @@
 import { Hono } from 'hono';
 import { z } from 'zod';
 import { domainIdSchema, idSchema, nameSchema } from '#identity/id.ts';
-import {
-  defined,
-  extraOf,
-  filterListed,
-  type KeystoneApi,
-  nullable,
-  pathId,
-  readBody,
-} from './api.ts';
+import { defined, extraOf, type KeystoneApi, nullable, pathId, readBody } from './api.ts';
+import { filterListed } from './filters.ts';
 import { Renderer } from './render.ts';
 import { resourceRoutes } from './resource.ts';
 

@@ -112,6 +112,8 @@ describe('/info and /healthcheck', () => {
     expect(info['tempurl']).toMatchObject({ allowed_digests: ['sha1', 'sha256', 'sha512'] });
     expect(info['symlink']).toBeUndefined();
     expect((await server.ask('HEAD', '/info')).body.length).toBe(0);
+    const post = await server.ask('POST', '/info');
+    expect([post.status, post.headers['allow']]).toEqual([405, 'GET, HEAD, OPTIONS']);
   });
 
   it('say whether it can serve', async () => {

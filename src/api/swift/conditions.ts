@@ -16,13 +16,13 @@ export function checkConditions(request: SwiftRequest, validators: Validators): 
   const ifNoneMatch = headers['if-none-match'];
   const unmodifiedSince = headers['if-unmodified-since'];
   const modifiedSince = headers['if-modified-since'];
-  if (ifMatch !== undefined && !matches(ifMatch, validators.etag)) return 'failed';
+  if (ifMatch !== undefined && !etagMatches(ifMatch, validators.etag)) return 'failed';
   if (ifMatch === undefined && unmodifiedSince !== undefined) {
     const limit = parseHttpDate(unmodifiedSince);
     if (limit !== undefined && validators.lastModified > limit) return 'failed';
   }
   if (ifNoneMatch !== undefined) {
-    return matches(ifNoneMatch, validators.etag) ? 'not-modified' : 'proceed';
+    return etagMatches(ifNoneMatch, validators.etag) ? 'not-modified' : 'proceed';
   }
   const since = parseHttpDate(modifiedSince);
   return since !== undefined && validators.lastModified <= since ? 'not-modified' : 'proceed';
@@ -37,7 +37,8 @@ export function rangeApplies(request: SwiftRequest, validators: Validators): boo
   return unquote(condition) === validators.etag;
 }
 
-function matches(list: string, etag: string): boolean {
+/** Of a list of tags, or `*`. */
+export function etagMatches(list: string, etag: string): boolean {
   return list.split(',').some((item) => {
     const tag = item.trim();
     return tag === '*' || unquote(tag) === etag;

@@ -1,7 +1,7 @@
 /**
  * What a GET of an object gives: its own bytes, or those of the parts that a manifest stands for.
  */
-import { codeOf } from '#base/errors.ts';
+import { codeOf, OperatingError } from '#base/errors.ts';
 import type { ObjectName } from '#base/names.ts';
 import type { ObjectReader } from '#proxy/contract.ts';
 import { dynamicTarget, type ManifestPart, manifestKind, openManifest } from '#proxy/manifest.ts';
@@ -94,8 +94,10 @@ async function* brokenAsConflict<Chunk>(source: AsyncIterable<Chunk>): AsyncGene
   }
 }
 
-/** A part that changed or is gone: Swift's 409, if nothing has been sent yet. */
+/** A part that changed or is gone: Swift's 409, if nothing has been sent yet; 404 for a container. */
 function conflictOf(error: unknown): unknown {
   const code = codeOf(error);
+  const reason = error instanceof OperatingError ? error.facts['reason'] : undefined;
+  if (code === 'manifest-part' && reason === 'no-container') return refuse('not-found');
   return code === 'manifest-part' || code === 'malformed' ? refuse('conflict') : error;
 }

@@ -32,6 +32,9 @@ describe('COPY', () => {
       etag: '36cd38f49b9afa08222c0dc9ebfe35eb',
       'x-copied-from': 'c/s%20%E2%98%83',
       'x-copied-from-account': 'AUTH_p1',
+      'x-object-meta-a': '1',
+      'x-object-meta-b': '2',
+      'x-delete-at': '4000000000',
     });
     expect(answer.headers['x-copied-from-last-modified']).toMatch(/GMT$/);
     const get = await server.ask('GET', `${BASE}/d/t%20%E2%98%83`);

@@ -1,4 +1,5 @@
 /** /info: what this cluster really offers, by which clients choose what to use. */
+import { refuse } from './errors.ts';
 import { allowedMethods } from './methods.ts';
 import { reply } from './reply.ts';
 import { KEEP_ALIVE_MS } from './report.ts';
@@ -12,6 +13,9 @@ const METHODS = 'GET, HEAD, OPTIONS';
 
 export function info(request: SwiftRequest): void {
   const headers = ['Content-Type', 'application/json; charset=UTF-8'];
+  if (!METHODS.split(', ').includes(request.method)) {
+    throw refuse('method-not-allowed', undefined, ['Allow', METHODS]);
+  }
   if (request.method === 'OPTIONS') reply(request, 200, [...headers, 'Allow', METHODS]);
   else reply(request, 200, headers, JSON.stringify(capabilities(request.service)));
 }

@@ -342,6 +342,10 @@ describe('a dynamic large object', () => {
     await put('parts/none');
     const get = await server.ask('GET', `${BASE}/c/dyn`);
     expect([get.status, get.text, get.headers['etag']]).toEqual([200, '', `"${md5('')}"`]);
+    await put('no-container/p');
+    for (const method of ['GET', 'HEAD']) {
+      expect((await server.ask(method, `${BASE}/c/dyn`)).status, method).toBe(404);
+    }
   });
 
   it('takes a percent-encoded prefix', async () => {

@@ -5,12 +5,12 @@
  */
 import { expirySource } from '#base/entry.ts';
 import type { ObjectName } from '#base/names.ts';
-import type { PutRequest, PutResult, VersionedName } from '#proxy/contract.ts';
+import type { PutRequest, VersionedName } from '#proxy/contract.ts';
 import { encryptionOf, showsMd5 } from '#proxy/encryption/encryption.ts';
 import { manifestKind } from '#proxy/manifest.ts';
 import { httpDate, lastModifiedSeconds } from '../http/http-date.ts';
 import { EMPTY_BODY } from '../http/request-body.ts';
-import { percentDecode, percentEncodePath, titleCase } from '../http/utf8.ts';
+import { latin1FromUtf8, percentDecode, percentEncodePath, titleCase } from '../http/utf8.ts';
 import { authorizeOther } from './access.ts';
 import { checkConditions, unquote } from './conditions.ts';
 import { type Content, largeContent, ownContent } from './content.ts';
@@ -96,14 +96,15 @@ async function copy(request: SwiftRequest, from: VersionedName, to: ObjectName):
   if (span === undefined) return sendUnsatisfiable(request, content.face);
   if (span.end - span.start > limits.maxFileBytes) throw refuse('body-too-large');
   const whole = span.end - span.start === length;
+  const facts = copyFacts(request, content, asManifest);
   const result = await store.putObject(request, to, {
-    ...copyFacts(request, content, asManifest),
+    ...facts,
     body: length === 0 ? EMPTY_BODY : bytesOf(content, span),
     length: span.end - span.start,
     maxLength: limits.maxFileBytes,
     ...expectation(request, whole && !large && !asManifest ? content : undefined),
   });
-  replyCopied(request, from, content, result);
+  replyStored(request, result, [...sourceHeaders(from, content), ...metadataHeaders(facts)]);
 }
 
 function copiedSpan(
@@ -161,14 +162,9 @@ function copyFacts(
   };
 }
 
-function replyCopied(
-  request: SwiftRequest,
-  from: ObjectName,
-  content: Content,
-  result: PutResult,
-): void {
+function sourceHeaders(from: ObjectName, content: Content): string[] {
   const { clientMicros } = dataOf(content.face.state);
-  const headers = [
+  return [
     'X-Copied-From',
     percentEncodePath(`${from.container}/${from.object}`),
     'X-Copied-From-Account',
@@ -176,5 +172,13 @@ function replyCopied(
     'X-Copied-From-Last-Modified',
     httpDate(lastModifiedSeconds(clientMicros)),
   ];
-  replyStored(request, result, headers);
+}
+
+/** What the copy has, by which a client sees what came along. */
+function metadataHeaders({ user, deleteAt }: Pick<PutRequest, 'user' | 'deleteAt'>): string[] {
+  const headers = Object.entries(user).flatMap(([name, value]) => [
+    titleCase(name),
+    latin1FromUtf8(value),
+  ]);
+  return deleteAt === undefined ? headers : [...headers, 'X-Delete-At', String(deleteAt)];
 }

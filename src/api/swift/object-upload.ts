@@ -1,10 +1,10 @@
 /** What every way of writing an object shares: PUT of bytes, of a manifest, and copies. */
-import { type Condition, IF_ABSENT } from '#proxy/condition.ts';
+import { both, type Condition, IF_ABSENT } from '#proxy/condition.ts';
 import type { PutRequest, PutResult } from '#proxy/contract.ts';
 import { httpDate, lastModifiedSeconds } from '../http/http-date.ts';
 import { EMPTY_BODY, RequestBody } from '../http/request-body.ts';
 import { byteLength } from '../http/utf8.ts';
-import { unquote } from './conditions.ts';
+import { etagMatches, unquote } from './conditions.ts';
 import { givenContentType, guessContentType } from './content-type.ts';
 import { refuse } from './errors.ts';
 import { deleteAt } from './expiry.ts';
@@ -28,7 +28,7 @@ export function uploadFacts(request: SwiftRequest): UploadFacts {
     system: { ...systemHeaders(request), ...dynamicHeader(request) },
     ...(expires !== undefined && { deleteAt: expires }),
     ...(etag && { expectedEtag: unquote(etag).toLowerCase() }),
-    ...conditionOf(request),
+    ...uploadCondition(request),
   };
 }
 
@@ -55,7 +55,20 @@ export function dynamicHeader(request: SwiftRequest): Record<string, string> {
 /** Swift's promise: in containers that are not strict it holds against full writes only. */
 const ONLY_IF_ABSENT: Condition = { ...IF_ABSENT, weakly: true };
 
-/** If-None-Match: `*` is the only condition a write may carry. @throws Refusal 400 */
+/** Beside that, If-Match: ignored, it would let one client overwrite what another has just written. */
+function uploadCondition(request: SwiftRequest): { readonly condition?: Condition } {
+  const tags = request.header('if-match');
+  const absent = conditionOf(request);
+  if (tags === undefined) return absent;
+  const matching: Condition = {
+    holds: ({ data } = { groups: {} }) =>
+      data !== undefined && etagMatches(tags, shownEtag(data.etag)),
+    weakly: true,
+  };
+  return { condition: absent.condition ? both(absent.condition, matching) : matching };
+}
+
+/** If-None-Match: `*` is the only condition of its kind. @throws Refusal 400 */
 export function conditionOf(request: SwiftRequest): { readonly condition?: Condition } {
   const condition = request.header('if-none-match');
   if (condition === undefined) return {};

@@ -153,6 +153,17 @@ describe('PUT and GET of an object', () => {
     expect((await server.ask('PUT', `${BASE}/c/o`, other)).status).toBe(400);
   });
 
+  it('writes only over what If-Match names', async () => {
+    const put = async (body: string, headers: Record<string, string>) =>
+      (await server.ask('PUT', `${BASE}/c/o`, { body, headers })).status;
+    expect(await put('a', { 'If-Match': '*' })).toBe(412);
+    expect(await put('a', {})).toBe(201);
+    expect(await put('b', { 'If-Match': `"${md5('x')}"` })).toBe(412);
+    expect(await put('b', { 'If-Match': `"${md5('x')}", "${md5('a')}"` })).toBe(201);
+    expect(await put('c', { 'If-Match': '*' })).toBe(201);
+    expect((await server.ask('GET', `${BASE}/c/o`)).text).toBe('c');
+  });
+
   it('says how a write was acknowledged when it was not in full', async () => {
     server.store.ack = 'handoff';
     const put = await server.ask('PUT', `${BASE}/c/o`, { body: 'x' });
