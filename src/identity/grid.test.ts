@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Clock } from '#env/env.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
 import { Grid, type GridProof } from './grid.ts';
 import { applyMapping, parseMapping } from './mapping.ts';
@@ -76,10 +77,14 @@ const RULES = {
 
 const folder = mkdtempSync(join(tmpdir(), 'anello-grid-'));
 const real = createNodeEnv({ logLevel: 'silent' });
-const env = {
-  ...real,
-  clock: Object.assign(Object.create(real.clock), { wallMicros: () => NOW * 1000 }),
+const clock: Clock = {
+  wallMicros: () => NOW * 1000,
+  monotonicMs: () => real.clock.monotonicMs(),
+  setTimer: (ms, task) => real.clock.setTimer(ms, task),
+  sleep: (ms, signal) => real.clock.sleep(ms, signal),
+  defer: (task) => real.clock.defer(task),
 };
+const env = { ...real, clock };
 let grid: Grid;
 
 beforeAll(async () => {
