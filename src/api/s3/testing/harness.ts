@@ -100,6 +100,7 @@ export async function startServer(options: Partial<S3Options> = {}): Promise<Tes
   const random = new NodeRandom();
   const store = new MemoryStore({ nowMicros: () => clock.wallMicros() });
   const names = new BucketNames({ clock, log: SILENT }, memoryState());
+  const keys = new Map<string, Buffer>();
   const handler = await createS3Handler({
     store: withVersions(store, { clock, random }),
     names,
@@ -110,7 +111,11 @@ export async function startServer(options: Partial<S3Options> = {}): Promise<Tes
     signers: {
       findS3Key: async ({ access, ...scope }) => {
         const caller = CALLERS[access];
-        return caller && { caller, signingKey: deriveSigningKey(secretOf(access), scope) };
+        // Kept, as proxies keep it: what it costs is no request's.
+        const label = `${access} ${scope.day} ${scope.region} ${scope.service}`;
+        const signingKey = keys.get(label) ?? deriveSigningKey(secretOf(access), scope);
+        keys.set(label, signingKey);
+        return caller && { caller, signingKey };
       },
       checkSigV2: async (access, texts, signature) => {
         const caller = CALLERS[access];
