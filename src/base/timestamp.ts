@@ -62,6 +62,11 @@ export function maxTimestamp(a: Timestamp, b: Timestamp): Timestamp {
   return a >= b ? a : b;
 }
 
+/** The lowest that this worker can put above another one. Its clock has not issued it: see who asks for it. */
+export function justAbove(timestamp: Timestamp, workerId: number): Timestamp {
+  return makeTimestamp(microsOf(timestamp) + 1, workerId);
+}
+
 /** Swift's X-Timestamp: seconds with five decimals, from microseconds. */
 export function formatSeconds(micros: number): string {
   const tens = Math.floor(micros / 10);

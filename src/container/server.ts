@@ -4,11 +4,10 @@
  * when empty, listed in its account with totals.
  */
 import { CONTAINER_RING } from '#base/names.ts';
-import type { RowServiceOptions } from '#rows/service/context.ts';
 import { RowService } from '#rows/service/row-service.ts';
 import type { Job } from '#worker/job.ts';
 import { AccountLister } from './account-rows.ts';
-import { RowListingAuditor } from './listing-auditor.ts';
+import { type ListingAuditorOptions, RowListingAuditor } from './listing-auditor.ts';
 import { TotalsReporter } from './reporter.ts';
 import { admitState, keepSettings, refuseRow } from './rules.ts';
 
@@ -19,7 +18,7 @@ export interface ContainerService {
 }
 
 /** Registers `container.*` on the wire. */
-export function createContainerService(options: RowServiceOptions): ContainerService {
+export function createContainerService(options: ListingAuditorOptions): ContainerService {
   const lister = new AccountLister(options);
   const rows = new RowService(options, CONTAINER_RING, 'container', {
     mustExist: true,

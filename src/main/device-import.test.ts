@@ -45,14 +45,8 @@ function importOf(cluster: TestCluster): DeviceImport {
   const source = { current: () => cluster.view, subscribe: () => () => undefined };
   const config = { clusterId: cluster.view.clusterId, site };
   // What it uses of a foundation.
-  return new DeviceImport({
-    env,
-    clock,
-    wire,
-    name,
-    cluster: source,
-    config,
-  } as never as Foundation);
+  const foundation = { env, clock, wire, name, cluster: source, config } as never as Foundation;
+  return new DeviceImport(foundation, () => cluster.proxy);
 }
 
 async function finished(cluster: TestCluster, imports: DeviceImport): Promise<void> {

@@ -15,7 +15,7 @@ import { IdleRows } from '#device/idle-rows.ts';
 import { DeviceInspector } from '#device/inspect.ts';
 import { openDevice } from '#device/open.ts';
 import { splitPath } from '#object/object-path.ts';
-import { createProxy, type ProxyStore } from '#proxy/proxy.ts';
+import type { Store } from '#proxy/contract.ts';
 import { type TakenBack, takeBack } from '#proxy/take-back.ts';
 import { isMember } from '#ring/ring-check.ts';
 import type { Foundation } from './foundation.ts';
@@ -47,8 +47,8 @@ const NOTHING = { taken: 0, known: 0, deleted: 0, 'no-container': 0, 'no-body': 
 
 export class DeviceImport {
   readonly #foundation: Foundation;
+  readonly #store: () => Store;
   readonly #stopped = new AbortController();
-  #store: ProxyStore | undefined;
   #running: Promise<void> = Promise.resolve();
   #state: ImportStatus['state'] = 'idle';
   #path = '';
@@ -56,8 +56,9 @@ export class DeviceImport {
   #counts: Record<Outcome, number> = { ...NOTHING };
   #problems: { name: string; what: string }[] = [];
 
-  constructor(foundation: Foundation) {
+  constructor(foundation: Foundation, store: () => Store) {
     this.#foundation = foundation;
+    this.#store = store;
   }
 
   status(): ImportStatus {
@@ -150,8 +151,14 @@ export class DeviceImport {
     const body = length === 0 ? nothing() : device.read(entry, { start: 0, end: length });
     const operation = { txn: 'import', signal: this.#stopped.signal, read: 'quorum' } as const;
     try {
-      const store = (this.#store ??= this.#openStore());
-      const outcome = await takeBack(store, operation, name, entry.state, body, dryRun === true);
+      const outcome = await takeBack(
+        this.#store(),
+        operation,
+        name,
+        entry.state,
+        body,
+        dryRun === true,
+      );
       this.#note(entry, outcome, 'there is no such container');
     } catch (error) {
       const outcome = codeOf(error) === 'damaged' ? 'no-body' : 'failed';
@@ -164,12 +171,6 @@ export class DeviceImport {
     const isWanted = outcome === 'no-container' || outcome === 'no-body' || outcome === 'failed';
     if (isWanted && this.#problems.length < MAX_PROBLEMS)
       this.#problems.push({ name: entry.path, what });
-  }
-
-  /** A storage node without a proxy has none yet. */
-  #openStore(): ProxyStore {
-    const { env, wire, cluster, name, config, clock } = this.#foundation;
-    return createProxy({ env, wire, cluster, clock, self: { node: name, site: config.site } });
   }
 }
 

@@ -1,6 +1,7 @@
 /** The storage role: this node's devices, the services on them, and their background jobs. */
 import { createAccountService } from '#account/server.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
+import type { ListingAuditorOptions } from '#container/listing-auditor.ts';
 import { createContainerService } from '#container/server.ts';
 import type { Device } from '#device/contract.ts';
 import type { DeviceLimits } from '#device/limits.ts';
@@ -9,8 +10,10 @@ import type { BodyPuller } from '#object/body-puller.ts';
 import type { DeviceReport } from '#object/calls.ts';
 import type { DebtBySite } from '#object/debt.ts';
 import type { DurabilityReport } from '#object/durability-report.ts';
+import { splitPath } from '#object/object-path.ts';
 import type { PeerBoard } from '#object/peer-board.ts';
 import { createObjectService } from '#object/server.ts';
+import { createProxy, type ProxyStore } from '#proxy/proxy.ts';
 import { lossOf, type RingLoss } from '#repair/loss.ts';
 import { createRepair, EXCHANGE_START_MS } from '#repair/server.ts';
 import type { MoveReport } from '#ring/move-progress.ts';
@@ -81,7 +84,9 @@ export async function startStorage(
   const objects = createObjectService({ ...common, board, devices: () => devices });
   const { differs, tookIn, isReclaimed } = repair;
   const rowOptions = { ...common, clock, differs, tookIn, isReclaimed, devices: () => open };
-  const containers = createContainerService(rowOptions);
+  const store = proxyOf(foundation);
+  const reassert = reassertion(store);
+  const containers = createContainerService({ ...rowOptions, reassert });
   const accounts = createAccountService(rowOptions);
   const jobs: Job[] = [
     ...objects.jobs,
@@ -97,11 +102,11 @@ export async function startStorage(
   await settings.load();
   const share = (): number => objects.budget.limits.share;
   const runners = jobs.map((job) => {
-    const startMs = job === repair.exchange ? EXCHANGE_START_MS : 0;
+    const startMs = START_MS[job.name] ?? 0;
     const isPaused = (): boolean => PAUSED_JOBS.has(job.name) && settings.limits.paused;
     return new JobRunner(env, pausable(job, isPaused), { share, startMs });
   });
-  const imports = new DeviceImport(foundation);
+  const imports = new DeviceImport(foundation, store);
   const statuses = (): JobStatus[] => runners.map((runner) => runner.status());
   objects.auditor.wake = () => runners[jobs.indexOf(objects.auditor)]!.wake();
   // A new ring is work for most of them: a device that joins must not wait for their next round.
@@ -153,6 +158,28 @@ export async function startStorage(
     },
   };
 }
+
+/** A storage node has none of its own until it is needed. */
+function proxyOf({ env, wire, cluster, name, config, clock }: Foundation): () => ProxyStore {
+  let proxy: ProxyStore | undefined;
+  const self = { node: name, site: config.site };
+  return () => (proxy ??= createProxy({ env, wire, cluster, clock, self }));
+}
+
+function reassertion(store: () => ProxyStore): ListingAuditorOptions['reassert'] {
+  return async (path, above) => {
+    const name = splitPath(path);
+    const { signal } = new AbortController();
+    const operation = { txn: 'container.listings', signal, read: 'quorum' } as const;
+    return name !== undefined && (await store().reassert(operation, name, above));
+  };
+}
+
+/** What needs the other nodes waits until there are connections. */
+const START_MS: Readonly<Record<string, number>> = {
+  'repair.exchange': EXCHANGE_START_MS,
+  'container.listings': 15_000,
+};
 
 /** What `paused` stops: copying that can wait. Exchange, updater, expirer and the auditor go on. */
 const PAUSED_JOBS: ReadonlySet<string> = new Set([

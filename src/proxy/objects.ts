@@ -5,6 +5,7 @@
 import { type EntryState, isLive } from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
 import { type ObjectName, objectPath } from '#base/names.ts';
+import type { Timestamp } from '#base/timestamp.ts';
 import type { Condition } from './condition.ts';
 import type { Containers } from './containers.ts';
 import { newWriteId, nowSeconds, type ProxyContext } from './context.ts';
@@ -22,7 +23,7 @@ import { objectPlace, type Place } from './placement.ts';
 import { type ObjectRead, openObject, readState } from './read-object.ts';
 import { Repairs } from './repair.ts';
 import { OwnWrite } from './round-record.ts';
-import { settledState } from './rounds.ts';
+import { reassert, settledState } from './rounds.ts';
 import type { Trace } from './trace.ts';
 import {
   type ObjectChange,
@@ -110,6 +111,16 @@ export class Objects {
       // Stand-ins don't know what the primaries had, and "not found" is for a majority to say.
       const isKnown = written.ack === undefined || written.ack === 'unlisted';
       return written.previous.live || !isKnown ? 'deleted' : 'not-found';
+    });
+  }
+
+  /** Written anew above a row of which nobody knows the write (rounds.ts). False: there is no such container. */
+  reassert(call: ObjectCall, above: Timestamp): Promise<boolean> {
+    return this.#fresh(call, async () => {
+      const found = await this.#find(call);
+      if (found === undefined) return false;
+      await reassert(this.#context, { trace: call.trace, ...found }, above);
+      return true;
     });
   }
 

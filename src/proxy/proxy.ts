@@ -5,7 +5,8 @@
 
 import { Registry } from 'prom-client';
 import type { HybridClock } from '#base/hybrid-clock.ts';
-import { objectPath } from '#base/names.ts';
+import { type ObjectName, objectPath } from '#base/names.ts';
+import type { Timestamp } from '#base/timestamp.ts';
 import type { Env } from '#env/env.ts';
 import { RowSender } from '#object/row-sender.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
@@ -14,7 +15,7 @@ import { AccountQuotas } from './account-quotas.ts';
 import { Accounts } from './accounts.ts';
 import { Containers } from './containers.ts';
 import { type ProxyContext, traced } from './context.ts';
-import type { AccountInfo, Store } from './contract.ts';
+import type { AccountInfo, Operation, Store } from './contract.ts';
 import { deleteContainer } from './delete-container.ts';
 import { Encryption, type KeySource, NO_KEYS } from './encryption/encryption.ts';
 import { withFreshRing } from './fresh-ring.ts';
@@ -48,6 +49,11 @@ export interface ProxyStore extends Store {
   accountHeaders(account: string): AccountInfo['headers'] | undefined;
   /** Containers that change their policy. */
   readonly moves: PolicyMoves;
+  /**
+   * For storage nodes, whose listing tells of a write that no device knows: what the object is, is written
+   * anew above the row's timestamp. False: there is no such container. @throws the errors of a write
+   */
+  reassert(operation: Operation, name: ObjectName, above: Timestamp): Promise<boolean>;
   /** Latency and error limits of the devices, for `anello status`. */
   peers(): PeerStatus[];
 }
@@ -74,8 +80,16 @@ export function createProxy(options: ProxyOptions): ProxyStore {
   const accounts = new Accounts(context);
   const quotas = new AccountQuotas(context, accounts);
   const containers = new Containers(context, accounts);
+  const objects = new Objects(context, containers);
   return {
-    ...accountOperations(context, accounts, quotas, containers),
+    ...accountOperations(context, accounts, quotas),
+    ...containerOperations(context, containers),
+    ...objectOperations(context, objects, new Puts(context, containers, objects, quotas)),
+    policies: () => context.cluster.current().policies,
+    reassert: (operation, name, above) =>
+      traced(context, operation, 'object.reassert', objectPath(name), (trace) =>
+        objects.reassert({ operation, trace, name }, above),
+      ),
     moves: new PolicyMoves(context, containers),
     tracer: context.tracer,
     peers: () => peers.statuses(),
@@ -83,12 +97,13 @@ export function createProxy(options: ProxyOptions): ProxyStore {
   };
 }
 
+type AccountOperation = 'accountInfo' | 'updateAccount' | 'listContainers';
+
 function accountOperations(
   context: ProxyContext,
   accounts: Accounts,
   quotas: AccountQuotas,
-  containers: Containers,
-): Store {
+): Pick<Store, AccountOperation> {
   return {
     accountInfo: (operation, account) =>
       traced(context, operation, 'account.info', `/${account}`, (trace) =>
@@ -104,9 +119,6 @@ function accountOperations(
       traced(context, operation, 'account.list', `/${account}`, (trace) =>
         accounts.list(operation, trace, account, query),
       ),
-    ...containerOperations(context, containers),
-    ...objectOperations(context, containers, quotas),
-    policies: () => context.cluster.current().policies,
   };
 }
 
@@ -173,11 +185,9 @@ type ObjectOperation =
 
 function objectOperations(
   context: ProxyContext,
-  containers: Containers,
-  quotas: AccountQuotas,
+  objects: Objects,
+  puts: Puts,
 ): Pick<Store, ObjectOperation> {
-  const objects = new Objects(context, containers);
-  const puts = new Puts(context, containers, objects, quotas);
   return {
     putObject: (operation, name, request) =>
       traced(

@@ -124,6 +124,13 @@ export function restamped(state: EntryState, ballot: Timestamp): EntryState {
   };
 }
 
+/** As a plain write makes it. */
+export function withoutBase(state: EntryState): EntryState {
+  if (state.data === undefined) return state;
+  const { base, unconditional, ...data } = state.data;
+  return { ...state, data };
+}
+
 /** What can be asserted where nothing is known: that there was nothing. */
 export function nothingAt(ballot: Timestamp, base: Timestamp, writeId: string): EntryState {
   const none = { etag: '', size: 0, contentType: '', clientMicros: 0 };

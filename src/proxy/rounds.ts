@@ -21,7 +21,7 @@ import {
   sameBody,
 } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
-import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import { justAbove, maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import { versionKey } from '#object/version.ts';
 import { backed, isBacked } from './backed-round.ts';
 import { ALWAYS, type Condition } from './condition.ts';
@@ -30,7 +30,7 @@ import { failure, objectRound, type SentBody } from './object-round.ts';
 import type { Replica } from './placement.ts';
 import { moveName, type NameMove } from './policy-move/move-name.ts';
 import { isSettled, type PromiseAnswer, type PromiseRound, promiseRound } from './promise-round.ts';
-import { effectOf, nothingAt, OwnWrite, recordOf, restamped } from './round-record.ts';
+import { effectOf, nothingAt, OwnWrite, recordOf, restamped, withoutBase } from './round-record.ts';
 import {
   type ObjectWrite,
   ownBody,
@@ -58,10 +58,33 @@ export function writeByRounds(
  * What the key is, after whatever was undecided has been settled: for `newest` reads. `anew`: written
  * again in any case, over a version that somebody knows and nobody has; `unavailable` if that can't be.
  */
-export async function settledState(
+export function settledState(
   context: ProxyContext,
   key: Pick<ObjectWrite, 'trace' | 'place' | 'container'>,
   anew = false,
+): Promise<EntryState> {
+  return settle(context, key, { anew });
+}
+
+/**
+ * Writes what the key is anew, above a row that tells of a write which nobody knows (container/README.md): the
+ * row of what is there wins then, and the lost write will never take effect.
+ *
+ * In a container that is not strict stand-ins take writes, and no round asks them. So it is tried once, and just above that
+ * row: whatever anybody has written since is above it, and stays.
+ */
+export async function reassert(
+  context: ProxyContext,
+  key: Pick<ObjectWrite, 'trace' | 'place' | 'container'>,
+  above: Timestamp,
+): Promise<void> {
+  await settle(context, key, { anew: true, above });
+}
+
+async function settle(
+  context: ProxyContext,
+  key: Pick<ObjectWrite, 'trace' | 'place' | 'container'>,
+  settling: Settling,
 ): Promise<EntryState> {
   const stateAt = (): EntryState => {
     throw new Error('a read writes nothing of its own');
@@ -69,7 +92,7 @@ export async function settledState(
   const write = { ...key, own: new OwnWrite(newWriteId(context.env)), stateAt };
   const { turns, limits } = context;
   const { state } = await turns.take(key.place.path, limits.turnMs, () =>
-    moved(context, write, () => new Rounds(context, write, { holds: () => false }, anew).run()),
+    moved(context, write, () => new Rounds(context, write, { holds: () => false }, settling).run()),
   );
   return state;
 }
@@ -91,6 +114,13 @@ async function moved<Result>(
   return await rounds();
 }
 
+interface Settling {
+  /** Written again in any case. */
+  readonly anew?: boolean;
+  /** And above this, of which no replica may know. */
+  readonly above?: Timestamp;
+}
+
 /** Undefined: another try. */
 type Step = Written | Refused | undefined;
 
@@ -99,22 +129,34 @@ class Rounds {
   readonly #write: ObjectWrite;
   readonly #condition: Condition;
   readonly #anew: boolean;
+  readonly #isStrict: boolean;
+  /** Not above what stand-ins may have acknowledged meanwhile. */
+  readonly #isGentle: boolean;
   /** Above everything heard of. */
-  #above: Timestamp = ZERO_TIMESTAMP;
+  #above: Timestamp;
   #roundMs = 0;
   #codes: readonly string[] = [];
 
-  constructor(context: ProxyContext, write: ObjectWrite, condition: Condition, anew = false) {
+  constructor(
+    context: ProxyContext,
+    write: ObjectWrite,
+    condition: Condition,
+    { anew = false, above }: Settling = {},
+  ) {
     this.#context = context;
     this.#write = write;
     this.#condition = condition;
     this.#anew = anew;
+    this.#isStrict = write.container.mode === 'strict';
+    this.#isGentle = above !== undefined && !this.#isStrict;
+    this.#above = above ?? ZERO_TIMESTAMP;
   }
 
   async run(): Promise<Written | Refused> {
     const { env, limits, metrics } = this.#context;
     const endMs = env.clock.monotonicMs() + limits.roundsMs;
-    for (let attempt = 0; attempt < limits.rounds; attempt++) {
+    const attempts = this.#isGentle ? 1 : limits.rounds;
+    for (let attempt = 0; attempt < attempts; attempt++) {
       const done = await this.#attempt();
       if (done !== undefined) return done;
       metrics.count('write-round');
@@ -129,7 +171,9 @@ class Rounds {
     const { clock, env, limits } = this.#context;
     const { place, trace } = this.#write;
     const startMs = env.clock.monotonicMs();
-    const ballot = clock.above(this.#above);
+    const ballot = this.#isGentle
+      ? justAbove(this.#above, clock.workerId)
+      : clock.above(this.#above);
     const first = await promiseRound(this.#context, { trace, place }, ballot);
     this.#roundMs = env.clock.monotonicMs() - startMs;
     const round = await backed(env, first, limits.stallMs);
@@ -219,14 +263,16 @@ class Rounds {
     bodyFor: (answer: PromiseAnswer) => Promise<SentBody>,
   ): Promise<{ ack: Ack } | undefined> {
     const { trace, container } = this.#write;
+    // Where stand-ins take writes, later ones must not have to come through rounds for ever.
+    const record = this.#isStrict ? state : withoutBase(state);
     const result = await objectRound(this.#context, {
       trace,
       place: round.place,
       container,
       // Its majority is always one of the primaries; only the row may wait where the container allows it.
-      mode: container.mode === 'strict' ? 'strict' : 'available',
-      state,
-      shown: state,
+      mode: this.#isStrict ? 'strict' : 'available',
+      state: record,
+      shown: record,
       afterRound: false,
       standIns: false,
       call: 'object.accept',

@@ -41,13 +41,16 @@ export class Pacer {
     }
   }
 
-  /** A step was made on a device of so many things in all. */
-  stepped(device: number, things: number, roundDone: boolean): void {
+  /**
+   * A step was made on a device of so many things in all. `doubtful`: the round that is done has left something
+   * open, so the next one follows as if it were its next step.
+   */
+  stepped(device: number, things: number, roundDone: boolean, doubtful = false): void {
     const { itemsPerStep, cycleMs = CYCLE_MS } = this.#options;
     const steps = Math.max(1, Math.ceil(things / itemsPerStep));
-    const stepMs = this.#urgent.has(device) ? 0 : Math.min(MAX_STEP_MS, cycleMs / steps);
     if (roundDone) this.#urgent.delete(device);
-    const waitMs = roundDone ? cycleMs / MAX_ROUNDS : stepMs;
+    const stepMs = this.#urgent.has(device) ? 0 : Math.min(MAX_STEP_MS, cycleMs / steps);
+    const waitMs = roundDone && !doubtful ? cycleMs / MAX_ROUNDS : stepMs;
     this.#due.set(device, this.#clock.monotonicMs() + waitMs);
   }
 

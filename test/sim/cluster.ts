@@ -147,13 +147,14 @@ export class SimNode {
       peers: { lookup: (peer) => this.#cluster.locate(peer) },
     });
     // The storage role uses only these of a foundation.
-    const foundation = { env, config: this.#config, clock, cluster: source, wire, name };
+    const tapped = this.#cluster.tap.over(wire);
+    const foundation = { env, config: this.#config, clock, cluster: source, wire: tapped, name };
     const role = foundation as unknown as Foundation;
     const storage = await startStorage(role, { deviceLimits: DEVICE_LIMITS });
     await wire.listen({ host: name, port: WIRE_PORT });
     const proxy = createProxy({
       env,
-      wire: this.#cluster.tap.on(wire),
+      wire: tapped,
       cluster: source,
       self,
       clock,

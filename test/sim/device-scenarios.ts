@@ -50,6 +50,13 @@ function listingOn(stage: Stage, name: Name): Listing {
   return { containerHash, ringVersion: 1, targets, mode: 'strict', policy: 0 };
 }
 
+function wipe(stage: Stage, name: Name): void {
+  const node = stage.node(name);
+  node.machine.disk.wipe(node.devicePath(node.shape.devices[0]!));
+  node.kill();
+  node.start();
+}
+
 async function versionAt(stage: Stage, device: Name): Promise<string> {
   return (await stage.stat(device, KEY, 1)).version;
 }
@@ -111,10 +118,7 @@ export const DEVICE_SCENARIOS: readonly RingScenario[] = [
       stage.cut('a', 'b', 'c');
       const listing = listingOn(stage, 'e');
       await join(stage, ['a'], { kind: 'live' }, { intent: 'write', listing });
-      const e = stage.node('e');
-      e.machine.disk.wipe(e.devicePath(e.shape.devices[0]!));
-      e.kill();
-      e.start();
+      wipe(stage, 'e');
       stage.heal();
       await stage.until('repair has brought it to all', async () => {
         return (await versionAt(stage, 'c')) === (await versionAt(stage, 'a'));
@@ -122,6 +126,31 @@ export const DEVICE_SCENARIOS: readonly RingScenario[] = [
       await stage.until('what repair brought is not listed', async () => {
         return (await stage.list('a')).includes(KEY);
       });
+    },
+  },
+  {
+    // Nobody was told of it; it is the only write that the listing knows of, and no device has it.
+    name: 'the row of a deletion whose only device was wiped hides the object for no longer than a round',
+    mutants: ['rows-of-lost-writes-stay'],
+    run: async (stage) => {
+      assert.ok(await stage.put('a', KEY, 'kept'));
+      await stage.until('all have it', async () => (await stage.stat('c', KEY, 1)).hasBody);
+      const listing = listingOn(stage, 'e');
+      await join(stage, ['c'], { kind: 'deleted' }, { intent: 'write', listing });
+      wipe(stage, 'c');
+      await stage.until('c is whole again', async () => {
+        const { version, complete } = await stage.stat('c', KEY, 1);
+        return complete && version === (await versionAt(stage, 'a'));
+      });
+      assert.deepEqual(await stage.list('a'), [], 'the row is there');
+      stage.cluster.passTime(HALF_A_DAY_MS);
+      // What auditors come to within a day, they also do after a start.
+      stage.node('e').kill();
+      stage.node('e').start();
+      await stage.until('the row of a lost deletion hides the object', async () => {
+        return (await stage.list('a')).includes(KEY);
+      });
+      assert.equal(await stage.get('b', KEY), 'kept');
     },
   },
 ];

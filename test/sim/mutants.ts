@@ -181,6 +181,13 @@ export const MUTANTS: readonly Mutant[] = [
     faults: ['wipe', 'kill', 'partition-pair'],
   },
   {
+    name: 'rows-of-lost-writes-stay',
+    file: 'container/listing-auditor.ts',
+    find: 'else if (isThere) await this.#reassert(row);',
+    replace: 'else if (isThere) return;',
+    faults: ['wipe', 'kill', 'partition-pair'],
+  },
+  {
     name: 'clear-the-mark-unsent',
     file: 'object/relister.ts',
     find: 'const held = new Set<number>();',

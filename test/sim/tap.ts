@@ -40,6 +40,17 @@ export class Tap {
     };
   }
 
+  /** The same of a wire that is used otherwise, too. */
+  over<Wire extends Caller>(wire: Wire): Wire {
+    const { call } = this.on(wire);
+    return new Proxy(wire, {
+      get: (target, name) => {
+        const value: unknown = name === 'call' ? call : Reflect.get(target, name);
+        return typeof value === 'function' && name !== 'call' ? value.bind(target) : value;
+      },
+    });
+  }
+
   #seen(txn: string, args: unknown): void {
     const {
       state: bytes,

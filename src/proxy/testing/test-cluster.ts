@@ -7,12 +7,14 @@ import { createAccountService } from '#account/server.ts';
 import { hashPath } from '#base/hash.ts';
 import { HybridClock } from '#base/hybrid-clock.ts';
 import { ACCOUNT_RING, CONTAINER_RING, objectPath, type PolicyIndex } from '#base/names.ts';
+import type { ListingAuditorOptions } from '#container/listing-auditor.ts';
 import { createContainerService } from '#container/server.ts';
 import { BUCKET_BITS, type Device, type Entry, type EntryKey } from '#device/contract.ts';
 import { formatDevice, openDevice } from '#device/open.ts';
 import type { Env } from '#env/env.ts';
 import type { Machine } from '#env/sim/machine.ts';
 import { SimWorld } from '#env/sim/world.ts';
+import { splitPath } from '#object/object-path.ts';
 import type { PeerBoard } from '#object/peer-board.ts';
 import { createObjectService, type ObjectService } from '#object/server.ts';
 import { createRepair, EXCHANGE_START_MS } from '#repair/server.ts';
@@ -272,7 +274,9 @@ export class TestCluster {
       const open = new Map([[deviceId, { device, rows: rows! }]]);
       const told = { differs, tookIn, isReclaimed };
       const options = { ...common, ...told, clock, devices: () => open };
-      const containers = createContainerService(options);
+      const reassert: ListingAuditorOptions['reassert'] = (path, above) =>
+        this.node(name).proxy.reassert(this.operation(), splitPath(path)!, above);
+      const containers = createContainerService({ ...options, reassert });
       const accounts = createAccountService(options);
       rowServices = new Map([containers.rows, accounts].map((one) => [one.context.ring, one]));
       jobs.push(...containers.jobs, ...accounts.jobs);
