@@ -52,9 +52,9 @@ const FIRST_SWEEP_MS = 5_000;
 const MAX_SWEEP_MS = 120_000;
 /** A body that nobody has for so long, while all else is equal, will not come. */
 const ORPHAN_MS = 60_000;
-const RETRIES = 30;
-/** The retry before which all nodes start anew. */
-const RESTART_RETRY = 8;
+const RETRIES = 50;
+/** The retries before which all nodes start anew: at once, and when every row is old enough to be judged. */
+const RESTART_RETRIES: readonly number[] = [8, 42];
 const MAX_RETRY_MS = 20_000;
 const BOUNDS_MS = 1_000;
 const REST_MS = 5_000;
@@ -239,7 +239,7 @@ class Run {
     for (let i = 0; ; i++) {
       const wrong = await check();
       if (wrong === undefined) return;
-      if (i === RESTART_RETRY) this.#restartAll();
+      if (RESTART_RETRIES.includes(i)) this.#restartAll();
       if (i >= RETRIES) throw new Violation(promise, `long after the faults ended: ${wrong}`);
       await this.#workload.session.sleep(Math.min(1_000 * (i + 1), MAX_RETRY_MS));
     }
