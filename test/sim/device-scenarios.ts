@@ -147,7 +147,7 @@ export const DEVICE_SCENARIOS: readonly RingScenario[] = [
       // What auditors come to within a day, they also do after a start.
       stage.node('e').kill();
       stage.node('e').start();
-      await stage.until('the row of a lost deletion hides the object', async () => {
+      await stage.until('it is not listed: the row of a lost deletion hides it', async () => {
         return (await stage.list('a')).includes(KEY);
       });
       assert.equal(await stage.get('b', KEY), 'kept');
