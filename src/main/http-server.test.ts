@@ -3,9 +3,11 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { Hono } from 'hono';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { connectionLimits } from './descriptors.ts';
 import { type HttpListener, serveHttp } from './http-server.ts';
 
 const DOCUMENT_MS = 200;
+const CONNECTIONS = 3;
 
 let listener: HttpListener;
 let port: number;
@@ -15,7 +17,10 @@ beforeAll(async () => {
   app.get('/where', (context) => context.text(new URL(context.req.url).pathname));
   app.post('/document', async (context) => context.text((await context.req.text()).toUpperCase()));
   app.onError((_, context) => context.text('it broke off', 400));
-  listener = await serveHttp({ host: '127.0.0.1', port: 0 }, { app }, undefined, DOCUMENT_MS);
+  listener = await serveHttp({ host: '127.0.0.1', port: 0 }, { app }, undefined, {
+    documentTimeoutMs: DOCUMENT_MS,
+    connections: CONNECTIONS,
+  });
   const address = listener.server.address();
   port = typeof address === 'object' && address !== null ? address.port : 0;
 });
@@ -66,3 +71,35 @@ describe('an absolute target', () => {
     expect(answer).toMatch(/^HTTP\/1\.1 404 /);
   });
 });
+
+describe('connections', () => {
+  it('above the limit are closed, and those below it served', async () => {
+    const request = 'GET /where HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
+    await untilHeld(0);
+    const held = Array.from({ length: CONNECTIONS }, () => connect(port, '127.0.0.1'));
+    await untilHeld(CONNECTIONS);
+    expect(await answersTo(request)).toBe('');
+    held.pop()!.destroy();
+    await untilHeld(CONNECTIONS - 1);
+    expect(await answersTo(request)).toMatch(/ 200 [\s\S]*\/where$/);
+    for (const socket of held) socket.destroy();
+  });
+
+  it('leave at least a quarter of all descriptors to the devices', () => {
+    for (const descriptors of [1024, 20_000, 262_144]) {
+      const { proxy, other } = connectionLimits(descriptors);
+      expect(proxy + 4 * other).toBeLessThanOrEqual(descriptors * 0.75);
+      expect(other).toBeGreaterThan(50);
+    }
+  });
+});
+
+async function untilHeld(count: number): Promise<void> {
+  for (;;) {
+    const held = await new Promise<number>((resolve, reject) => {
+      listener.server.getConnections((error, open) => (error ? reject(error) : resolve(open)));
+    });
+    if (held === count) return;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}

@@ -12,6 +12,7 @@ import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import { splitTarget } from '#api/http/split-target.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
+import { connectionLimits } from './descriptors.ts';
 
 export type RawHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -49,12 +50,19 @@ export interface Address {
   readonly fd?: number | undefined;
 }
 
+export interface HttpLimits {
+  /** At once; more are closed. Absent: few enough to leave the devices their files. */
+  readonly connections?: number;
+  readonly documentTimeoutMs?: number;
+}
+
 export async function serveHttp(
   address: Address,
   routes: Routes,
   tls?: TlsServerOptions,
-  documentTimeoutMs = DOCUMENT_TIMEOUT_MS,
+  limits: HttpLimits = {},
 ): Promise<HttpListener> {
+  const { documentTimeoutMs = DOCUMENT_TIMEOUT_MS } = limits;
   // Health checks of balancers are HTTP/1.0, without a Host.
   const app = getRequestListener(routes.app.fetch, { hostname: 'localhost' });
   const handle: RawHandler = (request, response) => {
@@ -71,6 +79,7 @@ export async function serveHttp(
       : createTlsServer({ ...options, ...tls }, handle);
   // Node would drop what is above a count without a word; the handlers refuse too many by themselves.
   server.maxHeadersCount = 0;
+  server.maxConnections = limits.connections ?? connectionLimits().other;
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   // Uploads of terabytes take hours; a body that stops moving is the handler's to end.
   server.requestTimeout = 0;

@@ -27,6 +27,7 @@ import type { ClusterSource } from '#ring/cluster.ts';
 import type { State } from '#state/state.ts';
 import { JobRunner } from '#worker/runner.ts';
 import { fetchNewer } from './authority-client.ts';
+import { connectionLimits } from './descriptors.ts';
 import { type Foundation, signedByAuthority } from './foundation.ts';
 import { type HttpListener, serveHttp } from './http-server.ts';
 import type { IdentityRole } from './identity.ts';
@@ -131,6 +132,7 @@ export async function startProxy(
       app,
     },
     publicTls(config),
+    { connections: connectionLimits().proxy },
   );
   const forgetTls = keepPublicTls(env, config, listener.server);
   return {

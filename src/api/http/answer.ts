@@ -2,7 +2,7 @@
  * The course of every request: it is answered exactly once, by its operation or here by the dialect's
  * table of errors. Once the status line is out, an error can only cut the connection, and does.
  */
-import { codeOf, messageOf } from '#base/errors.ts';
+import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
 import { drain } from './drain.ts';
 import type { Exchange } from './exchange.ts';
 
@@ -65,5 +65,7 @@ function fail<Request extends Exchange>(
   const known = status !== 500;
   const level = known ? 'warn' : 'error';
   const stack = known || !(error instanceof Error) ? undefined : error.stack;
-  log[level](`${name}.failed`, { ...facts, status, message: messageOf(error), stack });
+  // What replicas answered, or why they did not: without it nobody knows where to look.
+  const codes = error instanceof OperatingError ? error.facts['codes'] : undefined;
+  log[level](`${name}.failed`, { ...facts, status, message: messageOf(error), codes, stack });
 }

@@ -344,15 +344,16 @@ describe('metadata limits', () => {
 });
 
 describe('what the store could not do', () => {
-  it('becomes 503 and is logged with its transaction', async () => {
+  it('becomes 503 and is logged with its transaction, and with what replicas said', async () => {
     const { OperatingError } = await import('#base/errors.ts');
-    server.store.failWith = new OperatingError('unavailable', 'no majority');
+    const codes = ['unreachable', 'timeout'];
+    server.store.failWith = new OperatingError('unavailable', 'no majority', { codes });
     const get = await server.ask('GET', `${BASE}/c/o`);
     expect(get.status).toBe(503);
     expect(server.events.at(-1)).toMatchObject({
       level: 'warn',
       event: 'swift.failed',
-      facts: { txn: get.headers['x-trans-id'], code: 'unavailable', status: 503 },
+      facts: { txn: get.headers['x-trans-id'], code: 'unavailable', status: 503, codes },
     });
   });
 
