@@ -76,16 +76,17 @@ export function passOf({ id }: Pick<Device, 'id'>, { policy }: Ring): string {
 }
 
 function pageOf(device: Device, ring: Ring, start: Buffer): Entry[] {
+  const page: Entry[] = [];
   for (const range of foreignRanges(ring, device.id)) {
     const [from, to] = [bucketHash(range.from)!, bucketHash(range.to) ?? undefined];
     if (to !== undefined && Buffer.compare(to, start) <= 0) continue;
     const [sum] = device.digests.summarise(ring.policy, range.from, range.to, 1);
     if (sum!.total === 0) continue;
     const begin = Buffer.compare(from, start) > 0 ? from : start;
-    const entries = device.entries(ring.policy, begin, to, PAGE);
-    if (entries.length > 0) return entries;
+    page.push(...device.entries(ring.policy, begin, to, PAGE - page.length));
+    if (page.length >= PAGE) break;
   }
-  return [];
+  return page;
 }
 
 /** The next hash: the cursor goes past what was seen, also when that could not be dropped. */

@@ -63,3 +63,29 @@ describe('handover beside a refill', () => {
     expect(await bulkWhenHandedOver(cluster, ['large'])).toBeLessThan(BULK.length);
   });
 });
+
+describe('handover of what was overwritten since', () => {
+  it('is done in one go, however the names lie', async () => {
+    const cluster = await TestCluster.startWithContainer({ sites: SITES });
+    const names = Array.from({ length: 40 }, (_, i) => `o${i}`);
+    const putAll = async (text: string): Promise<void> => {
+      for (const name of names) {
+        const request = putRequest(Buffer.from(text));
+        await cluster.run(cluster.proxy.putObject(cluster.operation(), objectName(name), request));
+      }
+    };
+    cluster.kill('padova');
+    await putAll('older');
+    expect(cluster.entryAt('turin', 'o0')?.hasBody).toBe(true);
+    await cluster.restart('padova');
+    await cluster.world.runFor(60_000);
+    await putAll('newer');
+    await cluster.world.runFor(20_000);
+    await cluster.runJob('turin', 'object.updater');
+    await cluster.runJob('turin', 'object.handover');
+    for (const name of names) {
+      expect(cluster.entryAt('turin', name)).toBeUndefined();
+      expect(cluster.entryAt('padova', name)?.hasBody).toBe(true);
+    }
+  });
+});

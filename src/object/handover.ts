@@ -102,7 +102,7 @@ export class Handover implements Job {
       if (!given.every(({ isSafe }) => isSafe)) return false;
       const own = versionKey(entry.state);
       if (given.every(({ version }) => version === own)) return await device.forget(entry);
-      await this.#catchUp(device, ring, entry, given);
+      return await this.#catchUp(device, ring, entry, given);
     } catch (error) {
       const facts = { device: device.id, path: entry.path, error: codeOf(error) };
       this.#env.log.debug('object.handover-failed', facts);
@@ -132,21 +132,25 @@ export class Handover implements Job {
   }
 
   /**
-   * All primaries know one newer version, bodies and all: then what is here is out of date, and joins
-   * it, so that the next round can drop it by the same comparison as anything else.
+   * All primaries have one newer version, bodies and all: then what is here is out of date, joins it, and is
+   * dropped as the state that they have just confirmed. True: it was.
    */
   async #catchUp(
     device: Device,
     ring: Ring,
     { key, path }: Entry,
     given: readonly Given[],
-  ): Promise<void> {
+  ): Promise<boolean> {
     const [first, ...others] = given;
-    if (first === undefined || others.some(({ version }) => version !== first.version)) return;
+    if (first === undefined || others.some(({ version }) => version !== first.version))
+      return false;
     const known = await this.#copies.state(ring, first.primary, key);
-    if (known === undefined) return;
+    if (known === undefined) return false;
     const state = decodeState(known);
     await device.write({ key, path, state, unlisted: false, intent: 'join' });
+    const joined = device.stat(key);
+    if (joined === undefined || versionKey(joined.state) !== first.version) return false;
+    return device.forget(joined);
   }
 
   /** One from a clock far ahead of ours is not young for hours: too early is only some work for nothing. */
