@@ -90,6 +90,11 @@ export interface StagedBody {
   write(chunk: Uint8Array): Promise<void>;
   /** Syncs the bytes (file and folder). Must precede the `write` that commits it. */
   finish(): Promise<void>;
+  /**
+   * The bytes of a finished stage that is not committed yet, each block's checksum verified.
+   * @throws OperatingError `damaged`, `bad-stage`
+   */
+  read(): AsyncIterable<Buffer>;
   abandon(): Promise<void>;
 }
 

@@ -1,8 +1,65 @@
 import { describe, expect, it } from 'vitest';
-import { bytes, keyOf, pathOf, readAll, withDevice } from './testing/device-fixture.ts';
+import type { StagedBody } from './contract.ts';
+import {
+  bytes,
+  type DeviceFixture,
+  FOLDER,
+  keyOf,
+  pathOf,
+  readAll,
+  withDevice,
+} from './testing/device-fixture.ts';
 import { expectBytes } from './testing/expect-bytes.ts';
 
 const BODY_BYTES = 500_000;
+
+describe('a finished stage', () => {
+  it('gives its bytes, from memory or from the file, and can be committed after', () =>
+    withDevice(async (fixture, device) => {
+      for (const [i, length] of [0, 40_000, 100_001, 1_500_000].entries()) {
+        const [key, path] = [keyOf(i + 1), pathOf(i + 1)];
+        const body = bytes(length);
+        const stage = await device.stage(key);
+        await stage.write(body);
+        await expect(collect(stage)).rejects.toMatchObject({ code: 'bad-stage' });
+        await stage.finish();
+        expectBytes(await collect(stage), body);
+        expectBytes(await collect(stage), body);
+        const state = fixture.live(length);
+        await device.write({ key, path, state, body: stage, unlisted: false, intent: 'write' });
+        expectBytes(await readAll(device, device.stat(key)!), body);
+        await expect(collect(stage)).rejects.toMatchObject({ code: 'bad-stage' });
+      }
+    }));
+
+  it('never gives damaged bytes', () =>
+    withDevice(async (fixture, device) => {
+      const stage = await device.stage(keyOf(1));
+      await stage.write(bytes(1_500_000));
+      await stage.finish();
+      const [file] = await blobs(fixture);
+      fixture.machine.disk.flipByte(file!, 1_000_000);
+      await expect(collect(stage)).rejects.toMatchObject({ code: 'damaged' });
+      await stage.abandon();
+      expect(await blobs(fixture)).toEqual([]);
+    }));
+});
+
+async function blobs({ env }: DeviceFixture): Promise<string[]> {
+  const folder = `${FOLDER}/blobs`;
+  const files = await Promise.all(
+    (await env.disk.list(folder)).map(async (name) =>
+      (await env.disk.list(`${folder}/${name}`)).map((file) => `${folder}/${name}/${file}`),
+    ),
+  );
+  return files.flat();
+}
+
+async function collect(stage: StagedBody): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stage.read()) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
 
 describe('a body among many', () => {
   // Chunks smaller and larger than a tray, and those that fill it to the byte.

@@ -6,9 +6,10 @@
  * Among many bodies each gathers in a tray instead, and waits while it is written: they get by with less.
  * A chunk belongs to the stage once it was passed in.
  */
-import { OperatingError } from '#base/errors.ts';
+import { codeOf, OperatingError } from '#base/errors.ts';
 import type { StreamFile } from '#env/env.ts';
 import { encodeBlobTrailer, encodeChecksumList } from './blob-format.ts';
+import { readBlob } from './blob-reader.ts';
 import type { BlobStore } from './blob-store.ts';
 import { BlockSummer } from './blocks.ts';
 import type { EntryKey, StagedBody } from './contract.ts';
@@ -112,6 +113,20 @@ export class Stage implements StagedBody {
     }
     this.#expect('open'); // an abandon may have come meanwhile
     this.#status = 'finished';
+  }
+
+  async *read(): AsyncGenerator<Buffer> {
+    this.#expect('finished');
+    const { reference } = this;
+    if (reference === undefined) {
+      yield this.inline!;
+      return;
+    }
+    try {
+      yield* readBlob(this.#host.blobs, reference);
+    } catch (error) {
+      throw codeOf(error) === 'damaged' ? error : this.#host.failed(error);
+    }
   }
 
   async abandon(): Promise<void> {

@@ -15,6 +15,7 @@ import type {
   PromiseArgs,
   ReadArgs,
   RetireArgs,
+  StagedArgs,
   StatArgs,
   StatesArgs,
   Target,
@@ -74,7 +75,7 @@ export function parseStage(args: unknown): EntryAddress & { readonly path: strin
   return { ...address(fields), path: parsePath(fields) };
 }
 
-export function parseAbandon(args: unknown): { readonly device: number; readonly stage: string } {
+export function parseStaged(args: unknown): StagedArgs {
   const fields = record(args);
   return { device: count(fields, 'device'), stage: text(fields, 'stage') };
 }

@@ -135,10 +135,15 @@ export interface AuditedReply {
   readonly sinceMs: number;
 }
 
-/** object.abandon */
-export interface AbandonArgs {
+/** object.abandon; object.staged, whose reply's body is what was staged: for another device that shall have it too. */
+export interface StagedArgs {
   readonly device: number;
   readonly stage: string;
+}
+
+/** object.staged */
+export interface StagedReply {
+  readonly length: number;
 }
 
 /** object.stat */

@@ -102,6 +102,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   wire.handle('object.promise', writes.promise);
   wire.handle('object.accept', writes.accept);
   wire.handle('object.stage', staged.stage);
+  wire.handle('object.staged', staged.staged);
   wire.handle('object.abandon', staged.abandon);
   wire.handle('object.retire', retirer.call);
   wire.handle('object.audited', listingAuditor.audited);

@@ -1,5 +1,5 @@
 /**
- * object.stage, object.abandon, and a write whose body was staged: bytes are durable first and have no
+ * object.stage, object.staged, object.abandon, and a write whose body was staged: bytes are durable first and have no
  * effect, then a commit that names their stage makes them current.
  */
 import { newestTimestamp, sameBody } from '#base/entry.ts';
@@ -7,8 +7,8 @@ import { OperatingError } from '#base/errors.ts';
 import { ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import type { Entry, EntryKey, WriteOutcome } from '#device/contract.ts';
 import type { CallContext, Reply } from '#wire/contract.ts';
-import { parseAbandon, parseStage } from './args.ts';
-import type { StageReply } from './calls.ts';
+import { parseStage, parseStaged } from './args.ts';
+import type { StagedReply, StageReply } from './calls.ts';
 import { type Commit, checkLength, type Store } from './commit.ts';
 import type { Guard } from './guard.ts';
 import type { Stage, Stages } from './stages.ts';
@@ -50,10 +50,19 @@ export class StagedWrites {
   };
 
   readonly abandon = async (args: unknown): Promise<Reply> => {
-    const { device, stage } = parseAbandon(args);
+    const { device, stage } = parseStaged(args);
     const staged = this.#stages.take(stage, this.#guard.deviceById(device));
     await staged?.body.abandon();
     return { result: { abandoned: staged !== undefined } };
+  };
+
+  /** To one who has seen the bytes pass, and wants them on another device as well. */
+  readonly staged = (args: unknown): Reply => {
+    const { device, stage } = parseStaged(args);
+    const found = this.#stages.lend(stage, this.#guard.deviceById(device));
+    if (found === undefined) throw new OperatingError('no-stage', 'nothing is staged here');
+    const { body } = found;
+    return { result: { length: body.length } satisfies StagedReply, body: body.read() };
   };
 
   /** @throws OperatingError `no-stage`, `length-mismatch`; what storing throws */

@@ -49,6 +49,14 @@ export class Stages {
     return stage;
   }
 
+  /** It stays here, for as long as one that has just come. */
+  lend(id: string, device: Device): Stage | undefined {
+    const stage = this.#stages.get(id);
+    if (stage === undefined || stage.device !== device) return undefined;
+    this.#put(id, stage);
+    return stage;
+  }
+
   restore(id: string, stage: Stage): void {
     this.#put(id, stage);
   }

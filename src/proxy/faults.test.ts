@@ -68,6 +68,7 @@ describe('with a dead replica', () => {
   it('stages a large body on a handoff too', async () => {
     const cluster = await TestCluster.startWithContainer({ sites: FOUR });
     cluster.kill('padova');
+    await cluster.world.runFor(100); // the proxy has lost its connection
     const body = patternBytes(2 * 1024 * 1024);
     expect((await put(cluster, 'big', body)).kind).toBe('stored');
     await cluster.world.runFor(100);

@@ -64,4 +64,5 @@ export type ProxyEvent =
   | 'resume'
   | 'row-sent'
   | 'stream-dropped'
+  | 'stream-made-up'
   | 'write-round';

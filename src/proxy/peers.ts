@@ -7,6 +7,7 @@
  * when the time is over the replica is tried again, and one success clears it.
  */
 import type { Env } from '#env/env.ts';
+import type { Links } from '#wire/contract.ts';
 import type { Replica } from './placement.ts';
 
 interface Health {
@@ -45,11 +46,13 @@ export class Peers {
   readonly #env: Env;
   readonly #site: string;
   readonly #node: string;
+  readonly #links: Links;
   readonly #health = new Map<number, Health & { node: string }>();
   readonly #outstanding = new Map<number, number>();
 
-  constructor(env: Env, self: { readonly node: string; readonly site: string }) {
+  constructor(env: Env, self: { readonly node: string; readonly site: string }, links: Links) {
     this.#env = env;
+    this.#links = links;
     this.#site = self.site;
     this.#node = self.node;
   }
@@ -83,10 +86,11 @@ export class Peers {
     return health !== undefined && health.limitedUntilMs > this.#env.clock.monotonicMs();
   }
 
-  /** Answered well within the last `withinMs`. */
+  /** Connected, and answered well within the last `withinMs`. */
   isAlive(device: number, withinMs: number): boolean {
     const health = this.#health.get(device);
     if (health === undefined || health.failures > 0) return false;
+    if (this.#links.rttMs(health.node) === undefined) return false;
     return health.lastOkMs > this.#env.clock.monotonicMs() - withinMs;
   }
 

@@ -10,7 +10,7 @@ import type { Timestamp } from '#base/timestamp.ts';
 import type { Env } from '#env/env.ts';
 import { RowSender } from '#object/row-sender.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import type { Caller } from '#wire/contract.ts';
+import type { Caller, Links } from '#wire/contract.ts';
 import { AccountQuotas } from './account-quotas.ts';
 import { Accounts } from './accounts.ts';
 import { Containers } from './containers.ts';
@@ -31,7 +31,7 @@ import { Turns } from './turns.ts';
 
 export interface ProxyOptions {
   readonly env: Env;
-  readonly wire: Caller;
+  readonly wire: Caller & Links;
   readonly cluster: ClusterSource;
   readonly self: { readonly node: string; readonly site: string };
   readonly clock: HybridClock;
@@ -61,7 +61,7 @@ export interface ProxyStore extends Store {
 export function createProxy(options: ProxyOptions): ProxyStore {
   const { env, wire, cluster, self, clock, registry = new Registry(), keys = NO_KEYS } = options;
   const limits = { ...DEFAULT_PROXY_LIMITS, ...options.limits };
-  const peers = new Peers(env, self);
+  const peers = new Peers(env, self, wire);
   const context: ProxyContext = {
     env,
     cluster,

@@ -36,7 +36,7 @@ export interface ReadRequest {
   readonly hedgeMs: number;
   /** `newest` hears W replicas, `nearest` one. */
   readonly read: 'quorum' | 'newest' | 'nearest';
-  /** How many stand-ins to ask when primaries fail (not in strict containers). */
+  /** How many stand-ins to ask, one for each that fails (not in strict containers). */
   readonly handoffs: number;
   /** Asks for everything. */
   readonly full: (replica: Replica) => Promise<FullReply>;
@@ -132,7 +132,7 @@ class QuorumRead {
     // Decoded in the chain: a state that can't be read is a failure of that replica.
     asked.then(decoded).then(
       (reply) => this.#answered(replica, primary, reply),
-      (error: unknown) => this.#failed(replica, primary, wantsFull, failureCode(error)),
+      (error: unknown) => this.#failed(replica, wantsFull, failureCode(error)),
     );
   }
 
@@ -156,12 +156,12 @@ class QuorumRead {
     this.#decide();
   }
 
-  #failed(replica: Replica, primary: boolean, wasFull: boolean, code: string): void {
+  #failed(replica: Replica, wasFull: boolean, code: string): void {
     this.#pending--;
     this.#underWay.delete(replica.member);
     if (wasFull) this.#fullAsked = false;
     this.#codes.push(code);
-    if (primary) this.#askHandoff();
+    this.#askHandoff();
     this.#decide();
   }
 

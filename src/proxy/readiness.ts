@@ -21,7 +21,7 @@ export async function checkReady(context: ProxyContext, trace: Trace, place: Pla
 }
 
 /**
- * Asks all primaries, until a majority has answered. Gives those that failed. Without `strict` it always
+ * Asks the primaries, until a majority is there. Gives those that failed. Without `strict` it always
  * resolves: stand-ins may do.
  * @throws OperatingError `unavailable`
  */
@@ -51,7 +51,10 @@ interface Probed {
   readonly codes: readonly string[];
 }
 
-/** Asks replicas whether they are there; until enough have answered and the others had a moment to. */
+/**
+ * Asks replicas whether they are there; until enough have answered and the others had a moment to. Who is far
+ * and answered something lately is not asked: that would be a round trip before the first byte.
+ */
 export function probe(context: ProxyContext, trace: Trace, asked: Asked): Promise<Probed> {
   return new Promise((resolve) => {
     new Probe(context, trace, asked, resolve).start();
@@ -78,7 +81,13 @@ class Probe implements Probed {
 
   start(): void {
     this.#endAfter(PROBE_MS);
-    for (const replica of this.#asked.replicas) void this.#ask(replica);
+    const { peers, self } = this.#context;
+    for (const replica of this.#asked.replicas) {
+      const isFar = replica.site !== self.site;
+      if (isFar && peers.isAlive(replica.device, RECENT_MS)) this.alive.add(replica.member);
+      else void this.#ask(replica);
+    }
+    this.#check();
   }
 
   async #ask(replica: Replica): Promise<void> {

@@ -3,10 +3,13 @@
  * it, in bounded memory, its MD5 taken while passing. It becomes current only by the commit that
  * follows; whatever goes wrong before leaves nothing behind. How many must have it is the mode's promise
  * (write-round.ts); who they are, upload-replicas.ts says.
+ *
+ * Where devices die midway and too few are left, the body still goes on to one that lives, outside of
+ * `strict` (there stand-ins don't count): at the end, stand-ins are given what that one has staged.
  */
 
 import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
-import type { StageArgs, StageReply } from '#object/calls.ts';
+import type { StageArgs, StagedArgs, StageReply } from '#object/calls.ts';
 import type { BodySource } from './body-intake.ts';
 import { type ProxyContext, throwIfGone, unavailable } from './context.ts';
 import type { Operation } from './contract.ts';
@@ -16,12 +19,13 @@ import { addressOf, type Place, type Replica } from './placement.ts';
 import { failureCode } from './replica-calls.ts';
 import { asStageReply } from './replies.ts';
 import type { Trace } from './trace.ts';
-import type { UploadKind, UploadReplicas } from './upload-replicas.ts';
+import { spareReplicas, type UploadKind, type UploadReplicas } from './upload-replicas.ts';
 import { hasLocalCopies } from './write-round.ts';
 
 interface Staging {
   readonly replica: Replica;
-  readonly channel: Channel;
+  /** What comes from the client; a stand-in of the last moment gets its bytes from another device. */
+  readonly channel?: Channel;
   readonly reply: Promise<StageReply>;
   state: 'open' | 'staged' | 'failed';
 }
@@ -44,6 +48,8 @@ export class StageUpload {
   readonly #codes: string[] = [];
   #length = 0;
   #wake: (() => void) | undefined;
+  /** Who can still take the place of one that has failed. */
+  #spares: Replica[] | undefined;
 
   constructor(options: UploadOptions) {
     const { bufferBytes, context } = options;
@@ -53,7 +59,7 @@ export class StageUpload {
       env,
       bufferBytes,
       stallMs: limits.stallMs,
-      mayDrop: (channel) => this.#canGoOn(channel),
+      mayDrop: (channel) => this.#suffices(this.#left(channel)),
       onDrop: (channel) => {
         metrics.count('stream-dropped');
         env.log.warn('upload.replica-dropped', { txn: options.trace.txn, device: channel.device });
@@ -93,7 +99,7 @@ export class StageUpload {
   async finish(): Promise<Timestamp | undefined> {
     this.#fanOut.end();
     while (!this.#isEnough()) {
-      if (!this.#canGoOn()) throw unavailable('upload', this.#codes);
+      this.#makeUp();
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -123,14 +129,14 @@ export class StageUpload {
 
   /** Members that have the body, or will. */
   holders(): ReadonlySet<number> {
-    const open = this.#stagings.filter(({ state }) => state !== 'failed');
-    return new Set(open.map(({ replica }) => replica.member));
+    return new Set(this.#left().map(({ replica }) => replica.member));
   }
 
   /** Those of the replicas that are no primaries of this place. */
   standIns(place: Place): Replica[] {
     const primaries = new Set(place.primaries.map((replica) => replica.member));
-    return this.#options.replicas.filter((replica) => !primaries.has(replica.member));
+    const replicas = this.#left().map(({ replica }) => replica);
+    return replicas.filter((replica) => !primaries.has(replica.member));
   }
 
   /** Discards everything everywhere. */
@@ -156,7 +162,8 @@ export class StageUpload {
   }
 
   async #send(piece: Uint8Array): Promise<void> {
-    if (!this.#canGoOn()) throw unavailable('upload', this.#codes);
+    if (!this.#suffices(this.#left()) && !this.#canBeMadeUp())
+      throw unavailable('upload', this.#codes);
     this.#length += piece.length;
     await this.#fanOut.push(piece);
   }
@@ -176,16 +183,57 @@ export class StageUpload {
   #open(replica: Replica, isAwaited: boolean): Staging {
     const channel = this.#fanOut.open(replica.device, isAwaited);
     const reply = this.#stage(replica, channel);
-    const staging: Staging = { replica, channel, reply, state: 'open' };
-    reply.then(
+    return this.#watch({ replica, channel, reply, state: 'open' });
+  }
+
+  #watch(staging: Staging): Staging {
+    staging.reply.then(
       () => this.#settled(staging, 'staged'),
       (error: unknown) => {
         this.#codes.push(failureCode(error));
-        this.#fanOut.close(channel);
+        if (staging.channel !== undefined) this.#fanOut.close(staging.channel);
         this.#settled(staging, 'failed');
       },
     );
     return staging;
+  }
+
+  /** Stand-ins for those that failed, as soon as one has the body whole. @throws OperatingError */
+  #makeUp(): void {
+    const whole = this.#stagings.find(({ state }) => state === 'staged');
+    while (!this.#suffices(this.#left())) {
+      if (!this.#canBeMadeUp()) throw unavailable('upload', this.#codes);
+      if (whole === undefined) return;
+      this.#copy(whole, this.#spared().shift()!);
+    }
+  }
+
+  #copy(whole: Staging, replica: Replica): void {
+    const { context, trace } = this.#options;
+    context.metrics.count('stream-made-up');
+    const facts = { txn: trace.txn, device: replica.device, from: whole.replica.device };
+    context.env.log.info('upload.made-up', facts);
+    const reply = this.#stage(replica, this.#again(whole));
+    this.#stagings.push(this.#watch({ replica, reply, state: 'open' }));
+  }
+
+  async *#again({ replica, reply }: Staging): AsyncGenerator<Uint8Array> {
+    const { context, trace } = this.#options;
+    const { stage } = await reply;
+    const args: StagedArgs = { device: replica.device, stage };
+    const { ringVersion } = replica;
+    const deadlineMs = context.limits.streamDeadlineMs;
+    const options = { ringVersion, deadlineMs, lane: 'bulk' as const };
+    const { body } = await context.calls.call(trace, replica, 'object.staged', args, options);
+    if (body === undefined) throw unavailable('no body of the stage');
+    yield* body;
+  }
+
+  #spared(): Replica[] {
+    const { context, place } = this.#options;
+    const asked = this.#stagings.map(({ replica }) => replica);
+    this.#spares ??= spareReplicas(context, place, asked);
+    return this.#spares;
   }
 
   #settled(staging: Staging, state: 'staged' | 'failed'): void {
@@ -194,24 +242,28 @@ export class StageUpload {
     this.#wake = undefined;
   }
 
-  async #stage(replica: Replica, channel: Channel): Promise<StageReply> {
+  async #stage(replica: Replica, body: AsyncIterable<Uint8Array>): Promise<StageReply> {
     const { context, trace, place } = this.#options;
     const { ringVersion } = replica;
     const args: StageArgs = { ...addressOf(place, replica), path: place.path };
     const { result } = await context.calls.call(trace, replica, 'object.stage', args, {
       ringVersion,
       deadlineMs: context.limits.streamDeadlineMs,
-      body: channel,
+      body,
     });
     return asStageReply(result);
   }
 
-  /** Enough replicas are left, not counting `without`. */
-  #canGoOn(without?: Channel): boolean {
-    const left = this.#stagings.filter(
-      ({ state, channel }) => state !== 'failed' && channel !== without,
+  #left(without?: Channel): Staging[] {
+    return this.#stagings.filter(
+      ({ state, channel }) => state !== 'failed' && (without === undefined || channel !== without),
     );
-    return this.#suffices(left);
+  }
+
+  /** One has the body, or will, and there is somebody to copy it to. */
+  #canBeMadeUp(): boolean {
+    if (this.#options.mode === 'strict') return false;
+    return this.#left().length > 0 && this.#spared().length > 0;
   }
 
   #isEnough(): boolean {

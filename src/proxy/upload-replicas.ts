@@ -42,6 +42,25 @@ export async function uploadReplicas(
   return { replicas: [...present, ...standIns], followers: [] };
 }
 
+/** Stand-ins that may be tried, at the own site and elsewhere. */
+const SPARES = 4;
+
+/** Who else can have the body, when some of those that were asked have failed: nearest first. */
+export function spareReplicas(
+  { self, peers }: ProxyContext,
+  place: Place,
+  asked: readonly Replica[],
+): Replica[] {
+  const standIns = [...place.handoffsAt(self.site, SPARES), ...place.handoffs(SPARES)];
+  const known = new Set(asked.map(({ member }) => member));
+  const spares = [...place.primaries, ...standIns].filter(({ member, holdsBody }) => {
+    const isSpare = holdsBody && !known.has(member);
+    known.add(member);
+    return isSpare;
+  });
+  return peers.nearestFirst(spares);
+}
+
 /** Undefined: this site has too few devices that answer, so the others are needed. */
 async function nearReplicas(
   context: ProxyContext,

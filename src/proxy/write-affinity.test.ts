@@ -54,6 +54,23 @@ function holders(cluster: TestCluster, object: string): string[] {
   });
 }
 
+/** Nodes of the proxy's site that stand in for an object's absent primaries, in their order. */
+function standIns(cluster: TestCluster, object: string): string[] {
+  const ring = cluster.view.rings.get(0)!;
+  const partition = ring.partitionOf(cluster.keyOf(object).hash);
+  return [...ring.handoffs(partition)]
+    .filter(({ site }) => site === 'lngs')
+    .map(({ node }) => node);
+}
+
+/** Files of bodies on a node's disk. */
+async function blobs(cluster: TestCluster, node: string): Promise<string[]> {
+  const { disk } = cluster.node(node).machine.env;
+  const folders = await disk.list('/d1/blobs');
+  const files = await Promise.all(folders.map((folder) => disk.list(`/d1/blobs/${folder}`)));
+  return files.flat();
+}
+
 /** Virtual time that it takes. */
 async function timed<Result>(cluster: TestCluster, work: Promise<Result>) {
   const startMs = cluster.world.nowMs;
@@ -138,15 +155,53 @@ describe('a streamed body in a local container', () => {
     expect(holders(cluster, 'x').length).toBeGreaterThanOrEqual(2);
   });
 
-  it('is refused when such a device dies midway and nobody else has what has passed', async () => {
+  it('is copied to another device of the site when one dies midway and nobody else has it', async () => {
+    const cluster = await started({ sites: [...SITES, 'lngs-3'] });
+    const body = patternBytes(3 * MIB);
+    const [first, second] = standIns(cluster, 'x');
+    const request = bodyWith(body, () => cluster.kill(first!));
+    const { result, tookMs } = await timed(cluster, put(cluster, 'x', body, request));
+    expect(result).toMatchObject({ kind: 'stored', ack: 'local' });
+    expect(tookMs).toBeLessThan(FAR_MS);
+    cluster.kill('lngs');
+    expect((await read(cluster, 'x', second!))?.equals(body)).toBe(true);
+  });
+
+  it('is copied to a far primary where the site has no further device', async () => {
     const cluster = await started();
     const body = patternBytes(3 * MIB);
     const request = bodyWith(body, () => cluster.kill('lngs-2'));
+    const result = await put(cluster, 'x', body, request);
+    expect(result).toMatchObject({ kind: 'stored' });
+    expect(result.ack).not.toBe('local');
+    expect(holders(cluster, 'x').length).toBe(2);
+    cluster.kill('lngs');
+    const far = holders(cluster, 'x')[0]!;
+    expect((await read(cluster, 'x', far))?.equals(body)).toBe(true);
+  });
+
+  it('is refused when the device that could be copied from dies too', async () => {
+    const cluster = await started();
+    const body = patternBytes(3 * MIB);
+    const request = bodyWith(body, () => {
+      cluster.kill('lngs-2');
+      cluster.node('lngs').devices.clear();
+    });
     const work = put(cluster, 'x', body, request);
     expect(await work.then(() => 'stored', codeOf)).toBe('unavailable');
-    expect(await read(cluster, 'x', 'lngs')).toBeUndefined();
-    // The next attempt knows: it does with whom there is.
-    expect(await put(cluster, 'x', body)).toMatchObject({ kind: 'stored' });
+  });
+
+  it('leaves nothing where no copy could be made', async () => {
+    const cluster = await started();
+    const body = patternBytes(3 * MIB);
+    const request = bodyWith(body, () => {
+      for (const other of ['lngs-2', 'bari', 'padova']) cluster.kill(other);
+    });
+    const work = put(cluster, 'x', body, request);
+    expect(await work.then(() => 'stored', codeOf)).toBe('unavailable');
+    await cluster.world.runFor(1_000);
+    expect(holders(cluster, 'x')).toEqual([]);
+    expect(await cluster.run(blobs(cluster, 'lngs'))).toEqual([]);
   });
 
   it('goes everywhere at once where the own site has too few devices', async () => {

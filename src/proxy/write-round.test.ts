@@ -49,7 +49,7 @@ async function run(
   const asked: number[] = [];
   const round = runRound({
     env,
-    peers: new Peers(env, { node: 'proxy', site: 's0' }),
+    peers: new Peers(env, { node: 'proxy', site: 's0' }, { rttMs: () => 0 }),
     place: place(options.former),
     mode: options.mode ?? 'strict',
     site: 's0',

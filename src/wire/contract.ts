@@ -21,6 +21,12 @@ export interface Caller {
   call(node: string, method: string, args: unknown, options: CallOptions): Promise<CallResult>;
 }
 
+/** What is known of the connections to others. */
+export interface Links {
+  /** Smoothed round-trip time of calls to a node; undefined while there is no connection. */
+  rttMs(node: string): number | undefined;
+}
+
 export interface CallOptions {
   /** The transaction id that logs and traces show on every node a request touches. */
   readonly txn: string;

@@ -12,6 +12,7 @@ import {
   type CallResult,
   type ClusterIdentity,
   type Handler,
+  type Links,
   type PeerDirectory,
   type PeerGuard,
   type SelfIdentity,
@@ -41,7 +42,7 @@ export interface EndpointOptions {
   readonly versions?: { readonly min: number; readonly max: number };
 }
 
-export class Endpoint implements Caller, ConnectionOwner {
+export class Endpoint implements Caller, Links, ConnectionOwner {
   readonly #context: WireContext;
   readonly #peers: PeerDirectory;
   readonly #handlers = new Map<string, Handler>();
@@ -114,7 +115,6 @@ export class Endpoint implements Caller, ConnectionOwner {
     });
   }
 
-  /** Smoothed round-trip time of calls to a node; undefined while there is no connection. */
   rttMs(node: string): number | undefined {
     if (node === this.#context.self.node) return 0;
     return this.#lanes.get(node)?.[CALLS_LANE]?.connection?.session.heartbeat.rttMs;

@@ -8,7 +8,7 @@
 import { newestTimestamp } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import type { Timestamp } from '#base/timestamp.ts';
-import type { Caller } from '#wire/contract.ts';
+import type { Caller, Links } from '#wire/contract.ts';
 
 export interface Attempt {
   readonly txn: string;
@@ -31,8 +31,9 @@ export class Tap {
     this.#listeners.set(txn, attempt);
   }
 
-  on(caller: Caller): Caller {
+  on(caller: Caller & Links): Caller & Links {
     return {
+      rttMs: (node) => caller.rttMs(node),
       call: (node, method, args, options) => {
         if (method === 'object.write' || method === 'object.accept') this.#seen(options.txn, args);
         return caller.call(node, method, args, options);
@@ -41,7 +42,7 @@ export class Tap {
   }
 
   /** The same of a wire that is used otherwise, too. */
-  over<Wire extends Caller>(wire: Wire): Wire {
+  over<Wire extends Caller & Links>(wire: Wire): Wire {
     const { call } = this.on(wire);
     return new Proxy(wire, {
       get: (target, name) => {
