@@ -4,6 +4,7 @@ import { isLive } from '#base/entry.ts';
 import type { ObjectListingAuditor } from '#object/listing-auditor.ts';
 import { settingsOf } from '#rows/row-state.ts';
 import { BucketWalk } from '../bucket-jobs/bucket-walk.ts';
+import { JobRecords } from '../bucket-jobs/job-record.ts';
 import { IF_ABSENT } from '../condition.ts';
 import type { Store } from '../contract.ts';
 import {
@@ -16,6 +17,7 @@ import {
   type TestClusterOptions,
 } from '../testing/test-cluster.ts';
 import { isMoving, MoveJob } from './move-job.ts';
+import { MOVE_JOB } from './progress.ts';
 
 const SITES = ['lngs', 'bari', 'padova', 'roma', 'lecce'];
 const SETTLE_MS = 120_000;
@@ -93,6 +95,23 @@ class Bench {
       });
     this.#jobs.set(name, job);
     return job;
+  }
+
+  /** Steps of this node's job until that holds. */
+  async until(by: string, isSo: () => Promise<boolean>, steps = 400): Promise<void> {
+    for (let step = 0; step < steps; step++) {
+      if (await isSo()) return;
+      await this.step(by);
+    }
+    throw new Error(`not within ${steps} steps: ${JSON.stringify(this.job(by).facts())}`);
+  }
+
+  /** Who has the job. */
+  async holder(): Promise<string | undefined> {
+    const { env } = this.cluster.node('lngs');
+    const records = new JobRecords({ env, store: this.proxy, job: MOVE_JOB, holder: '' });
+    const record = await this.run(records.look(this.cluster.operation(), CONTAINER));
+    return record?.holder;
   }
 
   /** As after a crash: what the process knew is gone. */
@@ -255,6 +274,19 @@ describe('a container that changes its policy', () => {
     await bench.finish('bari');
     expect(bench.job('bari').facts()['copied']).toBe(10 - copied!);
     for (let i = 0; i < 10; i++) expect(await bench.get(`o${i}`)).toEqual(Buffer.from(`body ${i}`));
+  });
+
+  it('waits as long where it is taken over by a node whose clock is an hour ahead', async () => {
+    const bench = await Bench.start();
+    const { cluster } = bench;
+    await bench.put('o', 'body');
+    await bench.begin();
+    for (let step = 0; step < 12; step++) await bench.step('lngs');
+    cluster.node('bari').machine.skewMs += 3_600_000;
+    await bench.until('bari', async () => (await bench.holder()) === 'bari');
+    const takenMs = cluster.world.nowMs;
+    await bench.until('bari', async () => (await bench.info()).left !== undefined);
+    expect(cluster.world.nowMs - takenMs).toBeGreaterThan(SETTLE_MS - 10_000);
   });
 
   it('waits for a container replica that is away, and reads and writes go on', async () => {

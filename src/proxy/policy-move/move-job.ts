@@ -64,6 +64,11 @@ export class MoveJob implements Job {
   #moves = 0;
   /** When this node first saw a container move, by path: the next in line waits from then. */
   readonly #seenMs = new Map<string, number>();
+  /**
+   * When this process first knew that all replicas have the settings, by path and settings. By its own clock:
+   * the wall clocks of two nodes may be hours apart, and who takes over must not take that for a wait.
+   */
+  readonly #confirmedMs = new Map<string, number>();
 
   constructor(options: MoveJobOptions) {
     this.#options = options;
@@ -107,13 +112,8 @@ export class MoveJob implements Job {
   async #claim(operation: Operation, found: FoundBucket): Promise<Work | undefined> {
     const { account, container, rank, device } = found;
     const bucket = { account, container };
-    const path = containerPath(bucket);
-    const nowMs = this.#options.env.clock.monotonicMs();
-    const sinceMs = this.#seenMs.get(path) ?? nowMs;
-    if (this.#seenMs.size >= MAX_SEEN) this.#seenMs.clear();
-    this.#seenMs.set(path, sinceMs);
     const patienceMs = rank * LEASE_MS;
-    if (nowMs - sinceMs < patienceMs) return undefined;
+    if (this.#waited(this.#seenMs, containerPath(bucket)) < patienceMs) return undefined;
     const info = await this.#options.store.containerInfo(operation, bucket, true);
     if (info?.former === undefined && info?.left === undefined) return undefined;
     const claim = await this.#records.claim(operation, bucket, info.since, patienceMs);
@@ -129,7 +129,9 @@ export class MoveJob implements Job {
     if (info === undefined || info.since !== held.goal) return undefined;
     const progress = decodeProgress(held.place);
     if (progress.confirmedMs === 0) return await this.#confirm(operation, work, info);
-    const isEarly = this.#nowMs() - progress.confirmedMs < (this.#options.settleMs ?? SETTLE_MS);
+    const confirmed = `${containerPath(info.name)} ${info.since}`;
+    const waitedMs = this.#waited(this.#confirmedMs, confirmed);
+    const isEarly = waitedMs < (this.#options.settleMs ?? SETTLE_MS);
     // Names may be removed only when nobody looks for them there any more.
     if (info.former === undefined && isEarly) return undefined;
     if (!progress.isWalked) return await this.#page(operation, work, info, progress);
@@ -219,6 +221,15 @@ export class MoveJob implements Job {
   async #advance(operation: Operation, work: Work, place: Progress): Promise<Work | undefined> {
     const held = await this.#records.advance(operation, work.held, encodeProgress(place));
     return held && { ...work, held };
+  }
+
+  /** Milliseconds since this was asked first. */
+  #waited(since: Map<string, number>, what: string): number {
+    const nowMs = this.#options.env.clock.monotonicMs();
+    const sinceMs = since.get(what) ?? nowMs;
+    if (since.size >= MAX_SEEN) since.clear();
+    since.set(what, sinceMs);
+    return nowMs - sinceMs;
   }
 
   #nowMs(): number {
