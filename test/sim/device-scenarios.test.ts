@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { DEVICE_SCENARIOS } from './device-scenarios.ts';
 import { LOG_SCENARIOS } from './log-scenarios.ts';
+import { QUORUM_SCENARIOS } from './quorum-scenarios.ts';
 import { tryScenario } from './scenario-runner.ts';
 import { runScenario } from './scenarios.ts';
 
-const ALL = [...DEVICE_SCENARIOS, ...LOG_SCENARIOS];
+const ALL = [...DEVICE_SCENARIOS, ...LOG_SCENARIOS, ...QUORUM_SCENARIOS];
 const pairs = ALL.flatMap(({ name, mutants }) => mutants.map((mutant) => ({ mutant, name })));
 
 describe('devices', () => {

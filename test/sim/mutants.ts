@@ -17,6 +17,8 @@ export interface Mutant {
   readonly replace: string;
   /** Faults that bring it out; all kinds when left out. */
   readonly faults?: readonly Fault[];
+  /** A brief seed that is known to catch it, tried first; none where a scenario does (scenarios.ts). */
+  readonly seed?: number;
   /** Brought out by the run of conditional writes (rounds-run.ts). */
   readonly rounds?: boolean;
 }
@@ -103,6 +105,7 @@ const ROUNDS: readonly Mutant[] = [
 export const MUTANTS: readonly Mutant[] = [
   {
     name: 'skip-the-sync',
+    seed: 104,
     file: 'device/sync-once.ts',
     find: 'await file.sync();',
     replace: 'await file.size();',
@@ -110,6 +113,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'skip-the-directory-sync',
+    seed: 1,
     file: 'device/log-writer.ts',
     find: 'await this.#disk.syncDirectory(this.#files.folder);',
     replace: '',
@@ -117,6 +121,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'acknowledge-on-a-minority',
+    seed: 3,
     file: 'proxy/quorum.ts',
     find: 'return Math.floor(replicas / 2) + 1;',
     replace: 'return 1;',
@@ -124,6 +129,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'read-from-one',
+    seed: 4,
     file: 'proxy/quorum.ts',
     find: 'return replicas - writeQuorum(replicas) + 1;',
     replace: 'return 1;',
@@ -161,6 +167,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'ignore-the-checksum',
+    seed: 1,
     file: 'device/body-reader.ts',
     find: 'if (bytes.length !== stop - at || bad !== undefined) {',
     replace: 'if (bytes.length !== stop - at) {',
@@ -168,6 +175,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'lose-the-updaters-mark',
+    seed: 13,
     file: 'object/commit.ts',
     find: 'const unlisted = request.listing !== undefined || request.unlisted === true || isNews;',
     replace: 'const unlisted = false;',
@@ -197,6 +205,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'acknowledge-without-rows',
+    seed: 4,
     file: 'proxy/write-round.ts',
     find: 'return rows === undefined || rows.quorum.isWrite(this.#listed);',
     replace: 'return true;',
@@ -204,6 +213,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'list-without-a-pull',
+    seed: 10,
     file: 'rows/service/row-service.ts',
     find: "if (read === 'quorum') {",
     replace: "if (read === 'newest') {",
@@ -249,6 +259,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'the-older-write-wins',
+    seed: 1,
     file: 'base/entry.ts',
     find: 'return a.timestamp > b.timestamp ? a : b;\n  const rank',
     replace: 'return a.timestamp < b.timestamp ? a : b;\n  const rank',
@@ -367,6 +378,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'rows-without-log',
+    seed: 1,
     file: 'device/operations.ts',
     find: "const { place } = batch.add({\n      kind: 'row',",
     replace:
@@ -381,6 +393,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'never-give-up-what-nobody-has',
+    seed: 8,
     file: 'proxy/backed-round.ts',
     find: 'return withoutEmpty(round, answers) ?? round;',
     replace: 'return round;',

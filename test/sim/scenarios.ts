@@ -1,6 +1,7 @@
 /** All interleavings that are placed by hand, and how one is played. */
 import { DEVICE_SCENARIOS } from './device-scenarios.ts';
 import { LOG_SCENARIOS, playOnDevice } from './log-scenarios.ts';
+import { QUORUM_SCENARIOS } from './quorum-scenarios.ts';
 import { RING_SCENARIOS, type RingScenario, ROW_SCENARIOS, Stage } from './ring-scenarios.ts';
 import { ROUND_SCENARIOS } from './rounds-scenarios.ts';
 
@@ -11,7 +12,12 @@ export interface Scenario {
   play(): Promise<void>;
 }
 
-const ON_OBJECTS = [...RING_SCENARIOS, ...ROUND_SCENARIOS, ...DEVICE_SCENARIOS];
+const ON_OBJECTS = [
+  ...RING_SCENARIOS,
+  ...ROUND_SCENARIOS,
+  ...DEVICE_SCENARIOS,
+  ...QUORUM_SCENARIOS,
+];
 
 export const SCENARIOS: readonly Scenario[] = [
   ...ON_OBJECTS.map((scenario) => staged(scenario, 'objects')),

@@ -7,6 +7,11 @@ import { MUTANTS, type Mutant } from '../../../test/sim/mutants.ts';
 export const MUTANT_INTENSITY = 3;
 export const MUTANT_SEEDS = 500;
 
+interface SeedRange {
+  readonly first: number;
+  readonly count: number;
+}
+
 interface Caught {
   /** Or `scenario`: an interleaving placed by hand. */
   readonly seed: number | 'scenario';
@@ -40,35 +45,51 @@ export async function runMutants(firstSeed: number, seeds: number, jobs: number)
  * mutant, so each find is held against the product, and the search goes on behind it.
  */
 async function tryMutant(
-  { name, faults, rounds }: Mutant,
+  mutant: Mutant,
   firstSeed: number,
   seeds: number,
 ): Promise<Caught | undefined> {
+  const { name } = mutant;
   // Not imported above: that would load the product before a mutant's file is broken.
   const { scenariosAgainst, tryScenario } = await import('../../../test/sim/scenario-runner.ts');
   for (const scenario of scenariosAgainst(name)) {
     const promise = await tryScenario(scenario, name);
     if (promise !== undefined) return { seed: 'scenario', promise: `${promise}: ${scenario}` };
   }
-  const end = firstSeed + seeds;
-  for (let first = firstSeed; first < end; ) {
-    const range = ['--first-seed', String(first), '--seeds', String(end - first), '--brief'];
-    const output = await runTool(['--mutant', name, ...range]);
+  const { seed } = mutant;
+  const known = seed === undefined ? [] : [{ first: seed, count: 1 }];
+  for (const range of [...known, { first: firstSeed, count: seeds }]) {
+    const caught = await trySeeds(mutant, range);
+    if (caught !== undefined) return caught;
+  }
+  return undefined;
+}
+
+async function trySeeds(mutant: Mutant, { first, count }: SeedRange): Promise<Caught | undefined> {
+  for (let next = first; next < first + count; ) {
+    const range = ['--first-seed', String(next), '--seeds', String(first + count - next)];
+    const output = await runTool(['--mutant', mutant.name, ...range, '--brief']);
     const found = /^seed (\d+): (.*)$/m.exec(output);
     if (found === null && !/ seeds, 0 broken promises/.test(output)) {
-      throw new Error(`mutant ${name} does not run:\n${output.slice(-2_000)}`);
+      throw new Error(`mutant ${mutant.name} does not run:\n${output.slice(-2_000)}`);
     }
     if (found === null) return undefined;
     const seed = Number(found[1]);
-    const same = ['--first-seed', String(seed), '--seeds', '1', '--brief'];
-    if (rounds) same.push('--rounds');
-    const more = ['--intensity', String(MUTANT_INTENSITY)];
-    const only = faults === undefined ? [] : ['--faults', faults.join(','), ...more];
-    const product = await runTool([...same, ...only]);
-    if (!/^seed \d+: /m.test(product)) return { seed, promise: found[2]!.slice(0, 70) };
-    first = seed + 1;
+    if (await isKept(mutant, seed)) return { seed, promise: found[2]!.slice(0, 70) };
+    next = seed + 1;
   }
   return undefined;
+}
+
+/** By the product itself, in the same run. */
+async function isKept({ faults, rounds }: Mutant, seed: number): Promise<boolean> {
+  const more = ['--intensity', String(MUTANT_INTENSITY)];
+  const output = await runTool([
+    ...['--first-seed', String(seed), '--seeds', '1', '--brief'],
+    ...(rounds ? ['--rounds'] : []),
+    ...(faults === undefined ? [] : ['--faults', faults.join(','), ...more]),
+  ]);
+  return !/^seed \d+: /m.test(output);
 }
 
 /** What a run of this tool prints, in a process of its own. */
