@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
 import { SimWorld } from '#env/sim/world.ts';
+import { readRequest } from '#ring/builder/change-request.ts';
+import { planContent } from '#ring/builder/plan-format.ts';
+import { viewPlan } from '#ring/builder/plan-view.ts';
 import { createRequest, newPrivateKey } from './certificates.ts';
 import { type AuthorityFixture, description, type Reply, startFixture } from './testing/fixture.ts';
 
@@ -342,6 +345,26 @@ describe('joining', () => {
 });
 
 describe('changing rings', () => {
+  it(
+    'a plan is the same as one made offline from the same rings, and either is applied',
+    withAuthority(async ({ ask, authority }) => {
+      const { set } = await authority.store.snapshot();
+      const none = { addDevice: [], setWeight: [], drain: [], remove: [], replicas: [] };
+      const request = { ...none, setWeight: ['bari/bari-1/d0=50'], replicas: ['container=4'] };
+      const online = await ask('POST', '/v1/rings/plan', { request, seed: 7 });
+      const { nowHours } = online.plan.options;
+      const change = readRequest(set, request)!;
+      const offline = set.plan(change, { seed: 7, nowHours });
+      expect(planContent(set, offline)).toEqual(online.plan);
+      expect(JSON.parse(JSON.stringify(viewPlan(offline)))).toEqual(online.view);
+      await ask('POST', '/v1/rings/apply', { plan: planContent(set, offline) });
+      set.apply(offline);
+      const { set: applied } = await authority.store.snapshot();
+      for (const [policy, ring] of set.rings())
+        expect(applied.rings().get(policy)!.encode()).toEqual(ring.encode());
+    }),
+  );
+
   it(
     'a plan is shown, applied once, settled by the leader when all are complete',
     withAuthority(async ({ ask, view, authority }) => {

@@ -1,52 +1,12 @@
 /** Several authorities on one state store, and an authority that dies at any step of a change. */
 import { describe, expect, it } from 'vitest';
-import { codeOf, OperatingError } from '#base/errors.ts';
+import { codeOf } from '#base/errors.ts';
 import { SimWorld } from '#env/sim/world.ts';
-import type { State } from '#state/state.ts';
 import { createAuthorityApp } from './app.ts';
 import type { Authority } from './authority.ts';
 import { published } from './publisher.ts';
 import { openAuthority, startFixture, viewOf } from './testing/fixture.ts';
-
-/** A state whose owner dies before (or right after) its n-th transaction from now on. */
-class Mortal {
-  #left = Number.POSITIVE_INFINITY;
-  #after = false;
-  #dead = false;
-
-  dieAt(transaction: number, after: boolean): void {
-    this.#left = transaction;
-    this.#after = after;
-  }
-
-  readonly wrap = (state: State): State => ({
-    ...bound(state),
-    txn: async (transaction) => {
-      const changes = transaction.success.some(({ kind }) => kind !== 'range');
-      if (this.#dead) throw new OperatingError('dead', 'this process is dead');
-      if (changes && this.#left-- === 0) {
-        this.#dead = true;
-        if (this.#after) await state.txn(transaction);
-        throw new OperatingError('dead', 'this process is dead');
-      }
-      return state.txn(transaction);
-    },
-  });
-}
-
-function bound(state: State): State {
-  return {
-    get: (key) => state.get(key),
-    range: (range, options) => state.range(range, options),
-    txn: (transaction) => state.txn(transaction),
-    watch: (range, from, listener) => state.watch(range, from, listener),
-    grantLease: (seconds) => state.grantLease(seconds),
-    keepAlive: (lease) => state.keepAlive(lease),
-    revokeLease: (lease) => state.revokeLease(lease),
-    compact: (revision) => state.compact(revision),
-    close: () => state.close(),
-  };
-}
+import { Mortal } from './testing/mortal.ts';
 
 /** Whatever happened, what is in force is whole: bundle, rings, builders and history agree. */
 async function expectWhole(authority: Authority): Promise<number> {

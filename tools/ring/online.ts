@@ -16,6 +16,8 @@ import { parseSize } from './change-options.ts';
 import { printPlan, qualityText } from './plan-print.ts';
 
 const POLL_MS = 1000;
+/** As shells tell it: 128 and the signal's number. */
+const INTERRUPTED = 130;
 
 export interface PlanOptions extends AuthorityOptions, ChangeRequest {
   readonly seed?: string;
@@ -206,6 +208,10 @@ export async function progress(options: AuthorityOptions): Promise<void> {
 /** Until nothing is joint any more and everybody runs the last version. Leaving it stops nothing. */
 async function watch(client: AuthorityClient, json: boolean): Promise<void> {
   const bar = json ? undefined : new ProgressBar();
+  process.once('SIGINT', () => {
+    bar?.end('left: the change goes on by itself; anello ring progress shows how far it is');
+    process.exit(INTERRUPTED);
+  });
   for (;;) {
     const now = await client.get<ClusterStatus>('/v1/status');
     const joint = now.rings.reduce((sum, ring) => sum + ring.joint, 0);
