@@ -8,11 +8,12 @@ import { Outside } from '#env/node/outside.ts';
 import { BucketWalk, type BucketWalkOptions } from '#proxy/bucket-jobs/bucket-walk.ts';
 import { LifecycleJob } from '#proxy/lifecycle/lifecycle-job.ts';
 import { LIFECYCLE_HEADER } from '#proxy/lifecycle/rules.ts';
+import type { ProxyLimits } from '#proxy/limits.ts';
 import { DeliveryJob } from '#proxy/notification/delivery-job.ts';
 import { QUEUE_HEADER } from '#proxy/notification/event-queue.ts';
 import { notifyingStore } from '#proxy/notification/notifying-store.ts';
 import { ContainerPolicies } from '#proxy/policy-move/container-policies.ts';
-import { isMoving, MoveJob } from '#proxy/policy-move/move-job.ts';
+import { isMoving, MoveJob, type MoveJobOptions } from '#proxy/policy-move/move-job.ts';
 import { createProxy } from '#proxy/proxy.ts';
 import { withVersions } from '#proxy/versions/versions.ts';
 import { settingsOf } from '#rows/row-state.ts';
@@ -29,14 +30,21 @@ export interface BucketJobs {
   stop(): Promise<void>;
 }
 
+export interface BucketJobsOptions {
+  /** The simulator waits seconds where an operator waits minutes. */
+  readonly limits?: Partial<ProxyLimits>;
+  readonly move?: Pick<MoveJobOptions, 'settleMs' | 'pageItems'>;
+}
+
 const START_MS = 5_000;
 
 export function startBucketJobs(
   { env, config, clock, cluster, wire, name }: Foundation,
   storage: Pick<StorageRole, 'open'>,
+  { limits = {}, move = {} }: BucketJobsOptions = {},
 ): BucketJobs {
   const self = { node: name, site: config.site };
-  const proxy = createProxy({ env, wire, cluster, clock, self });
+  const proxy = createProxy({ env, wire, cluster, clock, self, limits });
   const store = withVersions(proxy, env);
   const rows = (): Map<number, RowStore> => usableRows(storage);
   const walk = (isWanted: BucketWalkOptions['isWanted']): BucketWalk =>
@@ -66,6 +74,7 @@ export function startBucketJobs(
       rows,
       walk: walk((_, __, state) => isMoving(settingsOf(state))),
       node: name,
+      ...move,
     }),
   ];
   const runners = jobs.map((job) => new JobRunner(env, job, { startMs: START_MS }));

@@ -9,6 +9,7 @@ import { type NodeConfig, parseNodeConfig } from '#config/node-config.ts';
 import { formatDevice } from '#device/open.ts';
 import type { Machine } from '#env/sim/machine.ts';
 import type { SimWorld } from '#env/sim/world.ts';
+import { type BucketJobs, startBucketJobs } from '#main/bucket-jobs.ts';
 import { openClock } from '#main/clock-file.ts';
 import type { Foundation } from '#main/foundation.ts';
 import { type StorageRole, startStorage } from '#main/storage.ts';
@@ -34,6 +35,12 @@ const DEVICE_LIMITS = {
   reserveBytes: 64 * 1024,
   compactStepBytes: 64 * 1024,
 };
+/** Of runs in which containers change their policy: an operation may use what it knew of one for so long. */
+const STALE_MS = 5_000;
+/** More than that, and than the calls by which it is asked. */
+const SETTLE_MS = 20_000;
+const MOVE_LIMITS = { ...PROXY_LIMITS, containerStaleMs: STALE_MS };
+const MOVE_PAGE = 2;
 const SHARED_KEY = Buffer.alloc(32, 7);
 const REBOOT_MS = 2_000;
 const DEFAULT_RECLAIM_MS = DEFAULT_REPAIR_LIMITS.reclaimAgeSeconds * 1_000;
@@ -47,6 +54,7 @@ export interface Process {
   readonly storage: StorageRole;
   readonly clock: HybridClock;
   readonly wire: Endpoint;
+  readonly bucketJobs: BucketJobs | undefined;
   /** Resolves when the process is killed or its machine loses power. */
   readonly ended: Promise<void>;
 }
@@ -108,6 +116,7 @@ export class SimNode {
     if (process === undefined) return;
     this.process = undefined;
     const { incarnation } = this.machine;
+    await process.bucketJobs?.stop();
     await process.wire.close(1_000);
     await process.storage.close();
     if (incarnation.alive) this.kill();
@@ -152,18 +161,22 @@ export class SimNode {
     const role = foundation as unknown as Foundation;
     const storage = await startStorage(role, { deviceLimits: DEVICE_LIMITS });
     await wire.listen({ host: name, port: WIRE_PORT });
+    const { hasBucketJobs } = this.#cluster;
+    const limits = hasBucketJobs ? MOVE_LIMITS : PROXY_LIMITS;
     const proxy = createProxy({
       env,
       wire: tapped,
       cluster: source,
       self,
       clock,
-      limits: PROXY_LIMITS,
+      limits,
     });
+    const move = { settleMs: SETTLE_MS, pageItems: MOVE_PAGE };
+    const bucketJobs = hasBucketJobs ? startBucketJobs(role, storage, { limits, move }) : undefined;
     const ended = new Promise<void>((resolve) => {
       this.#end = resolve;
     });
-    this.process = { proxy, storage, clock, wire, ended };
+    this.process = { proxy, storage, clock, wire, bucketJobs, ended };
   }
 }
 
@@ -197,6 +210,8 @@ export class SimCluster {
   readonly tap: Tap;
   readonly nodes: readonly SimNode[];
   readonly bootFailures: string[] = [];
+  /** Nodes do what containers are configured to, and what becomes of those that change their policy. */
+  hasBucketJobs = false;
   /** How far any clock may be from the true time. */
   readonly clockErrorMs: number;
   /** Of all nodes; undefined: the product's default. */

@@ -40,6 +40,10 @@ export const FAULTS = [
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
+/** What runs only do when asked to, each from a random stream of its own. */
+export const EXTRAS = ['moves', 'uploads'] as const;
+export type Extra = (typeof EXTRAS)[number];
+
 export type Mode = 'strict' | 'available' | 'local';
 /** Clocks that nothing has set wrong differ by the network's delays and by whole seconds. */
 export const MIN_CLOCK_ERROR_MS = 2_000;

@@ -1,5 +1,7 @@
 /** Gets, ranges and heads: what they tell is judged by the key's model, and every byte is recomputed. */
-import type { ObjectReader, Operation } from '#proxy/contract.ts';
+import type { ObjectName } from '#base/names.ts';
+import type { ObjectReader, Operation, Store } from '#proxy/contract.ts';
+import { manifestKind, openManifest } from '#proxy/manifest.ts';
 import type { SimNode } from './cluster.ts';
 import { bytesOf, TAG, writeOf } from './content.ts';
 import { type Floor, type KeyModel, Violation } from './model.ts';
@@ -40,7 +42,7 @@ export class Reads {
   ): Promise<ObjectReader | undefined | 'failed'> {
     const { floor } = model;
     const settled = await this.#session.settle(node, ({ proxy }, operation) =>
-      proxy.openObject({ ...operation, read }, objectOf(box, model)),
+      openWhole(proxy, { ...operation, read }, objectOf(box, model)),
     );
     this.#session.count('get', settled);
     if (settled.kind !== 'done') return 'failed';
@@ -97,6 +99,19 @@ export class Reads {
     const seen = { write, timestamp, etag, size };
     model.sawLive({ ...seen, tag: user?.values[TAG], tagTimestamp: user?.timestamp }, floor, by);
   }
+}
+
+/** What a manifest stands for, as every dialect gives it. */
+async function openWhole(
+  store: Store,
+  operation: Operation,
+  name: ObjectName,
+): Promise<ObjectReader | undefined> {
+  const reader = await store.openObject(operation, name);
+  if (reader === undefined || manifestKind(reader.state) === undefined) return reader;
+  const { length, read } = await openManifest(store, operation, name, reader);
+  const { state, degraded } = reader;
+  return { state, degraded, length, read };
 }
 
 /** The best version found may be an older one (promise 4). */

@@ -7,9 +7,11 @@ import { Bounds } from './bounds.ts';
 import { SimCluster } from './cluster.ts';
 import { FinalChecks } from './final-checks.ts';
 import { Violation } from './model.ts';
+import { Multipart } from './multipart.ts';
 import { Nemesis } from './nemesis.ts';
 import { Observer } from './observer.ts';
-import { drawPlan, drawReclaimAge, type Fault } from './plan.ts';
+import { drawPlan, drawReclaimAge, type Extra, type Fault } from './plan.ts';
+import { PolicyMoves } from './policy-moves.ts';
 import { ACCOUNT, type Tally } from './session.ts';
 import { drawShape, drawSmallShape } from './shape.ts';
 import { Tap } from './tap.ts';
@@ -22,6 +24,8 @@ export interface RunOptions {
   readonly intensity?: number;
   /** A fifth of the time with as many faults, and a small cluster. */
   readonly brief?: boolean;
+  /** What else is done. */
+  readonly extras?: readonly Extra[];
   /** Conditional writes (rounds-run.ts) instead of everything. */
   readonly rounds?: boolean;
 }
@@ -61,6 +65,8 @@ const REST_MS = 5_000;
 /** More than the grace after a delete-at, and all that clocks may differ. */
 const EXPIRY_MS = 12 * 3_600_000;
 const MAX_EVENTS = 3_000_000;
+/** A container needs as long to change its policy. */
+const MOVES_MS = 50_000;
 
 export async function runSeed(seed: number, options: RunOptions = {}): Promise<RunResult> {
   const run = new Run(seed, options);
@@ -75,6 +81,8 @@ class Run {
   readonly #nemesis: Nemesis;
   readonly #observer: Observer;
   readonly #bounds: Bounds;
+  readonly #moves: PolicyMoves | undefined;
+  readonly #uploads: Multipart | undefined;
   readonly #chaosMs: number;
   readonly #clients: number;
   readonly #thinkMs: number;
@@ -94,15 +102,30 @@ class Run {
     const plan = drawPlan(this.#world.random('plan'), { ...more, ...(only && { only }), hasSkew });
     const reclaimAge = drawReclaimAge(this.#world.random('reclaim'), plan);
     this.#cluster = new SimCluster(this.#world, shape, new Tap(), plan.clockErrorMs, reclaimAge);
+    const { extras = [] } = options;
+    const hasMoves = extras.includes('moves');
     this.#workload = new Workload({
       ...plan,
+      // One at least can move, and take uploads.
+      ...(extras.length > 0 && {
+        modes: ['strict', ...plan.modes],
+        churns: plan.churns && plan.boxes > 1,
+      }),
       cluster: this.#cluster,
       random: this.#world.random('workload'),
     });
     this.#nemesis = new Nemesis(this.#cluster, this.#world.random('nemesis'), plan);
     this.#observer = new Observer(this.#cluster);
     this.#bounds = new Bounds(this.#cluster);
-    this.#chaosMs = plan.chaosMs;
+    this.#cluster.hasBucketJobs = hasMoves;
+    this.#uploads = extras.includes('uploads')
+      ? new Multipart(this.#cluster, this.#workload, this.#world.random('uploads'))
+      : undefined;
+    this.#moves = hasMoves
+      ? new PolicyMoves(this.#cluster, this.#workload, this.#world.random('moves'))
+      : undefined;
+    this.#chaosMs =
+      plan.chaosMs + (hasMoves ? this.#world.random('moves time').float() * MOVES_MS : 0);
     this.#clients = plan.clients;
     this.#thinkMs = plan.thinkMs;
     this.#expires = plan.expires;
@@ -144,6 +167,8 @@ class Run {
     await this.#converge();
     for (const { keys } of this.#workload.boxes) for (const model of keys) model.raisePartial();
     await this.#checkAll();
+    await this.#becomes(async () => this.#moves?.leftovers());
+    await this.#becomes(async () => this.#uploads?.leftovers());
     await this.#workload.session.sleep(REST_MS);
     this.#bounds.check(true);
   }
@@ -154,6 +179,9 @@ class Run {
     this.#nemesis.start();
     await Promise.all([
       this.#watchBounds(isOver),
+      this.#moves?.operator(isOver),
+      this.#uploads?.client(isOver, this.#thinkMs),
+      this.#uploads?.sweeps(isOver),
       ...Array.from({ length: this.#clients }, () => this.#workload.client(isOver, this.#thinkMs)),
     ]);
     this.#checkRejection();
@@ -183,7 +211,7 @@ class Run {
       const { nowMs } = this.#world;
       const isSweep = nowMs >= sweepMs;
       if (isSweep) this.#nemesis.mend();
-      const differences = await this.#differences();
+      const differences = await this.#differences(startMs);
       this.#checkRejection();
       if (differences.length > 0) orphanMs = Number.POSITIVE_INFINITY;
       else if (this.#orphans.size === 0 || nowMs >= orphanMs + ORPHAN_MS) return;
@@ -197,8 +225,10 @@ class Run {
     }
   }
 
-  async #differences(): Promise<string[]> {
+  async #differences(sinceMs: number): Promise<string[]> {
     const { rings } = this.#nemesis;
+    const moving = (await this.#moves?.differences(sinceMs)) ?? [];
+    if (moving.length > 0) return moving;
     const found = await this.#observer.differences(this.#workload, this.#orphans);
     return [...rings.differences(), ...found];
   }

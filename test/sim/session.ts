@@ -22,7 +22,7 @@ export const ACCOUNT = 'AUTH_sim';
 const OPERATION_LIMIT_MS = 400_000;
 
 /** What a client may be told when something could not be done. */
-const EXPECTED = new Set([
+const EXPECTED: readonly string[] = [
   'unavailable',
   'client-gone',
   'undecided',
@@ -32,11 +32,12 @@ const EXPECTED = new Set([
   'length-mismatch',
   // The container went away while the operation was under way; only boxes that churn may say so.
   'no-container',
-]);
+];
 
 export interface Box {
   readonly name: string;
-  readonly policy: number;
+  /** Its own, when it does not move from one to another (policy-moves.ts). */
+  policy: number;
   readonly mode: 'strict' | 'available' | 'local';
   readonly keys: KeyModel[];
   /** Deleted and made again while clients use it; undefined: stays for the whole run. */
@@ -63,6 +64,8 @@ export interface Writing {
 
 export class Session {
   readonly tally: Tally = {};
+  /** More than these codes a client is never told. */
+  readonly expected = new Set(EXPECTED);
   readonly cluster: SimCluster;
   readonly random: Prng;
   #nextWrite = 1;
@@ -146,12 +149,21 @@ export class Session {
     hung.promise.catch(() => undefined);
     const answer = run(process, this.operation(txn, gone.signal)).then(
       (result): Settled<Result> => ({ kind: 'done', result }),
-      (error: unknown): Settled<Result> => failureOf(error),
+      (error: unknown): Settled<Result> => this.#failureOf(error),
     );
     const lost = process.ended.then((): Settled<Result> => ({ kind: 'lost' }));
     const settled = await Promise.race([answer, lost, hung.promise]);
     limit.task = undefined;
     return settled;
+  }
+
+  #failureOf(error: unknown): { kind: 'failed'; code: string } {
+    if (error instanceof Violation) throw error;
+    if (error instanceof OperatingError && this.expected.has(error.code)) {
+      return { kind: 'failed', code: error.code };
+    }
+    const text = error instanceof Error ? `${error.stack}` : String(error);
+    throw new Violation('clear errors', `a client is told: ${text}`);
   }
 
   count(what: string, settled: Settled<unknown>): void {
@@ -166,15 +178,6 @@ export function containerOf({ name }: Box) {
 
 export function objectOf(box: Box, model: KeyModel) {
   return { ...containerOf(box), object: model.name };
-}
-
-function failureOf(error: unknown): { kind: 'failed'; code: string } {
-  if (error instanceof Violation) throw error;
-  if (error instanceof OperatingError && EXPECTED.has(error.code)) {
-    return { kind: 'failed', code: error.code };
-  }
-  const text = error instanceof Error ? `${error.stack}` : String(error);
-  throw new Violation('clear errors', `a client is told: ${text}`);
 }
 
 /** An operation may also send what others wrote, when it settles it. */

@@ -33,7 +33,7 @@ export class Workload {
   readonly session: Session;
   readonly reads: Reads;
   readonly listings: Listings;
-  readonly #writes: Writes;
+  readonly writes: Writes;
   readonly #cluster: SimCluster;
   readonly #random: Prng;
 
@@ -43,7 +43,7 @@ export class Workload {
     this.session = new Session(options.cluster, options.random);
     this.reads = new Reads(this.session);
     this.listings = new Listings(this.session);
-    this.#writes = new Writes(this.session, this.reads, options);
+    this.writes = new Writes(this.session, this.reads, options);
     for (let b = 0; b < options.boxes; b++) this.boxes.push(this.#makeBox(b, options));
     options.cluster.tap.onAttempt = (attempt) => this.#attempted(attempt);
   }
@@ -128,10 +128,10 @@ export class Workload {
       return;
     }
     const dice = this.#random.float();
-    if (dice < 0.3) await this.#writes.put(node, box, model);
-    else if (dice < 0.42) await this.#writes.delete(node, box, model);
-    else if (dice < 0.5) await this.#writes.post(node, box, model);
-    else if (dice < 0.55) await this.#writes.copy(node, box, model);
+    if (dice < 0.3) await this.writes.put(node, box, model);
+    else if (dice < 0.42) await this.writes.delete(node, box, model);
+    else if (dice < 0.5) await this.writes.post(node, box, model);
+    else if (dice < 0.55) await this.writes.copy(node, box, model);
     else if (dice < 0.8) await this.reads.get(node, box, model);
     else if (dice < 0.86) await this.reads.head(node, box, model);
     else await this.listings.list(node, box);

@@ -29,8 +29,8 @@ async function runSeeds({ firstSeed, seeds, jobs, keepGoing, ...more }: Options)
   const faults = more.faults ?? mutant?.faults;
   const intensity = more.intensity ?? (mutant?.faults === undefined ? 1 : MUTANT_INTENSITY);
   const rounds = more.rounds || mutant?.rounds === true;
-  const { brief } = more;
-  const run: RunOptions = { ...(faults && { faults }), intensity, rounds, brief };
+  const { brief, extras } = more;
+  const run: RunOptions = { ...(faults && { faults }), intensity, rounds, brief, extras };
   const count = seeds ?? (mutant === undefined ? DEFAULT_SEEDS : MUTANT_SEEDS);
   const totals = new Totals();
   const onResult = (result: RunResult): boolean => {
@@ -57,10 +57,11 @@ function report({ seed, traceHash, events, failure }: RunResult): void {
 }
 
 function replay(seed: number): string {
-  const { faults, mutant, intensity, rounds, brief } = options;
+  const { faults, mutant, intensity, rounds, brief, extras } = options;
   const only = faults === undefined ? '' : ` --faults ${faults.join(',')}`;
   const broken = mutant === undefined ? '' : ` --mutant ${mutant}`;
   const more = intensity === undefined ? '' : ` --intensity ${intensity}`;
+  const extra = extras.length === 0 ? '' : ` --with ${extras.join(',')}`;
   const kind = `${rounds ? ' --rounds' : ''}${brief ? ' --brief' : ''}`;
-  return `npm run sim -- --first-seed ${seed} --seeds 1 --verbose${kind}${only}${more}${broken}`;
+  return `npm run sim -- --first-seed ${seed} --seeds 1 --verbose${kind}${extra}${only}${more}${broken}`;
 }

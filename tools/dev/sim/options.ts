@@ -1,12 +1,13 @@
 /** The command line of `npm run sim`, checked. */
 import { parseArgs } from 'node:util';
-import { FAULTS, type Fault } from '../../../test/sim/plan.ts';
+import { EXTRAS, type Extra, FAULTS, type Fault } from '../../../test/sim/plan.ts';
 
 export interface Options {
   /** Undefined: as many as is usual for what is run. */
   readonly seeds: number | undefined;
   readonly firstSeed: number;
   readonly faults: readonly Fault[] | undefined;
+  readonly extras: readonly Extra[];
   readonly intensity: number | undefined;
   readonly brief: boolean;
   readonly jobs: number;
@@ -21,6 +22,7 @@ const USAGE = `npm run sim -- [options]
   --seeds N         how many seeds to run (100; 500 for each mutant)
   --first-seed N    any integer from 0 to 2^53-1000 (1)
   --faults A,B      only these kinds, all of them on: ${FAULTS.join(' ')}
+  --with A,B        do this too: ${EXTRAS.join(' ')}
   --intensity X     times as many faults as usual (1)
   --brief           runs of a fifth of the time with as many faults, at most 5 nodes (what npm test does)
   --jobs N          processes to run in (1)
@@ -46,7 +48,8 @@ export function parseOptions(args: readonly string[]): Options {
   return {
     seeds: values.seeds === undefined ? undefined : integer(values.seeds, 'seeds', 1, most),
     firstSeed,
-    faults: values.faults === undefined ? undefined : faultsOf(values.faults),
+    faults: values.faults === undefined ? undefined : chosenOf(values.faults, FAULTS, 'fault'),
+    extras: values.with === undefined ? [] : chosenOf(values.with, EXTRAS, 'extra'),
     intensity: values.intensity === undefined ? undefined : intensityOf(values.intensity),
     brief: values.brief,
     jobs: integer(values.jobs, 'jobs', 1, MAX_JOBS),
@@ -66,6 +69,7 @@ function parsed(args: readonly string[]) {
         seeds: { type: 'string' },
         'first-seed': { type: 'string', default: '1' },
         faults: { type: 'string' },
+        with: { type: 'string' },
         intensity: { type: 'string' },
         brief: { type: 'boolean', default: false },
         jobs: { type: 'string', default: '1' },
@@ -94,11 +98,15 @@ function intensityOf(text: string): number {
   return refuse('--intensity is a number above 0, at most 100');
 }
 
-function faultsOf(text: string): Fault[] {
+function chosenOf<Name extends string>(
+  text: string,
+  known: readonly Name[],
+  what: string,
+): readonly Name[] {
   const wanted = text.split(',');
-  const unknown = wanted.filter((name) => !FAULTS.some((fault) => fault === name));
-  if (unknown.length === 0) return FAULTS.filter((fault) => wanted.includes(fault));
-  return refuse(`no such fault: ${unknown.join(' ')}; known: ${FAULTS.join(' ')}`);
+  const unknown = wanted.filter((name) => !known.some((one) => one === name));
+  if (unknown.length === 0) return known.filter((name) => wanted.includes(name));
+  return refuse(`no such ${what}: ${unknown.join(' ')}; known: ${known.join(' ')}`);
 }
 
 function refuse(why: string): never {
