@@ -28,13 +28,12 @@ export default defineConfig({
         },
       },
       {
-        // Whole clusters of real processes: one at a time, after all else, or they starve each other.
+        // Whole clusters of real processes: two at a time (they wait a lot), after all else, or they starve each other.
         test: {
           name: 'cluster',
           setupFiles: ['test/cluster/last-words.ts'],
           include: ['test/cluster/**/*.test.ts'],
           pool: 'forks',
-          poolOptions: { forks: { singleFork: true } },
           testTimeout: HANGS_MS,
           hookTimeout: HANGS_MS,
           sequence: { groupOrder: 1 },

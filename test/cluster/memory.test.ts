@@ -110,8 +110,8 @@ async function download(path: string, proxy = 0): Promise<string> {
 
 describe('no node process grows by more than 100 MiB', () => {
   it.each([
-    ['1 GiB with Content-Length', 1024 * MIB, false],
-    ['400 MiB in chunks', 400 * MIB, true],
+    ['512 MiB with Content-Length', 512 * MIB, false],
+    ['256 MiB in chunks', 256 * MIB, true],
   ])(
     'through an upload of %s, and its download',
     async (_what, bytes, chunked) => {
