@@ -41,7 +41,7 @@ const STALE_MS = 5_000;
 const SETTLE_MS = 20_000;
 const MOVE_LIMITS = { ...PROXY_LIMITS, containerStaleMs: STALE_MS };
 const MOVE_PAGE = 2;
-const SHARED_KEY = Buffer.alloc(32, 7);
+export const SHARED_KEY = Buffer.alloc(32, 7);
 const REBOOT_MS = 2_000;
 const DEFAULT_RECLAIM_MS = DEFAULT_REPAIR_LIMITS.reclaimAgeSeconds * 1_000;
 /** Longer than any operation that reads. */

@@ -14,6 +14,7 @@ import type { State } from '#state/state.ts';
 import { createAuthorityApp } from '../app.ts';
 import { type Authority, createAuthority } from '../authority.ts';
 import { decodeBundle } from '../bundle.ts';
+import type { AskMoves } from '../conductor.ts';
 import type { ObjectKeyView } from '../encryption-routes.ts';
 import { initialiseCluster } from '../genesis.ts';
 import { readBundle } from '../publisher.ts';
@@ -54,10 +55,13 @@ export interface Shown {
   readonly certificate?: PeerCertificate;
 }
 
-export function description(devicesPerNode = 2): ClusterDescription {
+export function description(
+  devicesPerNode = 2,
+  wire = (_node: string, n: number): string => `10.0.0.${n}:7400`,
+): ClusterDescription {
   const node = (site: string, n: number) => ({
     node: `${site}-${n}`,
-    wire: `10.0.0.${n}:7400`,
+    wire: wire(`${site}-${n}`, n),
     devices: Array.from({ length: devicesPerNode }, (_, d) => ({ name: `d${d}`, weight: 100 })),
   });
   return parseDescription({
@@ -76,10 +80,17 @@ export const plainSealer = {
     Buffer.from(sealed).subarray(Buffer.byteLength(purpose)),
 };
 
+export interface AuthorityWishes {
+  readonly address?: string;
+  readonly wrap?: (state: State) => State;
+  /** Else every device knows everything at once. */
+  readonly askMoves?: AskMoves;
+}
+
 /** An authority process on this machine; its state is the machine's file. */
 export async function openAuthority(
   machine: Machine,
-  options: { readonly address?: string; readonly wrap?: (state: State) => State } = {},
+  options: AuthorityWishes = {},
 ): Promise<Authority> {
   const { env } = machine;
   await env.disk.mkdir('/data');
@@ -89,7 +100,7 @@ export async function openAuthority(
     state: options.wrap?.(opened) ?? opened,
     sealer: plainSealer,
     address: options.address ?? 'https://first:7600',
-    askMoves: async () => allComplete(await viewOf(authority)),
+    askMoves: options.askMoves ?? (async () => allComplete(await viewOf(authority))),
   });
   return authority;
 }
@@ -131,10 +142,12 @@ async function addNodes(
   }));
 }
 
-export async function startFixture(world: SimWorld, devicesPerNode = 2): Promise<AuthorityFixture> {
+export async function startFixture(
+  world: SimWorld,
+  wanted = description(),
+): Promise<AuthorityFixture> {
   const authority = await openAuthority(world.machine('authority'));
   const { env } = world.machine('authority');
-  const wanted = description(devicesPerNode);
   const cluster = { description: wanted, sites: [...SITES], state: 'sqlite:/data/state.db' };
   const operator = await initialiseCluster(authority, env, cluster);
   await addNodes(authority, wanted, Math.floor(env.clock.wallMicros() / MICROS_PER_HOUR));
