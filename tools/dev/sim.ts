@@ -5,6 +5,7 @@
  *   npm run sim -- --rounds [...]
  *   npm run sim -- --mutants [--seeds 500]
  *
+ * Ctrl-C ends it after the seeds that are under way, with the totals so far.
  * Exit code 1 when a promise was broken or a mutant survived, 2 for a wrong command line; the last line
  * is the summary.
  */
@@ -33,10 +34,12 @@ async function runSeeds({ firstSeed, seeds, jobs, keepGoing, ...more }: Options)
   const run: RunOptions = { ...(faults && { faults }), intensity, rounds, brief, extras };
   const count = seeds ?? (mutant === undefined ? DEFAULT_SEEDS : MUTANT_SEEDS);
   const totals = new Totals();
+  let isOver = false;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => (isOver = true));
   const onResult = (result: RunResult): boolean => {
     totals.add(result);
     report(result);
-    return result.failure === undefined || keepGoing;
+    return !isOver && (result.failure === undefined || keepGoing);
   };
   const range = { first: firstSeed, count };
   // A mutant is made in this very process.

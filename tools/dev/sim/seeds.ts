@@ -81,6 +81,8 @@ function ask(child: ChildProcess, order: Order): Promise<RunResult> {
 
 if (process.argv[2] === 'worker' && process.send !== undefined) {
   const runSeed = await simulator();
+  // Ctrl-C reaches every process of the terminal; who asks for seeds says when it is over.
+  process.on('SIGINT', () => undefined);
   process.on('message', (message) => {
     const { seed, options } = message as Order;
     void runSeed(seed, options).then((result) => process.send!(result));
