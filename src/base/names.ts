@@ -36,6 +36,11 @@ export function userAccount(userId: string): string {
   return OF_USER + userId;
 }
 
+/** Undefined: it is not a user's. */
+export function userOfAccount(account: string): string | undefined {
+  return isUserAccount(account) ? account.slice(OF_USER.length) : undefined;
+}
+
 export function isUserAccount(account: string): boolean {
   return account.startsWith(OF_USER);
 }

@@ -7,6 +7,7 @@ import { CONTAINER_RING } from '#base/names.ts';
 import { RowService } from '#rows/service/row-service.ts';
 import type { Job } from '#worker/job.ts';
 import { AccountLister } from './account-rows.ts';
+import { serveHoldings } from './holdings.ts';
 import { type ListingAuditorOptions, RowListingAuditor } from './listing-auditor.ts';
 import { TotalsReporter } from './reporter.ts';
 import { admitState, keepSettings, refuseRow } from './rules.ts';
@@ -27,6 +28,7 @@ export function createContainerService(options: ListingAuditorOptions): Containe
     tombstone: keepSettings,
     committed: (target, hash, listing, txn) => lister.list(target, hash, listing, txn),
   });
+  serveHoldings(rows.context);
   return {
     rows,
     jobs: [...rows.jobs, new TotalsReporter(options), new RowListingAuditor(options)],

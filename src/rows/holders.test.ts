@@ -42,7 +42,12 @@ const write = (name: string, made: ReturnType<typeof owned>, hash = HASH) =>
   store.write({ ...made, name, key: { policy: CONTAINER_RING, hash } });
 const held = (from = store, hash = HASH) =>
   Object.fromEntries(
-    from.holdings(CONTAINER_RING, hash).map(({ owner, rows, bytes }) => [owner, [rows, bytes]]),
+    OWNERS.flatMap((owner) => {
+      const holding = owner === undefined ? undefined : from.holding(CONTAINER_RING, hash, owner);
+      return holding === undefined || holding.rows === 0
+        ? []
+        : [[holding.owner, [holding.rows, holding.bytes]]];
+    }),
   );
 
 describe('what users hold', () => {

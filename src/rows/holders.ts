@@ -70,6 +70,7 @@ function change(
 export class HolderTable {
   readonly #change: Statement<unknown>;
   readonly #all: Statement<Holding>;
+  readonly #of: Statement<Holding>;
   readonly #unreported: Statement<Holding>;
   readonly #remove: Statement<unknown>;
   readonly #removeEmpty: Statement<unknown>;
@@ -83,6 +84,7 @@ export class HolderTable {
          newest = MAX(newest, excluded.newest), sequence = excluded.sequence`,
     );
     this.#all = db.prepare<Holding>(`${from} AND rows > 0 ORDER BY owner`);
+    this.#of = db.prepare<Holding>(`${from} AND owner = ?`);
     this.#unreported = db.prepare<Holding>(
       `${from} AND sequence > (SELECT reported FROM container WHERE id = ?)
        ORDER BY sequence LIMIT ?`,
@@ -102,6 +104,10 @@ export class HolderTable {
   /** Of users who hold something. */
   all(container: number): Holding[] {
     return this.#all.all(container);
+  }
+
+  of(container: number, owner: string): Holding | undefined {
+    return this.#of.get(container, owner);
   }
 
   /** What changed since the container was reported, also to nothing; in the order of changes. */

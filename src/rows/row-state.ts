@@ -132,27 +132,40 @@ export interface Slot {
 
 /** The row of a container in its account, with this replica's slot written at `timestamp`. */
 export function containerRowOf(own: EntryState, slot: Slot, timestamp: Timestamp): EntryState {
+  const { groups } = slotState(slot, timestamp);
+  return own.data === undefined ? { groups } : { data: rowData(own.data), groups };
+}
+
+/** The slot alone. */
+export function slotState(slot: Slot, timestamp: Timestamp): EntryState {
   const values = {
     objects: String(slot.objects),
     bytes: String(slot.bytes),
     newest: slot.newest,
   };
-  const groups = { [SLOT_PREFIX + slot.device]: { timestamp, values } };
-  return own.data === undefined ? { groups } : { data: rowData(own.data), groups };
+  return { groups: { [SLOT_PREFIX + slot.device]: { timestamp, values } } };
 }
 
 /** The slot with the newest row; among equals the one reported last, then the lower device. */
 export function shownSlot(state: EntryState): Slot | undefined {
-  let best: (Slot & { readonly reported: Timestamp }) | undefined;
-  for (const name in state.groups) {
-    if (!name.startsWith(SLOT_PREFIX)) continue;
-    const slot = parseSlot(name, state.groups[name]!);
-    if (slot !== undefined && (best === undefined || isBetter(slot, best))) best = slot;
+  let best: ReportedSlot | undefined;
+  for (const slot of slotsOf(state)) {
+    if (best === undefined || isBetter(slot, best)) best = slot;
   }
   return best;
 }
 
-type ReportedSlot = Slot & { readonly reported: Timestamp };
+export type ReportedSlot = Slot & { readonly reported: Timestamp };
+
+export function slotsOf(state: EntryState): ReportedSlot[] {
+  const slots: ReportedSlot[] = [];
+  for (const name in state.groups) {
+    if (!name.startsWith(SLOT_PREFIX)) continue;
+    const slot = parseSlot(name, state.groups[name]!);
+    if (slot !== undefined) slots.push(slot);
+  }
+  return slots;
+}
 
 function isBetter(a: ReportedSlot, b: ReportedSlot): boolean {
   if (a.newest !== b.newest) return a.newest > b.newest;

@@ -274,11 +274,11 @@ export class RowStore implements RowSink {
     return this.#look(() => this.#holders.unreported(this.#idOf(ring, hash), limit));
   }
 
-  /** Of users who hold something of it. */
-  holdings(ring: PolicyIndex, hash: Buffer): Holding[] {
+  /** What a user holds of it; undefined: nothing, for some time. */
+  holding(ring: PolicyIndex, hash: Buffer, owner: string): Holding | undefined {
     return this.#look(() => {
       this.#expire();
-      return this.#holders.all(this.#idOf(ring, hash));
+      return this.#holders.of(this.#idOf(ring, hash), owner);
     });
   }
 

@@ -8,6 +8,8 @@ import type { ListQuery } from '../query.ts';
 import { BUCKET_BITS } from '../summary.ts';
 import type {
   ContainersArgs,
+  HoldingAsked,
+  HoldingsArgs,
   ListArgs,
   OwnListing,
   OwnStateArgs,
@@ -175,6 +177,21 @@ export function parseContainers(args: unknown): ContainersArgs {
     to: absent(fields['to']) ? null : Buffer.from(bytes(fields, 'to', HASH_BYTES)),
     limit: Math.min(MAX_CONTAINERS_PER_PAGE, Math.max(1, count(fields, 'limit'))),
   };
+}
+
+export function parseHoldings(args: unknown): HoldingsArgs {
+  const fields = record(args);
+  return {
+    device: count(fields, 'device'),
+    ringVersion: count(fields, 'ringVersion'),
+    holdings: list(fields['holdings'], MAX_ROWS_PER_CALL).map(parseHolding),
+  };
+}
+
+function parseHolding(value: unknown): HoldingAsked {
+  const fields = record(value);
+  const owner = text(fields, 'owner', MAX_PATH_BYTES);
+  return { path: parsePath(fields), owner, above: parseTimestamp(fields['above']) };
 }
 
 function parsePath(fields: Fields): string {

@@ -132,6 +132,26 @@ export interface ListReply {
   readonly truncated: boolean;
 }
 
+/** container.holdings: what users hold of containers (src/container/holding-auditor.ts). */
+export interface HoldingsArgs {
+  readonly device: number;
+  readonly ringVersion: number;
+  readonly holdings: readonly HoldingAsked[];
+}
+
+export interface HoldingAsked {
+  /** Of the container. */
+  readonly path: string;
+  readonly owner: string;
+  /** What the replica told last: the answer's moment is above it. */
+  readonly above: Timestamp;
+}
+
+export interface HoldingsReply {
+  /** The replica's slots, in order; null: it does not know all of the container. */
+  readonly slots: readonly (Buffer | null)[];
+}
+
 /**
  * container.seal / container.unseal / container.remove: the three steps of DELETE (consistency.md,
  * Rows). The seal is a name that the proxy chose; it lapses after `deadlineMs`.

@@ -50,6 +50,13 @@ export function parseOutcomes(
   return { outcomes, complete: fields['complete'] === true };
 }
 
+/** `container.holdings`: a slot each. */
+export function parseHoldings(result: unknown, asked: number): (Buffer | null)[] {
+  const slots = list(record(result)['slots']).map((slot) => (slot === null ? null : bytes(slot)));
+  if (slots.length !== asked) throw malformed();
+  return slots;
+}
+
 export function parseOwnReply(result: unknown): { outcome: OwnOutcome; complete: boolean } {
   const fields = record(result);
   const outcome = OWN_OUTCOMES.find((known) => known === fields['outcome']);

@@ -97,6 +97,11 @@ class TestDevice {
     },
     ranges: () => (this.complete ? [{ from: 0, to: 2 ** 20 }] : this.#ranges),
   };
+  readonly #notes = new Map<string, string>();
+  readonly audit = {
+    note: (name: string) => this.#notes.get(name) ?? '',
+    setNote: (name: string, note: string) => void this.#notes.set(name, note),
+  };
   /** Kept in memory: of the real one only what is in force matters here. */
   readonly versions = new PartitionMarks(async () => undefined);
 }
