@@ -49,7 +49,8 @@ async function putPart(
   const operation = { ...cluster.operation(), user };
   const of = upload ?? (await beginUpload(cluster));
   const part = putRequest(Buffer.alloc(bytes, 1));
-  const stored = uploadsOf(cluster).putPart(operation, of, number, part, () => ({}));
+  const slot = { number, newest: undefined };
+  const stored = uploadsOf(cluster).putPart(operation, of, slot, part, () => ({}));
   return cluster.run(stored.then(({ kind }) => kind, codeOf));
 }
 

@@ -36,6 +36,8 @@ interface Plan {
   readonly content: Content;
   /** Where each part ends. */
   readonly ends: readonly number[];
+  /** Numbers of which a wrong attempt has had no answer: it may show itself at any time. */
+  readonly unsure: Set<number>;
 }
 
 export class Multipart {
@@ -78,7 +80,13 @@ export class Multipart {
       ends.push((ends.at(-1) ?? 0) + 1 + this.#random.integer(MAX_PART_BYTES));
     }
     const write = this.#session.newWriteId();
-    return { box, model, ends, content: { write, size: ends.at(-1)!, etag: `whole-${write}` } };
+    return {
+      box,
+      model,
+      ends,
+      unsure: new Set(),
+      content: { write, size: ends.at(-1)!, etag: `whole-${write}` },
+    };
   }
 
   #anyNode(): SimNode {
@@ -107,10 +115,12 @@ export class Multipart {
     const bytes = partOf(plan, number, isWrong);
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const body = { body: once(bytes), length: bytes.length, maxLength: bytes.length };
-      const settled = await this.#do('upload-part', (uploads, operation) =>
-        uploads.putPart(operation, upload, number, body, () => ({})),
-      );
+      const settled = await this.#do('upload-part', async (uploads, operation) => {
+        const slot = await uploads.slot(operation, upload, number);
+        return await uploads.putPart(operation, upload, slot, body, () => ({}));
+      });
       if (settled.kind === 'done') return true;
+      if (isWrong) plan.unsure.add(number);
     }
     return false;
   }
@@ -121,13 +131,23 @@ export class Multipart {
     const node = this.#anyNode();
     const facts = { id: content.write, content, deleteAt: undefined };
     const write = this.#session.begin(node, model, 'put', facts);
-    const first = await this.#do(
-      'upload-complete',
-      (uploads, operation) => this.#completed(uploads, operation, plan, upload),
-      node,
-      write.txn,
-    );
+    const isRace = this.#random.chance(0.1);
+    const [first, aborted] = await Promise.all([
+      this.#do(
+        'upload-complete',
+        (uploads, operation) => this.#completed(uploads, operation, plan, upload, isRace),
+        node,
+        write.txn,
+      ),
+      isRace ? this.#abort(plan, upload) : undefined,
+    ]);
+    if (isRace && first.kind === 'done' && first.result === 'over') {
+      if (aborted === 'completed') throw model.broken('undecided', 'neither completed nor aborted');
+      this.#session.end(write, 'none', first);
+      return;
+    }
     if (first.kind === 'done') {
+      if (aborted === 'aborted') throw model.broken('undecided', 'both completed and aborted');
       if (first.result !== 'stored') throw model.broken('undecided', `complete: ${first.result}`);
       this.#session.end(write, 'full', first);
       return;
@@ -147,28 +167,37 @@ export class Multipart {
     operation: Operation,
     plan: Plan,
     upload: Upload,
+    mayBeAborted = false,
   ): Promise<string> {
     const { bucket, uploadId, record } = upload;
     if ((await uploads.find(operation, bucket, record.key, uploadId)) === undefined) return 'over';
-    const parts = await uploads.parts(operation, upload);
-    const etags = parts.map(({ etag }) => etag).join();
-    const wanted = plan.ends.map((_, i) => md5(partOf(plan, i + 1))).join();
-    if (etags !== wanted) {
-      const told = `upload of put ${plan.content.write}: ${etags} instead of ${wanted}`;
+    const attempts = await uploads.attempts(operation, upload);
+    if (mayBeAborted && attempts.length < plan.ends.length) return 'over';
+    const parts = plan.ends.map((_, i) => {
+      const ofNumber = attempts.filter(({ number }) => number === i + 1);
+      const wanted = md5(partOf(plan, i + 1));
+      const found = ofNumber.find(({ etag }) => etag === wanted);
+      const isShown = found === ofNumber[0] || plan.unsure.has(i + 1);
+      if (found !== undefined && isShown) return found;
+      const etags = ofNumber.map(({ etag }) => etag).join();
+      const told = `part ${i + 1} of put ${plan.content.write}: ${etags} instead of ${wanted}`;
       throw new Violation('list after write', told, plan.model.key);
-    }
+    });
     const { etag } = plan.content;
     return (await uploads.complete(operation, upload, { parts, etag, checksums: {} })).kind;
   }
 
-  async #abort({ model }: Pick<Plan, 'model'>, upload: Upload): Promise<boolean> {
+  async #abort(
+    { model }: Pick<Plan, 'model'>,
+    upload: Upload,
+  ): Promise<'aborted' | 'completed' | 'over' | undefined> {
     const { floor } = model;
     const settled = await this.#do('upload-abort', (uploads, operation) =>
       uploads.abort(operation, upload),
     );
-    if (settled.kind !== 'done') return false;
+    if (settled.kind !== 'done') return undefined;
     if (settled.result === 'completed') model.sawSomething(floor, 'an upload that is complete');
-    return true;
+    return settled.result;
   }
 
   async #sweep(node: SimNode): Promise<boolean> {
@@ -210,7 +239,7 @@ export class Multipart {
         if (found === undefined || model === undefined) continue;
         const upload = { bucket: containerOf(box), uploadId: found.uploadId, record: NO_RECORD };
         const named = { ...upload, record: { ...NO_RECORD, key: found.key } };
-        if (!(await this.#abort({ model }, named))) return `${name} is not over`;
+        if ((await this.#abort({ model }, named)) === undefined) return `${name} is not over`;
       }
     }
     if (!(await this.#sweep(this.#anyNode()))) return 'the sweep fails';

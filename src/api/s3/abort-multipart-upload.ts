@@ -13,7 +13,7 @@ export async function abortMultipartUpload(request: S3Request): Promise<void> {
   const upload = await findUpload(request, bucket);
   checkStart(request, upload);
   const outcome = await uploadsOf(request).abort(request, upload);
-  if (outcome === 'completed') throw noSuchUpload(upload.uploadId);
+  if (outcome !== 'aborted') throw noSuchUpload(upload.uploadId);
   replyEmpty(request, 204);
 }
 

@@ -3,7 +3,7 @@
  * same request again gets the same answer as long as the object is the one it made.
  */
 import { createHash } from 'node:crypto';
-import type { StoredPart } from '#proxy/multipart/uploads.ts';
+import type { StoredPart } from '#proxy/multipart/attempts.ts';
 import { authorize } from './access.ts';
 import { type Bucket, noSuchBucket } from './bucket.ts';
 import { ALGORITHMS, elementOf, headerOf, isChecksum } from './checksums.ts';
@@ -36,16 +36,20 @@ export async function completeMultipartUpload(request: S3Request): Promise<void>
   const named = await namedParts(request);
   const uploads = uploadsOf(request);
   const upload = await uploads.find(request, bucket, request.key, uploadId);
-  if (upload === undefined) return await repeat(request, bucket, uploadId);
+  if (upload === undefined) {
+    const xml = await repeatXml(request, bucket, uploadId);
+    return await replyWhenDone(request, async () => ({ xml }));
+  }
   checkUploadKey(request, upload);
   const checksum = checksumOf(upload);
-  const parts = matchParts(request, await uploads.parts(request, upload), named, checksum);
+  const parts = matchParts(request, await uploads.attempts(request, upload), named, checksum);
   const etag = etagOf(parts);
   const checksums = await wholeChecksum(request, checksum, parts);
   checkStatedSize(request, parts);
   await replyWhenDone(request, async () => {
     const whole = { parts, etag, checksums, ...(condition !== undefined && { condition }) };
     const result = await uploads.complete(request, upload, whole);
+    if (result.kind === 'over') return { xml: await repeatXml(request, bucket, uploadId) };
     if (result.kind === 'no-container') throw noSuchBucket(request.bucket);
     if (result.kind === 'precondition-failed') throw condition!.failure();
     const { tags } = upload.record.groups;
@@ -61,12 +65,12 @@ export async function completeMultipartUpload(request: S3Request): Promise<void>
 }
 
 /** The upload is not under way: perhaps because this very request was answered before. */
-async function repeat(request: S3Request, bucket: Bucket, uploadId: string): Promise<void> {
+async function repeatXml(request: S3Request, bucket: Bucket, uploadId: string): Promise<string> {
   const uploads = uploadsOf(request);
   const record = await uploads.completion(request, bucket, uploadId);
   if (record === undefined || record.key !== request.key) throw noSuchUpload(uploadId);
   if (!(await uploads.isUsed(request, { bucket, uploadId, record }))) throw noSuchUpload(uploadId);
-  await replyWhenDone(request, async () => ({ xml: resultXml(request, record) }));
+  return resultXml(request, record);
 }
 
 function resultXml(
@@ -123,11 +127,12 @@ function matchParts(
   named: readonly NamedPart[],
   checksum: UploadChecksum,
 ): StoredPart[] {
-  const byNumber = new Map(stored.map((part) => [part.number, part]));
+  // Of those that were sent at the same time the newest with this ETag.
+  const byName = new Map(stored.toReversed().map((part) => [nameOf(part), part]));
   const { minPartBytes } = request.service.limits;
   return named.map((part, i) => {
-    const found = byNumber.get(part.number);
-    if (found === undefined || found.etag !== part.etag) throw invalidPart(request, part);
+    const found = byName.get(nameOf(part));
+    if (found === undefined) throw invalidPart(request, part);
     checkPart(request, found, part, checksum);
     if (found.size < minPartBytes && i < named.length - 1) {
       throw refuse('EntityTooSmall', undefined, {
@@ -139,6 +144,10 @@ function matchParts(
     }
     return found;
   });
+}
+
+function nameOf({ number, etag }: Pick<StoredPart, 'number' | 'etag'>): string {
+  return `${number}/${etag}`;
 }
 
 function checkPart(

@@ -1,6 +1,6 @@
 /** DeleteBucket: empty ones only; what uploads left behind goes with it, the name is free again. */
 import { messageOf } from '#base/errors.ts';
-import { abandonUploads } from '#proxy/multipart/uploads.ts';
+import { abandonUploads } from '#proxy/multipart/abandon.ts';
 import { authorize } from './access.ts';
 import { noSuchBucket } from './bucket.ts';
 import { refuse } from './errors.ts';

@@ -10,7 +10,7 @@ import { replyWhenDone } from './heartbeat.ts';
 import type { S3Request } from './request.ts';
 import { bytesOf } from './send-content.ts';
 import { refuseUnsupported } from './unsupported.ts';
-import { checksumOf, findUpload, partNumberOf, uploadsOf } from './upload.ts';
+import { checksumOf, findSlot, partNumberOf, uploadsOf } from './upload.ts';
 import { encryptionOfPart } from './upload-encryption.ts';
 import { document, isoDate, leaf } from './xml.ts';
 
@@ -18,7 +18,7 @@ export async function uploadPartCopy(request: S3Request): Promise<void> {
   const bucket = await authorize(request, 's3:PutObject');
   const number = partNumberOf(request);
   refuseUnsupported(request);
-  const upload = await findUpload(request, bucket);
+  const { upload, slot } = await findSlot(request, bucket, number);
   const encryption = encryptionOfPart(request, upload);
   const source = await openCopySource(request);
   const span = copiedSpan(request, source);
@@ -29,7 +29,7 @@ export async function uploadPartCopy(request: S3Request): Promise<void> {
   await replyWhenDone(request, async () => {
     const body = hashed(bytesOf(source.content, span), hasher);
     const part = { body, length, maxLength: length, ...(encryption && { encryption }) };
-    const result = await uploadsOf(request).putPart(request, upload, number, part, () => {
+    const result = await uploadsOf(request).putPart(request, upload, slot, part, () => {
       checksum ??= hasher.digest();
       return { [algorithm]: checksum };
     });

@@ -6,14 +6,14 @@ import { payloadOf } from './payload.ts';
 import { replyEmpty } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { refuseUnsupported } from './unsupported.ts';
-import { checkPartAlgorithm, checksumOf, findUpload, partNumberOf, uploadsOf } from './upload.ts';
+import { checkPartAlgorithm, checksumOf, findSlot, partNumberOf, uploadsOf } from './upload.ts';
 import { encryptionOfPart } from './upload-encryption.ts';
 
 export async function uploadPart(request: S3Request): Promise<void> {
   const bucket = await authorize(request, 's3:PutObject');
   const number = partNumberOf(request);
   refuseUnsupported(request);
-  const upload = await findUpload(request, bucket);
+  const { upload, slot } = await findSlot(request, bucket, number);
   const { maxPartBytes } = request.service.limits;
   const wanted = checksumOf(upload);
   const encryption = encryptionOfPart(request, upload);
@@ -23,7 +23,7 @@ export async function uploadPart(request: S3Request): Promise<void> {
   const result = await uploadsOf(request).putPart(
     request,
     upload,
-    number,
+    slot,
     {
       body,
       length,

@@ -1,5 +1,6 @@
 /** What the operations on an upload share: finding it, and what its checksums must be. */
 
+import type { PartSlot } from '#proxy/multipart/attempts.ts';
 import { isUploadId } from '#proxy/multipart/names.ts';
 import type { Upload } from '#proxy/multipart/uploads.ts';
 import { Uploads } from '#proxy/multipart/uploads.ts';
@@ -21,6 +22,20 @@ export async function findUpload(request: S3Request, bucket: Bucket): Promise<Up
   const upload = await uploadsOf(request).find(request, bucket, request.key, uploadId);
   if (upload === undefined) throw noSuchUpload(uploadId);
   return upload;
+}
+
+/** Both are looked for at once. @throws S3Error NoSuchUpload */
+export async function findSlot(
+  request: S3Request,
+  bucket: Bucket,
+  number: number,
+): Promise<{ upload: Upload; slot: PartSlot }> {
+  const uploadId = uploadIdOf(request);
+  const [upload, slot] = await Promise.all([
+    findUpload(request, bucket),
+    uploadsOf(request).slot(request, { bucket, uploadId }, number),
+  ]);
+  return { upload, slot };
 }
 
 export function uploadIdOf(request: S3Request): string {

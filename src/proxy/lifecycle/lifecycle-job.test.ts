@@ -264,7 +264,8 @@ describe('the lifecycle job', () => {
         uploads.begin(cluster.operation(), CONTAINER, { ...record, key }),
       );
       const part = putRequest(Buffer.from('part'));
-      await cluster.run(uploads.putPart(cluster.operation(), upload, 1, part, () => ({})));
+      const slot = { number: 1, newest: undefined };
+      await cluster.run(uploads.putPart(cluster.operation(), upload, slot, part, () => ({})));
     }
     await bench.walk('lngs');
     expect(bench.job('lngs').facts()).toMatchObject({ rounds: 1, aborted: 0 });

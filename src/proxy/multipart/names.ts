@@ -84,14 +84,18 @@ export function partPrefix(uploadId: string): string {
   return `${PARTS}${uploadId}/`;
 }
 
+/** Of all attempts of one number. */
+export function slotPrefix(uploadId: string, number: number): string {
+  return `${partPrefix(uploadId)}${String(number).padStart(NUMBER_DIGITS, '0')}/`;
+}
+
 export function partName(
   bucket: ContainerName,
   uploadId: string,
   number: number,
   writeId: string,
 ): ObjectName {
-  const digits = String(number).padStart(NUMBER_DIGITS, '0');
-  return { ...partsContainer(bucket), object: `${partPrefix(uploadId)}${digits}/${writeId}` };
+  return { ...partsContainer(bucket), object: slotPrefix(uploadId, number) + writeId };
 }
 
 export function parsePartNumber(uploadId: string, object: string): number {

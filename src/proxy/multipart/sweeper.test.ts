@@ -45,7 +45,8 @@ class Bench {
       ...{ key: KEY, contentType: 'text/plain', user: {}, system: {}, groups: {} },
       ...{ algorithm: 'crc64nvme', checksumType: 'FULL_OBJECT', asked: false, initiator: '' },
     });
-    await uploads.putPart(operation, upload, 1, putRequest(Buffer.from(BODY)), () => ({}));
+    const slot = await uploads.slot(operation, upload, 1);
+    await uploads.putPart(operation, upload, slot, putRequest(Buffer.from(BODY)), () => ({}));
     const parts = await uploads.parts(operation, upload);
     await uploads.complete(operation, upload, { parts, etag: 'whole', checksums: {} });
   }

@@ -125,8 +125,11 @@ export class Sweeper implements Job {
     const record = await this.#uploads.completion(operation, bucket, uploadId);
     // Another sweep was faster: it deletes the parts.
     if (record === undefined) return true;
-    const isUsed = await this.#uploads.isUsed(operation, { bucket, uploadId, record });
-    if (isUsed && isUnderWay) await this.#uploads.end(operation, { bucket, uploadId, record });
+    const upload = { bucket, uploadId, record };
+    const isUsed = await this.#uploads.isUsed(operation, upload);
+    if (!isUnderWay) return isUsed;
+    const isOver = isUsed || (await this.#uploads.isDone(operation, upload));
+    if (isOver) await this.#uploads.end(operation, upload);
     return isUsed;
   }
 

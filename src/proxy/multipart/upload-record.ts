@@ -12,6 +12,7 @@
  */
 import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
+import type { ObjectReader } from '../contract.ts';
 
 const VERSION = 1;
 /** A process that does not know of encryption must not store parts of such an upload. */
@@ -76,6 +77,14 @@ export function encodeCompletion(record: CompletionRecord): Buffer {
 /** @throws OperatingError `malformed`, `newer-format` */
 export function decodeCompletion(bytes: Uint8Array): CompletionRecord {
   return parse(bytes, 'anello-completion', completionSchema, VERSION);
+}
+
+/** The bytes of a record. */
+export async function wholeOf(reader: ObjectReader): Promise<Buffer> {
+  if (reader.inline !== undefined) return reader.inline;
+  const chunks: Buffer[] = [];
+  for await (const chunk of reader.read(0, reader.length)) chunks.push(chunk);
+  return Buffer.concat(chunks);
 }
 
 function parse<Value>(

@@ -4,12 +4,13 @@
  *
  * A part is never overwritten: each attempt is an object of its own, the newest of a number counts,
  * and the manifest names exactly the ones it is made of, so an upload that goes on while it is being
- * completed can't change the finished object.
+ * completed can't change the finished object. Clocks don't order attempts: who stores one looks first which
+ * there are (`slot`), takes a time above theirs, and its row tells which it has replaced.
  *
- * Completing writes `c/` first, then the object (its write id is the upload's), then removes `u/`. In
- * whatever step a crash falls, both records together tell the sweep (sweeper.ts) and a repeated request
- * what is to be done; parts are only deleted when a linearizable read says that no object is made of
- * them.
+ * Completing claims `u/` (claims.ts), writes `c/`, then the object (its write id is the upload's), then
+ * removes `u/`. In whatever step a crash falls, both records together tell the sweep (sweeper.ts) and a
+ * repeated request what is to be done; parts are only deleted when nobody can complete the upload any more,
+ * and a linearizable read says that no object is made of them. README.md has the reasons.
  */
 import { type DataPart, type EntryState, isLive } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
@@ -25,18 +26,20 @@ import {
   readManifest,
 } from '../manifest-format.ts';
 import { nullName, versionName } from '../versions/names.ts';
+import { listAttempts, type PartSlot, type StoredPart, slotAfter, standing } from './attempts.ts';
+import { type Claim, isDone, UploadClaims } from './claims.ts';
 import {
   completionName,
   newUploadId,
-  parsePartNumber,
   partName,
   partPrefix,
   partsContainer,
+  slotPrefix,
   uploadName,
   uploadOfPart,
   writeIdOf,
 } from './names.ts';
-import { checksumsOfRow, partType, uploadType } from './rows.ts';
+import { partType, uploadType } from './rows.ts';
 import {
   type CompletionRecord,
   decodeCompletion,
@@ -44,6 +47,7 @@ import {
   encodeCompletion,
   encodeUpload,
   type UploadRecord,
+  wholeOf,
 } from './upload-record.ts';
 
 export interface Upload {
@@ -52,21 +56,25 @@ export interface Upload {
   readonly record: UploadRecord;
 }
 
-/** The part that counts for its number. */
-export interface StoredPart {
-  readonly number: number;
-  readonly object: string;
-  readonly etag: string;
-  readonly size: number;
-  readonly clientMicros: number;
-  /** By algorithm, from the part's content type: one listing tells all. */
-  readonly checksums: Readonly<Record<string, string>>;
+/** `over`: it was aborted, or completed and the record tells how. */
+export type CompleteResult = PutResult | { readonly kind: 'over' };
+
+/** As much of it as both records tell. */
+interface NamedUpload {
+  readonly bucket: ContainerName;
+  readonly uploadId: string;
+  readonly record: { readonly key: string };
 }
 
-const PAGE = 10_000;
-/** A number may have been sent again and again; above this the upload must be begun anew. */
-const MAX_ATTEMPTS = 100_000;
+interface Whole {
+  readonly parts: readonly StoredPart[];
+  readonly etag: string;
+  readonly checksums: Readonly<Record<string, string>>;
+  readonly condition?: Condition;
+}
+
 const CONCURRENT_DELETES = 16;
+const MAX_ABORTS = 4;
 const RANDOM_BYTES = 24;
 const WRITE_ID_BYTES = 8;
 const SMALL: Pick<PutRequest, 'user' | 'system'> = { user: {}, system: {} };
@@ -74,10 +82,12 @@ const SMALL: Pick<PutRequest, 'user' | 'system'> = { user: {}, system: {} };
 export class Uploads {
   readonly #store: Store;
   readonly #env: Pick<Env, 'clock' | 'random'>;
+  readonly #claims: UploadClaims;
 
   constructor(store: Store, env: Pick<Env, 'clock' | 'random'>) {
     this.#store = store;
     this.#env = env;
+    this.#claims = new UploadClaims(store, env);
   }
 
   /** @throws OperatingError `no-container`: the bucket is gone */
@@ -101,14 +111,28 @@ export class Uploads {
     key: string,
     uploadId: string,
   ): Promise<Upload | undefined> {
-    const bytes = await this.#readSmall(operation, uploadName(bucket, key, uploadId));
-    return bytes && { bucket, uploadId, record: decodeUpload(bytes) };
+    const reader = await this.#store.openObject(operation, uploadName(bucket, key, uploadId));
+    if (reader === undefined || isDone(reader.state)) return undefined;
+    return { bucket, uploadId, record: decodeUpload(await wholeOf(reader)) };
+  }
+
+  /**
+   * Asked before an attempt is stored; whatever was acknowledged before is seen. It needs nothing of the
+   * upload, so that who looks for that can ask at the same time, and no round trip is added.
+   */
+  async slot(
+    operation: Operation,
+    { bucket, uploadId }: Pick<Upload, 'bucket' | 'uploadId'>,
+    number: number,
+  ): Promise<PartSlot> {
+    const prefix = slotPrefix(uploadId, number);
+    return slotAfter(number, await listAttempts(this.#store, operation, bucket, prefix));
   }
 
   async putPart(
     operation: Operation,
     upload: Upload,
-    number: number,
+    { number, newest }: PartSlot,
     part: Pick<
       PutRequest,
       'body' | 'length' | 'maxLength' | 'expectedEtag' | 'onReady' | 'encryption'
@@ -118,14 +142,17 @@ export class Uploads {
   ): Promise<PutResult> {
     const writeId = this.#env.random.bytes(WRITE_ID_BYTES).toString('hex');
     const name = partName(upload.bucket, upload.uploadId, number, writeId);
+    const nowMicros = this.#env.clock.wallMicros();
+    const clientMicros = newest === undefined ? undefined : Math.max(newest + 1, nowMicros);
     const result = await this.#store.putObject(operation, name, {
       ...SMALL,
       ...part,
-      contentType: partType({}),
+      ...(clientMicros !== undefined && { clientMicros }),
+      contentType: partType({}, newest),
       writeId,
       // Not counted before they are an object, but nobody fills a disk beyond their quota with them.
       payer: upload.bucket.account,
-      finish: () => ({ checksums: checksums(), contentType: partType(checksums()) }),
+      finish: () => ({ checksums: checksums(), contentType: partType(checksums(), newest) }),
     });
     if (result.kind !== 'no-container') return result;
     throw new OperatingError('no-container', 'the upload is gone', { ...name });
@@ -134,30 +161,54 @@ export class Uploads {
   /** The newest of each number, in order. */
   async parts(
     operation: Operation,
+    upload: Pick<Upload, 'bucket' | 'uploadId'>,
+  ): Promise<StoredPart[]> {
+    const seen = new Set<number>();
+    return (await this.attempts(operation, upload)).filter(({ number }) => {
+      const isNewest = !seen.has(number);
+      seen.add(number);
+      return isNewest;
+    });
+  }
+
+  /**
+   * Those that no later one has replaced: more than one of a number only where they were sent at the same
+   * time. In the order of numbers, the newest of each first.
+   */
+  async attempts(
+    operation: Operation,
     { bucket, uploadId }: Pick<Upload, 'bucket' | 'uploadId'>,
   ): Promise<StoredPart[]> {
-    const newest = new Map<number, StoredPart>();
-    for (const item of await this.#attempts(operation, bucket, uploadId)) {
-      const number = parsePartNumber(uploadId, item.name);
-      const known = newest.get(number);
-      if (known === undefined || isNewer(item, known)) newest.set(number, partOf(item, number));
-    }
-    return [...newest.values()].sort((a, b) => a.number - b.number);
+    return standing(uploadId, await this.#attempts(operation, bucket, uploadId));
   }
 
   /**
    * Makes the object. `checksums`, `etag`: of the whole.
    * @throws OperatingError as the Store's putObject
    */
-  async complete(
+  async complete(operation: Operation, upload: Upload, whole: Whole): Promise<CompleteResult> {
+    const { bucket, uploadId, record } = upload;
+    const name = uploadName(bucket, record.key, uploadId);
+    const claim = await this.#claims.take(operation, name);
+    if (claim === undefined) return { kind: 'over' };
+    let isMade = false;
+    try {
+      const result = await this.#make(operation, upload, whole, claim);
+      isMade = result.kind === 'stored';
+      return result;
+    } finally {
+      // Also for a client that has gone: an abort would have to wait.
+      const last: Operation = { ...operation, signal: new AbortController().signal };
+      if (isMade) await this.#finish(last, upload, claim, whole.parts);
+      else await quietly(this.#claims.release(last, name, claim));
+    }
+  }
+
+  async #make(
     operation: Operation,
     upload: Upload,
-    whole: {
-      readonly parts: readonly StoredPart[];
-      readonly etag: string;
-      readonly checksums: Readonly<Record<string, string>>;
-      readonly condition?: Condition;
-    },
+    whole: Whole,
+    claim: Claim,
   ): Promise<PutResult> {
     const { bucket, uploadId, record } = upload;
     const container = partsContainer(bucket);
@@ -172,7 +223,7 @@ export class Uploads {
     const { etag, checksums, condition } = whole;
     await this.#complete(operation, bucket, uploadId, { key: record.key, etag, size, checksums });
     const body = encodeManifest({ kind: 'multipart', parts });
-    const single = this.#single(upload, condition);
+    const single = this.#single(upload, claim, condition);
     const result = await this.#store.putObject(operation, objectOf(upload), {
       contentType: record.contentType,
       user: record.user,
@@ -195,11 +246,22 @@ export class Uploads {
     if (result.kind === 'precondition-failed' && made !== undefined) {
       return { kind: 'stored', etag: made.etag, size: made.size, clientMicros: made.clientMicros };
     }
-    if (result.kind === 'stored') {
-      await this.#forgetQuietly(operation, uploadName(bucket, record.key, uploadId));
-      await this.#deleteOthers(operation, upload, whole.parts);
+    if (result.kind === 'precondition-failed' && !claim.isHeld()) {
+      throw new OperatingError('unavailable', 'completing the upload takes too long', { uploadId });
     }
     return result;
+  }
+
+  /** Others that complete it at the same time may be about to make the object of other parts. */
+  async #finish(
+    operation: Operation,
+    upload: Upload,
+    claim: Claim,
+    used: readonly StoredPart[],
+  ): Promise<void> {
+    const name = uploadName(upload.bucket, upload.record.key, upload.uploadId);
+    const outcome = await quietly(this.#claims.finish(operation, name, claim));
+    if (outcome === 'removed') await this.#deleteOthers(operation, upload, used);
   }
 
   /**
@@ -208,6 +270,7 @@ export class Uploads {
    */
   #single(
     { uploadId }: Upload,
+    claim: Claim,
     condition: Condition | undefined,
   ): Condition & { readonly made: () => DataPart | undefined } {
     let made: DataPart | undefined;
@@ -215,7 +278,7 @@ export class Uploads {
       holds: (current) => {
         const isOurs = madeBy(current, uploadId, this.#env.clock.wallMicros() / 1e6);
         made = isOurs ? current?.data : undefined;
-        return !isOurs && (condition === undefined || condition.holds(current));
+        return !isOurs && claim.isHeld() && (condition === undefined || condition.holds(current));
       },
       /** The object, where it had been made already. */
       made: () => made,
@@ -233,18 +296,29 @@ export class Uploads {
     return bytes && decodeCompletion(bytes);
   }
 
-  /** `completed`: too late, an object is made of it. */
-  async abort(operation: Operation, upload: Upload): Promise<'aborted' | 'completed'> {
+  /**
+   * `completed`: too late, an object is made of it; `over`: it had ended before, in whatever way. While others
+   * complete it, it is waited for what comes of it.
+   * @throws OperatingError `unavailable`: that takes too long
+   */
+  async abort(operation: Operation, upload: Upload): Promise<'aborted' | 'completed' | 'over'> {
     const { bucket, uploadId, record } = upload;
-    const begun = await this.completion(operation, bucket, uploadId);
     const name = uploadName(bucket, record.key, uploadId);
-    if (begun !== undefined && (await this.isUsed(operation, upload))) {
-      await this.#forgetQuietly(operation, name);
-      return 'completed';
+    for (let attempt = 0; attempt < MAX_ABORTS; attempt++) {
+      const watched = await this.#claims.vacate(operation, name);
+      // Read after those that complete it have ended: what they left undecided is decided by it.
+      const begun = await this.completion(operation, bucket, uploadId);
+      if (begun !== undefined && (await this.isUsed(operation, upload))) {
+        await quietly(this.#claims.remove(operation, name, watched));
+        return 'completed';
+      }
+      const outcome = await this.#claims.remove(operation, name, watched);
+      // Gone only now: an object may have been made of it since it was looked for.
+      if (outcome === 'kept' || (outcome === 'gone' && watched.is !== 'gone')) continue;
+      await this.discard(operation, bucket, uploadId);
+      return watched.is === 'open' ? 'aborted' : 'over';
     }
-    await this.#store.deleteObject(operation, name);
-    await this.discard(operation, bucket, uploadId);
-    return 'aborted';
+    throw new OperatingError('unavailable', 'the upload is being completed', { uploadId });
   }
 
   /**
@@ -254,14 +328,8 @@ export class Uploads {
    * so where the id is another one, the manifest itself tells (simulator with uploads, seed 3: the parts of
    * an object that had been given tags were swept).
    */
-  async isUsed(
-    operation: Operation,
-    {
-      bucket,
-      uploadId,
-      record,
-    }: { bucket: ContainerName; uploadId: string; record: { key: string } },
-  ): Promise<boolean> {
+  async isUsed(operation: Operation, upload: NamedUpload): Promise<boolean> {
+    const { bucket, uploadId, record } = upload;
     const { txn, signal } = operation;
     const { account, container } = bucket;
     const name = { account, container, object: record.key };
@@ -283,15 +351,18 @@ export class Uploads {
   }
 
   /** An upload that an object is made of is not under way any more. */
-  async end(
-    operation: Operation,
-    {
-      bucket,
-      uploadId,
-      record,
-    }: { bucket: ContainerName; uploadId: string; record: { key: string } },
-  ): Promise<void> {
-    await this.#forgetQuietly(operation, uploadName(bucket, record.key, uploadId));
+  async end(operation: Operation, upload: NamedUpload): Promise<void> {
+    const { bucket, uploadId, record } = upload;
+    const name = uploadName(bucket, record.key, uploadId);
+    const watched = await this.#claims.vacate(operation, name);
+    await quietly(this.#claims.remove(operation, name, watched));
+  }
+
+  /** Whether an object was made of it, though its record is there still. */
+  async isDone(operation: Operation, { bucket, uploadId, record }: NamedUpload): Promise<boolean> {
+    const name = uploadName(bucket, record.key, uploadId);
+    const state = await this.#store.statObject(operation, name);
+    return state !== undefined && isDone(state);
   }
 
   /** Deletes every part of an upload that no object is made of, and what remembers it. */
@@ -341,26 +412,12 @@ export class Uploads {
     }
   }
 
-  async #attempts(
+  #attempts(
     operation: Operation,
     bucket: ContainerName,
     uploadId: string,
   ): Promise<ListedObject[]> {
-    const found: ListedObject[] = [];
-    let marker: string | undefined;
-    for (;;) {
-      const page = await this.#store.listObjects(operation, partsContainer(bucket), {
-        limit: PAGE,
-        prefix: partPrefix(uploadId),
-        ...(marker !== undefined && { marker }),
-      });
-      for (const item of page?.items ?? []) if (!('prefix' in item)) found.push(item);
-      marker = found.at(-1)?.name;
-      if (page?.truncated !== true) return found;
-      if (found.length > MAX_ATTEMPTS) {
-        throw new OperatingError('overloaded', 'the upload has too many parts', { uploadId });
-      }
-    }
+    return listAttempts(this.#store, operation, bucket, partPrefix(uploadId));
   }
 
   /** In the bucket's parts container, which is made when it is not there. */
@@ -396,54 +453,29 @@ export class Uploads {
 
   async #readSmall(operation: Operation, name: ObjectName): Promise<Buffer | undefined> {
     const reader = await this.#store.openObject(operation, name);
-    if (reader === undefined) return undefined;
-    if (reader.inline !== undefined) return reader.inline;
-    const chunks: Buffer[] = [];
-    for await (const chunk of reader.read(0, reader.length)) chunks.push(chunk);
-    return Buffer.concat(chunks);
+    return reader && (await wholeOf(reader));
   }
 
   /** What stays behind is the sweep's. */
   async #forgetQuietly(operation: Operation, name: ObjectName): Promise<void> {
-    try {
-      await this.#store.deleteObject(operation, name);
-    } catch (error) {
-      if (codeOf(error) === 'internal') throw error;
-    }
+    await quietly(this.#store.deleteObject(operation, name));
   }
 }
 
-/** Of a bucket that was deleted. What can't be deleted now is the sweep's. */
-export async function abandonUploads(
-  store: Store,
-  operation: Operation,
-  bucket: ContainerName,
-): Promise<void> {
-  const container = partsContainer(bucket);
-  if ((await store.containerInfo(operation, container, false)) === undefined) return;
-  const page = await store.listObjects(operation, container, { limit: PAGE });
-  for (const item of page?.items ?? []) {
-    if (!('prefix' in item))
-      await store.deleteObject(operation, { ...container, object: item.name });
+/** What can't be done now is the sweep's. */
+async function quietly<Result>(work: Promise<Result>): Promise<Result | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (codeOf(error) === 'internal') throw error;
+    return undefined;
   }
-  if (page?.truncated !== true) await store.deleteContainer(operation, container);
 }
 
 function madeBy(state: EntryState | undefined, uploadId: string, nowSeconds: number): boolean {
   if (!isLive(state, nowSeconds)) return false;
   const data = state?.data;
   return data?.manifest === 'multipart' && data.writeId === writeIdOf(uploadId);
-}
-
-function partOf(item: ListedObject, number: number): StoredPart {
-  const checksums = checksumsOfRow(item);
-  const { name: object, etag, bytes: size, clientMicros } = item;
-  return { number, object, etag, size, clientMicros, checksums };
-}
-
-function isNewer(item: ListedObject, known: StoredPart): boolean {
-  if (item.clientMicros !== known.clientMicros) return item.clientMicros > known.clientMicros;
-  return item.name > known.object;
 }
 
 function objectOf({ bucket, record }: Upload): ObjectName {
