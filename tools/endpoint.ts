@@ -169,7 +169,7 @@ async function askJson(url: string, init: RequestInit, timeoutMs: number): Promi
 }
 
 /** What fetch hides behind `fetch failed`; and who answers without JSON is no admin port. */
-function reasonFor(error: unknown): string {
+export function reasonFor(error: unknown): string {
   if (error instanceof SyntaxError) return 'what answers there is no admin port';
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   return messageOf(cause) || messageOf(error);

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { bashScript, completionTree, zshScript } from './completion.ts';
 import { programOf } from './program.ts';
+import { problemsOf } from './testing/command-line.ts';
 
 let program: Command;
 
@@ -24,10 +25,11 @@ function helpOf(command: Command): string {
   return text;
 }
 
-/** All that this command's help says, and that of those above it. */
-function helpUpwards(command: Command): string {
-  const above = command.parent;
-  return helpOf(command) + (above === null || above === program ? '' : helpUpwards(above));
+/** Its examples; a line that ends in a backslash goes on. */
+function examplesOf(command: Command): string[] {
+  const [, examples = ''] = helpOf(command).split(/^Examples?:/m);
+  const lines = examples.replaceAll('\\\n', ' ').split('\n');
+  return lines.map((line) => line.trim()).filter((line) => line !== '');
 }
 
 /** What bash offers after these words. */
@@ -45,17 +47,30 @@ describe('every verb', () => {
     expect(without.map(([words]) => words)).toEqual([]);
   });
 
-  it('describes itself, its arguments and options, with an example', () => {
+  it('describes itself, its arguments and options, with an example of its own', () => {
     for (const [words, command] of verbs()) {
       expect(command.description(), words).not.toBe('');
       for (const { long, description } of command.options)
         expect(description, `${words} ${long}`).not.toBe('');
     }
-    const without = verbs().filter(([words, command]) => {
-      const [, examples = ''] = helpUpwards(command).split(/Examples?:/);
-      return !examples.includes(`anello ${words.split(' ')[0]}`);
-    });
+    const without = verbs().filter(
+      ([words, command]) => !examplesOf(command).some((line) => line.includes(`anello ${words}`)),
+    );
     expect(without.map(([words]) => words)).toEqual([]);
+  });
+
+  it('has examples that can be copied: of verbs and options that there are, and nothing besides', () => {
+    const lines = new Set(verbs().flatMap(([, command]) => examplesOf(command)));
+    expect(lines.size).toBeGreaterThan(verbs().length);
+    expect([...lines].flatMap((line) => problemsOf(program, line))).toEqual([]);
+    for (const wrong of [
+      'ring plam',
+      'ring',
+      'ring plan --drian x',
+      'trace',
+      'status   what it is',
+    ])
+      expect(problemsOf(program, `sleep 1 && anello ${wrong}`), wrong).toHaveLength(1);
   });
 });
 

@@ -436,6 +436,14 @@ describe('changing rings', () => {
       expect(drained.seconds).toBeGreaterThanOrEqual(0);
       const total = drained.pairs.reduce((sum, { bytes }) => sum + bytes, 0);
       expect(Math.abs(total - drained.bytes)).toBeLessThan(100);
+      // What is said of bytes and lines holds instead, in all or by device.
+      const plan = (more: object) => ask('POST', '/v1/rings/plan', { ...drain('bari-2'), ...more });
+      const only = await plan({ bytesUsed: { 'bari/bari-2/d0': 8e9 }, bandwidth: 1e3 });
+      const slower = await plan({ bytesUsed: { 'bari/bari-2/d0': 8e9 }, bandwidth: 1e2 });
+      expect(only.view.bytes).toBeGreaterThan(0);
+      expect(only.view.bytes).toBeLessThan(8.1e9);
+      expect(slower.view.seconds! / only.view.seconds!).toBeCloseTo(10, 1);
+      expect((await plan({ bytesUsed: 1e6 })).view.bytes).toBeLessThan(1e6);
     }),
   );
 

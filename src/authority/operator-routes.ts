@@ -33,7 +33,10 @@ const wishSchema = z
       .strict()
       .optional(),
     seed: z.number().int().optional(),
-    bytesUsed: z.number().min(0).optional(),
+    bytesUsed: z
+      .union([z.number().min(0), z.record(z.string().max(256), z.number().min(0))])
+      .optional(),
+    bandwidth: z.number().positive().optional(),
   })
   .strict();
 
@@ -62,8 +65,8 @@ export function operatorRoutes(app: AuthorityHono, authority: Authority): void {
 
 function ringRoutes(app: AuthorityHono, { rings, store }: Authority): void {
   app.post('/v1/rings/plan', async (context) => {
-    const { seed, bytesUsed, ...wish } = await input(context, wishSchema);
-    return context.json(await rings.plan(wishOf(wish), { seed, bytesUsed }));
+    const { seed, bytesUsed, bandwidth, ...wish } = await input(context, wishSchema);
+    return context.json(await rings.plan(wishOf(wish), { seed, bytesUsed, bandwidth }));
   });
   app.post('/v1/rings/apply', async (context) => {
     const { plan, who: name, ...accepted } = await input(context, applySchema);

@@ -10,7 +10,7 @@ import type { Clock } from '#env/env.ts';
 import type { DeviceUpdate } from '#ring/builder/change.ts';
 import { type ChangeRequest, readRequest } from '#ring/builder/change-request.ts';
 import { type PlanContent, planContent, remakePlan } from '#ring/builder/plan-format.ts';
-import { type LinkRate, type PlanView, viewPlan } from '#ring/builder/plan-view.ts';
+import { type LinkRate, namedBytes, type PlanView, viewPlan } from '#ring/builder/plan-view.ts';
 import type { RingSet, SetChange, SetPlan } from '#ring/builder/ring-set.ts';
 import type { Acceptance } from '#ring/builder/risk.ts';
 import type { ClusterDescription } from '#ring/description.ts';
@@ -26,8 +26,10 @@ export type Wish =
 
 export interface PlanOptions {
   readonly seed?: number | undefined;
-  /** Bytes stored in all; what devices report when absent. */
-  readonly bytesUsed?: number | undefined;
+  /** Bytes stored in all, or by `site/node/device`; what devices report when absent. */
+  readonly bytesUsed?: number | Readonly<Record<string, number>> | undefined;
+  /** Per second between each two sites; what the document's links say when absent. */
+  readonly bandwidth?: number | undefined;
 }
 
 export interface ApplyOptions extends Acceptance {
@@ -58,8 +60,11 @@ export class AuthorityRings {
     const change = changeOf(now, wish);
     const made = this.#plan(now.set, change, options.seed);
     const { used, total } = await this.#devices();
-    const known = options.bytesUsed ?? ((id: number) => used.get(id) ?? 0);
-    const view = viewPlan(made, known, rates(now.document), (id) => total.get(id));
+    const { bytesUsed = (id: number) => used.get(id) ?? 0, bandwidth } = options;
+    const known =
+      typeof bytesUsed === 'object' ? namedBytes(now.set.devices(), bytesUsed) : bytesUsed;
+    const rate = bandwidth === undefined ? rates(now.document) : () => bandwidth;
+    const view = viewPlan(made, known, rate, (id) => total.get(id));
     return { plan: planContent(now.set, made), view };
   }
 

@@ -1,4 +1,5 @@
 /** Three machines from nothing by the commands of the guide, with certificates of their own; a fourth; one expelled. */
+import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -20,6 +21,8 @@ const FOURTH: MachinePlan = {
 const machines = new Machines(20_000 + 10 * (process.pid % 3_000));
 /** Of a write, its rows and what devices note of themselves: far less than the objects there are. */
 const MOST_ADDED = 256 * 1024;
+const bytesIn = (files: ReadonlyMap<string, Buffer>): number =>
+  [...files.values()].reduce((sum, { length }) => sum + length, 0);
 let token = '';
 let account = '';
 
@@ -144,9 +147,13 @@ describe('machines that joined', () => {
     const large = 'x'.repeat(400 * 1024);
     for (const name of ['/box/l0', '/box/l1', '/box/l2'])
       expect((await request(MACHINES[0]!, 'PUT', name, large)).status).toBe(201);
-    const before = machines.storedFiles(MACHINES);
-    const stored = [...before.values()].reduce((sum, { length }) => sum + length, 0);
-    expect(stored).toBeGreaterThan(8 * large.length);
+    // A write is acknowledged by two of three: the last copy may still be under way.
+    let before = new Map<string, Buffer>();
+    await until('all copies are on disks, and nothing is being written', async () => {
+      const last = bytesIn(before);
+      before = machines.storedFiles(MACHINES);
+      return bytesIn(before) >= 9 * large.length && bytesIn(before) === last;
+    });
     await machines.anello('ring', 'plan', '--part-power', '7');
     await machines.anello('ring', 'apply');
     await until('it is in force everywhere', settled);
@@ -190,9 +197,27 @@ describe('machines that joined', () => {
     expect(await get.text()).toBe('content 0');
   });
 
-  it('are drained, and cut off within seconds when they are expelled', async () => {
-    await machines.anello('ring', 'apply', '--drain', 'bari-2', '--force');
-    await until('it is drained', settled);
+  it('are drained while nobody watches: the progress bar is left, and picked up again', async () => {
+    await machines.anello('ring', 'pause');
+    const wait = ['--drain', 'bari-2', '--force', '--wait'];
+    const { child, printed } = machines.staying('ring', 'apply', ...wait);
+    const ended = once(child, 'exit');
+    await until('the change is published', async () => printed().includes('is published'));
+    // It waits from here on, and for ever: nothing is settled meanwhile.
+    await until('it is joint', async () => !(await settled()));
+    child.kill('SIGINT');
+    expect(await ended).toEqual([130, null]);
+    expect(printed()).toContain('left: the change goes on by itself');
+    expect(await settled()).toBe(false);
+    await machines.anello('ring', 'resume');
+    expect(await machines.anello('ring', 'progress')).toContain('all moves are settled');
+    expect(await settled()).toBe(true);
+    const { devices } = JSON.parse(await machines.anello('ring', 'show', '--json'));
+    const drained = devices.filter(({ node }: { node: string }) => node === 'bari-2');
+    expect(drained.map(({ weight }: { weight: number }) => weight)).toEqual([0, 0, 0]);
+  });
+
+  it('are cut off within seconds when they are expelled', async () => {
     await machines.anello('node', 'expel', 'bari-2');
     await until('the others have parted with it', async () => {
       const admin = `http://${MACHINES[0]!.address}:${machines.ports.admin}/status`;

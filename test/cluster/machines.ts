@@ -64,6 +64,19 @@ export class Machines {
     return stdout;
   }
 
+  /** The same, for one that stays: what it has printed so far, and its end. */
+  staying(...args: string[]): { readonly child: ChildProcess; printed(): string } {
+    const env = { ...process.env, ANELLO_OPERATOR: this.operator, XDG_STATE_HOME: this.folder };
+    const child = spawn(process.execPath, [CLI, ...args], {
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const output: Buffer[] = [];
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk: Buffer) => output.push(chunk));
+    return { child, printed: () => Buffer.concat(output).toString() };
+  }
+
   async init(plan: MachinePlan, description: string): Promise<void> {
     this.#first = plan;
     this.#writeFile(plan);

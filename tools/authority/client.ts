@@ -1,12 +1,15 @@
 /** The authority's API for verbs: any authority that answers; a change goes on to the leader. */
 import type { Command } from 'commander';
-import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
+import { OperatingError } from '#base/errors.ts';
 import { httpsRequest } from '#env/node/https-client.ts';
+import { reasonFor } from '../endpoint.ts';
 import { type OperatorFile, type OperatorOptions, readOperatorFile } from './operator-file.ts';
 
 const TIMEOUT_MS = 60_000;
 const MAX_REPLY_BYTES = 256 * 1024 * 1024;
 const MAX_HOPS = 3;
+/** Its schemas have refused what the command line said. */
+const BAD_REQUEST = 400;
 
 export interface AuthorityOptions extends OperatorOptions {
   readonly endpoint?: string;
@@ -75,7 +78,7 @@ export class AuthorityClient {
         failures.push(`${authority}: sent from one to the other`);
       } catch (error) {
         if (error instanceof Refused) throw error.reason;
-        failures.push(`${authority}: ${messageOf(error)} (${codeOf(error)})`);
+        failures.push(`${authority}: ${reasonFor(error)}`);
       }
     }
     throw new OperatingError('no-authority', `no authority answers: ${failures.join('; ')}`);
@@ -142,7 +145,7 @@ function accepted(answer: Answer): Answer {
   if (status < 300) return answer;
   const { code = 'internal', message = `status ${status}` } = refusalOf(body);
   if (status >= 500) throw new OperatingError(code, message);
-  throw new Refused(new OperatingError(code, message));
+  throw new Refused(new OperatingError(status === BAD_REQUEST ? 'wrong-use' : code, message));
 }
 
 /** Something that is no authority may answer anything. */

@@ -4,8 +4,9 @@ import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
 import { ProgressBar } from '../authority/progress-bar.ts';
 import { askNodes } from '../device/ask-nodes.ts';
-import { deviceOf } from '../device/quarantine.ts';
+import { deviceOf, refuseUnknown } from '../device/quarantine.ts';
 import { addEndpointOptions, type EndpointOptions, getJson, sendJson } from '../endpoint.ts';
+import { addExamples } from '../examples.ts';
 
 interface Options extends EndpointOptions {
   readonly device?: string;
@@ -54,14 +55,12 @@ export function register(program: Command): void {
   verb('rate', 'bytes a second; "auto": what a cycle of 30 days needs')
     .argument('<bytes>', 'such as 5000000, or auto')
     .action(setRate);
-  audit.addHelpText(
-    'after',
-    `
-Examples:
-  anello audit status
-  anello audit run --wait --device 3
-  anello audit rate 20000000`,
-  );
+  addExamples(audit, [
+    'anello audit status',
+    'anello audit run --wait --device 3',
+    'anello audit rate 20000000',
+    'anello audit rate auto',
+  ]);
 }
 
 async function show(options: Options): Promise<void> {
@@ -106,11 +105,13 @@ async function send(options: Options, path: string, fields: object): Promise<voi
 async function ask(options: Options): Promise<AuditedDevice[]> {
   const wanted = deviceOf(options);
   const answers = await askNodes(options, statusSchema, (url) => getJson(`${url}/status`));
-  return answers.flatMap(({ node, value }) =>
+  const devices = answers.flatMap(({ node, value }) =>
     value.devices
       .filter(({ id }) => wanted === undefined || id === wanted)
       .map(({ id, name, audit }) => ({ node, name, device: id, ...audit })),
   );
+  refuseUnknown(options, devices);
+  return devices;
 }
 
 function describe(device: AuditedDevice): string {

@@ -1,5 +1,5 @@
 /** `anello authority`: the first node of a new cluster; copies of what the authority keeps. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { createAuthority } from '#authority/authority.ts';
@@ -17,6 +17,7 @@ import { type ClusterDescription, parseDescriptionText } from '#ring/description
 import { openState } from '#state/open-state.ts';
 import type { State } from '#state/state.ts';
 import { writeOperatorFile } from '../authority/operator-file.ts';
+import { readInputText } from '../input-file.ts';
 
 const SECRET_MODE = 0o600;
 const ADMINISTRATOR: BootstrapAccount = {
@@ -61,8 +62,8 @@ Example:
 }
 
 async function init(options: InitOptions): Promise<void> {
-  const machine = parseMachineFile(readFileSync(options.config, 'utf8'));
-  const description = parseDescriptionText(readFileSync(options.description, 'utf8'));
+  const machine = parseMachineFile(readInputText(options.config));
+  const description = parseDescriptionText(readInputText(options.description));
   if (existsSync(options.operator))
     throw new OperatingError('wrong-use', `${options.operator} exists: this cluster has operators`);
   const env = createNodeEnv({ logLevel: 'warn' });

@@ -1,6 +1,5 @@
 /** `anello bench`: how fast an endpoint is, by its Swift API, from here. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { OperatingError } from '#base/errors.ts';
 import { ProgressBar } from '../authority/progress-bar.ts';
@@ -9,6 +8,7 @@ import { type LoadPlan, type LoadResult, runLoad } from '../bench/load.ts';
 import type { Trust } from '../doctor/http.ts';
 import { type Logins, loginsAt, loginsOf } from '../doctor/logins.ts';
 import { type Account, logInV1, logInV3 } from '../doctor/swift-account.ts';
+import { readInputText } from '../input-file.ts';
 import { parseSize } from '../ring/change-options.ts';
 
 interface Options {
@@ -61,7 +61,7 @@ async function bench(url: string | undefined, options: Options): Promise<void> {
   const logins = url === undefined ? loginsOf(options.data) : loginsAt(url);
   const ca = options.ca ?? logins.caFile;
   const trust: Trust = {
-    ...(ca !== undefined && { ca: readFileSync(ca, 'utf8') }),
+    ...(ca !== undefined && { ca: readInputText(ca) }),
     ...(options.insecure && { insecure: true }),
   };
   const bodyBytes = parseSize(options.size);

@@ -1,12 +1,13 @@
 /** `anello config`: the cluster document, one for all nodes. */
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { parse, stringify } from 'yaml';
+import { stringify } from 'yaml';
 import {
   AuthorityClient,
   type AuthorityOptions,
   addAuthorityOptions,
 } from '../authority/client.ts';
+import { addExamples } from '../examples.ts';
+import { readInputYaml } from '../input-file.ts';
 import { whoAmI } from '../ring/online.ts';
 
 export function register(program: Command): void {
@@ -17,13 +18,11 @@ export function register(program: Command): void {
   verb('diff', 'what a file would change').argument('<file>', 'YAML').action(diff);
   verb('set', 'put a file in force').argument('<file>', 'YAML').action(set);
   verb('history', 'what was published when, by whom').action(history);
-  config.addHelpText(
-    'after',
-    `
-Example:
-  anello config show > cluster.yaml; vi cluster.yaml
-  anello config diff cluster.yaml && anello config set cluster.yaml`,
-  );
+  addExamples(config, [
+    'anello config show > cluster.yaml',
+    'anello config diff cluster.yaml && anello config set cluster.yaml',
+    'anello config history',
+  ]);
 }
 
 async function show(options: AuthorityOptions): Promise<void> {
@@ -34,7 +33,7 @@ async function show(options: AuthorityOptions): Promise<void> {
 
 async function diff(file: string, options: AuthorityOptions): Promise<void> {
   const before = flat(await new AuthorityClient(options).get('/v1/document'));
-  const after = flat(parse(readFileSync(file, 'utf8')));
+  const after = flat(readInputYaml(file));
   const paths = [...new Set([...before.keys(), ...after.keys()])].sort();
   const changes = paths
     .map((path) => ({ path, before: before.get(path), after: after.get(path) }))
@@ -60,7 +59,7 @@ function flat(value: unknown, path = ''): Map<string, string> {
 }
 
 async function set(file: string, options: AuthorityOptions): Promise<void> {
-  const document: unknown = parse(readFileSync(file, 'utf8'));
+  const document: unknown = readInputYaml(file);
   const client = new AuthorityClient(options);
   const reply = await client.put<{ version: number }>('/v1/document', { document, who: whoAmI() });
   console.log(options.json ? JSON.stringify(reply) : `version ${reply.version} is published`);

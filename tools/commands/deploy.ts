@@ -1,5 +1,4 @@
 /** `anello deploy`: configuration of the programs around Anello, rendered from the cluster document. */
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import type { Document } from '#authority/document.ts';
 import { OperatingError } from '#base/errors.ts';
@@ -17,9 +16,12 @@ import {
   haproxyContext,
   nftablesContext,
   prometheusContext,
+  systemdContext,
 } from '../deploy/contexts.ts';
 import type { ClusterFacts, Member } from '../deploy/facts.ts';
 import { render, type TemplateName } from '../deploy/render.ts';
+import { addExamples } from '../examples.ts';
+import { readInputText } from '../input-file.ts';
 
 type SiteOptions = AuthorityOptions & { readonly site: string };
 
@@ -74,14 +76,15 @@ export function register(program: Command): void {
     show('grafana-dashboard.json', grafanaContext(await factsOf(options)), options),
   );
   unitVerb(deploy);
-  deploy.addHelpText(
-    'after',
-    `
-Examples:
-  anello deploy haproxy --site lngs --certificate /etc/anello/public.pem > /etc/haproxy/haproxy.cfg
-  anello deploy nftables --site lngs > /etc/nftables.d/anello.nft
-  anello deploy prometheus --rules > anello-rules.yml`,
-  );
+  addExamples(deploy, [
+    'anello deploy haproxy --site lngs --certificate /etc/anello/public.pem > /etc/haproxy/haproxy.cfg',
+    'anello deploy nftables --site lngs > /etc/nftables.d/anello.nft',
+    'anello deploy systemd --disk /srv/disk1 --disk /srv/disk2 > /etc/systemd/system/anello.service',
+    'anello deploy etcd --site lngs > /etc/default/etcd',
+    'anello deploy prometheus > prometheus.yml',
+    'anello deploy prometheus --rules > anello-rules.yml',
+    'anello deploy grafana > anello-dashboard.json',
+  ]);
 }
 
 async function etcdOf(options: EtcdOptions): Promise<ReturnType<typeof etcdMemberContext>> {
@@ -89,7 +92,7 @@ async function etcdOf(options: EtcdOptions): Promise<ReturnType<typeof etcdMembe
   if (site !== undefined) return etcdContext(await factsOf(options), site);
   if (state === undefined || address === undefined || description === undefined)
     throw new OperatingError('wrong-use', '--site, or --state, --address and --description');
-  const { name } = parseDescriptionText(readFileSync(description, 'utf8'));
+  const { name } = parseDescriptionText(readInputText(description));
   return etcdMemberContext({ name, state }, [address]);
 }
 
@@ -104,7 +107,7 @@ function unitVerb(deploy: Command): void {
     .option('--command <path>', 'where anello is', '/usr/bin/anello')
     .option('--json', 'what was filled in, beside the text')
     .action(({ config, data, disk: disks, command, json }: UnitOptions) =>
-      show('anello.service', { config, data, disks, command }, { json }),
+      show('anello.service', systemdContext({ config, data, disks, command }), { json }),
     );
 }
 

@@ -21,6 +21,7 @@ import { registerAcceptLoss } from '../device/accept-loss.ts';
 import { registerImport } from '../device/import.ts';
 import { processesUsing } from '../device/in-use.ts';
 import { registerQuarantine } from '../device/quarantine.ts';
+import { addExamples } from '../examples.ts';
 
 interface Options {
   readonly json?: boolean;
@@ -50,14 +51,15 @@ export function register(program: Command): void {
   registerAcceptLoss(device);
   registerImport(device);
   verb('rebuild', 'make the index anew from the log and the blobs').action(rebuild);
-  device.addHelpText(
-    'after',
-    `
-Examples:
-  anello device check /srv/disk1
-  anello device dump /srv/disk1 --prefix /AUTH_demo/photos/ | head
-  anello device quarantine list`,
-  );
+  addExamples(device, [
+    'anello device check /srv/disk1',
+    'anello device dump /srv/disk1 --prefix /AUTH_demo/photos/ | head',
+    'anello device rebuild /srv/disk1',
+    'anello device quarantine list',
+    'anello device quarantine clear --device 3',
+    'anello device accept-loss 3',
+    'anello device import /mnt/old-disk --dry-run',
+  ]);
 }
 
 async function check(folder: string, options: Options): Promise<void> {

@@ -1,6 +1,5 @@
 /** `anello doctor`: does what common clients do against an endpoint, and tells what went wrong. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { OperatingError } from '#base/errors.ts';
 import { ProgressBar } from '../authority/progress-bar.ts';
@@ -11,6 +10,7 @@ import { type Logins, loginsAt, loginsOf } from '../doctor/logins.ts';
 import { awscli, boto3, rcloneS3 } from '../doctor/s3-clients.ts';
 import { S3Client } from '../doctor/sigv4.ts';
 import { glance, rcloneSwift, swiftclient } from '../doctor/swift-clients.ts';
+import { readInputText } from '../input-file.ts';
 
 interface Options {
   readonly data: string;
@@ -56,7 +56,7 @@ async function doctor(url: string | undefined, options: Options): Promise<void> 
   const logins = url === undefined ? loginsOf(options.data) : loginsAt(url);
   const ca = options.ca ?? logins.caFile;
   const trust: Trust = {
-    ...(ca !== undefined && { ca: readFileSync(ca, 'utf8') }),
+    ...(ca !== undefined && { ca: readInputText(ca) }),
     ...(options.insecure && { insecure: true }),
   };
   const wanted = visits(logins, trust).filter(

@@ -7,6 +7,7 @@ import {
   addAuthorityOptions,
 } from '../authority/client.ts';
 import { printTable } from '../authority/table.ts';
+import { addExamples } from '../examples.ts';
 
 const PATH = '/v1/encryption/keys';
 const OWN = "(the store's own)";
@@ -25,14 +26,12 @@ export function register(program: Command): void {
     .action((name: string | undefined, options: AuthorityOptions) =>
       make('rotate', name ?? '', options),
     );
-  encryption.addHelpText(
-    'after',
-    `
-Examples:
-  anello encryption key create payroll
-  anello encryption key rotate payroll
-  anello encryption key rotate            the store's own`,
-  );
+  addExamples(encryption, [
+    'anello encryption key list',
+    'anello encryption key create payroll',
+    'anello encryption key rotate payroll',
+    "anello encryption key rotate   # the store's own",
+  ]);
 }
 
 async function list(options: AuthorityOptions): Promise<void> {

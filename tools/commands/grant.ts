@@ -1,6 +1,7 @@
 /** `anello grant` (add), `anello grant remove|list`: who has which role in which project. */
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { addExamples } from '../examples.ts';
 import {
   addIdentityOptions,
   IdentityClient,
@@ -25,14 +26,11 @@ const assignmentSchema = z.object({
 
 export function register(program: Command): void {
   const grant = program.command('grant').description('roles of users in projects');
-  grant.addHelpText(
-    'after',
-    `
-Examples:
-  anello grant --user anna --project photos --role member
-  anello grant remove --user anna --project photos --role member
-  anello grant list`,
-  );
+  addExamples(grant, [
+    'anello grant add --user anna --project photos --role member',
+    'anello grant remove --user anna --project photos --role member',
+    'anello grant list',
+  ]);
   const place = (command: Command): Command =>
     addIdentityOptions(command)
       .requiredOption('--user <name>', 'who')
@@ -44,7 +42,6 @@ Examples:
 
   place(grant.command('add', { isDefault: true }))
     .description('give a role')
-    .addHelpText('after', '\nExample:\n  anello grant --user anna --project photos --role member')
     .action((options: GrantOptions) => change(options, 'PUT', 'now has'));
 
   place(grant.command('remove'))

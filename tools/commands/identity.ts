@@ -1,14 +1,14 @@
 /** `anello identity map --test CERT`: what a client certificate would get, without a server. */
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { parse } from 'yaml';
-import { codeOf, OperatingError } from '#base/errors.ts';
+import { OperatingError } from '#base/errors.ts';
 import { parseNodeConfig } from '#config/node-config.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
 import { Grid, type GridProof } from '#identity/grid.ts';
 import { pemBlocks } from '#identity/x509/certificate.ts';
 import { printJson } from '../identity/output.ts';
+import { readInput, readInputText } from '../input-file.ts';
 import { gridFiles } from '../up/demo-grid.ts';
 
 interface MapOptions {
@@ -39,7 +39,7 @@ export function register(program: Command): void {
 }
 
 async function map(options: MapOptions): Promise<void> {
-  const chain = pemBlocks(readText(options.test), 'CERTIFICATE');
+  const chain = pemBlocks(readInput(options.test).toString('latin1'), 'CERTIFICATE');
   if (chain.length === 0)
     throw new OperatingError('bad-certificate', `${options.test}: no certificate in it`);
   const env = createNodeEnv({ logLevel: 'warn' });
@@ -65,7 +65,7 @@ function filesOf({ config, data, rules, ca, voms }: MapOptions) {
 }
 
 function mappingOf(config: string): { caFolder?: string; vomsFolder?: string; rulesFile?: string } {
-  return parseNodeConfig(readText(config)).mapping ?? {};
+  return parseNodeConfig(readInputText(config)).mapping ?? {};
 }
 
 function factsOf({ subject, fqans, limited, expiresMs }: GridProof) {
@@ -86,12 +86,4 @@ function print(proof: GridProof): void {
     ['until', `${expires}${limited ? ', limited' : ''}`],
   ];
   for (const [name, value] of lines) console.log(`${name!.padEnd(11)} ${value}`);
-}
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'latin1');
-  } catch (error) {
-    throw new OperatingError('wrong-use', `cannot read ${file} (${codeOf(error)})`);
-  }
 }

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
+import { addExamples } from '../examples.ts';
 import {
   addIdentityOptions,
   fieldOf,
@@ -28,14 +29,11 @@ interface CreateOptions extends IdentityOptions {
 
 export function register(program: Command): void {
   const key = program.command('key').description('S3 access keys');
-  key.addHelpText(
-    'after',
-    `
-Examples:
-  anello key create --user anna --project photos
-  anello key list --user anna
-  anello key delete ACCESS`,
-  );
+  addExamples(key, [
+    'anello key create --user anna --project photos',
+    'anello key list --user anna',
+    'anello key delete ACCESS',
+  ]);
 
   addIdentityOptions(key.command('create'))
     .description('make a key pair for a user in a project')
@@ -43,7 +41,6 @@ Examples:
     .requiredOption('--project <name>', 'for the buckets of which project')
     .option('--access <key>', 'an access key of your own')
     .option('--secret <key>', 'a secret key of your own')
-    .addHelpText('after', '\nExample:\n  anello key create --user anna --project photos')
     .action(async (options: CreateOptions) => {
       const client = new IdentityClient(options);
       const user = await client.find('user', options.user);

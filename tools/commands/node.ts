@@ -12,6 +12,7 @@ import {
   addAuthorityOptions,
 } from '../authority/client.ts';
 import { printTable } from '../authority/table.ts';
+import { addExamples } from '../examples.ts';
 import { registerAddDisk } from '../node/add-disk.ts';
 import { whoAmI } from '../ring/online.ts';
 
@@ -48,13 +49,11 @@ export function register(program: Command): void {
     .argument('<node>', 'its name')
     .action(expel);
   registerAddDisk(node);
-  node.addHelpText(
-    'after',
-    `
-Examples:
-  anello node token --site padova --roles storage --uses 3
-  anello node expel padova-2         drain it first, if it still has what others need`,
-  );
+  addExamples(node, [
+    'anello node list',
+    'anello node token --site padova --roles storage --uses 3',
+    'anello node expel padova-2   # drain it first, if it still has what others need',
+  ]);
 }
 
 async function list(options: AuthorityOptions): Promise<void> {

@@ -1,6 +1,7 @@
 /** `anello project create|list|delete`. */
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { addExamples } from '../examples.ts';
 import {
   addIdentityOptions,
   fieldOf,
@@ -15,19 +16,15 @@ const projectSchema = z.object({ id: z.string(), name: z.string(), enabled: z.bo
 
 export function register(program: Command): void {
   const project = program.command('project').description('projects: each owns one account');
-  project.addHelpText(
-    'after',
-    `
-Examples:
-  anello project create photos
-  anello project list --json
-  anello project delete photos`,
-  );
+  addExamples(project, [
+    'anello project create photos',
+    'anello project list --json',
+    'anello project delete photos',
+  ]);
 
   addIdentityOptions(project.command('create <name>'))
     .description('make a project')
     .option('--description <text>', 'what it is for', '')
-    .addHelpText('after', '\nExample:\n  anello project create photos')
     .action(async (name: string, options: IdentityOptions & { description: string }) => {
       const { description } = options;
       const answer = await new IdentityClient(options).call('POST', '/projects', {

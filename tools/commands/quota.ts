@@ -5,6 +5,7 @@ import { accountOf } from '#auth/caller.ts';
 import { OperatingError } from '#base/errors.ts';
 import { userAccount } from '#base/names.ts';
 import { BYTE_RATE_HEADER, REQUEST_RATE_HEADER } from '#proxy/fairness/fairness.ts';
+import { addExamples } from '../examples.ts';
 import { addIdentityOptions, IdentityClient, type IdentityOptions } from '../identity/client.ts';
 import { printJson } from '../identity/output.ts';
 
@@ -32,14 +33,14 @@ export function register(program: Command): void {
   const quota = program
     .command('quota')
     .description("limits of projects' accounts, and of what users write");
-  quota.addHelpText(
-    'after',
-    `
-Examples:
-  anello quota show photos
-  anello quota set photos --bytes 1000000000000
-  anello quota set --user anna --bytes 50000000000`,
-  );
+  addExamples(quota, [
+    'anello quota show photos',
+    'anello quota show --user anna',
+    'anello quota set photos --bytes 1000000000000 --objects 5000000',
+    'anello quota set photos --bytes -',
+    'anello quota set photos --requests-per-second 200 --bytes-per-second 50000000',
+    'anello quota set --user anna --bytes 50000000000 --objects 100000',
+  ]);
   addIdentityOptions(quota.command('show [project]'))
     .description('what the account holds, or what a user has written, and the limits')
     .option('--user <name>', 'of a user, in all projects (needs the role ResellerAdmin)')
@@ -54,14 +55,8 @@ Examples:
     .addHelpText(
       'after',
       `
-Whoever sets quotas needs the role ResellerAdmin (anello grant --user U --project P --role ResellerAdmin).
-An object counts as the user's who wrote it, until it is deleted or overwritten by whoever may.
-
-Examples:
-  anello quota set photos --bytes 1000000000000 --objects 5000000
-  anello quota set photos --bytes -
-  anello quota set photos --requests-per-second 200 --bytes-per-second 50000000
-  anello quota set --user anna --bytes 50000000000 --objects 100000`,
+Whoever sets quotas needs the role ResellerAdmin (anello grant add --user U --project P --role ResellerAdmin).
+An object counts as the user's who wrote it, until it is deleted or overwritten by whoever may.`,
     )
     .action(set);
 }

@@ -118,7 +118,8 @@ function parseChanges(assignments: readonly string[]): RepairChanges {
   }
   const result = repairChangesSchema.safeParse(changes);
   if (result.success) return result.data;
-  throw new OperatingError('wrong-use', z.prettifyError(result.error));
+  const issues = result.error.issues.map((issue) => [...issue.path, issue.message].join(': '));
+  throw new OperatingError('wrong-use', issues.join('; '));
 }
 
 function parseValue(name: string, text: string): unknown {

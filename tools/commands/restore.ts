@@ -1,9 +1,9 @@
 /** `anello restore`: a backup into an empty state store, while no authority runs. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { type Backup, decodeBackup } from '#authority/backup-format.ts';
 import { type Restored, restoreBackup } from '#authority/restore.ts';
-import { codeOf, OperatingError } from '#base/errors.ts';
+import { OperatingError } from '#base/errors.ts';
 import { certifiedFetch } from '#env/node/certified-fetch.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
 import { PRIVATE, PUBLIC } from '#identity/records.ts';
@@ -13,6 +13,7 @@ import { newestBundle } from '../authority/kept-bundle.ts';
 import { ProgressBar } from '../authority/progress-bar.ts';
 import { placesOf, type RestoreOptions } from '../authority/restore-places.ts';
 import { MACHINE_FILE } from '../endpoint.ts';
+import { readInput } from '../input-file.ts';
 
 /** New ones are made at the next start: tokens that were revoked since the backup stay without effect. */
 const SIGNING_KEYS = [`${PUBLIC}key/`, `${PRIVATE}signing-seed/`, `${PRIVATE}latest-key`];
@@ -45,7 +46,7 @@ Examples:
 }
 
 async function restore(file: string, options: RestoreOptions): Promise<void> {
-  const backup = decodeBackup(readFile(file));
+  const backup = decodeBackup(readInput(file));
   const places = placesOf(options);
   if (!existsSync(places.masterKey))
     throw new OperatingError('no-master-key', `${places.masterKey} is not there: --master-key`);
@@ -72,14 +73,6 @@ async function restore(file: string, options: RestoreOptions): Promise<void> {
   } finally {
     await state.close();
     await env.close();
-  }
-}
-
-function readFile(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw new OperatingError('wrong-use', `cannot read ${file} (${codeOf(error)})`);
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import type { Command } from 'commander';
 import { addAuthorityOptions } from '../authority/client.ts';
+import { addExamples } from '../examples.ts';
 import { addChangeOptions } from '../ring/change-options.ts';
 import * as offline from '../ring/offline.ts';
 import * as online from '../ring/online.ts';
@@ -17,16 +18,21 @@ export function register(program: Command): void {
   both(ring);
   onlineOnly(ring);
   offlineOnly(ring);
-  ring.addHelpText(
-    'after',
-    `
-Examples:
-  anello ring plan --drain padova-1             what it would move; kept for apply
-  anello ring apply --wait                      do it, with a progress bar (Ctrl-C leaves it running)
-  anello ring progress                          pick the progress bar up again
-  anello ring apply --set-weight bari/bari-1/d1=50 --gradual 20
-  anello ring plan rings/wide-area.yaml --builder DIR`,
-  );
+  addExamples(ring, [
+    'anello ring plan --drain padova-1     # what it would move; kept for apply',
+    'anello ring apply --wait              # do it, with a progress bar (Ctrl-C leaves it running)',
+    'anello ring progress                  # pick the progress bar up again',
+    'anello ring apply --set-weight bari/bari-1/d1=50 --gradual 20',
+    'anello ring pause && anello ring resume',
+    'anello ring undo',
+    'anello ring show object/standard',
+    'anello ring status',
+    'anello ring plan rings/wide-area.yaml --builder DIR',
+    'anello ring apply --builder DIR',
+    'anello ring settle --builder DIR',
+    'anello ring check --builder DIR',
+    'anello ring lookup /AUTH_demo/photos/cat.jpg --builder DIR',
+  ]);
 }
 
 function both(ring: Command): void {

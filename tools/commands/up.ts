@@ -1,5 +1,5 @@
 /** `anello up` (= `npm start`): a complete three-site cluster on this machine. */
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
@@ -7,6 +7,7 @@ import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
 import { type ClusterDescription, parseDescriptionText } from '#ring/description.ts';
+import { readInputText } from '../input-file.ts';
 import type { Access } from '../up/access.ts';
 import {
   type ClusterFile,
@@ -234,8 +235,8 @@ function descriptionOf(
   sites: string | undefined,
 ): { cluster: ReturnType<typeof readCluster>; text: string } {
   const cluster = readCluster(folder);
-  const text = sites === undefined ? undefined : readSites(sites);
-  if (cluster === undefined) return { cluster, text: text ?? readSites(LOCAL_SITES) };
+  const text = sites === undefined ? undefined : readInputText(sites);
+  if (cluster === undefined) return { cluster, text: text ?? readInputText(LOCAL_SITES) };
   if (text !== undefined && text !== cluster.description) {
     throw new OperatingError(
       'wrong-use',
@@ -243,14 +244,6 @@ function descriptionOf(
     );
   }
   return { cluster, text: cluster.description };
-}
-
-function readSites(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new OperatingError('wrong-use', `cannot read ${file} (${codeOf(error)})`);
-  }
 }
 
 /** @throws OperatingError `wrong-use`, naming the file if it was given */

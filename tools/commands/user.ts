@@ -1,6 +1,7 @@
 /** `anello user create|invite|list|password|delete`. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { z } from 'zod';
+import { addExamples } from '../examples.ts';
 import {
   addIdentityOptions,
   fieldOf,
@@ -40,25 +41,19 @@ function positive(text: string): number {
 
 export function register(program: Command): void {
   const user = program.command('user').description('users and their passwords');
-  user.addHelpText(
-    'after',
-    `
-Examples:
-  anello user create anna --password s3cret --project photos --role swiftoperator
-  anello user invite --project photos --days 3
-  anello user password anna --password n3w
-  anello user delete anna`,
-  );
+  addExamples(user, [
+    'anello user create anna --password s3cret --project photos --role swiftoperator',
+    'anello user invite --project photos --days 3',
+    'anello user list',
+    'anello user password anna --password n3w',
+    'anello user delete anna',
+  ]);
 
   addIdentityOptions(user.command('create <name>'))
     .description('make a user, with a role in a project')
     .requiredOption('--password <password>', 'their password')
     .option('--project <name>', 'their project')
     .option('--role <name...>', WHAT_ROLES, ['member'])
-    .addHelpText(
-      'after',
-      '\nExample:\n  anello user create anna --password s3cret --project photos --role swiftoperator',
-    )
     .action(async (name: string, options: CreateOptions) => {
       const created = await create(new IdentityClient(options), name, options);
       if (options.json) printJson(created);

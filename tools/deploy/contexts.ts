@@ -17,6 +17,13 @@ const HTTPS_PORT = 443;
 const DEFAULT_RTT_MS = 20;
 const MIN_HEARTBEAT_MS = 100;
 
+interface UnitPaths {
+  readonly config: string;
+  readonly data: string;
+  readonly disks: readonly string[];
+  readonly command: string;
+}
+
 export interface HaproxyOptions {
   readonly bind?: string;
   readonly port?: string;
@@ -28,6 +35,7 @@ export interface HaproxyOptions {
 
 export function haproxyContext(facts: ClusterFacts, siteName: string, options: HaproxyOptions) {
   const { site, members } = siteFacts(facts, siteName);
+  refuseUnsafe(options);
   const proxies = ofRole(members, 'proxy');
   const servers = proxies.filter(hasProxyPort).map((member) => ({
     name: member.name,
@@ -48,6 +56,29 @@ export function haproxyContext(facts: ClusterFacts, siteName: string, options: H
     remote: servers.filter((server) => server.site !== siteName),
     leftOut: proxies.filter((member) => !hasProxyPort(member)).map(({ name }) => name),
   };
+}
+
+/** What is filled in must not say anything else to HAProxy than what it is for. */
+function refuseUnsafe({ port, ...words }: HaproxyOptions): void {
+  if (port !== undefined && !(/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65535))
+    throw new OperatingError('wrong-use', `--port ${port}: a number from 1 to 65535`);
+  for (const word of Object.values(words))
+    if (typeof word === 'string' && !/^[^\s"'#\\]+$/.test(word))
+      throw new OperatingError(
+        'wrong-use',
+        `"${word}": neither blanks nor quotes, # or backslashes`,
+      );
+}
+
+/** Folders and programs as a unit of systemd takes them. @throws OperatingError `wrong-use` */
+export function systemdContext<Unit extends UnitPaths>(unit: Unit): Unit {
+  for (const file of [unit.config, unit.data, unit.command, ...unit.disks])
+    if (!/^\/[^\s"'%\\]*$/.test(file))
+      throw new OperatingError(
+        'wrong-use',
+        `"${file}": an absolute path without blanks, quotes, % or backslashes`,
+      );
+  return unit;
 }
 
 /** Of a node that joined after a backup which was restored, it is known when the node has reported. */
@@ -104,7 +135,10 @@ export function etcdMemberContext(
   const members = etcdMembers({ state });
   const member = members.find(({ host }) => hosts.includes(host));
   if (member === undefined)
-    throw new OperatingError('no-etcd', `no etcd member is on ${hosts.join(', ')}: ${state}`);
+    throw new OperatingError(
+      'no-etcd',
+      `no etcd member is on ${hosts.join(', ')}: ${stateText(state)}`,
+    );
   return {
     clusterName: name,
     etcd: { peerPort: PEER_PORT, clientPort: member.clientPort },
@@ -119,6 +153,11 @@ export function etcdMemberContext(
     heartbeatMs: Math.max(MIN_HEARTBEAT_MS, Math.ceil(rttMs)),
     electionMs: Math.max(MIN_HEARTBEAT_MS, Math.ceil(rttMs)) * 10,
   };
+}
+
+/** What agrees in a cluster's document may be no etcd at all. */
+function stateText(state: string): string {
+  return state.startsWith('etcd:') ? state : "the cluster's state is not in etcd";
 }
 
 function peerUrl({ scheme, host }: EtcdMember): string {

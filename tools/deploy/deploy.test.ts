@@ -6,6 +6,7 @@ import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createCertificateAuthority } from '#authority/certificates.ts';
 import { parseDocument } from '#authority/document.ts';
+import { thrownCode } from '#base/testing/thrown.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
 import {
   etcdContext,
@@ -14,6 +15,7 @@ import {
   haproxyContext,
   nftablesContext,
   prometheusContext,
+  systemdContext,
 } from './contexts.ts';
 import type { ClusterFacts } from './facts.ts';
 import { render } from './render.ts';
@@ -180,5 +182,41 @@ describe('deployment', () => {
   it('what a template needs and nobody gives is an error, not an empty place', () => {
     expect(() => render('haproxy.cfg', {})).toThrow();
     expect(() => haproxyContext(facts, 'rome', {})).toThrow(/rome/);
+  });
+});
+
+describe('what the command line fills in', () => {
+  it('says nothing else to a program than what it is for', () => {
+    const wrong = { port: ['0', '65536', '443 ssl', 'https'], bind: ['::\nglobal', 'a b', ''] };
+    for (const port of wrong.port)
+      expect(
+        thrownCode(() => haproxyContext(facts, 'lngs', { port })),
+        port,
+      ).toBe('wrong-use');
+    for (const bind of wrong.bind)
+      expect(
+        thrownCode(() => haproxyContext(facts, 'lngs', { bind })),
+        bind,
+      ).toBe('wrong-use');
+    expect(haproxyContext(facts, 'lngs', { port: '8443', bind: '::1' })).toMatchObject({
+      bind: '::1',
+    });
+    const unit = {
+      config: '/etc/anello/node.yaml',
+      data: '/var/lib/anello',
+      command: '/usr/bin/anello',
+    };
+    for (const disk of ['srv/disk1', '/srv/my disk', '/srv/d\nExecStart=/bin/sh', '/srv/%n', ''])
+      expect(
+        thrownCode(() => systemdContext({ ...unit, disks: [disk] })),
+        disk,
+      ).toBe('wrong-use');
+    expect(systemdContext({ ...unit, disks: ['/srv/disk1'] }).disks).toEqual(['/srv/disk1']);
+  });
+
+  it('is told where the state is in no etcd', () => {
+    const state = 'sqlite:/var/lib/anello/state.db';
+    const plain = { ...facts, document: { ...facts.document, state } };
+    expect(() => etcdContext(plain, 'lngs')).toThrow(/the cluster's state is not in etcd/);
   });
 });

@@ -53,6 +53,7 @@ async function list(options: Options): Promise<void> {
       .filter(({ device }) => wanted === undefined || device === wanted)
       .map((found) => ({ node, ...found })),
   );
+  refuseUnknown(options, devices);
   if (options.json) return console.log(JSON.stringify({ devices }, null, 2));
   for (const { node, name, device, count, items } of devices) {
     if (count > 0) console.log(`${node}/${name} (device ${device}): ${count}`);
@@ -73,9 +74,19 @@ async function clear(options: Options): Promise<void> {
   const devices = answers.flatMap(({ node, value }) =>
     value.devices.map((found) => ({ node, ...found })),
   );
+  refuseUnknown(options, devices);
   if (options.json) return console.log(JSON.stringify({ devices }, null, 2));
   const total = devices.reduce((sum, { cleared }) => sum + cleared, 0);
   console.log(`${total} removed from the quarantine of ${devices.length} devices`);
+}
+
+/** @throws OperatingError `wrong-use` where `--device` names none of those that answer */
+export function refuseUnknown(
+  { device }: { readonly device?: string },
+  found: readonly unknown[],
+): void {
+  if (device !== undefined && found.length === 0)
+    throw new OperatingError('wrong-use', `no node that answers has device ${device}`);
 }
 
 export function deviceOf({ device }: { readonly device?: string }): number | undefined {

@@ -12,7 +12,8 @@ import type { RingDevice } from '#ring/fields.ts';
 import { AuthorityClient, type AuthorityOptions } from '../authority/client.ts';
 import { ProgressBar } from '../authority/progress-bar.ts';
 import { printTable } from '../authority/table.ts';
-import { parseSize } from './change-options.ts';
+import { readInputText } from '../input-file.ts';
+import { linkBandwidth, storedBytes } from './known-bytes.ts';
 import { printPlan, qualityText } from './plan-print.ts';
 
 const POLL_MS = 1000;
@@ -24,6 +25,7 @@ export interface PlanOptions extends AuthorityOptions, ChangeRequest {
   readonly force?: boolean;
   readonly acceptLoss?: boolean;
   readonly bytesUsed?: string;
+  readonly bandwidth?: string;
 }
 
 export interface ApplyOptions extends PlanOptions {
@@ -118,12 +120,21 @@ export async function apply(file: string | undefined, options: ApplyOptions): Pr
   };
   const { version } = await client.post<{ version: number }>('/v1/rings/apply', body);
   dropPlan(client);
-  if (options.json) console.log(JSON.stringify({ version, view: made?.view }, null, 2));
-  else {
+  if (!options.json) {
     if (made !== undefined) printPlan(made.view);
     console.log(`version ${version} is published`);
   }
-  if (options.wait) await watch(client, options.json === true);
+  await finish(client, options, { version, view: made?.view });
+}
+
+/** One document for a program that reads it, at the end; `done` says that its moves are. */
+async function finish(
+  client: AuthorityClient,
+  options: ApplyOptions,
+  reply: object,
+): Promise<void> {
+  const done = options.wait ? await watch(client, options.json === true) : undefined;
+  if (options.json) console.log(JSON.stringify({ ...reply, ...(done && { done }) }, null, 2));
 }
 
 /** Weights only: what else a change asks for has no steps. */
@@ -142,8 +153,9 @@ async function applyGradually(
   const stepPercent = numberOf(options.gradual!, '--gradual');
   const body = { weights, stepPercent, who: whoAmI() };
   const { version } = await client.post<{ version: number }>('/v1/rings/gradual', body);
-  if (options.json) console.log(JSON.stringify({ version }));
-  else console.log(`begun with version ${version}; anello ring status tells how far it is`);
+  if (!options.json)
+    console.log(`begun with version ${version}; anello ring progress tells how far it is`);
+  await finish(client, options, { version, view });
 }
 
 export async function undo(options: AuthorityOptions): Promise<void> {
@@ -202,11 +214,17 @@ function processState({ away, behind, refused, devices }: ProcessStatus): string
 }
 
 export async function progress(options: AuthorityOptions): Promise<void> {
-  await watch(new AuthorityClient(options), options.json === true);
+  const done = await watch(new AuthorityClient(options), options.json === true);
+  if (options.json) console.log(JSON.stringify(done));
 }
 
-/** Until nothing is joint any more and everybody runs the last version. Leaving it stops nothing. */
-async function watch(client: AuthorityClient, json: boolean): Promise<void> {
+interface Done {
+  readonly version: number;
+  readonly joint: number;
+}
+
+/** Until no step is left, nothing is joint and everybody runs the last version. Leaving it stops nothing. */
+async function watch(client: AuthorityClient, json: boolean): Promise<Done> {
   const bar = json ? undefined : new ProgressBar();
   process.once('SIGINT', () => {
     bar?.end('left: the change goes on by itself; anello ring progress shows how far it is');
@@ -217,13 +235,14 @@ async function watch(client: AuthorityClient, json: boolean): Promise<void> {
     const joint = now.rings.reduce((sum, ring) => sum + ring.joint, 0);
     const sum = (pick: 'moves' | 'statesDone' | 'bodiesDone'): number =>
       now.progress.reduce((total, ring) => total + ring[pick], 0);
-    if (joint === 0 && now.inForceEverywhere) {
+    if (joint === 0 && now.gradual === undefined && now.inForceEverywhere) {
       bar?.end('all moves are settled, and every process runs the last version');
-      if (json) console.log(JSON.stringify({ version: now.version, joint }));
-      return;
+      return { version: now.version, joint };
     }
-    const bodies = `${sum('bodiesDone')} with bodies`;
-    bar?.show(sum('statesDone'), sum('moves'), `${joint} partitions joint, ${bodies}`);
+    const notes = [`${joint} partitions joint`, `${sum('bodiesDone')} with bodies`];
+    if (now.gradual !== undefined) notes.push('further steps to come');
+    if (now.paused) notes.push('paused');
+    bar?.show(sum('statesDone'), sum('moves'), notes.join(', '));
     await sleep(POLL_MS);
   }
 }
@@ -283,7 +302,7 @@ async function makePlan(client: AuthorityClient, file: string | undefined, optio
   if (file !== undefined && named)
     throw wrongUse('either a description or single changes, not both');
   const { addDevice, setWeight, drain, remove, replicas } = options;
-  const { overload, minPartHours, partPower, seed, bytesUsed } = options;
+  const { overload, minPartHours, partPower, seed } = options;
   const change = {
     addDevice,
     setWeight,
@@ -294,12 +313,14 @@ async function makePlan(client: AuthorityClient, file: string | undefined, optio
     minPartHours,
     partPower,
   };
-  const bytes = bytesUsed === undefined ? undefined : parseSize(bytesUsed);
+  const bytesUsed = storedBytes(options.bytesUsed);
+  const bandwidth = linkBandwidth(options.bandwidth);
   return client.post<{ plan: PlanContent; view: PlanView }>('/v1/rings/plan', {
-    ...(file !== undefined && { description: readFileSync(file, 'utf8') }),
+    ...(file !== undefined && { description: readInputText(file) }),
     ...(named && { request: change }),
     ...(seed !== undefined && { seed: numberOf(seed, '--seed') }),
-    ...(bytes !== undefined && { bytesUsed: bytes }),
+    ...(bytesUsed !== undefined && { bytesUsed }),
+    ...(bandwidth !== undefined && { bandwidth }),
   });
 }
 

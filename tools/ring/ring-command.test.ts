@@ -141,7 +141,7 @@ describe('anello ring', () => {
     expect(thrownCode(() => ring('show', 'object/none'))).toBe('unknown-ring');
     expect(thrownCode(() => ring('lookup', 'no-slash'))).toBe('wrong-use');
     expect(thrownCode(() => ring('plan', '--drain', 'bari', '--bytes-used', '/nowhere.json'))).toBe(
-      'ENOENT',
+      'wrong-use',
     );
   });
 

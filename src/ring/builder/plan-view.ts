@@ -1,4 +1,5 @@
 /** What a plan would do to the whole cluster, in figures: for a person before `apply`, and for scripts. */
+import type { RingDevice } from '../fields.ts';
 import { type Capacity, type Fullness, fullnessOf } from './fullness.ts';
 import type { Quality } from './quality.ts';
 import {
@@ -37,6 +38,15 @@ export interface PlanView {
 export type KnownBytes = number | BytesOnDevice | undefined;
 /** Bytes per second between two sites; undefined: no matter how long it takes. */
 export type LinkRate = (from: string, to: string) => number | undefined;
+
+/** From a table by `site/node/device`, or by number; of a device that is not in it: nothing. */
+export function namedBytes(
+  devices: readonly Pick<RingDevice, 'id' | 'site' | 'node' | 'name'>[],
+  table: Readonly<Record<string, number>>,
+): BytesOnDevice {
+  const names = new Map(devices.map(({ id, site, node, name }) => [id, `${site}/${node}/${name}`]));
+  return (id) => table[names.get(id) ?? ''] ?? table[String(id)] ?? 0;
+}
 
 export function viewPlan(
   plan: SetPlan,
