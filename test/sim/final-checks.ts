@@ -1,10 +1,11 @@
 /** What must hold when all is at rest, asked through a proxy; each check says why it does not hold yet. */
 import type { DataPart } from '#base/entry.ts';
+import { userAccount } from '#base/names.ts';
 import type { Timestamp } from '#base/timestamp.ts';
 import type { SimNode } from './cluster.ts';
 import { writeOf } from './content.ts';
 import type { KeyModel, WriteRecord } from './model.ts';
-import { ACCOUNT, type Box, containerOf, objectOf, type Session } from './session.ts';
+import { ACCOUNT, type Box, containerOf, objectOf, type Session, USERS } from './session.ts';
 
 const PAGE = { limit: 1_000 };
 
@@ -76,7 +77,26 @@ export class FinalChecks {
     }
     const { containers, objects, bytes } = account.info;
     const isSum = containers === sum.containers && objects === sum.objects && bytes === sum.bytes;
-    return isSum ? undefined : `the account counts ${show(account.info)} instead of ${show(sum)}`;
+    if (!isSum) return `the account counts ${show(account.info)} instead of ${show(sum)}`;
+    return await this.#usersAddUp(node, sum);
+  }
+
+  /** All that there is was written by one user or another. */
+  async #usersAddUp(
+    node: SimNode,
+    sum: { readonly objects: number; readonly bytes: number },
+  ): Promise<string | undefined> {
+    const written = { objects: 0, bytes: 0 };
+    for (const user of USERS) {
+      const info = await this.#ask(node, ({ proxy }, operation) =>
+        proxy.accountInfo(operation, userAccount(user)),
+      );
+      if (info === undefined) return 'what a user has written has no answer';
+      written.objects += info.objects;
+      written.bytes += info.bytes;
+    }
+    const isSum = written.objects === sum.objects && written.bytes === sum.bytes;
+    return isSum ? undefined : `users have written ${show(written)} of ${show(sum)}`;
   }
 
   /** An account comes with its first container, and a short run may have made none. */

@@ -62,6 +62,9 @@ export interface Writing {
   readonly txn: string;
 }
 
+/** Everything is written by one of them. */
+export const USERS = ['a'.repeat(32), 'b'.repeat(32)] as const;
+
 export class Session {
   readonly tally: Tally = {};
   /** More than these codes a client is never told. */
@@ -90,8 +93,9 @@ export class Session {
     return this.#nextWrite++;
   }
 
+  /** By one user or the other. */
   operation(txn = `tx${this.#nextTxn++}`, signal = new AbortController().signal): Operation {
-    return { txn, signal, read: 'quorum' };
+    return { txn, signal, read: 'quorum', user: USERS[this.#nextTxn % 2]! };
   }
 
   /** Notes a write before it is sent, and every timestamp under which it is tried. */
