@@ -343,6 +343,12 @@ ${ETCD_FILES}`;
   });
 
   it('are whole again, without a command', { timeout: 10 * MINUTE }, async () => {
-    await until('every object has its copies', isWhole, 8 * MINUTE);
+    try {
+      await until('every object has its copies', isWhole, 8 * MINUTE);
+    } catch (error) {
+      console.log(await operator('anello status --durability'));
+      for (const node of FIRST_THREE) console.log(await guided(node, 'anello repair show'));
+      throw error;
+    }
   });
 });
