@@ -40,6 +40,8 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   // What became of it.
   'client-gone': { status: 499 },
   'length-mismatch': { status: 499 },
+  // The container went away while the request was under way.
+  'no-container': { status: 404 },
   'container-mismatch': { status: 503 },
   unavailable: { status: 503 },
   undecided: { status: 503 },

@@ -357,6 +357,12 @@ describe('what the store could not do', () => {
     });
   });
 
+  it('becomes 404 when the container went away meanwhile', async () => {
+    const { OperatingError } = await import('#base/errors.ts');
+    server.store.failWith = new OperatingError('no-container', 'the container refused the row');
+    expect((await server.ask('DELETE', `${BASE}/c/o`)).status).toBe(404);
+  });
+
   it('becomes 500 when it is unknown, and tells the client nothing of it', async () => {
     const { OperatingError } = await import('#base/errors.ts');
     server.store.failWith = new OperatingError('strange', 'secret detail');
