@@ -105,10 +105,9 @@ const ROUNDS: readonly Mutant[] = [
 export const MUTANTS: readonly Mutant[] = [
   {
     name: 'skip-the-sync',
-    seed: 104,
-    file: 'device/sync-once.ts',
-    find: 'await file.sync();',
-    replace: 'await file.size();',
+    file: 'device/log-writer.ts',
+    find: "await this.#disk.open(path, 'create', 'synced');",
+    replace: "await this.#disk.open(path, 'create');",
     faults: CRASHES,
   },
   {
