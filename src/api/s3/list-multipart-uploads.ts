@@ -1,4 +1,5 @@
 /** ListMultipartUploads: by key, uploads of one key in the order in which they were begun. */
+import type { ListedObject } from '#proxy/contract.ts';
 import {
   afterUploads,
   parseUploadName,
@@ -8,6 +9,7 @@ import {
   uploadName,
 } from '#proxy/multipart/names.ts';
 import { type UploadRow, uploadOfRow } from '#proxy/multipart/rows.ts';
+import { RowCursor } from '#proxy/row-cursor.ts';
 import { authorize } from './access.ts';
 import { initiatorXml, ownerXml } from './acl-xml.ts';
 import type { Bucket } from './bucket.ts';
@@ -93,9 +95,6 @@ function uploadsXml(
   return uploads.join('');
 }
 
-/** Read after a roll-up: the next common prefix is probably one row away. */
-const FIRST_ROWS = 4;
-
 /**
  * The roll-up is done here: the store's own would look for the delimiter in upload ids too. Behind a
  * common prefix the walk goes on after all of its names.
@@ -107,35 +106,37 @@ async function listUploads(
   from: { readonly keyMarker: string; readonly idMarker: string },
 ): Promise<UploadPage> {
   const items: Item[] = [];
-  let marker = markerOf(bucket, from);
   if (limit === 0) return { items, truncated: false };
-  const first = delimiter === '' ? limit + 1 : FIRST_ROWS;
-  for (let rows = first; ; rows = Math.min(limit + 1, rows * 4)) {
-    const page = await request.service.store.listObjects(request, partsContainer(bucket), {
-      limit: rows,
-      prefix: UPLOADS + prefix,
-      ...(marker !== undefined && { marker }),
-    });
-    let rolled: string | undefined;
-    for (const row of page?.items ?? []) {
-      const name = 'prefix' in row ? undefined : parseUploadName(row.name);
-      if (name === undefined || 'prefix' in row) continue;
-      marker = row.name;
-      const at = delimiter === '' ? -1 : name.key.indexOf(delimiter, prefix.length);
-      rolled = at < 0 ? undefined : name.key.slice(0, at + delimiter.length);
-      // A page that begins inside of a common prefix has told it already.
-      const told = rolled !== undefined && from.keyMarker.startsWith(rolled);
-      if (!told && items.length === limit) return { items, truncated: true };
-      const startedMicros = startOf(name.uploadId) ?? row.clientMicros;
-      if (rolled === undefined) items.push({ ...name, ...uploadOfRow(row), startedMicros });
-      else if (!told) items.push({ prefix: rolled });
-      if (rolled !== undefined) break;
-    }
-    if (rolled !== undefined) {
-      marker = `${UPLOADS}${rolled}\u{10ffff}`;
-      rows = FIRST_ROWS / 4;
-    } else if (page?.truncated !== true) return { items, truncated: false };
+  const { store } = request.service;
+  const rows = new RowCursor(store, request, partsContainer(bucket), UPLOADS + prefix, limit + 1);
+  const marker = markerOf(bucket, from);
+  if (marker !== undefined) rows.seek(marker);
+  for (let row = await rows.head(); row !== undefined; row = await rows.head()) {
+    const name = parseUploadName(row.name);
+    const rolled = name && rolledUp(name.key, prefix, delimiter);
+    // A page that begins inside of a common prefix has told it already.
+    const isTold =
+      name === undefined || (rolled !== undefined && from.keyMarker.startsWith(rolled));
+    if (!isTold && items.length === limit) return { items, truncated: true };
+    if (!isTold) items.push(rolled === undefined ? uploadOf(name, row) : { prefix: rolled });
+    if (rolled === undefined) rows.next();
+    else rows.leap(`${UPLOADS}${rolled}\u{10ffff}`);
   }
+  return { items, truncated: false };
+}
+
+function uploadOf(
+  name: { readonly key: string; readonly uploadId: string },
+  row: ListedObject,
+): ListedUpload {
+  const startedMicros = startOf(name.uploadId) ?? row.clientMicros;
+  return { ...name, ...uploadOfRow(row), startedMicros };
+}
+
+/** The common prefix that stands for the key; undefined: itself does. */
+function rolledUp(key: string, prefix: string, delimiter: string): string | undefined {
+  const at = delimiter === '' ? -1 : key.indexOf(delimiter, prefix.length);
+  return at < 0 ? undefined : key.slice(0, at + delimiter.length);
 }
 
 /** Without an id: after all uploads of that key; with one: after that upload. */

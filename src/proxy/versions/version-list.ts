@@ -6,6 +6,7 @@
  */
 import type { ContainerName } from '#base/names.ts';
 import type { Found, ListedObject, Operation } from '../contract.ts';
+import { RowCursor } from '../row-cursor.ts';
 import type { ListedVersion, VersionPage, VersionQuery } from './contract.ts';
 import { currentOf, orderOf } from './current.ts';
 import {
@@ -25,7 +26,6 @@ import {
   versionIdOf,
   versionsContainer,
 } from './names.ts';
-import { RowCursor } from './row-cursor.ts';
 
 /** Versions of a name that was never seen as current: being written, unless it is this old. */
 const PENDING_MICROS = 3_600_000_000;

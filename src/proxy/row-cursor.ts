@@ -3,7 +3,7 @@
  * small: the next one, past another folder of thousands of rows, is probably one row away.
  */
 import type { ContainerName } from '#base/names.ts';
-import type { ListedObject, Operation, Store } from '../contract.ts';
+import type { ListedObject, Operation, Store } from './contract.ts';
 
 const FIRST_ROWS = 4;
 const GROWTH = 4;

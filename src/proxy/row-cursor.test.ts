@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { ListedObject, Operation, Store } from '../contract.ts';
+import type { ListedObject, Operation, Store } from './contract.ts';
 import { RowCursor } from './row-cursor.ts';
 
 const NAME = { account: 'a', container: 'c' };
