@@ -9,6 +9,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
+import { isHost } from '#ring/description.ts';
 import type { State } from '#state/state.ts';
 import { certificateFacts } from './certificate-facts.ts';
 import type { Issuance, Subject } from './certificates.ts';
@@ -41,7 +42,7 @@ export const joinSchema = z
     token: z.string().max(256),
     name,
     zone: name.default('z1'),
-    wire: z.object({ host: z.string().min(1).max(253), port }).strict(),
+    wire: z.object({ host: z.string().refine(isHost, 'a host name or an address'), port }).strict(),
     ports: z.partialRecord(z.enum([...ROLES, 'admin']), port).default({}),
     disks: disksSchema.default([]),
     request: z.string().max(16_384),

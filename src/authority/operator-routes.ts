@@ -1,13 +1,14 @@
 /** What operators may ask and change (see app.ts). */
 import { z } from 'zod';
 import { planSchema } from '#ring/builder/plan-format.ts';
-import { parseDescriptionText } from '#ring/description.ts';
+import { isHost, parseDescriptionText } from '#ring/description.ts';
 import { MAX_COLUMNS } from '#ring/fields.ts';
 import type { Authority } from './authority.ts';
 import { collectBackup } from './backup.ts';
 import { encodeBackup } from './backup-format.ts';
 import { clusterStatus } from './cluster-status.ts';
 import { parseDocument } from './document.ts';
+import { checkFits } from './document-fit.ts';
 import { type AuthorityHono, input } from './http-input.ts';
 import { ROLES } from './membership.ts';
 import type { NodeRecord } from './records.ts';
@@ -39,6 +40,11 @@ const wishSchema = z
     bandwidth: z.number().positive().optional(),
   })
   .strict();
+
+/** A name or an address; `*.` for buckets that are sub-domains. */
+const certifiedHost = z
+  .string()
+  .refine((text) => isHost(text.replace(/^\*\./, '')), 'a host name or an address');
 
 const who = z.string().max(128).default('operator');
 const applySchema = z
@@ -85,7 +91,9 @@ function ringRoutes(app: AuthorityHono, { rings, store }: Authority): void {
   app.post('/v1/rings/gradual', async (context) => {
     const schema = z
       .object({
-        weights: z.record(z.string().regex(/^\d{1,5}$/), z.number().min(0).max(1e12)),
+        weights: z
+          .record(z.string().regex(/^\d{1,5}$/), z.number().min(0).max(1e12))
+          .refine((weights) => Object.keys(weights).length > 0, 'of one device at least'),
         stepPercent: z.number().min(1).max(100).default(20),
         who,
       })
@@ -150,7 +158,7 @@ function memberRoutes(app: AuthorityHono, { members, store, reports }: Authority
     const schema = z
       .object({
         request: z.string().max(16_384),
-        hosts: z.array(z.string().min(1).max(253)).min(1).max(MAX_COLUMNS),
+        hosts: z.array(certifiedHost).min(1).max(MAX_COLUMNS),
       })
       .strict();
     const { request, hosts } = await input(context, schema);
@@ -164,10 +172,10 @@ function documentRoutes(app: AuthorityHono, { store }: Authority): void {
     const schema = z.object({ document: z.unknown(), who }).strict();
     const { document, who: name } = await input(context, schema);
     const parsed = parseDocument(document);
-    const { version } = await store.change({ what: 'cluster document', who: name }, () => ({
-      document: parsed,
-      result: undefined,
-    }));
+    const { version } = await store.change({ what: 'cluster document', who: name }, (now) => {
+      checkFits(parsed, now);
+      return { document: parsed, result: undefined };
+    });
     return context.json({ version });
   });
 }

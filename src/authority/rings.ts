@@ -7,7 +7,7 @@
  */
 import { OperatingError } from '#base/errors.ts';
 import type { Clock } from '#env/env.ts';
-import type { DeviceUpdate } from '#ring/builder/change.ts';
+import type { DeviceUpdate, NewDevice } from '#ring/builder/change.ts';
 import { type ChangeRequest, readRequest } from '#ring/builder/change-request.ts';
 import { type PlanContent, planContent, remakePlan } from '#ring/builder/plan-format.ts';
 import { type LinkRate, namedBytes, type PlanView, viewPlan } from '#ring/builder/plan-view.ts';
@@ -15,6 +15,7 @@ import type { RingSet, SetChange, SetPlan } from '#ring/builder/ring-set.ts';
 import type { Acceptance } from '#ring/builder/risk.ts';
 import type { ClusterDescription } from '#ring/description.ts';
 import type { Document } from './document.ts';
+import { checkCreated } from './document-fit.ts';
 import type { HeadRecord } from './records.ts';
 import type { Reports } from './reports.ts';
 import type { AuthorityStore, Changes, Snapshot } from './store.ts';
@@ -58,6 +59,7 @@ export class AuthorityRings {
   ): Promise<{ plan: PlanContent; view: PlanView }> {
     const now = await this.#store.snapshot();
     const change = changeOf(now, wish);
+    checkCreated(now.document, change);
     const made = this.#plan(now.set, change, options.seed);
     const { used, total } = await this.#devices();
     const { bytesUsed = (id: number) => used.get(id) ?? 0, bandwidth } = options;
@@ -74,6 +76,8 @@ export class AuthorityRings {
     if (!force) await this.#refuseUnlessQuiet();
     const { version } = await this.#store.change({ what: describe(content), who }, (now) => {
       if (!force && now.set.joint > 0) throw underWay(`${now.set.joint} partitions are joint`);
+      checkCreated(now.document, content.change);
+      checkMembers(now, content.change);
       now.set.apply(remakePlan(now.set, content), accepted);
       return { set: now.set, ...policiesOf(now, content), result: undefined };
     });
@@ -202,15 +206,27 @@ function changeOf(now: Snapshot, wish: Wish): SetChange {
  * @throws OperatingError `unknown-device` for one that no member has
  */
 function withMemberIds(now: Snapshot, change: SetChange): SetChange {
-  const add = (change.add ?? []).map((device) => {
-    const node = now.nodes.get(device.node);
-    const known = node?.devices.find(({ name }) => name === device.name);
-    if (known !== undefined && node?.site === device.site && !node.expelled)
-      return { ...device, id: known.id };
-    const where = `${device.site}/${device.node}/${device.name}`;
-    throw new OperatingError('unknown-device', `${where} has not joined this cluster`, { where });
-  });
+  const add = (change.add ?? []).map((device) => ({ ...device, id: memberIdOf(now, device) }));
   return { ...change, add: add.sort((a, b) => a.id - b.id) };
+}
+
+/** A plan may come from anywhere: one with other ids would place data on disks that nobody has. */
+function checkMembers(now: Snapshot, { add = [] }: SetChange): void {
+  for (const device of add) {
+    const id = memberIdOf(now, device);
+    if (device.id === id) continue;
+    const message = `the plan gives ${device.node}/${device.name} the id ${device.id}; it has ${id}`;
+    throw new OperatingError('stale-plan', message);
+  }
+}
+
+/** @throws OperatingError `unknown-device` */
+function memberIdOf({ nodes }: Snapshot, { site, node: name, name: disk }: NewDevice): number {
+  const node = nodes.get(name);
+  const known = node?.devices.find((device) => device.name === disk);
+  if (known !== undefined && node?.site === site && !node.expelled) return known.id;
+  const where = `${site}/${name}/${disk}`;
+  throw new OperatingError('unknown-device', `${where} has not joined this cluster`, { where });
 }
 
 /** Bytes per second of each pair of sites, as the document says. Undefined: it says nothing. */
@@ -225,7 +241,8 @@ function rates({ links }: Document): LinkRate | undefined {
 /** The policies' replica counts are told to clients and quorums: they follow the rings. */
 function policiesOf({ document }: Snapshot, { change }: PlanContent): Pick<Changes, 'document'> {
   const policies = document.policies.map((policy) => {
-    const settings = change.settings?.[`object/${policy.name}`];
+    const created = change.create?.find(({ name }) => name === `object/${policy.name}`);
+    const settings = created?.settings ?? change.settings?.[`object/${policy.name}`];
     const { copies = policy.copies, replicas = policy.states } = settings ?? {};
     return { ...policy, copies, states: Math.floor(replicas) };
   });

@@ -5,6 +5,7 @@
  *
  * The file is a person's, so every mistake is answered with the path of the wrong field.
  */
+import { isIPv6 } from 'node:net';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { OperatingError } from '#base/errors.ts';
@@ -210,6 +211,13 @@ export function describedDevices({ nodes }: ClusterDescription): DeviceDescripti
 }
 
 /** `host:port` or `[IPv6]:port`; undefined when it is neither. */
+const HOST_NAME = /^[A-Za-z0-9._-]{1,253}$/;
+
+/** A name or an address, without a port: what can be put into other programs' files as it is. */
+export function isHost(text: string): boolean {
+  return HOST_NAME.test(text) || isIPv6(text);
+}
+
 export function parseAddress(text: string): { host: string; port: number } | undefined {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/.exec(text);
   const host = match?.[1] ?? match?.[2];

@@ -28,7 +28,7 @@ export interface AuthorityFixture {
   readonly operator: string;
   /** As an operator; the reply's JSON, or throws what the API says. */
   ask(method: string, path: string, body?: unknown): Promise<Reply>;
-  /** As whoever shows this. */
+  /** As whoever shows this. A body that is text goes as it is. */
   request(method: string, path: string, body?: unknown, as?: Shown): Promise<Response>;
   view(): Promise<ClusterView>;
 }
@@ -189,7 +189,7 @@ export function serve(
       ...(as.token !== undefined && { authorization: `Bearer ${as.token}` }),
       ...(as.certificate !== undefined && { 'x-test-certificate': as.certificate.serial }),
     };
-    const text = body === undefined ? undefined : JSON.stringify(body);
+    const text = typeof body === 'string' ? body : json(body);
     return Promise.resolve(
       app.request(path, { method, headers, ...(text !== undefined && { body: text }) }),
     );
@@ -203,6 +203,10 @@ export function serve(
       return value;
     },
   };
+}
+
+function json(body: unknown): string | undefined {
+  return body === undefined ? undefined : JSON.stringify(body);
 }
 
 export function nodesOf(wanted: ClusterDescription): NodeRecord[] {
