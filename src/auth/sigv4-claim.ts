@@ -53,7 +53,9 @@ export const ALGORITHM = 'AWS4-HMAC-SHA256';
 const ACCESS = /^[\x21-\x7e]{1,128}$/;
 const SCOPE_PART = /^[A-Za-z0-9_.-]{1,64}$/;
 const HEADER_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]{1,256}$/;
-const BASIC_TIME = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/;
+const FIELD = /^\w+=\S*$/;
+const BASIC_TIME = /^\d{8}T\d{6}Z$/;
+const DAY = /^\d{8}$/;
 const DAY_DIGITS = 8;
 const MAX_SIGNED_HEADERS = 100;
 const MAX_AUTHORIZATION = 8192;
@@ -90,26 +92,31 @@ export function readClaim(request: SigV4Request): SigV4Claim | undefined {
 function fromHeader(authorization: string, headers: SigV4Headers): SigV4Claim {
   if (authorization.length > MAX_AUTHORIZATION)
     throw malformed('header', 'The header is too long.');
-  const fields = new Map<string, string>();
-  for (const part of authorization.slice(ALGORITHM.length).split(',')) {
-    const [, name, value] = /^\s*(\w+)=(\S*)\s*$/.exec(part) ?? [];
-    if (name === undefined || fields.has(name)) throw malformed('header', THREE_COMPONENTS);
-    fields.set(name, value!);
-  }
-  const complete = ['Credential', 'SignedHeaders', 'Signature'].every((name) => fields.has(name));
-  if (!complete) throw malformed('header', THREE_COMPONENTS);
-  const date = dateOfHeaders(headers);
+  const parts = commonParts('header', {
+    ...fieldsOf(authorization.slice(ALGORITHM.length)),
+    date: dateOfHeaders(headers),
+  });
+  const payload = headerValue(headers, 'x-amz-content-sha256');
   const sessionToken = headerValue(headers, 'x-amz-security-token');
-  return {
-    ...commonParts('header', {
-      credential: fields.get('Credential'),
-      signedHeaders: fields.get('SignedHeaders'),
-      signature: fields.get('Signature'),
-      date,
-    }),
-    payload: headerValue(headers, 'x-amz-content-sha256'),
-    ...(sessionToken !== undefined && { sessionToken }),
-  };
+  return sessionToken === undefined ? { ...parts, payload } : { ...parts, payload, sessionToken };
+}
+
+/** `Credential=..., SignedHeaders=..., Signature=...` in any order, each once; others mean nothing. */
+function fieldsOf(text: string): Omit<CommonTexts, 'date'> {
+  const fields = new Map<string, string>();
+  for (const part of text.split(',')) {
+    const field = part.trim();
+    const equals = FIELD.test(field) ? field.indexOf('=') : 0;
+    const name = field.slice(0, equals);
+    if (name === '' || fields.has(name)) throw malformed('header', THREE_COMPONENTS);
+    fields.set(name, field.slice(equals + 1));
+  }
+  const credential = fields.get('Credential');
+  const signedHeaders = fields.get('SignedHeaders');
+  const signature = fields.get('Signature');
+  if (credential === undefined || signedHeaders === undefined || signature === undefined)
+    throw malformed('header', THREE_COMPONENTS);
+  return { credential, signedHeaders, signature };
 }
 
 function fromQuery(
@@ -195,10 +202,11 @@ function scopeOf(
   credential: string,
 ): Pick<SigV4Claim, 'access' | 'day' | 'region' | 'service'> {
   const parts = credential.split('/');
-  const [day = '', region = '', service = '', end] = parts.slice(-4);
-  const access = parts.slice(0, -4).join('/');
+  const end = parts.pop();
+  const [service = '', region = '', day = ''] = [parts.pop(), parts.pop(), parts.pop()];
+  const access = parts.length === 1 ? parts[0]! : parts.join('/');
   const fits = ACCESS.test(access) && SCOPE_PART.test(region) && SCOPE_PART.test(service);
-  if (!fits || !/^\d{8}$/.test(day) || end !== 'aws4_request')
+  if (!fits || !DAY.test(day) || end !== 'aws4_request')
     throw malformed(form, form === 'query' ? `${PARSING_CREDENTIAL}; ${CREDENTIAL}` : CREDENTIAL);
   return { access, day, region, service };
 }
@@ -206,7 +214,8 @@ function scopeOf(
 function namesOf(form: SigV4Claim['form'], text: string): readonly string[] {
   const names = text.split(';');
   const fits = names.length <= MAX_SIGNED_HEADERS && names.every((name) => HEADER_NAME.test(name));
-  if (!fits || !names.includes('host') || new Set(names).size < names.length)
+  const isTwice = (name: string, i: number): boolean => names.indexOf(name) !== i;
+  if (!fits || !names.includes('host') || names.some(isTwice))
     throw malformed(form, 'SignedHeaders is not a list of names with "host" among them.');
   return names;
 }
@@ -228,20 +237,24 @@ export function basicTime(ms: number): string {
   return new Date(ms).toISOString().replace(/[-:]|\.\d+/g, '');
 }
 
-/** Undefined: no such time. Every request has one, so it is taken apart and not written again to compare. */
+/** Undefined: no such time. Every request has one: no Date is made of it. */
 export function parseBasicTime(text: string): number | undefined {
-  const match = BASIC_TIME.exec(text);
-  if (match === null) return undefined;
-  const [year, month, day, hour, minute, second] = match.slice(1).map(Number) as Fields;
-  const ms = Date.UTC(year, month - 1, day, hour, minute, second);
-  const date = new Date(ms);
-  // A field that is too large runs over into the next one, and early years are taken for later ones.
-  const isDay = date.getUTCFullYear() === year && date.getUTCMonth() === month - 1;
-  const isTime = date.getUTCHours() === hour && date.getUTCMinutes() === minute;
-  return isDay && isTime && date.getUTCSeconds() === second ? ms : undefined;
+  if (!BASIC_TIME.test(text)) return undefined;
+  const field = (from: number, to: number): number => Number(text.slice(from, to));
+  const [year, month, day] = [field(0, 4), field(4, 6), field(6, 8)];
+  const [hour, minute, second] = [field(9, 11), field(11, 13), field(13, 15)];
+  const isTime = hour < 24 && minute < 60 && second < 60;
+  // Date.UTC takes early years for later ones.
+  if (!isTime || year < 100 || day < 1 || day > daysOf(year, month)) return undefined;
+  return Date.UTC(year, month - 1, day, hour, minute, second);
 }
 
-type Fields = [number, number, number, number, number, number];
+function daysOf(year: number, month: number): number {
+  const isLeap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
+  return month === 2 && isLeap ? 29 : (DAYS[month - 1] ?? 0);
+}
+
+const DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 /** Every `name=value` of the query, decoded, in their order. */
 export function queryPairs(target: string): (readonly [string, string])[] {

@@ -14,7 +14,13 @@ import {
   timelinessOf,
   unsignedAmzHeaders,
 } from './sigv4.ts';
-import { readClaim, type SigV4Claim, type SigV4Request } from './sigv4-claim.ts';
+import {
+  basicTime,
+  parseBasicTime,
+  readClaim,
+  type SigV4Claim,
+  type SigV4Request,
+} from './sigv4-claim.ts';
 
 // The user and times of the examples in AWS's API reference.
 const ACCESS = 'AKIAIOSFODNN7EXAMPLE';
@@ -56,6 +62,37 @@ const presigned = (more = '', signature = PRESIGNED): SigV4Request => ({
   headers: { host: HOST },
 });
 const PRESIGNED = 'aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404';
+
+describe('signing', () => {
+  it('is HMAC-SHA256, whatever the key and the text', () => {
+    const bytes = fc.uint8Array({ maxLength: 64 });
+    const text = fc
+      .uint8Array({ maxLength: 200 })
+      .map((all) => Buffer.from(all).toString('latin1'));
+    fc.assert(
+      fc.property(bytes, text, (key, said) => {
+        const expected = createHmac('sha256', key).update(said, 'latin1').digest('hex');
+        expect(sign(Buffer.from(key), said)).toBe(expected);
+      }),
+    );
+  });
+
+  it('a time is one that the calendar has', () => {
+    const at = fc.integer({ min: Date.UTC(1900, 0), max: Date.UTC(2500, 0) });
+    fc.assert(
+      fc.property(at, (ms) => {
+        const whole = ms - (((ms % 1000) + 1000) % 1000);
+        expect(parseBasicTime(basicTime(whole))).toBe(whole);
+      }),
+    );
+    const wrong = ['20250229T000000Z', '20240230T000000Z', '21000229T000000Z', '20241301T000000Z'];
+    wrong.push('20240001T000000Z', '20240100T000000Z', '20240431T000000Z', '00240101T000000Z');
+    wrong.push('20240101T240000Z', '20240101T006000Z', '20240101T000060Z', '20240101T000000');
+    for (const text of wrong) expect(parseBasicTime(text)).toBeUndefined();
+    expect(parseBasicTime('20240229T235959Z')).toBe(Date.UTC(2024, 1, 29, 23, 59, 59));
+    expect(parseBasicTime('20000229T000000Z')).toBe(Date.UTC(2000, 1, 29));
+  });
+});
 
 describe("the reference's examples", () => {
   it.each([
