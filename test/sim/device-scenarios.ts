@@ -5,7 +5,7 @@ import { hashPath } from '#base/hash.ts';
 import { containerPath } from '#base/names.ts';
 import type { Timestamp } from '#base/timestamp.ts';
 import type { Listing } from '#object/calls.ts';
-import { BOX, type Name, type RingScenario, type Stage } from './ring-scenarios.ts';
+import { BOX, type Name, type Stage, type StagedScenario } from './stage.ts';
 
 const KEY = 'x';
 const OTHER_POLICY = 7;
@@ -14,6 +14,8 @@ const HALF_A_DAY_MS = 12 * 3_600_000;
 /** Within this every expirer has looked. */
 const EXPIRER_MS = 40_000;
 
+/** Within this everybody has compared all that it has with everybody. */
+const SWEPT_MS = 90_000;
 /** Within this every stand-in has offered what it holds. */
 const HANDOVER_MS = 60_000;
 
@@ -61,7 +63,7 @@ async function versionAt(stage: Stage, device: Name): Promise<string> {
   return (await stage.stat(device, KEY, 1)).version;
 }
 
-export const DEVICE_SCENARIOS: readonly RingScenario[] = [
+export const DEVICE_SCENARIOS: readonly StagedScenario[] = [
   {
     name: 'a name in one policy is not the same name in another',
     mutants: ['index-without-policy'],
@@ -151,6 +153,29 @@ export const DEVICE_SCENARIOS: readonly RingScenario[] = [
         return (await stage.list('a')).includes(KEY);
       });
       assert.equal(await stage.get('b', KEY), 'kept');
+    },
+  },
+  {
+    name: 'a deletion is remembered as long as somebody is away who has missed it',
+    mutants: ['drop-a-tombstone-early'],
+    run: async (stage) => {
+      assert.ok(await stage.put('a', KEY, 'old'));
+      await stage.until('all have it', async () => (await stage.stat('c', KEY, 1)).hasBody);
+      await stage.sleep(SWEPT_MS);
+      stage.cut('c', 'a', 'b', 'd', 'e', 'f', 'g');
+      await join(stage, ['a', 'b'], { kind: 'deleted' });
+      await stage.until('it is listed', async () => (await stage.list('a')).length === 0);
+      // Else who has forgotten it is told again by who has not yet.
+      stage.cut('a', 'b');
+      stage.cluster.passTime(HALF_A_DAY_MS);
+      await stage.sleep(EXPIRER_MS);
+      stage.heal();
+      await stage.until('all are equal', async () => {
+        const versions = new Set<string>();
+        for (const name of ['a', 'b', 'c'] as const) versions.add(await versionAt(stage, name));
+        return versions.size === 1;
+      });
+      assert.match(await versionAt(stage, 'c'), /deleted/, 'what was deleted came back');
     },
   },
 ];

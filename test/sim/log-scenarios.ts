@@ -114,4 +114,29 @@ export const LOG_SCENARIOS: readonly LogScenario[] = [
       await again.close();
     },
   },
+  {
+    name: 'a segment is needed until the index that does without it is durable',
+    mutants: ['unlink-before-the-checkpoint'],
+    run: async (fixture, device) => {
+      await fixture.put(device, KEY, bytes(3_000));
+      await device.checkpoint();
+      // From now on somebody reads the index all the time, and no checkpoint is complete.
+      const { disk } = fixture.machine;
+      disk.settings = { ...disk.settings, checkpointBusyProbability: 1 };
+      await fixture.remove(device, KEY);
+      listed(device);
+      const tombstone = device.stat(keyOf(KEY))!;
+      for (let round = 0; round < 4; round++) {
+        await churn(fixture, device);
+        await compactAll(device);
+        if (round === 1) assert.ok(await device.forget(tombstone));
+      }
+      fixture.machine.crash('lost');
+      fixture.machine.restart();
+      const again = await fixture.open();
+      const kind = again.stat(keyOf(KEY))?.state.data?.kind;
+      assert.notEqual(kind, 'live', 'a deleted version came back');
+      await again.close();
+    },
+  },
 ];

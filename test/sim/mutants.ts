@@ -227,9 +227,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'drop-a-tombstone-early',
-    file: 'device/compactor.ts',
-    find: 'before !== undefined &&',
-    replace: '',
+    file: 'repair/reclaim.ts',
+    find: 'entry.storedMs < beforeMs && isDead(entry.state)',
+    replace: 'isDead(entry.state)',
     faults: ABSENCES,
   },
   {

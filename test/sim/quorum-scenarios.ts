@@ -4,16 +4,31 @@
  */
 import assert from 'node:assert/strict';
 import { codeOf } from '#base/errors.ts';
-import { type Name, OLD, type RingScenario, type Stage } from './ring-scenarios.ts';
+import { type Name, OLD, type Stage, type StagedScenario } from './stage.ts';
 
 const KEY = 'x';
 const OTHERS: readonly Name[] = ['d', 'e', 'f', 'g'];
 /** Longer than a call that has no answer. */
 const NOTICED_MS = 30_000;
+/** Within this a wiped replica has heard whom it reaches. */
+const REJOINED_MS = 15_000;
 
 async function backUp(stage: Stage, name: Name): Promise<void> {
   stage.node(name).start();
   await stage.until(`${name} is back`, () => stage.node(name).process !== undefined);
+}
+
+/** The end of its log is not what it wrote, as after a power failure; its index went with it. */
+async function damageTail(stage: Stage, name: Name): Promise<void> {
+  const node = stage.node(name);
+  const root = node.devicePath(OLD.indexOf(name));
+  const { machine } = node;
+  const last = (await machine.env.disk.list(`${root}/log`)).sort().at(-1)!;
+  const path = `${root}/log/${last}`;
+  const { size } = (await machine.env.disk.stat(path))!;
+  node.kill();
+  machine.disk.flipByte(path, size - 1);
+  machine.disk.lose(`${root}/index.db`);
 }
 
 /** Stand-ins that have the key. */
@@ -26,7 +41,7 @@ async function standIns(stage: Stage): Promise<Name[]> {
   return found;
 }
 
-export const QUORUM_SCENARIOS: readonly RingScenario[] = [
+export const QUORUM_SCENARIOS: readonly StagedScenario[] = [
   {
     name: 'a wiped replica does not say 404 for what it has acknowledged',
     mutants: ['an-incomplete-replica-counts', 'a-wiped-device-is-complete'],
@@ -64,6 +79,44 @@ export const QUORUM_SCENARIOS: readonly RingScenario[] = [
       await backUp(stage, 'b');
       await stage.connected('b', 'c');
       assert.equal(await stage.get('b', KEY), 'new', 'what was acknowledged is not found');
+    },
+  },
+  {
+    name: 'a wiped replica that has heard one of the others, who missed a write, does not say 404',
+    mutants: ['rejoin-from-one-peer-too-few'],
+    run: async (stage) => {
+      stage.cut('a', 'b', 'c');
+      assert.ok(await stage.put('b', KEY, 'new'), 'b and c are a majority');
+      stage.cut('b', 'a', 'c', ...OTHERS);
+      const c = stage.node('c');
+      c.machine.disk.wipe(c.devicePath(OLD.indexOf('c')));
+      c.kill();
+      await backUp(stage, 'c');
+      stage.heal();
+      stage.cut('b', 'a', 'c', ...OTHERS);
+      await stage.connected('c', 'a');
+      await stage.sleep(REJOINED_MS);
+      const told = await stage.get('a', KEY).catch(codeOf);
+      assert.notEqual(told, undefined, 'what two replicas had acknowledged is not found');
+    },
+  },
+  {
+    name: 'a replica whose log has lost its end does not say 404 before it has asked anybody',
+    mutants: ['believe-a-cut-tail'],
+    run: async (stage) => {
+      stage.cut('a', 'b', 'c');
+      assert.ok(await stage.put('b', KEY, 'new'), 'b and c are a majority');
+      stage.cut('b', 'a', 'c', ...OTHERS);
+      await damageTail(stage, 'c');
+      stage.heal();
+      stage.cut('b', 'a', 'c', ...OTHERS);
+      stage.cut('c', 'a');
+      await backUp(stage, 'c');
+      await stage.connected('g', 'c');
+      await stage.connected('g', 'a');
+      assert.equal((await stage.stat('c', KEY, 1)).version, '', 'c has lost it');
+      const told = await stage.get('g', KEY).catch(codeOf);
+      assert.notEqual(told, undefined, 'what two replicas had acknowledged is not found');
     },
   },
 ];

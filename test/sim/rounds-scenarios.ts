@@ -7,9 +7,11 @@ import { encodeState } from '#base/entry-codec.ts';
 import { codeOf } from '#base/errors.ts';
 import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import type { PromiseReply, WriteReply } from '#object/calls.ts';
-import { type Name, NEW, OLD, type RingScenario, type Stage } from './ring-scenarios.ts';
+import { IF_ABSENT } from '#proxy/condition.ts';
+import { type Name, NEW, OLD, type Stage, type StagedScenario } from './stage.ts';
 
 const KEY = 'lock';
+const TAG = 'x-object-meta-tag';
 
 /** A round of one proxy, by one ring version. */
 class Ballot {
@@ -67,7 +69,8 @@ class Ballot {
       body: { length: body.length },
       ...(base !== undefined && { base }),
     };
-    return { intent, state: encodeState({ data, groups: {} }), body };
+    const groups = { user: { timestamp: this.at, values: { [TAG]: this.#content } } };
+    return { intent, state: encodeState({ data, groups }), body };
   }
 
   #call(device: Name, method: string, args: object): Promise<unknown> {
@@ -84,7 +87,7 @@ async function newest(stage: Stage, via: Name): Promise<string | undefined> {
   return text;
 }
 
-export const ROUND_SCENARIOS: readonly RingScenario[] = [
+export const ROUND_SCENARIOS: readonly StagedScenario[] = [
   {
     name: 'a copy of a record that came under a higher promise is no acknowledgement',
     mutants: ['acknowledge-already-have'],
@@ -133,6 +136,73 @@ export const ROUND_SCENARIOS: readonly RingScenario[] = [
       const after = await newest(stage, 'b');
       assert.equal(before, 'early');
       assert.equal(after, before, 'the record of a round that saw nothing came over what was read');
+    },
+  },
+  {
+    name: 'a condition that something undecided makes false is refused only when that is decided',
+    mutants: ['refuse-without-re-assertion'],
+    run: async (stage) => {
+      const first = new Ballot(stage, 'first');
+      await first.promise('a', 'b');
+      assert.ok(await first.accept('a'));
+      stage.cut('c', 'a');
+      assert.equal(await stage.write('a', KEY, 'new', IF_ABSENT), 'precondition-failed');
+      stage.heal();
+      stage.cut('a', 'b', 'c');
+      assert.equal(await newest(stage, 'b'), 'first', 'a refusal that saw nothing');
+    },
+  },
+  {
+    name: 'what a newest read has told stays, though a later round had accepted something lower elsewhere',
+    mutants: ['re-assert-without-re-stamping', 'newest-reads-settle-nothing'],
+    run: async (stage) => {
+      const [first, second] = [new Ballot(stage, 'first'), new Ballot(stage, 'second')];
+      await first.promise('a', 'b');
+      await second.promise('b', 'c');
+      assert.ok(await first.accept('a'));
+      assert.ok(await second.accept('c'));
+      stage.cut('c', 'a', 'b');
+      assert.equal(await newest(stage, 'a'), 'first');
+      stage.heal();
+      stage.cut('a', 'b', 'c');
+      assert.equal(
+        await newest(stage, 'b'),
+        'first',
+        'the record of a round that saw nothing surfaced',
+      );
+    },
+  },
+  {
+    name: 'what is settled keeps its metadata',
+    mutants: ['re-assert-without-stamping-the-groups'],
+    run: async (stage) => {
+      const first = new Ballot(stage, 'first');
+      await first.promise('a', 'b');
+      assert.ok(await first.accept('a'));
+      stage.cut('c', 'a');
+      assert.equal(await newest(stage, 'a'), 'first');
+      const { groups } = (await stage.state('a', KEY, 'newest'))!;
+      assert.equal(
+        groups['user']?.values[TAG],
+        'first',
+        'a settled version that saw nothing of its metadata',
+      );
+    },
+  },
+  {
+    name: "a writer that a rival has come before finds its own record, and does not take it for the rival's",
+    mutants: ['retry-after-an-accept-as-new'],
+    run: async (stage) => {
+      const rival = new Promise<void>((resolve) => {
+        stage.onceSent('object.accept', () => {
+          const ballot = new Ballot(stage, 'rival');
+          resolve(ballot.promise('b', 'c'));
+        });
+      });
+      const told = await stage.write('a', KEY, 'new', IF_ABSENT);
+      await rival;
+      assert.equal(told, 'stored', 'a writer was refused that saw nothing but its own record');
+      assert.equal(await newest(stage, 'b'), 'new');
     },
   },
 ];

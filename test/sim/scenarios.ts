@@ -2,8 +2,10 @@
 import { DEVICE_SCENARIOS } from './device-scenarios.ts';
 import { LOG_SCENARIOS, playOnDevice } from './log-scenarios.ts';
 import { QUORUM_SCENARIOS } from './quorum-scenarios.ts';
-import { RING_SCENARIOS, type RingScenario, ROW_SCENARIOS, Stage } from './ring-scenarios.ts';
+import { RING_SCENARIOS, ROW_SCENARIOS } from './ring-scenarios.ts';
 import { ROUND_SCENARIOS } from './rounds-scenarios.ts';
+import { SERVICE_SCENARIOS } from './service-scenarios.ts';
+import { Stage, type StagedScenario } from './stage.ts';
 
 export interface Scenario {
   readonly name: string;
@@ -17,6 +19,7 @@ const ON_OBJECTS = [
   ...ROUND_SCENARIOS,
   ...DEVICE_SCENARIOS,
   ...QUORUM_SCENARIOS,
+  ...SERVICE_SCENARIOS,
 ];
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -25,7 +28,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...LOG_SCENARIOS.map((scenario) => ({ ...scenario, play: () => playOnDevice(scenario) })),
 ];
 
-function staged(scenario: RingScenario, moved: 'objects' | 'rows'): Scenario {
+function staged(scenario: StagedScenario, moved: 'objects' | 'rows'): Scenario {
   const play = (): Promise<void> => {
     const stage = new Stage(moved);
     return stage.world.run(stage.create().then(() => scenario.run(stage)));

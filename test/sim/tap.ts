@@ -25,6 +25,8 @@ export class Tap {
   readonly #listeners = new Map<string, (attempt: Attempt) => void>();
   /** Everything that is sent to be acknowledged. */
   onAttempt: (attempt: Attempt) => void = () => undefined;
+  /** The name of every call, before it is sent. */
+  onCall: (method: string) => void = () => undefined;
 
   /** Attempts of writes with this transaction id. */
   listen(txn: string, attempt: (attempt: Attempt) => void): void {
@@ -35,6 +37,7 @@ export class Tap {
     return {
       rttMs: (node) => caller.rttMs(node),
       call: (node, method, args, options) => {
+        this.onCall(method);
         if (method === 'object.write' || method === 'object.accept') this.#seen(options.txn, args);
         return caller.call(node, method, args, options);
       },
