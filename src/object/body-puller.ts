@@ -119,16 +119,27 @@ export class BodyPuller {
 
   #pump(): void {
     while (this.#active < this.#parts.budget.limits.concurrency) {
-      this.#ready.unshift(...this.#sort(this.#queue.takeHanded(SORTED)));
-      if (this.#ready.length === 0) this.#ready.push(...this.#sort(this.#queue.takeOthers(SORTED)));
+      const taken = this.#take();
       const batch = this.#ready.shift();
-      if (batch === undefined) return;
+      if (batch === undefined && !taken) return;
       this.#active++;
-      void this.#run(batch).finally(() => {
+      // What was taken may all have come otherwise; what waits behind it has nobody else to begin it.
+      const work = batch === undefined ? this.#parts.env.clock.sleep(0) : this.#run(batch);
+      void work.finally(() => {
         this.#active--;
         this.#pump();
       });
     }
+  }
+
+  /** Sorts what is next in turn, so many at once. False: nothing waits. */
+  #take(): boolean {
+    const handed = this.#queue.takeHanded(SORTED);
+    this.#ready.unshift(...this.#sort(handed));
+    if (this.#ready.length > 0) return true;
+    const others = this.#queue.takeOthers(SORTED);
+    this.#ready.push(...this.#sort(others));
+    return handed.length + others.length > 0;
   }
 
   /** Together by the first source of each. */
