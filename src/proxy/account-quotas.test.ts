@@ -33,12 +33,25 @@ function uploadsOf({ proxy, world }: TestCluster): Uploads {
   return new Uploads(proxy, world.machine('lngs').env);
 }
 
-function beginUpload(cluster: TestCluster): Promise<Upload> {
-  const begun = uploadsOf(cluster).begin(cluster.operation(), CONTAINER, {
+function beginUpload(cluster: TestCluster, user?: string): Promise<Upload> {
+  const begun = uploadsOf(cluster).begin({ ...cluster.operation(), user }, CONTAINER, {
     ...{ key: 'parts', contentType: 'text/plain', user: {}, system: {}, groups: {} },
-    ...{ algorithm: 'crc64nvme', checksumType: 'FULL_OBJECT', asked: false, initiator: '' },
+    ...{ algorithm: 'crc64nvme', checksumType: 'FULL_OBJECT', asked: false },
+    initiator: user ?? '',
   });
   return cluster.run(begun);
+}
+
+async function complete(cluster: TestCluster, upload: Upload, user?: string): Promise<string> {
+  const uploads = uploadsOf(cluster);
+  const parts = await cluster.run(uploads.parts(cluster.operation(), upload));
+  const whole = { parts, etag: `e-${parts.length}`, checksums: {} };
+  const done = uploads.complete({ ...cluster.operation(), user }, upload, whole);
+  return cluster.run(done.then(({ kind }) => kind, codeOf));
+}
+
+function abort(cluster: TestCluster, upload: Upload): Promise<string> {
+  return cluster.run(uploadsOf(cluster).abort(cluster.operation(), upload));
 }
 
 async function putPart(
@@ -80,6 +93,21 @@ describe('the quota of an account', () => {
     expect(await putPart(cluster, 20)).toBe('stored');
   });
 
+  it('counts the parts of uploads under way, and gives them back when they are over', async () => {
+    const { cluster, settled } = await startWith({ 'x-account-meta-quota-bytes': '100' });
+    const [upload, other] = [await beginUpload(cluster), await beginUpload(cluster)];
+    expect(await putPart(cluster, 40, { upload })).toBe('stored');
+    expect(await putPart(cluster, 40, { upload: other })).toBe('stored');
+    expect(await settled('object', 21)).toBe('quota-exceeded');
+    expect(await putPart(cluster, 21, { upload, number: 2 })).toBe('quota-exceeded');
+    expect(await putPart(cluster, 20, { upload, number: 2 })).toBe('stored');
+    expect(await complete(cluster, upload)).toBe('stored');
+    expect(await settled('object', 1)).toBe('quota-exceeded');
+    expect(await abort(cluster, other)).toBe('aborted');
+    expect(await settled('object', 41)).toBe('quota-exceeded');
+    expect(await settled('object', 40)).toBe('stored');
+  });
+
   it('of another account, or none, stops nobody', async () => {
     const { settled } = await startWith({ 'x-account-meta-colour': 'red' });
     expect(await settled('anything', 5000)).toBe('stored');
@@ -102,6 +130,39 @@ describe('the quota of a container', () => {
     expect(await put('b', 2)).toBe('quota-exceeded');
     expect(await put('b', 1)).toBe('stored');
     expect(await put('c', 0)).toBe('quota-exceeded');
+  });
+});
+
+describe('the quota of a container, of uploads under way', () => {
+  it('counts each part at the next one, and gives them back when the upload is over', async () => {
+    const cluster = await TestCluster.start({ realRows: true });
+    await cluster.createContainer();
+    const quota = { 'x-container-meta-quota-bytes': '100' };
+    await cluster.run(cluster.proxy.updateContainer(cluster.operation(), CONTAINER, quota));
+    const put = (bytes: number): Promise<string> => {
+      const request = putRequest(Buffer.alloc(bytes));
+      const stored = cluster.proxy.putObject(cluster.operation(), objectName('a'), request);
+      return cluster.run(stored.then(({ kind }) => kind, codeOf));
+    };
+    const aMoment = () => cluster.run(cluster.node('lngs').env.clock.sleep(3_000));
+    const upload = await beginUpload(cluster);
+    for (const number of [1, 2]) {
+      expect(await putPart(cluster, 40, { upload, number })).toBe('stored');
+    }
+    expect(await putPart(cluster, 21, { upload, number: 3 })).toBe('quota-exceeded');
+    expect(await put(21)).toBe('quota-exceeded');
+    expect(await putPart(cluster, 20, { upload, number: 3 })).toBe('stored');
+    expect(await put(1)).toBe('quota-exceeded');
+    expect(await complete(cluster, upload)).toBe('stored');
+    const again = await beginUpload(cluster);
+    await aMoment();
+    expect(await putPart(cluster, 1, { upload: again })).toBe('quota-exceeded');
+    await cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName('parts')));
+    expect(await putPart(cluster, 90, { upload: again })).toBe('stored');
+    expect(await put(11)).toBe('quota-exceeded');
+    expect(await abort(cluster, again)).toBe('aborted');
+    await aMoment();
+    expect(await put(100)).toBe('stored');
   });
 });
 
@@ -163,23 +224,36 @@ describe('the quota of a user', () => {
       expect(await putPart(cluster, 40, { user: anna, number, upload })).toBe('stored');
     }
     expect(await settled()).toEqual([1, 0]);
-    const uploads = uploadsOf(cluster);
-    const complete = async (user: string): Promise<string> => {
-      const parts = await cluster.run(uploads.parts(cluster.operation(), upload));
-      const whole = { parts, etag: 'e-2', checksums: {} };
-      const done = uploads.complete({ ...cluster.operation(), user }, upload, whole);
-      return cluster.run(done.then(({ kind }) => kind, codeOf));
-    };
     expect(await put('hers', 30, anna)).toBe('stored');
     expect(await settled()).toEqual([2, 30]);
-    expect(await complete(anna)).toBe('quota-exceeded');
+    expect(await complete(cluster, upload, anna)).toBe('quota-exceeded');
     await cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName('hers')));
     expect(await settled()).toEqual([1, 0]);
-    expect(await complete(anna)).toBe('stored');
+    expect(await complete(cluster, upload, anna)).toBe('stored');
     expect(await settled()).toEqual([2, 80]);
     expect(await putPart(cluster, 21, { user: anna })).toBe('quota-exceeded');
     await cluster.run(cluster.proxy.deleteObject(cluster.operation(), objectName('parts')));
     expect(await settled()).toEqual([1, 0]);
+  });
+
+  it('counts the uploads that the user has begun, wherever they are', async () => {
+    const { cluster, put, settled } = await startWithUsers({
+      'x-account-meta-quota-bytes': '2000',
+    });
+    const upload = await beginUpload(cluster, anna);
+    const [objects, record] = await settled();
+    expect(objects).toBe(2);
+    const left = 2000 - record!;
+    expect(await putPart(cluster, 500, { user: anna, upload })).toBe('stored');
+    await settled();
+    expect(await put('hers', left - 499, anna)).toBe('quota-exceeded');
+    const part = { user: anna, upload, number: 2 };
+    expect(await putPart(cluster, left - 499, part)).toBe('quota-exceeded');
+    expect(await putPart(cluster, left - 500, part)).toBe('stored');
+    expect(await put('another', 5000, 'b'.repeat(32))).toBe('stored');
+    expect(await abort(cluster, upload)).toBe('aborted');
+    expect(await settled()).toEqual([1, 0]);
+    expect(await put('hers', 2000, anna)).toBe('stored');
   });
 
   it('counts objects, too', async () => {

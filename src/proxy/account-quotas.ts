@@ -4,31 +4,38 @@
  * account ring that does not answer stops nobody.
  */
 import { messageOf } from '#base/errors.ts';
-import { type ListContainers, usageOf } from './account-usage.ts';
+import { type ListContainers, underWayOf, usageOf } from './account-usage.ts';
 import type { Accounts } from './accounts.ts';
 import type { ProxyContext } from './context.ts';
 import type { AccountInfo, Operation, PutRequest } from './contract.ts';
-import { checkQuota, hasQuota } from './quota.ts';
+import type { UploadsUnderWay } from './multipart/under-way.ts';
+import { checkQuota, hasQuota, type Limited } from './quota.ts';
 import { Trace } from './trace.ts';
 
 interface Known {
-  readonly info: AccountInfo | undefined;
+  readonly info: (AccountInfo & Limited) | undefined;
   readonly askedAtMs: number;
+  /** How long the answer holds. */
+  readonly holdsMs: number;
 }
 
 /** Totals of accounts come in every few seconds; to ask more often would tell nothing new. */
 const ASK_AGAIN_MS = 5_000;
+/** So asking takes at most a twentieth of the time, also of an account with much to be counted. */
+const REST = 20;
 const MAX_ACCOUNTS = 10_000;
 
 export class AccountQuotas {
   readonly #context: ProxyContext;
   readonly #accounts: Accounts;
+  readonly #underWay: UploadsUnderWay;
   /** The one that was asked about longest ago first. */
   readonly #known = new Map<string, Known>();
 
-  constructor(context: ProxyContext, accounts: Accounts) {
+  constructor(context: ProxyContext, accounts: Accounts, underWay: UploadsUnderWay) {
     this.#context = context;
     this.#accounts = accounts;
+    this.#underWay = underWay;
   }
 
   /** @throws OperatingError `quota-exceeded` */
@@ -59,8 +66,8 @@ export class AccountQuotas {
   refresh(account: string): void {
     const known = this.#known.get(account);
     const nowMs = this.#context.env.clock.monotonicMs();
-    if (known !== undefined && nowMs < known.askedAtMs + ASK_AGAIN_MS) return;
-    this.#keep(account, { info: known?.info, askedAtMs: nowMs });
+    if (known !== undefined && nowMs < known.askedAtMs + known.holdsMs) return;
+    this.#keep(account, { info: known?.info, askedAtMs: nowMs, holdsMs: ASK_AGAIN_MS });
     void this.#ask(account, nowMs, 'nearest');
   }
 
@@ -77,8 +84,14 @@ export class AccountQuotas {
       const totals = await this.#accounts.info(operation, trace, account);
       const list: ListContainers = (of, query) => this.#accounts.list(operation, trace, of, query);
       // Who may hold as much as they like is not counted so exactly.
-      const info = hasQuota('account', totals) ? await usageOf(account, totals, list) : totals;
-      this.#keep(account, { info, askedAtMs });
+      const info = hasQuota('account', totals)
+        ? {
+            ...(await usageOf(account, totals, list)),
+            underWay: await underWayOf(account, this.#underWay, list),
+          }
+        : totals;
+      const tookMs = env.clock.monotonicMs() - askedAtMs;
+      this.#keep(account, { info, askedAtMs, holdsMs: Math.max(ASK_AGAIN_MS, REST * tookMs) });
     } catch (error) {
       env.log.debug('quota.account-unknown', { account, reason: messageOf(error) });
     }

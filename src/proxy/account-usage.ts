@@ -3,9 +3,11 @@
  * own account (versions/names.ts), so the account's own totals don't know of them. Such a container
  * holds all versions, the current ones among them, so of the two the larger one counts.
  */
-import { isUserAccount } from '#base/names.ts';
+import { isUserAccount, userOfAccount } from '#base/names.ts';
 import type { ListQuery } from '#container/calls.ts';
 import type { AccountInfo, ListedContainer, Page } from './contract.ts';
+import { bucketOfParts, PARTS_ACCOUNT, partsContainer } from './multipart/names.ts';
+import type { UploadsUnderWay } from './multipart/under-way.ts';
 import { VERSIONS_ACCOUNT, versionsContainer } from './versions/names.ts';
 
 export type ListContainers = (
@@ -31,6 +33,28 @@ export async function usageOf(
   let { bytes } = totals;
   for (const [name, held] of versions) bytes += Math.max(0, held - (current.get(name) ?? 0));
   return { ...totals, bytes };
+}
+
+/** What is stored of uploads that the account's buckets, or the user, have under way. */
+export async function underWayOf(
+  account: string,
+  uploads: Pick<UploadsUnderWay, 'of'>,
+  list: ListContainers,
+): Promise<number> {
+  const user = userOfAccount(account);
+  // The containers of a user's account are named with the accounts they are in.
+  const [where, prefix] =
+    user === undefined
+      ? [PARTS_ACCOUNT, partsContainer({ account, container: '' }).container]
+      : [account, `${PARTS_ACCOUNT}/`];
+  let sum = 0;
+  for (const name of (await bytesByName(list, where, prefix)).keys()) {
+    const bucket = user === undefined ? { account, container: name } : bucketOfParts(name);
+    if (bucket === undefined) continue;
+    const { bytes, byUser } = await uploads.of(bucket);
+    sum += user === undefined ? bytes : (byUser.get(user) ?? 0);
+  }
+  return sum;
 }
 
 /** Bytes of containers by what follows the prefix in their names. */

@@ -132,8 +132,8 @@ export interface PutRequest {
   readonly encryption?: WantedEncryption;
   /** The entry is a delete marker, or stands for the version `id` (versions/README.md). */
   readonly version?: { readonly id?: string; readonly deleteMarker?: true };
-  /** The account whose quota counts; else that of the name. */
-  readonly payer?: string;
+  /** Of a version, or a part of an upload, that the store keeps in a place of its own: whose quotas count. */
+  readonly bucket?: ContainerName;
   /** The body is the stored bytes of another object, read `asStored`: they are kept as they are. */
   readonly stored?: { readonly transform: BodyPieces['transform'] };
   /** What notifications call it, where it is no plain PUT. */

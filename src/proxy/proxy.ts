@@ -13,6 +13,7 @@ import type { ClusterSource } from '#ring/cluster.ts';
 import type { Caller, Links } from '#wire/contract.ts';
 import { AccountQuotas } from './account-quotas.ts';
 import { Accounts } from './accounts.ts';
+import { BucketUsage } from './bucket-usage.ts';
 import { Containers } from './containers.ts';
 import { type ProxyContext, traced } from './context.ts';
 import type { AccountInfo, Operation, Store } from './contract.ts';
@@ -21,6 +22,7 @@ import { Encryption, type KeySource, NO_KEYS } from './encryption/encryption.ts'
 import { withFreshRing } from './fresh-ring.ts';
 import { DEFAULT_PROXY_LIMITS, type ProxyLimits } from './limits.ts';
 import { ProxyMetrics } from './metrics.ts';
+import { UploadsUnderWay } from './multipart/under-way.ts';
 import { Objects } from './objects.ts';
 import { type PeerStatus, Peers } from './peers.ts';
 import { PolicyMoves } from './policy-move/policy-moves.ts';
@@ -78,13 +80,16 @@ export function createProxy(options: ProxyOptions): ProxyStore {
     encryption: new Encryption(env.random, keys),
   };
   const accounts = new Accounts(context);
-  const quotas = new AccountQuotas(context, accounts);
   const containers = new Containers(context, accounts);
+  const { listObjects } = containerOperations(context, containers);
+  const underWay = new UploadsUnderWay({ listObjects }, env.clock);
+  const quotas = new AccountQuotas(context, accounts, underWay);
+  const usage = new BucketUsage(containers, underWay);
   const objects = new Objects(context, containers);
   return {
     ...accountOperations(context, accounts, quotas),
     ...containerOperations(context, containers),
-    ...objectOperations(context, objects, new Puts(context, containers, objects, quotas)),
+    ...objectOperations(context, objects, new Puts(context, containers, objects, quotas, usage)),
     policies: () => context.cluster.current().policies,
     reassert: (operation, name, above) =>
       traced(context, operation, 'object.reassert', objectPath(name), (trace) =>

@@ -11,16 +11,17 @@ import { type Release, Semaphore } from '#base/semaphore.ts';
 import type { Timestamp } from '#base/timestamp.ts';
 import type { AccountQuotas } from './account-quotas.ts';
 import { type Intake, takeBody } from './body-intake.ts';
+import type { BucketUsage } from './bucket-usage.ts';
 import type { Containers } from './containers.ts';
 import { clientGone, newWriteId, type ProxyContext } from './context.ts';
 import type { ContainerInfo, Operation, PutRequest, PutResult } from './contract.ts';
 import type { Sealer } from './encryption/encryption.ts';
 import { withFreshContainer } from './fresh-container.ts';
 import { withFreshRing } from './fresh-ring.ts';
+import { isPartsAccount } from './multipart/names.ts';
 import { stateMaker } from './new-state.ts';
 import { conditionIn, expectWeak, type Objects } from './objects.ts';
 import { objectPlace, type Place, type Replica } from './placement.ts';
-import { checkQuota, hasQuota } from './quota.ts';
 import { checkReady } from './readiness.ts';
 import { OwnWrite } from './round-record.ts';
 import { StageUpload } from './stage-upload.ts';
@@ -52,6 +53,7 @@ export class Puts {
   readonly #containers: Containers;
   readonly #objects: Objects;
   readonly #quotas: AccountQuotas;
+  readonly #usage: BucketUsage;
   /** Bytes of bodies that are being buffered. */
   readonly #buffers: Semaphore;
   readonly #streams: Semaphore;
@@ -61,11 +63,13 @@ export class Puts {
     containers: Containers,
     objects: Objects,
     quotas: AccountQuotas,
+    usage: BucketUsage,
   ) {
     this.#context = context;
     this.#containers = containers;
     this.#objects = objects;
     this.#quotas = quotas;
+    this.#usage = usage;
     this.#buffers = new Semaphore(context.limits.bufferBudgetBytes, MAX_WAITING);
     this.#streams = new Semaphore(context.limits.streams, MAX_WAITING);
   }
@@ -81,11 +85,9 @@ export class Puts {
     const payers = payersOf(operation, name, request);
     // Links and delete markers hold nothing, and what is only kept in another place was there before.
     if (request.version === undefined && request.stored === undefined) {
-      const totals = hasQuota('container', container)
-        ? await this.#containers.freshInfo(operation, trace, name)
-        : container;
-      if (totals === undefined) return { kind: 'no-container', ...NOT_STORED };
-      checkQuota('container', totals, request);
+      const bucket = await this.#bucketOf(operation, trace, container, request);
+      const isThere = bucket && (await this.#usage.mayHold(operation, trace, bucket, request));
+      if (!isThere) return { kind: 'no-container', ...NOT_STORED };
       for (const payer of payers) this.#quotas.check(payer, request);
     }
     const { env } = this.#context;
@@ -104,12 +106,26 @@ export class Puts {
     };
     if (!(await this.#mayHold(put))) return { kind: 'precondition-failed', ...NOT_STORED };
     try {
-      return await this.#store(put);
+      const stored = await this.#store(put);
+      if (request.bucket !== undefined && isPartsAccount(name.account)) {
+        this.#usage.took(request.bucket, operation.user, stored.size);
+      }
+      return stored;
     } catch (error) {
       return await this.#refused(put, error);
     } finally {
       for (const payer of payers) this.#quotas.refresh(payer);
     }
+  }
+
+  #bucketOf(
+    operation: Operation,
+    trace: Trace,
+    container: ContainerInfo,
+    { bucket }: PutRequest,
+  ): Promise<ContainerInfo | undefined> {
+    if (bucket === undefined) return Promise.resolve(container);
+    return this.#containers.info(operation, trace, bucket);
   }
 
   /**
@@ -268,7 +284,7 @@ const MAX_WAITING = 10_000;
 
 /** The accounts whose quotas count. What the store keeps for itself is nobody's. */
 function payersOf({ user }: Operation, name: ObjectName, request: PutRequest): string[] {
-  const payer = request.payer ?? name.account;
+  const payer = (request.bucket ?? name).account;
   return user === undefined || isInternal(payer) ? [payer] : [payer, userAccount(user)];
 }
 

@@ -12,6 +12,8 @@ export interface Limited {
   readonly headers: Readonly<Record<string, string>>;
   readonly bytes: number;
   readonly objects: number;
+  /** Bytes of uploads under way, which become objects when they are complete. */
+  readonly underWay?: number;
 }
 
 export function hasQuota(
@@ -31,7 +33,10 @@ export function checkQuota(
   const count = limitOf(limited, `x-${kind}-meta-quota-count`);
   if (bytes === undefined && count === undefined) return;
   const size = request.manifest?.size ?? request.length ?? 0;
-  const overBytes = bytes !== undefined && limited.bytes + size > bytes;
+  // An upload that is completed is among those under way.
+  const isWhole = request.manifest?.kind === 'multipart';
+  const held = limited.bytes + (isWhole ? 0 : (limited.underWay ?? 0));
+  const overBytes = bytes !== undefined && held + size > bytes;
   const overCount = count !== undefined && limited.objects + 1 > count;
   if (!overBytes && !overCount) return;
   throw new OperatingError('quota-exceeded', `the upload exceeds the quota of the ${kind}`);

@@ -32,7 +32,7 @@ export interface StoredPart {
 
 /** Whatever was acknowledged before is seen. */
 export async function listAttempts(
-  store: Store,
+  store: Pick<Store, 'listObjects'>,
   operation: Operation,
   bucket: ContainerName,
   prefix: string,

@@ -78,6 +78,7 @@ const MAX_ABORTS = 4;
 const RANDOM_BYTES = 24;
 const WRITE_ID_BYTES = 8;
 const SMALL: Pick<PutRequest, 'user' | 'system'> = { user: {}, system: {} };
+const JSON_TYPE: Pick<PutRequest, 'contentType'> = { contentType: 'application/json' };
 
 export class Uploads {
   readonly #store: Store;
@@ -100,7 +101,12 @@ export class Uploads {
     const uploadId = newUploadId(this.#env.random.bytes(RANDOM_BYTES), startedMicros);
     const record = { ...wanted, startedMicros };
     const name = uploadName(bucket, record.key, uploadId);
-    await this.#keep(operation, bucket, name, encodeUpload(record), uploadType(record));
+    const { user: owner } = operation;
+    // Where the user has uploads under way stands in the user's own account by that (account-usage.ts).
+    await this.#keep(operation, bucket, name, encodeUpload(record), {
+      contentType: uploadType(record),
+      ...(owner !== undefined && { owner }),
+    });
     return { bucket, uploadId, record };
   }
 
@@ -150,8 +156,8 @@ export class Uploads {
       ...(clientMicros !== undefined && { clientMicros }),
       contentType: partType({}, newest),
       writeId,
-      // Not counted before they are an object, but nobody fills a disk beyond their quota with them.
-      payer: upload.bucket.account,
+      // Nobody fills a disk beyond their quota with parts that are no object yet (under-way.ts).
+      bucket: upload.bucket,
       finish: () => ({ checksums: checksums(), contentType: partType(checksums(), newest) }),
     });
     if (result.kind !== 'no-container') return result;
@@ -380,7 +386,7 @@ export class Uploads {
     record: CompletionRecord,
   ): Promise<void> {
     const name = completionName(bucket, uploadId);
-    await this.#keep(operation, bucket, name, encodeCompletion(record), 'application/json');
+    await this.#keep(operation, bucket, name, encodeCompletion(record), JSON_TYPE);
   }
 
   /** Parts that the client sent and did not name. */
@@ -426,12 +432,12 @@ export class Uploads {
     bucket: ContainerName,
     name: ObjectName,
     body: Buffer,
-    contentType: string,
+    facts: Pick<PutRequest, 'contentType' | 'owner'>,
   ): Promise<void> {
     const put = (): Promise<PutResult> =>
       this.#store.putObject(operation, name, {
         ...SMALL,
-        contentType,
+        ...facts,
         body: once(body),
         length: body.length,
         maxLength: body.length,

@@ -15,7 +15,6 @@ import type {
   Store,
 } from '../contract.ts';
 import { defaultEncryption } from '../encryption/default-encryption.ts';
-import { checkQuota, hasQuota } from '../quota.ts';
 import { type Current, contentOf, currentOf } from './current.ts';
 import {
   keyRows,
@@ -104,36 +103,15 @@ export async function keep(
 ): Promise<PutResult> {
   const container = versionsContainer(bucket.name);
   const info = await store.containerInfo(operation, container, false);
-  if (request.version === undefined && request.stored === undefined) {
-    await checkBucket({ store }, operation, bucket, request);
-  }
   if (info === undefined) {
     const { policy, mode } = bucket;
     await store.createContainer(operation, container, { policy: policy.index, mode, changes: {} });
   }
   const encryption = request.encryption ?? defaultEncryption(bucket);
-  const result = await store.putObject(operation, name, {
-    ...{ ...request, encryption, payer: bucket.name.account },
-  });
+  const counted = { ...request, encryption, bucket: bucket.name };
+  const result = await store.putObject(operation, name, counted);
   if (result.kind !== 'no-container') return result;
   throw new OperatingError('unavailable', 'the container for versions could not be made');
-}
-
-/** All versions count, not only those that the container lists; both as a majority has them now. */
-async function checkBucket(
-  { store }: Pick<Keeping, 'store'>,
-  operation: Operation,
-  bucket: ContainerInfo,
-  request: PutRequest,
-): Promise<void> {
-  if (!hasQuota('container', bucket)) return;
-  const kept = versionsContainer(bucket.name);
-  const [current, versions] = await Promise.all(
-    [bucket.name, kept].map((name) => store.containerInfo(operation, name, true)),
-  );
-  const { objects, bytes } = current ?? bucket;
-  const all = Math.max(bytes, versions?.bytes ?? 0);
-  checkQuota('container', { headers: bucket.headers, objects, bytes: all }, request);
 }
 
 /** How often others may come between. */
