@@ -5,7 +5,8 @@ import { accountPath, type ContainerName, containerPath, type PolicyIndex } from
 import { microsOf } from '#base/timestamp.ts';
 import type { ListedRow, ListQuery } from '#container/calls.ts';
 import type { ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
-import { LINK_ROLE, MARKER_ROLE } from '#rows/query.ts';
+import { LINK_ROLE, MARKER_ROLE, ROLES } from '#rows/query.ts';
+import { toldChecksums } from '#rows/row-checksum.ts';
 import {
   type ContainerSettings,
   settingsGroup,
@@ -91,7 +92,8 @@ export class Containers {
     query: ListQuery,
   ): Promise<(Page<ListedObject> & { info: ContainerInfo }) | undefined> {
     const path = containerPath(name);
-    const listing = await callList(this.#context, operation, trace, 'container', path, query);
+    const told = { ...query, checksums: true };
+    const listing = await callList(this.#context, operation, trace, 'container', path, told);
     const info = this.#infoOf(name, listing);
     if (info === undefined) return undefined;
     const items = listing.items.map((item) =>
@@ -247,7 +249,9 @@ function isUnavailable(error: unknown): boolean {
 
 function listedObject(row: ListedRow): ListedObject {
   const [name, clientMicros, bytes, etag, contentType, count] = row;
-  const item = { name, clientMicros, bytes, etag, contentType };
-  if (count === LINK_ROLE) return { ...item, role: 'link' };
-  return count === MARKER_ROLE ? { ...item, role: 'marker' } : item;
+  const checksums = toldChecksums(Math.floor(count / ROLES));
+  const item = { name, clientMicros, bytes, etag, contentType, ...(checksums && { checksums }) };
+  const role = count % ROLES;
+  if (role === LINK_ROLE) return { ...item, role: 'link' };
+  return role === MARKER_ROLE ? { ...item, role: 'marker' } : item;
 }

@@ -73,6 +73,8 @@ export interface ListedObject {
   readonly bytes: number;
   readonly etag: string;
   readonly contentType: string;
+  /** By algorithm, without values: `-` for a composite one (rows/row-checksum.ts). Old rows tell none. */
+  readonly checksums?: Readonly<Record<string, string>>;
   /** `link`: stands for a version that is kept elsewhere (versions/README.md). */
   readonly role?: 'link' | 'marker';
 }

@@ -4,13 +4,15 @@
  */
 import {
   contentTypeOf,
+  type DataPart,
   type EntryState,
   effectiveKind,
   expirySource,
   isDead,
 } from '#base/entry.ts';
 import { ACCOUNT_RING, type PolicyIndex } from '#base/names.ts';
-import { LINK_ROLE, MARKER_ROLE } from './query.ts';
+import { LINK_ROLE, MARKER_ROLE, ROLES } from './query.ts';
+import { checksumCode } from './row-checksum.ts';
 import { shownSlot } from './row-state.ts';
 
 /** `hidden` of the mark that a row was forgotten. */
@@ -23,7 +25,7 @@ export interface Columns {
   readonly size: number;
   readonly etag: string;
   readonly type: string;
-  /** Account listings: objects in the container. Of an object: its role (query.ts). */
+  /** Account listings: objects in the container. Of an object: its role, and its checksum (query.ts). */
   readonly count: number;
   /** Unix seconds from when a live row is no longer listed; null: never. */
   readonly expires: number | null;
@@ -64,9 +66,14 @@ function objectColumns(state: EntryState, nowSeconds: number): Columns {
     size: data.size,
     etag: data.etag,
     type: contentTypeOf(state),
-    count: data.deleteMarker ? MARKER_ROLE : data.versionId !== undefined ? LINK_ROLE : 0,
+    count: extraOf(data),
     expires: live ? (expirySource(state).deleteAt ?? null) : null,
   };
+}
+
+function extraOf({ deleteMarker, versionId, checksums }: DataPart): number {
+  const role = deleteMarker ? MARKER_ROLE : versionId !== undefined ? LINK_ROLE : 0;
+  return role + checksumCode(checksums) * ROLES;
 }
 
 /** A container that still has rows is listed whatever its tombstone says (consistency.md, "Rows"). */

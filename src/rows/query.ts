@@ -10,6 +10,8 @@ export interface ListQuery {
   /** Names before this one (exclusive); with reverse: after. */
   readonly endMarker?: string;
   readonly reverse?: boolean;
+  /** Who asks knows that rows tell of checksums, and wants it. */
+  readonly checksums?: boolean;
 }
 
 /** Array form, for the sake of pages of 10,000: [name, clientMicros, size, etag, contentType, extra]. */
@@ -19,7 +21,8 @@ export type ListedRow = readonly [
   size: number,
   etag: string,
   contentType: string,
-  /** Of a container in an account listing: object count. Of an object: LINK_ROLE, MARKER_ROLE or 0. */
+  /** Of a container in an account listing: object count. Of an object: its role, and ROLES times what its
+   * checksum is (row-checksum.ts), to who asks for that. */
   count: number,
 ];
 
@@ -27,6 +30,8 @@ export type ListedRow = readonly [
 export const LINK_ROLE = 1;
 /** The row is a delete marker among the versions of a name. */
 export const MARKER_ROLE = 2;
+/** Numbers of roles are below it. */
+export const ROLES = 4;
 
 export interface RowTotals {
   readonly rows: number;

@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { contentTypeOf, type EntryState, effectiveKind, join } from '#base/entry.ts';
@@ -5,6 +6,7 @@ import { encodeState } from '#base/entry-codec.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import { columnsOf } from './columns.ts';
 import { decodeRowState, encodeRowState, listingCheck } from './format.ts';
+import { checksumCode, toldChecksums } from './row-checksum.ts';
 import { containerRowOf, rowStateOf, settingsGroup, settingsOf, shownSlot } from './row-state.ts';
 import { at, dataPart, live, START_SECONDS } from './testing/fixture.ts';
 
@@ -63,7 +65,7 @@ describe('the row of an object', () => {
     );
   });
 
-  it('is small: no body, checksums or user metadata', () => {
+  it('is small: no body, user metadata or values of checksums', () => {
     const groups = {
       user: { timestamp: at(1), values: { a: 'b' } },
       system: { timestamp: at(1), values: {} },
@@ -72,7 +74,7 @@ describe('the row of an object', () => {
       data: dataPart(at(1), { body: { length: 3 }, checksums: { md5: 'x' }, replicas: 4 }),
       groups,
     };
-    expect(rowStateOf(object)).toEqual(live(at(1)));
+    expect(rowStateOf(object)).toEqual(live(at(1), { checksums: { md5: '' } }));
   });
 });
 
@@ -97,22 +99,72 @@ describe('the bytes of a row', () => {
   });
 
   it.each([
-    [24, undefined],
-    [40, 'a0'.repeat(16)],
-  ])('are %i for a plain object (owner: %s), and refuse any flipped bit', (size, owner) => {
-    const row = live(at(1), owner === undefined ? {} : { owner });
+    [24, undefined, undefined],
+    [40, 'a0'.repeat(16), undefined],
+    [25, undefined, { crc64nvme: '' }],
+    [41, 'a0'.repeat(16), { sha256: '-' }],
+  ])(
+    'are %i for a plain object (owner: %s), and refuse any flipped bit',
+    (size, owner, checksums) => {
+      const row = live(at(1), { ...(owner && { owner }), ...(checksums && { checksums }) });
+      const columns = columnsOf(CONTAINER_RING, 'n', row, START_SECONDS);
+      const bytes = encodeRowState(CONTAINER_RING, 'n', row, 7);
+      expect(bytes.length).toBe(size);
+      for (let bit = 0; bit < bytes.length * 8; bit++) {
+        const flipped = Buffer.from(bytes);
+        flipped[bit >> 3]! ^= 1 << (bit & 7);
+        expect(() => decodeRowState(flipped, columns, 7)).toThrowError(
+          expect.objectContaining({ code: 'rows-damaged' }),
+        );
+      }
+      expect(() => decodeRowState(bytes, columns, 8)).toThrowError();
+      expect(() => decodeRowState(Buffer.alloc(2), columns, 8)).toThrowError();
+    },
+  );
+});
+
+describe('what a row tells of a checksum', () => {
+  const codes = Array.from({ length: 256 }, (_, code) => code);
+
+  it('is the algorithm and the type of each that S3 has, in one byte', () => {
+    const told = codes.filter((code) => toldChecksums(code) !== undefined);
+    expect(told).toEqual(codes.slice(1, 21));
+    for (const code of told) expect(checksumCode(toldChecksums(code))).toBe(code);
+    expect(toldChecksums(checksumCode({ crc64nvme: 'AAAA=' }))).toEqual({ crc64nvme: '' });
+    expect(toldChecksums(checksumCode({ sha256: 'AAAA=-3' }))).toEqual({ sha256: '-' });
+    const more: Readonly<Record<string, string>>[] = [{}, { crc32: 'x', sha1: 'y' }, { md7: 'x' }];
+    for (const none of [undefined, ...more]) {
+      expect(checksumCode(none)).toBe(0);
+    }
+  });
+
+  it('is refused where this version does not know it', () => {
+    const row = live(at(1), { checksums: { sha1: '' } });
     const columns = columnsOf(CONTAINER_RING, 'n', row, START_SECONDS);
-    const bytes = encodeRowState(CONTAINER_RING, 'n', row, 7);
-    expect(bytes.length).toBe(size);
-    for (let bit = 0; bit < bytes.length * 8; bit++) {
-      const flipped = Buffer.from(bytes);
-      flipped[bit >> 3]! ^= 1 << (bit & 7);
-      expect(() => decodeRowState(flipped, columns, 7)).toThrowError(
-        expect.objectContaining({ code: 'rows-damaged' }),
+    for (const code of [0, 21, 255]) {
+      const bytes = encodeRowState(CONTAINER_RING, 'n', row, 7);
+      bytes[20] = code;
+      bytes.writeUInt32BE(crc32(bytes.subarray(0, -4), 7), bytes.length - 4);
+      expect(() => decodeRowState(bytes, columns, 7)).toThrowError(
+        expect.objectContaining({ code: 'newer-format' }),
       );
     }
-    expect(() => decodeRowState(bytes, columns, 8)).toThrowError();
-    expect(() => decodeRowState(Buffer.alloc(2), columns, 8)).toThrowError();
+  });
+
+  it('leaves rows as they were written before readable, and is not in them', () => {
+    const { writeId } = live(at(1)).data!;
+    for (const [owner, form] of [
+      ['', '01'],
+      ['a0'.repeat(16), '03'],
+    ] as const) {
+      const row = live(at(1), owner === '' ? {} : { owner });
+      const columns = columnsOf(CONTAINER_RING, 'n', row, START_SECONDS);
+      const old = Buffer.from(`${form}00${row.data!.timestamp}${writeId}${owner}`, 'hex');
+      const sum = Buffer.alloc(4);
+      sum.writeUInt32BE(crc32(old, 7));
+      expect(decodeRowState(Buffer.concat([old, sum]), columns, 7)).toEqual(row);
+      expect(encodeRowState(CONTAINER_RING, 'n', row, 7)).toEqual(Buffer.concat([old, sum]));
+    }
   });
 });
 

@@ -8,8 +8,9 @@
 import type { DataPart, EntryState, Group } from '#base/entry.ts';
 import { maxTimestamp, parseTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import { CONSISTENCY_MODES, type ConsistencyMode } from '#ring/cluster.ts';
+import { checksumCode, toldChecksums } from './row-checksum.ts';
 
-/** The row of an object: what listings, expiry, quotas and repair need, without body, checksums, user metadata. */
+/** The row of an object: what listings, expiry, quotas and repair need, without body, values of checksums, user metadata. */
 export function rowStateOf(state: EntryState): EntryState {
   const { data } = state;
   const system = state.groups['system'];
@@ -23,12 +24,14 @@ export function rowStateOf(state: EntryState): EntryState {
 function rowData(data: DataPart): DataPart {
   const { timestamp, kind, writeId, clientMicros, etag, size, contentType } = data;
   const row = { timestamp, kind, writeId, clientMicros, etag, size, contentType };
+  const checksums = toldChecksums(checksumCode(data.checksums));
   return {
     ...row,
     ...(data.expiredSource !== undefined && { expiredSource: data.expiredSource }),
     ...(data.deleteAt !== undefined && { deleteAt: data.deleteAt }),
     ...(data.versionId !== undefined && { versionId: data.versionId }),
     ...(data.deleteMarker !== undefined && { deleteMarker: data.deleteMarker }),
+    ...(checksums !== undefined && { checksums }),
     ...(data.owner !== undefined && { owner: data.owner }),
   };
 }

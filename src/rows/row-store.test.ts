@@ -3,6 +3,8 @@ import path from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
+import { LINK_ROLE } from './query.ts';
+import { checksumCode } from './row-checksum.ts';
 import { containerRowOf } from './row-state.ts';
 import type { RowStore } from './row-store.ts';
 import {
@@ -46,6 +48,23 @@ describe('writing rows', () => {
     const { items } = store.list(CONTAINER_RING, HASH, { limit: 10 });
     expect(items).toEqual([['photo', START_SECONDS * 1e6 + 5, 77, 'e', 'image/png', 0]]);
     expect(facts().totals).toEqual({ rows: 1, bytes: 77, objects: 0 });
+  });
+
+  it('tells checksums to who asks for them, beside rows that were written without', async () => {
+    await store.write(row('a', live(at(1))));
+    await store.write(
+      row('b', live(at(2), { checksums: { crc64nvme: '' }, owner: 'a0'.repeat(16) })),
+    );
+    await store.write(row('c', live(at(3), { checksums: { sha256: '-' }, versionId: 'v' })));
+    // Nobody knows it: the whole state is kept, and the listing tells nothing.
+    await store.write(row('d', live(at(4), { checksums: { md7: 'AAAA' } })));
+    const extras = (checksums: boolean) =>
+      store.list(CONTAINER_RING, HASH, { limit: 10, checksums }).items.map((item) => item[5]);
+    const codes = [0, checksumCode({ crc64nvme: '' }), checksumCode({ sha256: '-' }), 0];
+    expect(extras(true)).toEqual([0, 4 * codes[1]!, 4 * codes[2]! + LINK_ROLE, 0]);
+    expect(extras(false)).toEqual([0, 0, LINK_ROLE, 0]);
+    const { state } = store.changes(CONTAINER_RING, HASH, 0, 10).find(({ name }) => name === 'd')!;
+    expect(state.data?.checksums).toEqual({ md7: 'AAAA' });
   });
 
   it('says that an older write is superseded, and keeps the newer', async () => {

@@ -212,7 +212,8 @@ export class RowStore implements RowSink {
       this.#expire();
       const id = this.#idOf(ring, hash);
       if (id === 0) return { items: [], truncated: false };
-      return listRows(query, this.#rows.scan(id, this.#nowSeconds()));
+      const roles = ring === CONTAINER_RING && query.checksums !== true;
+      return listRows(query, this.#rows.scan(id, this.#nowSeconds(), roles));
     });
   }
 

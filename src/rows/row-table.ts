@@ -6,7 +6,7 @@ import type { Columns } from './columns.ts';
 import type { ContainerState } from './container-state.ts';
 import { decodeRowState, listingCheck, stateCheck } from './format.ts';
 import type { Scan } from './listing.ts';
-import type { ListedRow } from './query.ts';
+import { type ListedRow, ROLES } from './query.ts';
 
 /** A row as it is in the database. */
 export interface StoredRow extends Columns {
@@ -50,6 +50,8 @@ type RawRow = [
 ];
 type RawListed = [string, number, number, string, string, number, crc?: number];
 
+/** Where `count` is in a listed row. */
+const EXTRA = 5;
 const LISTED = 'CAST(name AS TEXT), micros, size, etag, type, count, crc';
 const ALL = `${LISTED}, hidden, expires, sequence, partial, died, since, until, state`;
 
@@ -177,12 +179,14 @@ export class RowTable {
     this.#remove.run(container, hidden, name);
   }
 
-  /** For `listRows`: the listed rows of a container that have not expired. */
-  scan(container: number, nowSeconds: number): Scan {
+  /** For `listRows`: the listed rows of a container that have not expired. `roles`: of their extra, nothing else. */
+  scan(container: number, nowSeconds: number, roles: boolean): Scan {
     return (low, high, reverse, limit) => {
       const statement = reverse ? this.#backward : this.#forward;
       const rows = statement.all(container, low, high, nowSeconds, limit);
       for (const row of rows) checkListed(row);
+      // Who does not know of checksums would take a link for an ordinary object.
+      if (roles) for (const row of rows) row[EXTRA] %= ROLES;
       return rows as unknown as ListedRow[];
     };
   }

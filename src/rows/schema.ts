@@ -23,7 +23,7 @@ import type { Database } from '#env/env.ts';
 import { hasTables } from '#env/tables.ts';
 
 /** Raise with every change of the tables; the database is then rebuilt from the log. */
-export const SCHEMA_VERSION = 5;
+export const SCHEMA_VERSION = 6;
 
 export const SCHEMA = `
 CREATE TABLE IF NOT EXISTS meta (

@@ -2,6 +2,8 @@
 import type { DataPart } from '#base/entry.ts';
 import { userAccount } from '#base/names.ts';
 import type { Timestamp } from '#base/timestamp.ts';
+import type { ListedObject } from '#proxy/contract.ts';
+import { partsContainer, UPLOADS } from '#proxy/multipart/names.ts';
 import type { SimNode } from './cluster.ts';
 import { writeOf } from './content.ts';
 import type { KeyModel, WriteRecord } from './model.ts';
@@ -78,7 +80,21 @@ export class FinalChecks {
     const { containers, objects, bytes } = account.info;
     const isSum = containers === sum.containers && objects === sum.objects && bytes === sum.bytes;
     if (!isSum) return `the account counts ${show(account.info)} instead of ${show(sum)}`;
+    for (const box of boxes) {
+      const underWay = await this.#uploadsOf(node, box);
+      sum.objects += underWay.length;
+      sum.bytes += underWay.reduce((all, { bytes }) => all + bytes, 0);
+    }
     return await this.#usersAddUp(node, sum);
+  }
+
+  /** The records of uploads that are under way are what users have written, too. */
+  async #uploadsOf(node: SimNode, box: Box): Promise<readonly ListedObject[]> {
+    const container = partsContainer(containerOf(box));
+    const page = await this.#ask(node, ({ proxy }, operation) =>
+      proxy.listObjects(operation, container, { ...PAGE, prefix: UPLOADS }),
+    );
+    return page?.items.filter((item) => 'bytes' in item) ?? [];
   }
 
   /** All that there is was written by one user or another. */

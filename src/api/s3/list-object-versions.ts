@@ -5,7 +5,14 @@ import { authorize } from './access.ts';
 import { ownerXml } from './acl-xml.ts';
 import { noSuchBucket } from './bucket.ts';
 import { refuse } from './errors.ts';
-import { commonPrefixXml, echoXml, listParameters, markerBehindPrefix, shown } from './listing.ts';
+import {
+  ChecksumXml,
+  commonPrefixXml,
+  echoXml,
+  listParameters,
+  markerBehindPrefix,
+  shown,
+} from './listing.ts';
 import { replyXml } from './reply.ts';
 import type { S3Request } from './request.ts';
 import { STANDARD } from './storage-class.ts';
@@ -28,11 +35,12 @@ export async function listObjectVersions(request: S3Request): Promise<void> {
   });
   if (page === undefined) throw noSuchBucket(request.bucket);
   const dates = new IsoDates();
+  const checksums = new ChecksumXml();
   const owner = ownerXml(request, bucket.account);
   const items = page.items.map((item) =>
     'prefix' in item
       ? commonPrefixXml(item.prefix, encoded)
-      : versionXml(item, { encoded, dates, owner }),
+      : versionXml(item, { encoded, dates, checksums, owner }),
   );
   const truncated = page.truncated && limit > 0;
   const last = truncated ? page.items.at(-1) : undefined;
@@ -71,9 +79,16 @@ function checkVersionMarker(marker: string, keyMarker: string | undefined): void
   });
 }
 
+interface Form {
+  readonly encoded: boolean;
+  readonly dates: IsoDates;
+  readonly checksums: ChecksumXml;
+  readonly owner: string;
+}
+
 function versionXml(
-  { key, versionId, isLatest, isMarker, clientMicros, etag, bytes }: ListedVersion,
-  form: { readonly encoded: boolean; readonly dates: IsoDates; readonly owner: string },
+  { key, versionId, isLatest, isMarker, clientMicros, etag, bytes, checksums }: ListedVersion,
+  form: Form,
 ): string {
   const about =
     leaf('Key', shown(key, form.encoded)) +
@@ -81,6 +96,7 @@ function versionXml(
     leaf('IsLatest', isLatest) +
     leaf('LastModified', form.dates.format(clientMicros));
   if (isMarker) return element('DeleteMarker', about + form.owner);
-  const content = leaf('ETag', `"${etag}"`) + leaf('Size', bytes);
+  const content =
+    leaf('ETag', `"${etag}"`) + form.checksums.of({ checksums }) + leaf('Size', bytes);
   return element('Version', about + content + form.owner + leaf('StorageClass', STANDARD));
 }

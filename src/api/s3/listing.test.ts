@@ -139,6 +139,21 @@ describe('a listing', () => {
     expect(await items('max-keys=0')).toEqual([]);
   });
 
+  it('tells the algorithm and the type of checksums, of versions, too', async () => {
+    const bucket = await bucketOf(['plain']);
+    const crc = { 'x-amz-checksum-crc32': Buffer.alloc(4).toString('base64') };
+    await server.ask('PUT', `${bucket}/zeroes`, { body: Buffer.alloc(0), headers: crc });
+    const told = async (query: string): Promise<string[]> => {
+      const { text } = await server.ask('GET', `${bucket}?${query}`);
+      const pattern =
+        /<ETag>.*?<ChecksumAlgorithm>(\w+)<.ChecksumAlgorithm><ChecksumType>(\w+)<.ChecksumType><Size>/g;
+      return [...text.matchAll(pattern)].map(([, name, type]) => `${name} ${type}`);
+    };
+    for (const query of ['', 'list-type=2', 'versions']) {
+      expect(await told(query)).toEqual(['CRC64NVME FULL_OBJECT', 'CRC32 FULL_OBJECT']);
+    }
+  });
+
   it('of no items has an end', async () => {
     const bucket = await bucketOf(['a', 'b']);
     for (const query of ['', 'list-type=2&', 'versions&', 'uploads&max-uploads=0&']) {

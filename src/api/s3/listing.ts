@@ -12,6 +12,7 @@ import { type Bucket, noSuchBucket } from './bucket.ts';
 import { refuse } from './errors.ts';
 import type { S3Request } from './request.ts';
 import { STANDARD } from './storage-class.ts';
+import { shownChecksums } from './stored-checksums.ts';
 import { element, IsoDates, leaf } from './xml.ts';
 
 export interface ListParameters {
@@ -134,6 +135,7 @@ export function itemsXml(
   { encoded, owner }: { readonly encoded: boolean; readonly owner: string },
 ): string {
   const dates = new IsoDates();
+  const checksums = new ChecksumXml();
   const rest = `${owner}<StorageClass>${STANDARD}</StorageClass></Contents>`;
   let contents = '';
   let prefixes = '';
@@ -145,9 +147,26 @@ export function itemsXml(
     contents +=
       `<Contents>${leaf('Key', shown(item.name, encoded))}` +
       `<LastModified>${dates.format(item.clientMicros)}</LastModified>` +
-      `<ETag>&quot;${item.etag}&quot;</ETag><Size>${item.bytes}</Size>${rest}`;
+      `<ETag>&quot;${item.etag}&quot;</ETag>${checksums.of(item)}<Size>${item.bytes}</Size>${rest}`;
   }
   return contents + prefixes;
+}
+
+/** Which checksum an object has, where its row tells; HeadObject tells the value. Items of a page share few. */
+export class ChecksumXml {
+  readonly #known = new Map<ListedObject['checksums'], string>([[undefined, '']]);
+
+  of({ checksums }: Pick<ListedObject, 'checksums'>): string {
+    const known = this.#known.get(checksums) ?? made(checksums!);
+    this.#known.set(checksums, known);
+    return known;
+  }
+}
+
+function made(checksums: NonNullable<ListedObject['checksums']>): string {
+  const { values, type } = shownChecksums({ checksums });
+  const algorithms = values.map(([name]) => leaf('ChecksumAlgorithm', name.toUpperCase()));
+  return algorithms.join('') + leaf('ChecksumType', type);
 }
 
 /** What all of them repeat of the request. */

@@ -38,6 +38,8 @@ export interface ListedVersion {
   readonly bytes: number;
   readonly etag: string;
   readonly contentType: string;
+  /** As a ListedObject's. */
+  readonly checksums?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface VersionQuery {

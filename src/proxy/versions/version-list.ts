@@ -235,13 +235,10 @@ function listed(
   return isMarker ? { ...version, etag: '' } : version;
 }
 
-function shownOf({
-  clientMicros,
-  bytes,
-  etag,
-  contentType,
-}: ListedObject): Pick<ListedVersion, 'clientMicros' | 'bytes' | 'etag' | 'contentType'> {
-  return { clientMicros, bytes, etag, contentType };
+type Shown = Pick<ListedVersion, 'clientMicros' | 'bytes' | 'etag' | 'contentType' | 'checksums'>;
+
+function shownOf({ clientMicros, bytes, etag, contentType, checksums }: ListedObject): Shown {
+  return { clientMicros, bytes, etag, contentType, ...(checksums && { checksums }) };
 }
 
 function compareBytes(a: string, b: string): number {

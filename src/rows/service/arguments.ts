@@ -119,6 +119,7 @@ function parseQuery(fields: Fields): ListQuery {
     marker: optional('marker'),
     endMarker: optional('endMarker'),
     reverse: fields['reverse'] === true,
+    checksums: fields['checksums'] === true,
   };
 }
 

@@ -29,6 +29,7 @@ import { Encryption, markOf, type Sealer } from '#proxy/encryption/encryption.ts
 import { checkQuota } from '#proxy/quota.ts';
 import { MemoryKeys } from '#proxy/testing/memory-keys.ts';
 import type { ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
+import { rowStateOf } from '#rows/row-state.ts';
 import { pageOf } from './page-of.ts';
 
 const POLICIES: readonly StoragePolicy[] = [
@@ -376,7 +377,9 @@ function totals(container: StoredContainer): { objects: number; bytes: number } 
 function listed(name: string, state: EntryState): ListedObject {
   const { clientMicros, size, etag, contentType, versionId, deleteMarker } = state.data!;
   const type = state.groups['system']?.values['content-type'] ?? contentType;
-  const item = { name, clientMicros, bytes: size, etag, contentType: type };
+  const { checksums } = rowStateOf(state).data!;
+  const told = checksums && { checksums };
+  const item = { name, clientMicros, bytes: size, etag, contentType: type, ...told };
   if (deleteMarker) return { ...item, role: 'marker' };
   return versionId === undefined ? item : { ...item, role: 'link' };
 }
