@@ -1,5 +1,7 @@
 /** What a listing asks for and gets. The wire carries these as they are (container/calls.ts). */
 
+import { CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
+
 /** Names compare by UTF-8 bytes. All fields optional but limit. */
 export interface ListQuery {
   readonly limit: number;
@@ -32,6 +34,11 @@ export const LINK_ROLE = 1;
 export const MARKER_ROLE = 2;
 /** Numbers of roles are below it. */
 export const ROLES = 4;
+
+/** The extra of an object's row is its role alone, for those who know of nothing else. */
+export function onlyRoles(ring: PolicyIndex, { checksums }: ListQuery): boolean {
+  return ring === CONTAINER_RING && checksums !== true;
+}
 
 export interface RowTotals {
   readonly rows: number;

@@ -45,7 +45,7 @@ import { DamageGuard } from './damage-guard.ts';
 import { type OpenedDatabase, openRowsDatabase } from './database-file.ts';
 import { HolderTable, type Holding } from './holders.ts';
 import { listRows } from './listing.ts';
-import type { Listing, ListQuery } from './query.ts';
+import { type Listing, type ListQuery, onlyRoles } from './query.ts';
 import { rowTimestamp } from './row-state.ts';
 import {
   type DeadRow,
@@ -212,8 +212,7 @@ export class RowStore implements RowSink {
       this.#expire();
       const id = this.#idOf(ring, hash);
       if (id === 0) return { items: [], truncated: false };
-      const roles = ring === CONTAINER_RING && query.checksums !== true;
-      return listRows(query, this.#rows.scan(id, this.#nowSeconds(), roles));
+      return listRows(query, this.#rows.scan(id, this.#nowSeconds(), onlyRoles(ring, query)));
     });
   }
 

@@ -70,7 +70,7 @@ export async function payloadOf(
     const fields = { ProposedSize: String(length), MaxSizeAllowed: String(maxBytes) };
     throw refuse('EntityTooLarge', undefined, fields);
   }
-  if (stream === undefined && isFramed(request)) {
+  if (stream === undefined && mayBeFramed(request, sha256)) {
     throw refuse(
       'InvalidArgument',
       'The aws-chunked encoding is not declared in x-amz-content-sha256.',
@@ -128,7 +128,11 @@ function signingOf(request: S3Request) {
   return chunks;
 }
 
-function isFramed(request: S3Request): boolean {
+/** Whoever gives the digest of the bytes as they come, and no other length, has framed nothing: S3 stores these, too. */
+function mayBeFramed(request: S3Request, sha256: string | undefined): boolean {
+  if (sha256 !== undefined && request.header('x-amz-decoded-content-length') === undefined) {
+    return false;
+  }
   const coding = request.header('content-encoding') ?? '';
   return coding.split(',').some((item) => item.trim().toLowerCase() === 'aws-chunked');
 }

@@ -150,12 +150,25 @@ describe('a body', () => {
     expect(headers['x-amz-checksum-type']).toBe('FULL_OBJECT');
   });
 
-  it('without a length, or framed without saying so, is refused', async () => {
-    const framed = await put({ 'content-encoding': 'aws-chunked' });
-    expect(framed).toMatchObject({ status: 400, code: 'InvalidArgument' });
+  it('without a length, or perhaps framed without saying so, is refused', async () => {
+    const coding = { 'content-encoding': 'aws-chunked' };
+    const unsigned = await put(coding, { payload: 'UNSIGNED-PAYLOAD' });
+    const decoded = await put({ ...coding, 'x-amz-decoded-content-length': '5' });
+    for (const framed of [unsigned, decoded]) {
+      expect(framed).toMatchObject({ status: 400, code: 'InvalidArgument' });
+    }
     const headers = { 'transfer-encoding': 'chunked' };
     const unknown = await server.ask('PUT', '/bucket/x', { headers });
     expect(unknown).toMatchObject({ status: 411, code: 'MissingContentLength' });
+  });
+
+  it('is not framed where its own digest is given, whatever its coding says', async () => {
+    expect((await put({ 'content-encoding': 'gzip, aws-chunked' })).status).toBe(200);
+    const { headers, text } = await server.ask('GET', '/bucket/body');
+    expect([headers['content-encoding'], text]).toEqual(['gzip', 'hello']);
+    await put({ 'content-encoding': 'aws-chunked' });
+    const plain = await server.ask('HEAD', '/bucket/body');
+    expect(plain.headers['content-encoding']).toBeUndefined();
   });
 });
 
