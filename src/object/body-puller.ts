@@ -161,7 +161,11 @@ export class BodyPuller {
       const entry = incoming ? joinedEntry({ policy, hash }, existing, incoming) : existing;
       if (device === undefined || entry === undefined || !isBodiless(entry)) return undefined;
       const length = entry.state.data?.body?.length ?? 0;
-      return { request, device, entry, length, sources: this.#sources(request) };
+      const sources = this.#sources(request);
+      const open = sources.filter(({ node }) => this.#parts.budget.isOpen(node));
+      // Those that may give it now; where nobody may, it is looked for again, and holds up nothing.
+      if (open.length === 0 && sources.length > 0) return undefined;
+      return { request, device, entry, length, sources: open };
     } catch {
       return undefined; // the device has just failed: whoever repairs it asks again
     }
@@ -221,7 +225,9 @@ export class BodyPuller {
 
   #giveUp({ request, device, entry }: Pull): void {
     this.#done(request);
-    if (this.#stopped.signal.aborted) return;
+    const { budget } = this.#parts;
+    const isClosed = this.#sources(request).some(({ node }) => !budget.isOpen(node));
+    if (this.#stopped.signal.aborted || isClosed) return;
     this.#parts.env.log.warn('object.body-missing', { device: device.id, path: entry.path });
   }
 

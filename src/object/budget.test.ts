@@ -1,5 +1,6 @@
 /** What repair may receive: by pair of sites, by the hour, changed while somebody waits. */
 import { describe, expect, it } from 'vitest';
+import { codeOf } from '#base/errors.ts';
 import { objectName, putRequest, TestCluster } from '#proxy/testing/test-cluster.ts';
 import type { RepairChanges } from '#ring/repair-limits.ts';
 import { RepairBudget } from './budget.ts';
@@ -7,6 +8,8 @@ import { RepairBudget } from './budget.ts';
 const KIB = 1024;
 const HOUR_MS = 3_600_000;
 const SITES = ['lngs', 'bari', 'padova', 'turin'];
+
+const ok = (): string => 'ok';
 
 type Rules = NonNullable<RepairChanges['bandwidth']>;
 
@@ -36,7 +39,7 @@ describe('the bandwidth of repair', () => {
     ]);
     const slow = receive('lngs', 5);
     expect(await took(receive('padova', 21))).toBeLessThan(2_500);
-    expect(budget.received()).toMatchObject({ padova: 210 * KIB, lngs: 40 * KIB });
+    expect(budget.received()).toMatchObject({ padova: 210 * KIB, lngs: 30 * KIB });
     expect(await took(slow)).toBeGreaterThan(1_000);
     expect(await took(receive('bari', 1_000))).toBeLessThan(100); // within the site there is no rule
   });
@@ -50,13 +53,44 @@ describe('the bandwidth of repair', () => {
     };
     const hours = `${clock(minute + 2)}-${clock(minute + 60)}`;
     budget.change({ bandwidth: [{ between: ['*', 'bari'], bytesPerSecond: 10 * KIB, hours }] });
-    let isThere = false;
-    const waiting = budget.receive('lngs', KIB).then(() => (isThere = true));
-    await cluster.world.runFor(55_000);
-    expect(isThere).toBe(false); // rules, but none for now: nothing moves
-    await cluster.world.runFor(70_000);
-    expect(isThere).toBe(true);
-    await cluster.run(waiting);
+    const refused = (): Promise<string> =>
+      cluster.run(budget.receive('lngs', KIB).then(ok, codeOf));
+    expect(await refused()).toBe('line-closed'); // rules, but none for now: nothing moves
+    await cluster.world.runFor(125_000);
+    expect(await refused()).toBe('ok');
+    await cluster.run(budget.receive('lngs', 3_600 * 10 * KIB)); // an hour's worth: owed until it closes
+    const waiting = budget.receive('lngs', KIB).then(ok, codeOf);
+    expect(await cluster.run(waiting)).toBe('line-closed');
+  });
+
+  it('that is closed at this hour holds up nothing from other sites', async () => {
+    const cluster = await TestCluster.startWithContainer({ blank: ['bari'] });
+    cluster.kill('bari');
+    const names = Array.from({ length: 8 }, (_, i) => `o${i}`);
+    for (const [i, name] of names.entries()) {
+      const request = putRequest(Buffer.alloc(i === 0 ? 2 * KIB * KIB : KIB, 7));
+      await cluster.run(cluster.proxy.putObject(cluster.operation(), objectName(name), request));
+    }
+    await cluster.restart('bari');
+    const minute = Math.floor(cluster.node('bari').env.clock.wallMicros() / 60_000_000) + 60;
+    const clock = (at: number): string =>
+      `${String(Math.floor(at / 60) % 24).padStart(2, '0')}:${String(at % 60).padStart(2, '0')}`;
+    const rule = { bytesPerSecond: 1_000 * KIB, hours: `${clock(minute)}-${clock(minute + 60)}` };
+    const { budget, puller } = cluster.node('bari').service;
+    const lacking = (): number =>
+      names.filter((name) => cluster.entryAt('bari', name)?.hasBody !== true).length;
+    budget.change({ concurrency: 1, bandwidth: [{ between: ['*', 'bari'], ...rule }] });
+    await cluster.world.runFor(60_000); // until it is connected again
+    await cluster.runJob('bari', 'object.rejoin');
+    await cluster.runJob('bari', 'object.bodies');
+    await cluster.world.runFor(10_000);
+    expect(lacking()).toBe(names.length);
+    expect(puller.waiting).toBe(0);
+    budget.change({ bandwidth: [{ between: ['lngs', 'bari'], ...rule }] });
+    await cluster.runJob('bari', 'object.bodies');
+    await cluster.world.runFor(30_000);
+    expect(lacking()).toBe(0);
+    expect(budget.received()['lngs'] ?? 0).toBe(0);
   });
 
   it('is changed while it runs: who waits goes on at the new rate', async () => {

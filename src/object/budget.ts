@@ -5,6 +5,7 @@
  * Whoever receives pays: every transfer of repair is a pull, so one bucket per sending site at the
  * receiver is all there is to it. The nodes of a site share its limit equally, without asking each other.
  */
+import { OperatingError } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource, ClusterView } from '#ring/cluster.ts';
 import {
@@ -62,21 +63,37 @@ export class RepairBudget {
     return this.siteOf(node) === this.#site;
   }
 
-  /** Resolves when so many bytes of repair may be received from the node's site. */
+  /** False: nothing may be received from the node's site at this hour. */
+  isOpen(node: string): boolean {
+    return this.#rateFrom(this.siteOf(node)) > 0;
+  }
+
+  /**
+   * Resolves when so many bytes of repair may be received from the node's site. Who waits in the hour in
+   * which that ends is told: he would wait until tomorrow, in the place of one who needs another site.
+   * @throws OperatingError `line-closed`; the signal's reason
+   */
   receive(node: string, bytes: number, signal?: AbortSignal, line?: Line): Promise<void> {
     const site = this.siteOf(node);
-    this.#received.set(site, (this.#received.get(site) ?? 0) + bytes);
     let bucket = this.#buckets.get(site);
     if (bucket === undefined) {
-      bucket = new TokenBucket(this.#env.clock, () => this.#rateFrom(site));
+      bucket = new TokenBucket(this.#env.clock, () => this.#openRateFrom(site));
       this.#buckets.set(site, bucket);
     }
-    return bucket.take(bytes, signal, line);
+    return bucket.take(bytes, signal, line).then(() => {
+      this.#received.set(site, (this.#received.get(site) ?? 0) + bytes);
+    });
   }
 
   /** Bytes of bodies that repair has received here, by the site they came from. */
   received(): Readonly<Record<string, number>> {
     return Object.fromEntries(this.#received);
+  }
+
+  #openRateFrom(site: string): number {
+    const rate = this.#rateFrom(site);
+    if (rate > 0) return rate;
+    throw new OperatingError('line-closed', 'nothing may move between the sites now', { site });
   }
 
   #rateFrom(site: string): number {

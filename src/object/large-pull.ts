@@ -13,6 +13,8 @@ const DEADLINE_MS = 30_000;
 /** Each source may break off so often in a row, without a byte coming, before it is left alone. */
 const MAX_FRUITLESS = 3;
 const RETRY_MS = 1_000;
+/** Between looks at lines that are closed at this hour. */
+const CLOSED_MS = 10_000;
 
 export class LargePull {
   readonly #parts: PullerParts;
@@ -47,6 +49,12 @@ export class LargePull {
     const sources = [...pull.sources];
     let fruitless = 0;
     while (sources.length > 0 && !this.#signal.aborted) {
+      if (!this.#isOpen(sources[0]!)) {
+        // Where all are closed it waits for the first hour: what it has is not fetched twice.
+        if (!sources.some((source) => this.#isOpen(source))) await this.#sleep(CLOSED_MS);
+        sources.push(sources.shift()!);
+        continue;
+      }
       const before = staged.length;
       const outcome = await this.#readFrom(sources[0]!, staged, pull);
       if (outcome === 'complete') return true;
@@ -58,9 +66,17 @@ export class LargePull {
       }
       this.#resumed();
       sources.push(sources.shift()!);
-      await this.#parts.env.clock.sleep(RETRY_MS, this.#signal);
+      await this.#sleep(RETRY_MS);
     }
     return false;
+  }
+
+  #isOpen({ node }: Target): boolean {
+    return this.#parts.budget.isOpen(node);
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return this.#parts.env.clock.sleep(ms, this.#signal);
   }
 
   async #readFrom(
