@@ -90,7 +90,7 @@ export function createStorageAdmin(storage: StorageAdmin): Hono {
   app.get('/repair', (context) => context.json(storage.repairStatus()));
   app.post('/repair', async (context) => {
     const changes = await bodyOf(context, repairChangesSchema);
-    return context.json({ limits: await storage.repair.change(changes) });
+    return context.json({ limits: await storage.repair.change(changes).catch(asWrongUse) });
   });
   app.post('/repair/hold', async (context) => {
     const { seconds } = await bodyOf(context, holdSchema);
@@ -110,9 +110,7 @@ export function createStorageAdmin(storage: StorageAdmin): Hono {
   app.get('/import', (context) => context.json(storage.imports.status()));
   app.post('/import', async (context) => {
     const order = await bodyOf(context, importSchema);
-    await storage.imports.start(order).catch((error: unknown) => {
-      throw error instanceof OperatingError ? new WrongUse(error.message) : error;
-    });
+    await storage.imports.start(order).catch(asWrongUse);
     return context.json(storage.imports.status());
   });
   app.onError((error, context) =>
@@ -124,6 +122,10 @@ export function createStorageAdmin(storage: StorageAdmin): Hono {
 }
 
 class WrongUse extends Error {}
+
+function asWrongUse(error: unknown): never {
+  throw error instanceof OperatingError ? new WrongUse(error.message) : error;
+}
 
 async function bodyOf<Value>(context: Context, schema: z.ZodType<Value>): Promise<Value> {
   if (context.req.header('content-type') !== 'application/json') throw new WrongUse('not JSON');

@@ -98,7 +98,7 @@ export async function startStorage(
     compaction(local),
   ];
   local.onDamage = objects.damaged;
-  const settings = new RepairSettings(env, config.data, objects.budget);
+  const settings = new RepairSettings(env, config.data, cluster, objects.budget);
   await settings.load();
   const share = (): number => objects.budget.limits.share;
   const runners = jobs.map((job) => {
