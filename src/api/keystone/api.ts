@@ -2,6 +2,7 @@
 import type { Context } from 'hono';
 import type { z } from 'zod';
 import { messageOf, OperatingError } from '#base/errors.ts';
+import { isNestedDeeper } from '#base/nesting.ts';
 import type { Log } from '#env/env.ts';
 import { encodeExtra } from '#identity/extra.ts';
 import type { Grid, GridProof } from '#identity/grid.ts';
@@ -122,6 +123,9 @@ export function notAuthorized(): OperatingError {
   return new OperatingError('forbidden', 'You are not authorized to perform the requested action.');
 }
 
+/** Further fields are kept as they come, and given back: no deeper than anybody can read again. */
+const MAX_NESTING = 64;
+
 /** @throws OperatingError `bad-request` */
 export async function readBody<Fields>(c: Context, schema: z.ZodType<Fields>): Promise<Fields> {
   let body: unknown;
@@ -130,6 +134,8 @@ export async function readBody<Fields>(c: Context, schema: z.ZodType<Fields>): P
   } catch {
     throw new OperatingError('bad-request', 'Expecting a JSON object in the request body.');
   }
+  if (isNestedDeeper(body, MAX_NESTING))
+    throw new OperatingError('bad-request', `The body is nested more than ${MAX_NESTING} deep.`);
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];

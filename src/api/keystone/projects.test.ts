@@ -206,6 +206,23 @@ describe('effective assignments', () => {
   );
 });
 
+it('refuses bodies that are nested too deeply, and keeps those of a sane depth', async () => {
+  const nested = (levels: number): unknown =>
+    JSON.parse(`${'['.repeat(levels)}${']'.repeat(levels)}`);
+  const project = (levels: number) => ({ project: { name: `n${levels}`, notes: nested(levels) } });
+  expect((await ask('POST', '/projects', project(62))).status).toBe(201);
+  expect((await ask('POST', '/projects', project(63))).status).toBe(400);
+  const deepest = JSON.stringify(project(1)).replace(
+    '[]',
+    `${'['.repeat(20_000)}${']'.repeat(20_000)}`,
+  );
+  const headers = { 'Content-Type': 'application/json', 'X-Auth-Token': adminToken };
+  for (const path of ['projects', 'users', 'auth/tokens', 'credentials']) {
+    const request = { method: 'POST', headers, body: deepest };
+    expect([path, (await app.request(`/v3/${path}`, request)).status]).toEqual([path, 400]);
+  }
+});
+
 it('answers 405 with Allow to a method that a path does not take', async () => {
   const answer = await ask('PUT', '/projects');
   expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'GET, HEAD, POST']);
