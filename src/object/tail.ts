@@ -1,9 +1,12 @@
 /**
- * After a kill the last batch of a device's log may be half written; it is cut off on the next start,
- * and the device counts for nothing until it has made sure that it lost nothing acknowledged: for
- * every partition of every ring it exchanges digests with N-W other complete primaries and joins what
- * they have more. One peer less than for a device that knows nothing, as consistency.md ("Log") says:
- * a batch that a crash tore was never synced, so it was never acknowledged.
+ * A last batch of a device's log that is all there and bad is cut off on the next start, and the device
+ * counts for nothing until it has made sure that it lost nothing acknowledged: for every partition of
+ * every ring it exchanges digests with the other primaries and joins what they have more.
+ *
+ * With N-W+1 complete ones, as a device that knows nothing: nobody can tell a batch that a power failure
+ * tore, and that was never acknowledged, from one that was, and has gone bad since. With one less, one that
+ * has missed the write would be enough, and the two would be a majority that says 404. Or with all of the
+ * others, whatever they are: a power failure may leave all of them in doubt, and nobody is left who knows more.
  *
  * Objects are joined by their states. Rows are pulled with the row services' own calls and given to
  * this node's own replica as repairs.
@@ -56,6 +59,14 @@ export interface TailOptions {
   ) => Promise<readonly OwnPartition[]>;
 }
 
+/** Which others a partition was exchanged with. */
+interface Heard {
+  readonly all: Set<number>;
+  readonly complete: Set<number>;
+}
+
+type Progress = Map<OwnPartition, Heard>;
+
 const RANGES = 64;
 const PAGE = 500;
 const DEADLINE_MS = 10_000;
@@ -64,8 +75,8 @@ const NO_DIGEST = Buffer.alloc(16);
 
 export class TailCheck {
   readonly #options: TailOptions;
-  /** Which complete peers each partition of each ring was exchanged with, since the device was opened. */
-  readonly #progress = new WeakMap<Device, Map<OwnPartition, Set<number>>>();
+  /** Of all rings, since the device was opened. */
+  readonly #progress = new WeakMap<Device, Progress>();
 
   constructor(options: TailOptions) {
     this.#options = options;
@@ -78,10 +89,10 @@ export class TailCheck {
     rings: Iterable<Ring>,
     makeDo: boolean,
   ): Promise<boolean> {
-    const done = this.#progress.get(device) ?? new Map<OwnPartition, Set<number>>();
-    this.#progress.set(device, done);
+    const progress: Progress = this.#progress.get(device) ?? new Map();
+    this.#progress.set(device, progress);
     let missing = 0;
-    for (const ring of rings) missing += await this.#exchangeRing(device, ring, done);
+    for (const ring of rings) missing += await this.#exchangeRing(device, ring, progress);
     if (missing > 0 && !makeDo) return false;
     await tail.confirmTail();
     this.#progress.delete(device);
@@ -90,32 +101,33 @@ export class TailCheck {
   }
 
   /** How many partitions of the ring still miss peers. */
-  async #exchangeRing(
-    device: Device,
-    ring: Ring,
-    done: Map<OwnPartition, Set<number>>,
-  ): Promise<number> {
+  async #exchangeRing(device: Device, ring: Ring, progress: Progress): Promise<number> {
     const partitions = ownPartitions(ring, device.id);
     const missing = (): OwnPartition[] =>
-      partitions.filter((partition) => (done.get(partition)?.size ?? 0) < needed(partition));
+      partitions.filter((partition) => !isSure(partition, progress.get(partition)));
     for (const [id, peer] of peersOf(missing())) {
       const wanted = missing().filter((one) => one.others.some((other) => other.id === id));
       for (let i = 0; i < wanted.length; i += RANGES) {
         const batch = wanted.slice(i, i + RANGES);
-        for (const partition of await this.#exchange(device, ring, peer, batch)) {
-          done.set(partition, (done.get(partition) ?? new Set()).add(id));
+        const complete = await this.#exchange(device, ring, peer, batch);
+        for (const partition of complete === undefined ? [] : batch) {
+          const heard = progress.get(partition) ?? { all: new Set(), complete: new Set() };
+          progress.set(partition, heard);
+          heard.all.add(id);
+          if (complete?.includes(partition)) heard.complete.add(id);
         }
       }
     }
     return missing().length;
   }
 
+  /** For which of them the peer is complete; undefined: it did not answer to the end. */
   async #exchange(
     device: Device,
     ring: Ring,
     peer: Target,
     partitions: readonly OwnPartition[],
-  ): Promise<readonly OwnPartition[]> {
+  ): Promise<readonly OwnPartition[] | undefined> {
     try {
       if (ring.policy === CONTAINER_RING)
         return await this.#rows('container', device, ring, peer, partitions);
@@ -125,7 +137,7 @@ export class TailCheck {
     } catch (error) {
       const facts = { device: device.id, peer: peer.node, error: messageOf(error) };
       this.#options.env.log.debug('device.tail-exchange', facts);
-      return [];
+      return undefined;
     }
   }
 
@@ -139,17 +151,15 @@ export class TailCheck {
     const own = { device: device.id, node: this.#options.self.node };
     const theirs = await this.#digests(prefix, peer, ring, partitions);
     const ours = await this.#digests(prefix, own, ring, partitions);
-    const done: OwnPartition[] = [];
+    const complete: OwnPartition[] = [];
     for (const [i, partition] of partitions.entries()) {
-      const their = theirs.ranges[i];
-      const our = ours.ranges[i];
-      if (their?.complete !== true || our === undefined) continue;
+      const [their, our] = [theirs.ranges[i]!, ours.ranges[i]!];
       const equal =
         their.total === our.total && Buffer.from(their.sum).equals(Buffer.from(our.sum));
       if (!equal) await this.#pullContainers(prefix, own, ring, peer, partition);
-      done.push(partition);
+      if (their.complete) complete.push(partition);
     }
-    return done;
+    return complete;
   }
 
   async #digests(
@@ -236,9 +246,9 @@ export class TailCheck {
   }
 }
 
-/** N-W: one less than a device that knows nothing needs, for this one has all but its tail. */
-function needed(partition: OwnPartition): number {
-  return Math.max(1, partition.needed - 1);
+function isSure({ needed, others }: OwnPartition, heard: Heard | undefined): boolean {
+  if (heard === undefined) return others.length === 0;
+  return heard.complete.size >= needed || others.every(({ id }) => heard.all.has(id));
 }
 
 function peersOf(partitions: readonly OwnPartition[]): Map<number, Target> {

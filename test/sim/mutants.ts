@@ -234,9 +234,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'drop-a-tombstone-ignoring-since',
-    file: 'device/compactor.ts',
-    find: '!files.hasAny(entry.since, entry.record.segment)',
-    replace: 'files.totalBytes() > 0',
+    file: 'device/operations.ts',
+    find: 'const { key, path, since } = this.#entry;',
+    replace: 'const { key, path } = this.#entry;\n    const since = batch.segment;',
   },
   {
     name: 'drop-a-forget-record-ignoring-since',
@@ -274,6 +274,13 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'device/completeness.ts',
     find: 'this.#tailCut = true;',
     replace: 'this.#tailCut = false;',
+    faults: ['flip-log', 'misdirected-write', 'kill', 'crash'],
+  },
+  {
+    name: 'confirm-a-tail-by-one-peer-too-few',
+    file: 'object/tail.ts',
+    find: 'heard.complete.size >= needed ||',
+    replace: 'heard.complete.size >= needed - 1 ||',
     faults: ['flip-log', 'misdirected-write', 'kill', 'crash'],
   },
   {

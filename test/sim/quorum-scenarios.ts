@@ -119,4 +119,22 @@ export const QUORUM_SCENARIOS: readonly StagedScenario[] = [
       assert.notEqual(told, undefined, 'what two replicas had acknowledged is not found');
     },
   },
+  {
+    name: 'a replica whose log has lost its end and that has heard one of the others, who missed a write, says no 404',
+    mutants: ['confirm-a-tail-by-one-peer-too-few'],
+    run: async (stage) => {
+      stage.cut('a', 'b', 'c');
+      assert.ok(await stage.put('b', KEY, 'new'), 'b and c are a majority');
+      stage.cut('b', 'a', 'c', ...OTHERS);
+      await damageTail(stage, 'c');
+      stage.heal();
+      stage.cut('b', 'a', 'c', ...OTHERS);
+      await backUp(stage, 'c');
+      await stage.connected('c', 'a');
+      await stage.sleep(REJOINED_MS);
+      assert.equal((await stage.stat('c', KEY, 1)).version, '', 'c has lost it');
+      const told = await stage.get('a', KEY).catch(codeOf);
+      assert.notEqual(told, undefined, 'what two replicas had acknowledged is not found');
+    },
+  },
 ];
