@@ -9,8 +9,8 @@
  * then the damaged bytes are gone, and a later rebuild of the index meets no hole. What can't be read in
  * it is written again from where else it is known (salvage.ts).
  *
- * Never dropped: rows that the row store needs, promises in force, the partition state, forget records and
- * tombstones whose earlier records may still be in the log, seals. A forget record that is written again
+ * Never dropped: tombstones (repair/reclaim.ts forgets them in its time), rows that the row store needs, promises in
+ * force, the partition state, forget records whose earlier records may still be in the log, seals. A forget record that is written again
  * says until which segment those may be: else every new segment would seem to hold some, and it stayed for ever.
  */
 import type { Env } from '#env/env.ts';
@@ -29,7 +29,6 @@ import { decodeForgetExtra, decodePartitionExtra, decodePromiseExtra } from './r
 import { loggedRow } from './record-replay.ts';
 import {
   CopyOperation,
-  DropOperation,
   ForgetAgainOperation,
   keyOf,
   RelocateOperation,
@@ -78,7 +77,6 @@ const ROWS_PER_STEP = 1000;
 
 export class Compactor {
   readonly #parts: CompactorParts;
-  readonly reclaimBefore = new Map<number, number>();
   /** Segments in which damage was found. */
   readonly suspects = new Set<number>();
   #job: Job | undefined;
@@ -253,25 +251,12 @@ export class Compactor {
     const { store, host, append } = this.#parts;
     const entry = store.latest(keyOf(header));
     if (entry === undefined || !refersTo(entry, header)) return [];
-    if (this.#reclaimable(entry)) return [append(new DropOperation(host, entry))];
     const holds = entry.body !== undefined && samePlace(entry.body.record, recordPlace(header));
     if (holds && data === undefined) {
       this.#parts.damaged(entry, 'compaction met a damaged body', undefined);
     }
     const bytes = holds && entry.body?.kind === 'inline' ? data : undefined;
     return [append(new RelocateOperation(host, header, bytes && Buffer.from(bytes)))];
-  }
-
-  #reclaimable(entry: StoredEntry): boolean {
-    const { files } = this.#parts;
-    const before = this.reclaimBefore.get(entry.key.policy);
-    return (
-      before !== undefined &&
-      entry.state.data?.kind === 'deleted' &&
-      !entry.unlisted &&
-      entry.storedMs < before &&
-      !files.hasAny(entry.since, entry.record.segment)
-    );
   }
 
   #movePartition(job: Job, header: RecordHeader): Promise<unknown>[] {

@@ -295,11 +295,6 @@ export class LogDevice implements contract.Device {
     return this.#append(new operations.ForgetOperation(this.#commits, this.#exactly(entry)));
   }
 
-  /** Tombstones that this device stored before then may be dropped by compaction (Reclaim). */
-  setReclaimBefore(policy: number, storedBeforeMs: number): void {
-    this.#compactor.reclaimBefore.set(policy, storedBeforeMs);
-  }
-
   /** For `completeness`: syncs a partition record. */
   async appendPartition(policy: number, extra: PartitionExtra): Promise<void> {
     this.#expectStatus(['ok', 'full']);

@@ -110,27 +110,6 @@ export class SalvageOperation extends Move<void> {
   }
 }
 
-/** A tombstone whose time has come: the key is forgotten with its last record. */
-export class DropOperation extends Move<void> {
-  readonly bytes = 0;
-  readonly result = undefined;
-  readonly #host: OperationHost;
-  readonly #entry: StoredEntry;
-
-  constructor(host: OperationHost, entry: StoredEntry) {
-    super();
-    this.#host = host;
-    this.#entry = entry;
-  }
-
-  prepare(): void {
-    const { store } = this.#host;
-    if (store.latest(this.#entry.key)?.record === this.#entry.record) {
-      store.put(this.#entry.key, undefined);
-    }
-  }
-}
-
 /** A record as it is: only its place is new. */
 export class CopyOperation extends Move<void> {
   readonly bytes: number;
