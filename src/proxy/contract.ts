@@ -189,6 +189,13 @@ export interface ObjectReader {
 /** `not-found` carries what is known, e.g. the tombstone's time for X-Backend-ish headers. */
 export type Found<Value> = Value | undefined;
 
+/** What a tombstone stands for, in a container that keeps versions. */
+export interface DeleteMarker {
+  readonly id: string;
+  /** Called with the tombstone's time, once it is there. */
+  readonly onMade?: (clientMicros: number) => void;
+}
+
 export interface Store {
   accountInfo(operation: Operation, account: string): Promise<AccountInfo>;
   updateAccount(operation: Operation, account: string, changes: HeaderChanges): Promise<void>;
@@ -260,8 +267,7 @@ export interface Store {
     operation: Operation,
     name: ObjectName,
     condition?: Condition,
-    /** The tombstone stands for the delete marker of this id. */
-    markerId?: string,
+    marker?: DeleteMarker,
   ): Promise<'deleted' | 'not-found' | 'no-container' | 'precondition-failed'>;
 
   policies(): readonly StoragePolicy[];

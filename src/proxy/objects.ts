@@ -11,6 +11,7 @@ import type { Containers } from './containers.ts';
 import { newWriteId, nowSeconds, type ProxyContext } from './context.ts';
 import type {
   ContainerInfo,
+  DeleteMarker,
   Found,
   MetadataGroups,
   ObjectReader,
@@ -39,8 +40,8 @@ export interface ObjectCall {
   readonly trace: Trace;
   readonly name: ObjectName;
   readonly condition?: Condition;
-  /** Of a deletion: the delete marker that the tombstone stands for. */
-  readonly markerId?: string;
+  /** Of a deletion: what the tombstone stands for. */
+  readonly marker?: DeleteMarker | undefined;
 }
 
 export type UpdateOutcome = 'updated' | 'not-found' | 'precondition-failed';
@@ -104,10 +105,14 @@ export class Objects {
       if (found === undefined) return 'no-container';
       const isRefused = await this.#refusesWeakly(call, found);
       if (isRefused) return 'precondition-failed';
-      const { trace, markerId } = call;
+      const { trace, marker } = call;
+      const markerId = marker?.id;
       const deletion = { trace, markerId, ...found, own, ...conditionIn(found, call.condition) };
       const written = await deleteObject(this.#context, deletion);
       if (written.kind === 'refused') return 'precondition-failed';
+      const { writeId, clientMicros } = written.state.data!;
+      // The rounds may have settled a later one that was built on it.
+      marker?.onMade?.(writeId === own.writeId ? clientMicros : clientMicros - 1);
       // Stand-ins don't know what the primaries had, and "not found" is for a majority to say.
       const isKnown = written.ack === undefined || written.ack === 'unlisted';
       return written.previous.live || !isKnown ? 'deleted' : 'not-found';

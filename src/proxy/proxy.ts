@@ -223,9 +223,9 @@ function objectOperations(
       traced(context, operation, 'object.post', objectPath(name), (trace) =>
         objects.updateGroups({ operation, trace, name, condition }, groups),
       ),
-    deleteObject: (operation, name, condition, markerId) =>
+    deleteObject: (operation, name, condition, marker) =>
       traced(context, operation, 'object.delete', objectPath(name), (trace) =>
-        objects.delete({ operation, trace, name, condition, markerId }),
+        objects.delete({ operation, trace, name, condition, marker }),
       ),
   };
 }

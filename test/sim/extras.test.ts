@@ -2,10 +2,14 @@ import { describe, expect, it } from 'vitest';
 import { EXTRAS } from './plan.ts';
 import { runSeed } from './run.ts';
 
-/** `npm run sim -- --with moves,uploads --seeds 1000` has as many as one likes. */
+/** `npm run sim -- --with moves,uploads,versions --seeds 1000` has as many as one likes. */
 const SEED = 2;
 const RUNS = EXTRAS.map((extra) => ({ extra, seed: SEED }));
-const WORK = { moves: 'move-begun:done', uploads: 'upload-complete:done' };
+const WORK = {
+  moves: 'move-begun:done',
+  uploads: 'upload-complete:done',
+  versions: 'version-list:done',
+};
 
 describe('the cluster keeps its promises', () => {
   it.each(RUNS)('with $extra in seed $seed', { timeout: 300_000 }, async ({ extra, seed }) => {

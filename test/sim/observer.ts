@@ -6,17 +6,42 @@ import { bodyLength, isDead } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import { hashPath } from '#base/hash.ts';
 import { HybridClock } from '#base/hybrid-clock.ts';
-import { ACCOUNT_RING, accountPath, CONTAINER_RING, containerPath } from '#base/names.ts';
+import {
+  ACCOUNT_RING,
+  accountPath,
+  CONTAINER_RING,
+  type ContainerName,
+  containerPath,
+} from '#base/names.ts';
 import type { DevicesReply, StatReply } from '#object/calls.ts';
 import { Endpoint } from '#wire/endpoint.ts';
 import type { SimCluster } from './cluster.ts';
 import { differByReclaim, replicaRows } from './replica-rows.ts';
-import { ACCOUNT, type Box } from './session.ts';
+import { ACCOUNT } from './session.ts';
 import { CLUSTER_ID } from './shape.ts';
 import type { Workload } from './workload.ts';
 
 const DEADLINE_MS = 10_000;
 const OBSERVER_ID = 60_000;
+
+interface KnownObject {
+  readonly policy: number;
+  readonly mode: string;
+  readonly path: string;
+  /** A write of it was acknowledged. */
+  readonly isKnown: boolean;
+  /** The write that this content type names. */
+  readonly writeAt: (
+    contentType: string,
+  ) => { readonly id: number | string; readonly outcome: string } | undefined;
+}
+
+/** What is not of the usual clients. */
+export interface Further {
+  readonly policy: number;
+  readonly containers: readonly ContainerName[];
+  readonly objects: readonly Omit<KnownObject, 'policy' | 'mode'>[];
+}
 
 export class Observer {
   readonly #cluster: SimCluster;
@@ -61,8 +86,12 @@ export class Observer {
   async #contents(workload: Workload, orphans: Set<string>): Promise<string[]> {
     const found: string[] = [];
     for (const box of workload.boxes) {
-      for (const { key } of box.keys)
-        found.push(...(await this.#object(workload, box, key, orphans)));
+      for (const { key: path, floor } of box.keys) {
+        const { policy, mode } = box;
+        const writeAt = (type: string) => workload.writeAt(path, type);
+        const known = { policy, mode, path, isKnown: floor.dataWrite !== undefined, writeAt };
+        found.push(...(await this.#object(known, orphans)));
+      }
     }
     for (const { name } of workload.boxes) {
       const path = containerPath({ account: ACCOUNT, container: name });
@@ -75,6 +104,27 @@ export class Observer {
         for (const { key } of keys)
           if (!orphans.has(key)) found.push(...(await this.#handoffs(policy, key)));
       found.push(...(await this.#formerRows(workload)));
+    }
+    return found;
+  }
+
+  /** The same of something else in strict containers; in words. */
+  async differencesOf(
+    { policy, containers, objects }: Further,
+    orphans: Set<string>,
+  ): Promise<string[]> {
+    const found: string[] = [];
+    orphans.clear();
+    try {
+      for (const object of objects)
+        found.push(...(await this.#object({ ...object, policy, mode: 'strict' }, orphans)));
+      for (const name of containers)
+        found.push(...(await this.#rows(CONTAINER_RING, 'container', containerPath(name))));
+      if (found.length > 0) return found;
+      for (const { path } of objects)
+        if (!orphans.has(path)) found.push(...(await this.#handoffs(policy, path)));
+    } catch (error) {
+      return [`a replica can not be asked: ${error}`];
     }
     return found;
   }
@@ -137,9 +187,7 @@ export class Observer {
 
   /** All primaries know one state, and have its body where they should. */
   async #object(
-    workload: Workload,
-    { policy, mode }: Box,
-    path: string,
+    { policy, mode, path, isKnown, writeAt }: KnownObject,
     orphans: Set<string>,
   ): Promise<string[]> {
     const { hash, ringVersion, primaries, copies } = this.#place(policy, path);
@@ -158,10 +206,7 @@ export class Observer {
       const all = replies.map(({ device, reply }) => `${device}: ${reply.version || 'nothing'}`);
       found.push(`${path} differs: ${all.join(', ')}`);
     }
-    const isKnown =
-      mode !== 'strict' ||
-      copies < primaries.length ||
-      workload.model(path)?.floor.dataWrite === undefined;
+    const mayBeOrphan = mode !== 'strict' || copies < primaries.length || !isKnown;
     for (const [i, { device, reply }] of replies.entries()) {
       if (reply.state === null || (reply.hasBody && i < copies)) continue;
       const state = decodeState(Buffer.from(reply.state));
@@ -170,8 +215,8 @@ export class Observer {
       const isNowhere = !replies.some(({ reply: other }, n) => {
         return n < copies && other.version === version && other.hasBody;
       });
-      const write = workload.writeAt(path, state.data.contentType);
-      if (isKnown && isNowhere && write?.outcome === 'undecided') orphans.add(path);
+      const write = writeAt(state.data.contentType);
+      if (mayBeOrphan && isNowhere && write?.outcome === 'undecided') orphans.add(path);
       // Only a replicator brings a body home from a handoff; that it can be read is checked in the end.
       if (i >= copies || !this.#hasReplicator) continue;
       found.push(`${path} has no body on device ${device} (put ${write?.id}, ${write?.outcome})`);

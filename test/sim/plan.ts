@@ -41,7 +41,7 @@ export const FAULTS = [
 export type Fault = (typeof FAULTS)[number];
 
 /** What runs only do when asked to, each from a random stream of its own. */
-export const EXTRAS = ['moves', 'uploads'] as const;
+export const EXTRAS = ['moves', 'uploads', 'versions'] as const;
 export type Extra = (typeof EXTRAS)[number];
 
 export type Mode = 'strict' | 'available' | 'local';

@@ -15,6 +15,8 @@ import { PolicyMoves } from './policy-moves.ts';
 import { ACCOUNT, type Tally } from './session.ts';
 import { drawShape, drawSmallShape } from './shape.ts';
 import { Tap } from './tap.ts';
+import { VersionChecks } from './version-checks.ts';
+import { Versions } from './versions.ts';
 import { Workload } from './workload.ts';
 
 export interface RunOptions {
@@ -83,6 +85,8 @@ class Run {
   readonly #bounds: Bounds;
   readonly #moves: PolicyMoves | undefined;
   readonly #uploads: Multipart | undefined;
+  readonly #versions: Versions | undefined;
+  readonly #versionChecks: VersionChecks | undefined;
   readonly #chaosMs: number;
   readonly #clients: number;
   readonly #thinkMs: number;
@@ -107,7 +111,7 @@ class Run {
     this.#workload = new Workload({
       ...plan,
       // One at least can move, and take uploads.
-      ...(extras.length > 0 && {
+      ...((hasMoves || extras.includes('uploads')) && {
         modes: ['strict', ...plan.modes],
         churns: plan.churns && plan.boxes > 1,
       }),
@@ -121,6 +125,10 @@ class Run {
     this.#uploads = extras.includes('uploads')
       ? new Multipart(this.#cluster, this.#workload, this.#world.random('uploads'))
       : undefined;
+    this.#versions = extras.includes('versions')
+      ? new Versions(this.#cluster, this.#workload, this.#world.random('versions'))
+      : undefined;
+    this.#versionChecks = this.#versions && new VersionChecks(this.#cluster, this.#versions);
     this.#moves = hasMoves
       ? new PolicyMoves(this.#cluster, this.#workload, this.#world.random('moves'))
       : undefined;
@@ -163,12 +171,16 @@ class Run {
   async #play(): Promise<void> {
     await this.#cluster.create();
     await this.#workload.create();
+    await this.#versions?.create();
     await this.#chaos();
     await this.#converge();
     for (const { keys } of this.#workload.boxes) for (const model of keys) model.raisePartial();
     await this.#checkAll();
     await this.#becomes(async () => this.#moves?.leftovers());
     await this.#becomes(async () => this.#uploads?.leftovers());
+    await this.#becomes(async () => this.#versionChecks?.isKept(), 'versions: kept');
+    await this.#becomes(async () => this.#versionChecks?.leftovers());
+    await this.#becomes(async () => this.#versionChecks?.end());
     await this.#workload.session.sleep(REST_MS);
     this.#bounds.check(true);
   }
@@ -182,6 +194,7 @@ class Run {
       this.#moves?.operator(isOver),
       this.#uploads?.client(isOver, this.#thinkMs),
       this.#uploads?.sweeps(isOver),
+      ...(this.#versions?.clients(isOver, this.#thinkMs) ?? []),
       ...Array.from({ length: this.#clients }, () => this.#workload.client(isOver, this.#thinkMs)),
     ]);
     this.#checkRejection();
@@ -230,7 +243,8 @@ class Run {
     const moving = (await this.#moves?.differences(sinceMs)) ?? [];
     if (moving.length > 0) return moving;
     const found = await this.#observer.differences(this.#workload, this.#orphans);
-    return [...rings.differences(), ...found];
+    const versions = (await this.#versionChecks?.differences(this.#observer)) ?? [];
+    return [...rings.differences(), ...found, ...versions];
   }
 
   async #readAll(): Promise<void> {
@@ -241,6 +255,7 @@ class Run {
       if (box.churn !== undefined) await this.#workload.ensure(node, box);
       for (const model of box.keys) await this.#workload.reads.get(node, box, model, 'newest');
     }
+    await this.#versionChecks?.readAll(node);
   }
 
   /** Everything is there, for everybody. */
@@ -325,6 +340,10 @@ class Run {
         const known = await found.catch((error: unknown) => [`no autopsy: ${error}`]);
         lines.push('', model.key, ...model.history(), ...known);
       }
+    }
+    if (this.#versionChecks !== undefined) {
+      const found = this.#world.run(this.#versionChecks.report());
+      lines.push('', ...(await found.catch((error: unknown) => [`no report: ${error}`])));
     }
     for (const { name } of this.#workload.boxes) {
       const path = containerPath({ account: ACCOUNT, container: name });

@@ -77,7 +77,7 @@ export interface VersionedStore extends Store {
     bucket: ContainerName,
     query: VersionQuery,
   ): Promise<Found<VersionPage>>;
-  /** The delete marker that hides a name, when one does. */
+  /** The delete marker that hides a name, when one does. Asked of a name that was not found, it mends that. */
   markerOf(
     operation: Operation,
     name: VersionedName,

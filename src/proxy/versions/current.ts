@@ -8,7 +8,7 @@
  */
 import { type EntryState, expirySource, isLive } from '#base/entry.ts';
 import type { ObjectName } from '#base/names.ts';
-import type { Operation, Store } from '../contract.ts';
+import type { DeleteMarker, Operation, Store } from '../contract.ts';
 import { NULL_VERSION, versionIdOf } from './names.ts';
 
 export type Current =
@@ -71,7 +71,7 @@ export interface Link {
 /** What a name is to point at. */
 export type Target =
   | Link
-  | { readonly kind: 'marker'; readonly id: string }
+  | ({ readonly kind: 'marker' } & DeleteMarker)
   | { readonly kind: 'none' };
 
 export function linkTo(id: string, state: EntryState): Link {
@@ -109,8 +109,8 @@ export async function pointAt(
     });
     return kind === 'stored' ? 'pointed' : kind === 'no-container' ? kind : 'refused';
   }
-  const id = target.kind === 'marker' ? target.id : undefined;
-  const outcome = await store.deleteObject(operation, name, condition, id);
+  const marker = target.kind === 'marker' ? target : undefined;
+  const outcome = await store.deleteObject(operation, name, condition, marker);
   if (outcome === 'no-container') return outcome;
   return outcome === 'precondition-failed' ? 'refused' : 'pointed';
 }

@@ -9,12 +9,13 @@ import type { ObjectName } from '#base/names.ts';
 import type { Condition } from '../condition.ts';
 import type { ContainerInfo, Operation, VersionedName } from '../contract.ts';
 import type { Removal, Versioning } from './contract.ts';
-import { currentOf, pointAt, type Target } from './current.ts';
+import { type Current, currentOf, pointAt, type Target } from './current.ts';
 import {
   exactly,
   isVersion,
   type Keeping,
   keep,
+  lookAt,
   newWriteId,
   nowSeconds,
   placeOfVersion,
@@ -23,7 +24,7 @@ import {
 import { holdOf, locksObjects, retentionOf, Unlocked } from './lock.ts';
 import { NULL_VERSION, nullName } from './names.ts';
 import { markerRequest, putMarker, seenThrough } from './put-version.ts';
-import { nextOf, repoint } from './repoint.ts';
+import { nextOf, repoint, staysAt } from './repoint.ts';
 
 const MAX_ATTEMPTS = 16;
 
@@ -46,13 +47,21 @@ export async function removeVersion(keeping: Keeping, removal: VersionRemoval): 
   return kind === 'pointed' ? { kind: 'deleted', versionId, deleteMarker: true } : { kind };
 }
 
-async function removeKept(keeping: Keeping, removal: VersionRemoval, id: string): Promise<Removal> {
+async function removeKept(
+  keeping: Keeping,
+  removal: VersionRemoval,
+  id: string,
+  current?: Current,
+): Promise<Removal> {
   const { operation, name } = removal;
   const place = placeOfVersion(name, id);
   if (place === undefined) return { kind: 'not-found' };
   const { store } = keeping;
   const state = await store.statObject(exactly(operation), place);
   if (state === undefined || !isVersion(state, id)) {
+    const isMarker = current?.kind === 'marker' && current.id === id;
+    // A null marker that is only half made: who makes it must find that it has been deleted.
+    if (isMarker) await store.deleteObject(operation, place);
     // Perhaps deleted by one who could not finish.
     await repoint(keeping, operation, name, new Set([id]));
     return { kind: 'not-found' };
@@ -81,9 +90,11 @@ function unlockedOf(
 async function removeNull(keeping: Keeping, removal: VersionRemoval): Promise<Removal> {
   const { operation, name } = removal;
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    let current = await lookAt(keeping, operation, name);
     // A link that does not last yet could give way to the null version, which would be copied again (seed 122).
-    const current = await settle(keeping, operation, name);
-    if (current.kind !== 'own') return await removeKept(keeping, removal, NULL_VERSION);
+    // Where it is the null version itself the round below decides: also of one whose bytes nobody has (seed 127).
+    if (current.kind !== 'own') current = await settle(keeping, operation, name);
+    if (current.kind !== 'own') return await removeKept(keeping, removal, NULL_VERSION, current);
     // What stands among the others is an older one that this one has replaced.
     const target: Target = await nextOf(keeping, operation, name, current, new Set([NULL_VERSION]));
     const condition = unlockedOf(keeping, removal, current.state) ?? removal.condition;
@@ -101,7 +112,10 @@ async function removeNull(keeping: Keeping, removal: VersionRemoval): Promise<Re
     if (done === 'refused') continue;
     // Also where nothing is: a copy that is under way must find that something has happened.
     await keeping.store.deleteObject(operation, nullName(name));
-    if (target.kind !== 'none') await heal(keeping, operation, name, target.id);
+    const move = { from: current, target, gone: new Set([NULL_VERSION]) };
+    if (!(await staysAt(keeping, operation, name, move)) && target.kind !== 'none') {
+      await heal(keeping, operation, name, target.id);
+    }
     return { kind: 'deleted', versionId: NULL_VERSION };
   }
   throw new OperatingError('undecided', 'others write the same object; the outcome is not known');
@@ -122,29 +136,78 @@ async function heal(
 /** Suspended: the delete marker is the null version, and takes the place of the one before. */
 async function hideByNull(
   keeping: Keeping,
-  { operation, bucket, name, condition }: VersionRemoval,
+  { operation, bucket, name, condition: asked }: VersionRemoval,
 ): Promise<Removal> {
-  const target: Target = { kind: 'marker', id: NULL_VERSION };
-  const shown = await seenThrough(keeping, { operation, name, condition });
+  let clientMicros = 0;
+  const onMade = (micros: number): void => {
+    clientMicros = micros;
+  };
+  const target: Target = { kind: 'marker', id: NULL_VERSION, onMade };
+  const shown = await seenThrough(keeping, { operation, name, condition: asked });
   let refused = false;
   const done = await pointAt(keeping.store, operation, name, target, (_, live) => {
-    refused = condition?.holds(shown(live)) === false;
+    refused = asked?.holds(shown(live)) === false;
     return !refused;
   });
   if (refused) return { kind: 'precondition-failed' };
   if (done !== 'pointed') return { kind: 'no-container' };
-  await keep(keeping, operation, bucket, nullName(name), markerRequest(newWriteId(keeping)));
+  await keepNullMarker(keeping, operation, bucket, name, clientMicros);
   return { kind: 'deleted', versionId: NULL_VERSION, deleteMarker: true };
 }
 
-/** A null version among the others, which one in its own place has replaced. */
+/** Listed at the tombstone's time; not where a null version came after it, or was deleted since. */
+async function keepNullMarker(
+  keeping: Keeping,
+  operation: Operation,
+  bucket: ContainerInfo,
+  name: ObjectName,
+  clientMicros: number,
+): Promise<void> {
+  const condition: Condition = {
+    holds: (_, known) => known?.data === undefined || known.data.clientMicros < clientMicros,
+  };
+  const request = { ...markerRequest(newWriteId(keeping)), clientMicros, condition };
+  await keep(keeping, operation, bucket, nullName(name), request);
+}
+
+/**
+ * A name that a marker hides which is not there. One of its own was kept before the name was hidden, so its
+ * deletion was broken off; the null one is kept after that, so it is kept now.
+ */
+export async function mendHidden(
+  keeping: Keeping,
+  operation: Operation,
+  bucket: ContainerInfo,
+  name: ObjectName,
+): Promise<void> {
+  const exact = exactly(operation);
+  const known = await keeping.store.peekObject(exact, name);
+  const current = currentOf(known, nowSeconds(keeping));
+  if (current.kind !== 'marker') return;
+  const place = placeOfVersion(name, current.id);
+  const state = place && (await keeping.store.statObject(exact, place));
+  const isNull = current.id === NULL_VERSION;
+  if (isNull && state?.data?.deleteMarker !== true) {
+    await keepNullMarker(keeping, exact, bucket, name, known!.data!.clientMicros);
+  } else if (!isNull && state === undefined) {
+    await repoint(keeping, exact, name, new Set([current.id]));
+  }
+}
+
+/**
+ * A null version among the others, which one in its own place has replaced. By now that one may itself
+ * have made room for a version, or been hidden: what is there then is not older, and stays.
+ */
 export async function forgetNull(
   keeping: Keeping,
   operation: Operation,
   name: ObjectName,
+  beforeMicros: number,
 ): Promise<void> {
   const place = nullName(name);
   const known = await keeping.store.peekObject(exactly(operation), place);
   if (!isLive(known, nowSeconds(keeping))) return;
-  await keeping.store.deleteObject(operation, place);
+  await keeping.store.deleteObject(operation, place, {
+    holds: (live) => live?.data !== undefined && live.data.clientMicros < beforeMicros,
+  });
 }

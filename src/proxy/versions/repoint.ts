@@ -3,7 +3,9 @@
  * whoever finds a name that points at nothing, does it; doing it twice changes nothing.
  *
  * Two that delete neighbouring versions at once can't leave the name pointing at nothing: each deletes
- * first and looks at the name then, and who has pointed it at a version looks whether that is still there.
+ * first and looks at the name then, and who has pointed it at a version looks once more which is the
+ * newest. That second look also finds one whose writer kept it after the first, saw the version that is
+ * gone now as the newer one, and so left the name to it.
  */
 import { OperatingError } from '#base/errors.ts';
 import type { ObjectName } from '#base/names.ts';
@@ -29,20 +31,42 @@ export async function repoint(
   name: ObjectName,
   gone: ReadonlySet<string>,
 ): Promise<void> {
-  const missing = new Set(gone);
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     const current = await lookAt(keeping, operation, name);
     if (current.kind === 'own') return;
-    if (current.kind !== 'none' && !missing.has(current.id)) return;
-    const target = await nextOf(keeping, operation, name, current, missing);
+    if (current.kind !== 'none' && !gone.has(current.id)) return;
+    const target = await nextOf(keeping, operation, name, current, gone);
     if (current.kind === 'none' && target.kind !== 'link') return;
     const done = await pointFrom(keeping, operation, name, current, target);
     if (done === 'no-container') return;
     if (done === 'refused') continue;
-    if (target.kind === 'none' || (await isThere(keeping, operation, name, target.id))) return;
-    missing.add(target.id);
+    if (await staysAt(keeping, operation, name, { from: current, target, gone })) return;
   }
   throw new OperatingError('undecided', 'others write the versions of this name all the time');
+}
+
+/**
+ * After a name was pointed from one version at the next: looks again which that is, and points the name
+ * there. False: the name is to be looked at anew.
+ */
+export async function staysAt(
+  keeping: Keeping,
+  operation: Operation,
+  name: ObjectName,
+  move: {
+    readonly from: Current;
+    readonly target: Target;
+    readonly gone: ReadonlySet<string>;
+  },
+): Promise<boolean> {
+  let { target } = move;
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    const next = await nextOf(keeping, operation, name, move.from, move.gone);
+    if (isSameCurrent(next, target)) return true;
+    if ((await pointFrom(keeping, operation, name, target, next)) !== 'pointed') return false;
+    target = next;
+  }
+  return false;
 }
 
 /** Only from what was seen: who came between is looked at anew. */
@@ -64,26 +88,16 @@ export async function nextOf(
   operation: Operation,
   name: ObjectName,
   current: Current,
-  missing: ReadonlySet<string>,
+  gone: ReadonlySet<string>,
 ): Promise<Target> {
   // What is newer than the current version is being written: its writer points the name at it.
   const below = current.kind === 'link' || current.kind === 'marker' ? current.id : '~';
   const exact = exactly(operation);
   for (const { id, order, row } of await versionsOf(keeping, exact, name)) {
-    if (missing.has(id) || (order >= below && current.kind !== 'own')) continue;
+    if (gone.has(id) || (order >= below && current.kind !== 'own')) continue;
     if (row.role === 'marker') return { kind: 'marker', id };
     const state = await keeping.store.statObject(exact, placeOfVersion(name, id)!);
     if (state !== undefined && isVersion(state, id)) return linkTo(id, state);
   }
   return { kind: 'none' };
-}
-
-async function isThere(
-  { store }: Keeping,
-  operation: Operation,
-  name: ObjectName,
-  id: string,
-): Promise<boolean> {
-  const place = placeOfVersion(name, id)!;
-  return (await store.statObject(exactly(operation), place)) !== undefined;
 }

@@ -214,14 +214,17 @@ class Walk {
     const seconds = nowSeconds(this.#keeping);
     const current = currentOf(known, seconds);
     const settled = env.clock.wallMicros() - PENDING_MICROS;
+    // A tombstone that is old is forgotten; then the newest marker says what it said.
+    const marker = known === undefined ? kept.find(({ row }) => row.role === 'marker') : undefined;
+    const hiddenAt = known?.data?.clientMicros ?? marker?.row.clientMicros ?? 0;
     const newest =
       current.kind === 'none'
-        ? Math.max(known?.data?.clientMicros ?? 0, settled)
+        ? Math.max(hiddenAt, settled)
         : (parseVersionId(orderOf(known, seconds))?.clientMicros ?? settled);
     const published = kept.filter(({ row }) => row.clientMicros <= newest);
-    const isCurrent = ({ id }: KeptVersion): boolean =>
-      current.kind === 'link' && current.id === id;
-    return published.map((version) => listed(key, version, isCurrent(version)));
+    const isPointed = current.kind === 'link' || current.kind === 'marker';
+    const latest = isPointed ? current.id : marker?.id;
+    return published.map((version) => listed(key, version, version.id === latest));
   }
 }
 

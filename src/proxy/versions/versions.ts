@@ -30,11 +30,13 @@ import { exactly, type Keeping, placeOfVersion, versionsOf } from './keeping.ts'
 import { isHiddenAccount, NULL_VERSION, versionsContainer } from './names.ts';
 import { putVersion } from './put-version.ts';
 import { type ReadAt, readVersioned } from './read-version.ts';
-import { forgetNull, removeVersion } from './remove-version.ts';
+import { forgetNull, mendHidden, removeVersion } from './remove-version.ts';
 import { listVersions } from './version-list.ts';
 
 /** How often the null version may move while its metadata are changed. */
 const MAX_ATTEMPTS = 8;
+/** Of names that point at nothing, in one attempt to delete their container. */
+const MAX_MENDED = 1_000;
 
 export function withVersions(store: Store, env: Pick<Env, 'clock' | 'random'>): VersionedStore {
   const versions = new Versions({ store, env });
@@ -94,7 +96,7 @@ class Versions {
     const { clientMicros: _, ...rest } = request;
     const result = await this.#store.putObject(operation, name, rest);
     if (result.kind !== 'stored') return result;
-    await forgetNull(this.#keeping, operation, name);
+    await forgetNull(this.#keeping, operation, name, result.clientMicros);
     return { ...result, versionId: NULL_VERSION };
   }
 
@@ -191,7 +193,9 @@ class Versions {
     operation: Operation,
     { version, ...name }: VersionedName,
   ): Promise<Found<{ versionId: string; clientMicros: number }>> {
-    if ((await this.#versioned(operation, name)) === undefined) return undefined;
+    const found = await this.#versioned(operation, name);
+    if (found === undefined) return undefined;
+    if (version === undefined) await mendHidden(this.#keeping, operation, found.bucket, name);
     const id = version ?? (await versionsOf(this.#keeping, operation, name))[0]?.id;
     const place = id === undefined ? undefined : placeOfVersion(name, id);
     if (id === undefined || place === undefined) return undefined;
@@ -207,6 +211,7 @@ class Versions {
   ): Promise<'deleted' | 'not-empty' | 'no-container'> {
     const found = await this.#versioned(operation, name);
     if (found !== undefined) {
+      await this.#mendNames(operation, name);
       const left = await listVersions(this.#keeping, operation, name, { limit: 1 });
       if (left !== undefined && left.items.length > 0) return 'not-empty';
       const kept = versionsContainer(name);
@@ -214,6 +219,16 @@ class Versions {
       if ((await this.#store.deleteContainer(operation, kept)) === 'not-empty') return 'not-empty';
     }
     return await this.#store.deleteContainer(operation, name);
+  }
+
+  /** A name that points at a version which was deleted by one who could not finish is not in the way. */
+  async #mendNames(operation: Operation, name: ContainerName): Promise<void> {
+    const page = await this.#store.listObjects(operation, name, { limit: MAX_MENDED });
+    for (const item of page?.items ?? []) {
+      if ('prefix' in item || item.role !== 'link') continue;
+      const found = await this.stat(exactly(operation), { ...name, object: item.name });
+      if (found !== undefined) return;
+    }
   }
 
   async #read<Value>(

@@ -13,6 +13,7 @@ import type { Condition } from '#proxy/condition.ts';
 import type {
   AccountInfo,
   ContainerInfo,
+  DeleteMarker,
   Found,
   HeaderChanges,
   ListedContainer,
@@ -278,15 +279,19 @@ export class MemoryStore implements Store {
     _operation: Operation,
     name: ObjectName,
     condition?: Condition,
-    markerId?: string,
+    marker?: DeleteMarker,
   ) {
     this.#check();
     const container = this.containers.get(containerPath(name));
     if (container === undefined) return 'no-container' as const;
     if (!this.#allows(name, condition)) return 'precondition-failed' as const;
     const found = this.#find(name);
-    if (markerId === undefined) container.objects.delete(name.object);
-    else container.objects.set(name.object, tombstone(this.#timestamp(), this.#micros, markerId));
+    if (marker === undefined) container.objects.delete(name.object);
+    else {
+      const { id, onMade } = marker;
+      container.objects.set(name.object, tombstone(this.#timestamp(), this.#micros, id));
+      onMade?.(this.#micros);
+    }
     return found === undefined ? ('not-found' as const) : ('deleted' as const);
   }
 
