@@ -54,6 +54,22 @@ describe('with a dead replica', () => {
     expect(await rejectedCode(get(cluster, 'missing'))).toBe('unavailable');
   });
 
+  it('serves again with the first requests after the lines are mended', async () => {
+    const cluster = await TestCluster.startWithContainer();
+    const body = Buffer.from('before');
+    await put(cluster, 'x', body);
+    const { network } = cluster.world;
+    for (let cut = 0; cut < 4; cut++) {
+      network.partition(['lngs'], ['bari', 'padova']);
+      await cluster.world.runFor(15_000);
+      expect(await rejectedCode(get(cluster, 'x'))).toBe('unavailable');
+      expect(await rejectedCode(put(cluster, 'x', body))).toBe('unavailable');
+      network.heal();
+      expect(await get(cluster, 'x')).toEqual(body);
+      expect((await put(cluster, 'x', body)).kind).toBe('stored');
+    }
+  });
+
   it('leaves an extra copy on a handoff, which never counts', async () => {
     const cluster = await TestCluster.startWithContainer({ sites: FOUR });
     cluster.kill('padova');

@@ -3,36 +3,66 @@
  * `ring-old` by those that are two versions ahead or were fenced, `moved` by those that are primaries
  * no more. Then the ring is on its way to this process too: the operation waits for it, for a moment,
  * and starts again. A few times at most (a change has several versions); and only what can be repeated.
+ *
+ * So does, once, what found a majority cut off and was told at once: the wire refuses calls to a node that it
+ * is just dialling again (wire/lane.ts), and may be connected a moment later. An error without a wait would
+ * also make every client try again at full speed.
  */
 import { OperatingError } from '#base/errors.ts';
 import type { ProxyContext } from './context.ts';
 
 const WAIT_MS = 3_000;
 const MAX_ATTEMPTS = 4;
+/** The longest that a lane waits between dials is 1.5 s. */
+const REDIAL_MS = 1_500;
+/** Who was told later has waited for somebody. */
+const AT_ONCE_MS = 250;
 /** Of objects, and of their rows (write-round.ts puts `row-` before what a container replica said). */
 const REFUSALS = new Set(['ring-old', 'moved', 'row-ring-old', 'row-moved']);
+const UNREACHABLE = new Set(['unreachable', 'row-unreachable']);
 
 export async function withFreshRing<Result>(
   context: ProxyContext,
   work: () => Promise<Result>,
 ): Promise<Result> {
+  const { clock } = context.env;
+  let hasRedialled = false;
   for (let attempt = 1; ; attempt++) {
     const { version } = context.cluster.current();
+    const startMs = clock.monotonicMs();
     try {
       return await work();
     } catch (error) {
-      if (attempt === MAX_ATTEMPTS || !isRingOld(error)) throw error;
-      if (!(await newerThan(context, version))) throw error;
-      context.metrics.count('fresh-ring');
+      if (attempt === MAX_ATTEMPTS) throw error;
+      if (isRingOld(error)) {
+        if (!(await newerThan(context, version))) throw error;
+        context.metrics.count('fresh-ring');
+      } else {
+        const atOnce = clock.monotonicMs() - startMs < AT_ONCE_MS;
+        if (hasRedialled || !atOnce || !isCutOff(error)) throw error;
+        hasRedialled = true;
+        await clock.sleep(REDIAL_MS);
+        context.metrics.count('redial');
+      }
     }
   }
 }
 
 /** Whether an operation failed because the devices have a newer ring. */
 function isRingOld(error: unknown): boolean {
-  if (!(error instanceof OperatingError) || error.code !== 'unavailable') return false;
+  return codesOf(error).some((code) => REFUSALS.has(code));
+}
+
+/** Whether all that it failed for is that nodes can't be reached. */
+function isCutOff(error: unknown): boolean {
+  const codes = codesOf(error);
+  return codes.length > 0 && codes.every((code) => UNREACHABLE.has(code));
+}
+
+function codesOf(error: unknown): readonly string[] {
+  if (!(error instanceof OperatingError) || error.code !== 'unavailable') return [];
   const { codes } = error.facts;
-  return Array.isArray(codes) && codes.some((code) => REFUSALS.has(code as string));
+  return Array.isArray(codes) ? codes.map(String) : [];
 }
 
 /** False: no newer ring came in time. */

@@ -61,6 +61,7 @@ export type ProxyEvent =
   | 'late-write-dropped'
   | 'read-repair'
   | 'read-repair-dropped'
+  | 'redial'
   | 'resume'
   | 'row-sent'
   | 'stream-dropped'
