@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { codeOf, messageOf } from '#base/errors.ts';
-import { readInputText, readInputYaml } from './input-file.ts';
+import { readInputText, readInputYaml, readSecret } from './input-file.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'anello-input-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -33,5 +33,21 @@ describe('a file of the command line', () => {
     const torn = refusal(() => readInputYaml(file));
     expect(torn).toContain(`wrong-use: ${file} is no YAML: `);
     expect(torn).not.toContain('\n');
+  });
+});
+
+describe('a secret of the command line', () => {
+  it('is what is given, or the first line of standard input', () => {
+    const file = path.join(folder, 'secret');
+    expect(readSecret('s3cret', file)).toBe('s3cret');
+    writeFileSync(file, 's3 cret \r\nmore\n');
+    expect(readSecret('-', file)).toBe('s3 cret ');
+    writeFileSync(file, '\n');
+    expect(refusal(() => readSecret('-', file))).toBe(
+      'wrong-use: "-": there is nothing on standard input',
+    );
+    expect(refusal(() => readSecret('-', folder))).toBe(
+      'wrong-use: cannot read standard input (EISDIR)',
+    );
   });
 });

@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { OperatingError } from '#base/errors.ts';
 import { type MachineFile, parseMachineFile } from '#config/machine-file.ts';
+import { readSecret, SECRET_HINT } from '../input-file.ts';
 import { joinFromFile } from './node.ts';
 
 const SECRET_MODE = 0o600;
@@ -35,7 +36,7 @@ export function register(program: Command): void {
       "the machine's own file; written when it is not there",
       '/etc/anello/node.yaml',
     )
-    .option('--token <token>', 'from: anello node token')
+    .option('--token <token>', `from: anello node token; ${SECRET_HINT}`)
     .option('--name <name>', 'of the node', hostname().split('.')[0]!.toLowerCase())
     .option('--zone <zone>', 'what fails together: a rack, a room', 'z1')
     .option('--address <host>', 'under which the other nodes reach it')
@@ -75,7 +76,7 @@ function writeMachineFile(authorities: readonly string[], options: JoinOptions):
     ...(!mountPoints && { mountPoints }),
     authorities,
     address,
-    token,
+    token: readSecret(token),
   });
   const wanted = parseMachineFile(text);
   if (existsSync(config)) {

@@ -12,6 +12,7 @@ import {
   namedSchema,
 } from '../identity/client.ts';
 import { printJson, printTable } from '../identity/output.ts';
+import { readSecret, SECRET_HINT } from '../input-file.ts';
 
 const keySchema = z.object({
   access: z.string(),
@@ -40,12 +41,13 @@ export function register(program: Command): void {
     .requiredOption('--user <name>', 'whose')
     .requiredOption('--project <name>', 'for the buckets of which project')
     .option('--access <key>', 'an access key of your own')
-    .option('--secret <key>', 'a secret key of your own')
+    .option('--secret <key>', `a secret key of your own; ${SECRET_HINT}`)
     .action(async (options: CreateOptions) => {
       const client = new IdentityClient(options);
       const user = await client.find('user', options.user);
       const project = await client.find('project', options.project);
-      const { access, secret } = options;
+      const { access } = options;
+      const secret = options.secret === undefined ? undefined : readSecret(options.secret);
       const wanted = { tenant_id: project.id, access, secret };
       const answer = await client.call('POST', `/users/${user.id}/credentials/OS-EC2`, wanted);
       const pair = fieldOf(answer, 'credential', keySchema);

@@ -73,7 +73,8 @@ function print(node: string, status: RepairStatus): void {
   );
   if (Array.isArray(bandwidth) && bandwidth.length > 0)
     console.log(`  bandwidth: ${JSON.stringify(bandwidth)}`);
-  for (const { name, state, facts } of jobs) console.log(`  ${name}: ${state}, ${pairs(facts)}`);
+  for (const { name, state, facts } of jobs)
+    console.log(`  ${name}: ${[state, pairs(facts)].filter(Boolean).join(', ')}`);
   console.log(`  received: ${pairs(received) || 'nothing'}`);
   for (const { site, entries, bytes } of debt) {
     const large = tooMuch.includes(site) ? '  MORE THAN THE LIMIT' : '';

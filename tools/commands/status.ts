@@ -121,11 +121,15 @@ function print(found: readonly Found[], degraded: readonly string[]): void {
     for (const node of found.filter((candidate) => (candidate.status?.site ?? '?') === site))
       printNode(node);
   }
+  const [one, ...others] = found;
+  const whose = others.length === 0 && one !== undefined ? ` at ${one.name}` : '';
   console.log(
     degraded.length === 0
-      ? '\nnothing is degraded'
-      : `\ndegraded:\n${degraded.map((line) => `  ${line}`).join('\n')}`,
+      ? `\nnothing is degraded${whose}`
+      : `\ndegraded${whose}:\n${degraded.map((line) => `  ${line}`).join('\n')}`,
   );
+  // One node's word must not be taken for the cluster's.
+  if (whose !== '') console.log('all nodes: anello recon; all objects: anello status --durability');
 }
 
 function printNode({ name, status, error }: Found): void {

@@ -11,6 +11,7 @@ import {
   namedSchema,
 } from '../identity/client.ts';
 import { printJson, printTable } from '../identity/output.ts';
+import { readSecret, SECRET_HINT } from '../input-file.ts';
 
 const userSchema = z.object({ id: z.string(), name: z.string(), enabled: z.boolean() });
 
@@ -51,7 +52,7 @@ export function register(program: Command): void {
 
   addIdentityOptions(user.command('create <name>'))
     .description('make a user, with a role in a project')
-    .requiredOption('--password <password>', 'their password')
+    .requiredOption('--password <password>', `their password; ${SECRET_HINT}`)
     .option('--project <name>', 'their project')
     .option('--role <name...>', WHAT_ROLES, ['member'])
     .action(async (name: string, options: CreateOptions) => {
@@ -99,11 +100,12 @@ export function register(program: Command): void {
 
   addIdentityOptions(user.command('password <name>'))
     .description("set a user's password; their tokens end")
-    .requiredOption('--password <password>', 'the new one')
+    .requiredOption('--password <password>', `the new one; ${SECRET_HINT}`)
     .action(async (name: string, options: IdentityOptions & { password: string }) => {
+      const password = readSecret(options.password);
       const client = new IdentityClient(options);
       const { id } = await client.find('user', name);
-      await client.call('PATCH', `/users/${id}`, { user: { password: options.password } });
+      await client.call('PATCH', `/users/${id}`, { user: { password } });
       if (options.json) printJson({ id, name, changed: true });
       else console.log(`password of ${name} changed`);
     });
@@ -121,7 +123,7 @@ export function register(program: Command): void {
 
 /** Project and roles are looked up first: a wrong name must not leave half a user behind. */
 async function create(client: IdentityClient, name: string, options: CreateOptions) {
-  const { password } = options;
+  const password = readSecret(options.password);
   const project =
     options.project === undefined ? undefined : await client.find('project', options.project);
   const roles =
