@@ -47,6 +47,11 @@ describe('a document', () => {
     expect(await answersTo(post('Content-Length: 5', 'hello'))).toMatch(/ 200 [\s\S]*HELLO$/);
   });
 
+  it.each(['Expect: 200', 'Expect:', 'Expect: 100-continue'])('is read after %s', async (line) => {
+    const answer = await answersTo(post(`${line}\r\nContent-Length: 5`, 'hello'));
+    expect(answer).toMatch(/ 200 [\s\S]*HELLO$/);
+  });
+
   it.each([
     ['of a length', 'Content-Length: 100'],
     ['in chunks', 'Transfer-Encoding: chunked'],

@@ -83,7 +83,8 @@ export async function serveHttp(
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   // Uploads of terabytes take hours; a body that stops moving is the handler's to end.
   server.requestTimeout = 0;
-  server.on('checkContinue', handle);
+  // What else clients expect, or write there by mistake, is no reason to refuse them (RFC 9110, 10.1.1).
+  for (const event of ['checkContinue', 'checkExpectation']) server.on(event, handle);
   await listen(server, address);
   return { server, close: (graceMs, lingerMs = 0) => closeServer(server, graceMs, lingerMs) };
 }
@@ -150,7 +151,9 @@ function closeServer(server: Server, graceMs: number, lingerMs: number): Promise
     const last = (_: IncomingMessage, response: ServerResponse): void => {
       response.shouldKeepAlive = false;
     };
-    server.prependListener('request', last).prependListener('checkContinue', last);
+    for (const event of ['request', 'checkContinue', 'checkExpectation']) {
+      server.prependListener(event, last);
+    }
   });
 }
 

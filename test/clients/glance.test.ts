@@ -221,7 +221,7 @@ describe.skipIf(!AVAILABLE)('glance', () => {
     const child = spawn(GLANCE, ['--config-file', file], { stdio: 'ignore' });
     const url = `http://127.0.0.1:${port}`;
     for (let i = 0; !(await answers(url)); i++) {
-      if (i > 300) throw new Error('glance-api did not start');
+      if (i > 1800) throw new Error('glance-api did not start');
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     // The endpoint of the test before, if there is one, goes.

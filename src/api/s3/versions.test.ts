@@ -70,6 +70,17 @@ describe('a bucket that keeps versions', () => {
     const tagged = await server.ask('PUT', `${B}/k?tagging&versionId=${one}`, { body: tags });
     expect([tagged.status, tagged.headers['x-amz-version-id']]).toEqual([200, one]);
     expect((await get(`k?tagging&versionId=${one}`)).text).toContain('<Value>9</Value>');
+    // Also where none is named the answer says which it was.
+    for (const [method, target] of [
+      ['PUT', 'k?tagging'],
+      ['DELETE', 'k?tagging'],
+    ] as const) {
+      const body = method === 'PUT' ? tags : undefined;
+      const answer = await server.ask(method, `${B}/${target}`, { ...(body && { body }) });
+      const current = await server.ask('HEAD', `${B}/k`);
+      expect(answer.headers['x-amz-version-id']).toBe(current.headers['x-amz-version-id']);
+      expect(answer.headers['x-amz-version-id']).not.toBe(one);
+    }
     expect((await get('k?tagging')).text).not.toContain('<Value>');
     const attributes = await server.ask('GET', `${B}/k?attributes&versionId=${one}`, {
       headers: { 'x-amz-object-attributes': 'ObjectSize' },

@@ -32,7 +32,7 @@ export interface StoredPart {
 
 /** Whatever was acknowledged before is seen. */
 export async function listAttempts(
-  store: Pick<Store, 'listObjects'>,
+  store: Store,
   operation: Operation,
   bucket: ContainerName,
   prefix: string,

@@ -9,8 +9,8 @@
  */
 import type { ContainerName } from '#base/names.ts';
 import type { Clock } from '#env/env.ts';
-import type { Operation, Store } from '../contract.ts';
-import { listAttempts, PAGE } from './attempts.ts';
+import type { ListedObject, Operation, Store } from '../contract.ts';
+import { PAGE } from './attempts.ts';
 import { parseUploadName, partPrefix, partsContainer, UPLOADS } from './names.ts';
 import { uploadOfRow } from './rows.ts';
 
@@ -81,6 +81,10 @@ export class UploadsUnderWay {
       const tookMs = this.#clock.monotonicMs() - askedAtMs;
       this.#keep(key, { count, askedAtMs, tookMs });
       return count;
+    } catch (error) {
+      const known = this.#known.get(key);
+      if (known === undefined) throw error;
+      return known.count;
     } finally {
       this.#asking.delete(key);
     }
@@ -98,28 +102,35 @@ export class UploadsUnderWay {
 
 /** All attempts count, also those that later ones replaced: they are there until the upload is over. */
 async function countUnderWay(lister: Lister, bucket: ContainerName): Promise<Count> {
-  const operation: Operation = {
-    ...{ txn: 'quota', signal: new AbortController().signal, read: 'quorum' },
-  };
   const count: Count = { bytes: 0, byUser: new Map() };
+  for await (const row of rowsOf(lister, bucket, UPLOADS)) {
+    const upload = parseUploadName(row.name);
+    if (upload === undefined) continue;
+    let bytes = 0;
+    for await (const part of rowsOf(lister, bucket, partPrefix(upload.uploadId)))
+      bytes += part.bytes;
+    addTo(count, uploadOfRow(row).initiator, bytes);
+  }
+  return count;
+}
+
+async function* rowsOf(
+  lister: Lister,
+  bucket: ContainerName,
+  prefix: string,
+): AsyncGenerator<ListedObject> {
+  const { signal } = new AbortController();
+  const operation: Operation = { txn: 'quota', signal, read: 'quorum' };
   let marker: string | undefined;
   for (;;) {
-    const page = await lister.listObjects(operation, partsContainer(bucket), {
-      limit: PAGE,
-      prefix: UPLOADS,
-      ...(marker !== undefined && { marker }),
-    });
+    const query = { limit: PAGE, prefix, ...(marker !== undefined && { marker }) };
+    const page = await lister.listObjects(operation, partsContainer(bucket), query);
     for (const item of page?.items ?? []) {
       if ('prefix' in item) continue;
       marker = item.name;
-      const upload = parseUploadName(item.name);
-      if (upload === undefined) continue;
-      const prefix = partPrefix(upload.uploadId);
-      const attempts = await listAttempts(lister, operation, bucket, prefix);
-      const bytes = attempts.reduce((sum, attempt) => sum + attempt.bytes, 0);
-      addTo(count, uploadOfRow(item).initiator, bytes);
+      yield item;
     }
-    if (page?.truncated !== true) return count;
+    if (page?.truncated !== true) return;
   }
 }
 
