@@ -158,6 +158,21 @@ describe('a cluster document', () => {
   );
 });
 
+describe('a plan that cannot be made', () => {
+  it.each([
+    ['no device is left', { drain: ['lngs', 'bari', 'padova'] }, 'no-devices'],
+    ['all devices go', { remove: ['lngs', 'bari', 'padova'] }, 'no-devices'],
+    ['a part power is lowered', { partPower: '1' }, 'bad-ring-settings'],
+    ['there is no such number of replicas', { replicas: ['container=1e9'] }, 'bad-ring-settings'],
+    ['a weight is below nothing', { setWeight: ['0=-1'] }, 'bad-ring-settings'],
+  ])('because %s is refused as that', async (_, request, code) => {
+    await withAuthority(async ({ ask }) => {
+      const plan = ask('POST', '/v1/rings/plan', { request });
+      await expect(plan).rejects.toMatchObject({ code });
+    })();
+  });
+});
+
 describe('a plan from elsewhere', () => {
   const device = {
     ...{ site: 'bari', zone: 'z1', node: 'bari-1', name: 'd0' },

@@ -80,4 +80,22 @@ describe('a machine that joins', () => {
     expect(asked).toHaveLength(2);
     expect(asked[1]!.request).toBe(asked[0]!.request);
   });
+
+  it('is told of its clock where the authority is not valid yet by it', async () => {
+    const machine = parseMachineFile(
+      stringify({
+        ...{ format: 1, name: 'bari-1', data, disks: [], address: '10.2.0.1', token: 'a.b.c' },
+        ...{ authorities: ['https://10.1.0.1:7600'] },
+      }),
+    );
+    const { disk } = createNodeEnv({ logLevel: 'silent' });
+    const early = async (): Promise<never> => {
+      const code = 'CERT_NOT_YET_VALID';
+      throw Object.assign(new Error('certificate is not yet valid'), { code });
+    };
+    await expect(join(machine, { disk, get: early, post: early })).rejects.toMatchObject({
+      code: 'no-authority',
+      message: expect.stringContaining("this machine's clock is wrong"),
+    });
+  });
 });

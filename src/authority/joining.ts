@@ -189,6 +189,9 @@ export async function keepMembership(
   await write('membership.json', `${JSON.stringify(known, null, 2)}\n`);
 }
 
+/** Of TLS, where a certificate and a clock do not agree. */
+const TIME_ERRORS = new Set(['CERT_NOT_YET_VALID', 'CERT_HAS_EXPIRED']);
+
 /** Any authority will do; a refusal is final. */
 async function firstAnswer<T>(urls: readonly string[], call: (url: string) => Promise<T>) {
   const failures: string[] = [];
@@ -197,7 +200,9 @@ async function firstAnswer<T>(urls: readonly string[], call: (url: string) => Pr
       return await call(url);
     } catch (error) {
       if (codeOf(error) === 'join-refused') throw error;
-      failures.push(`${url}: ${messageOf(error)}`);
+      const isOfTime = TIME_ERRORS.has(codeOf(error));
+      const hint = isOfTime ? " (or this machine's clock is wrong: compare `date -u`)" : '';
+      failures.push(`${url}: ${messageOf(error)}${hint}`);
     }
   }
   throw new OperatingError('no-authority', `no authority answers: ${failures.join('; ')}`);
