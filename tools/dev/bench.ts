@@ -1,10 +1,11 @@
 /**
  * `npm run bench`: the benchmark table. With BENCH_PEER=FOLDER it measures the peer that the folder
  * brings beside it, case by case in turn, and prints the ratios. Options: --quick (short lists),
- * --only NAME[,NAME], --rows N (objects in the large listing), --tuned (the peer's tuned variant).
+ * --only NAME[,NAME], --rows N (objects in the large listing), --gib N (what `repair-large` refills, on a
+ * device that has a copy of everything; takes 3.5 times as much of the disk), --tuned (the peer's variant).
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,7 +21,7 @@ import {
   throttledUploads,
   uploadInParts,
 } from './bench/cases.ts';
-import { idleCost, largeRefill, refills } from './bench/repair.ts';
+import { idleCost, LARGE_SITES, largeRefill, refills } from './bench/repair.ts';
 import { signedRequests } from './bench/signed.ts';
 import { type Store, startAnello, startSwift } from './bench/store.ts';
 
@@ -30,6 +31,7 @@ const { values } = parseArgs({
     only: { type: 'string' },
     rows: { type: 'string', default: '1000000' },
     tuned: { type: 'boolean', default: false },
+    gib: { type: 'string' },
     port: { type: 'string', default: '18080' },
   },
 });
@@ -52,7 +54,10 @@ const CASES: Readonly<Record<string, { own: Case; peer: Case | undefined }>> = {
   slow: { own: throttledUploads, peer: undefined },
   repair: { own: refills(refill), peer: undefined },
   'repair-many': { own: refills(manyRefill), peer: undefined },
-  'repair-large': { own: largeRefill(values.quick ? 1 : 4), peer: undefined },
+  'repair-large': {
+    own: largeRefill(Number(values.gib ?? (values.quick ? 1 : 4))),
+    peer: undefined,
+  },
   idle: { own: idleCost(values.quick ? 5_000 : 100_000, values.quick ? 1 : 10), peer: undefined },
   list: { own: listings(rows), peer: listings(PEER_ROWS) },
 };
@@ -67,7 +72,7 @@ console.log(
 );
 await measure(
   'anello',
-  () => startAnello(Number(values.port)),
+  () => startAnello(Number(values.port), values.gib === undefined ? [] : largeSites()),
   (entry) => entry.own,
 );
 if (peer !== undefined) {
@@ -80,6 +85,13 @@ if (peer !== undefined) {
 printTable();
 if (chosen.includes('rings')) {
   console.log(`\n${execFileSync(process.execPath, [RING_BENCH], { encoding: 'utf8' })}`);
+}
+
+/** `--gib N`: one device that has a copy of everything. */
+function largeSites(): string[] {
+  const file = path.join(mkdtempSync(path.join(tmpdir(), 'anello-sites-')), 'sites.yaml');
+  writeFileSync(file, JSON.stringify(LARGE_SITES));
+  return ['--sites', file];
 }
 
 async function measure(

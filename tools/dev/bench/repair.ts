@@ -46,7 +46,10 @@ const KIB = 1024;
 const GIB = KIB ** 3;
 const LOOK_MS = 200;
 const LIMIT_MS = 30 * 60_000;
-const VICTIM = 'bari-1';
+const VICTIM_SITE = 'bari';
+const VICTIM = `${VICTIM_SITE}-1`;
+/** More would not fit on the disk beside the cluster's own. */
+const MOST_DD_BYTES = 8 * GIB;
 const LOAD_SECONDS = 10;
 /** After a load, until garbage is collected and checkpoints are made. */
 const SETTLE_MS = 60_000;
@@ -61,6 +64,35 @@ export function refills({ count, bodyBytes }: RefillSize): Case {
     return [...(await refill(store, 0, what)), ...(await underLoad(store, what))];
   };
 }
+
+/**
+ * A cluster for `largeRefill` in which one device has a copy of everything: it needs three times as many bytes
+ * of the disk as that device shall have, where the cluster of `anello up` would need six.
+ */
+export const LARGE_SITES = {
+  format: 1,
+  name: 'refill',
+  part_power: 10,
+  min_part_hours: 1,
+  policies: [{ name: 'standard', index: 0, replicas: 3, default: true, mode: 'strict' }],
+  container: { replicas: 3 },
+  account: { replicas: 3 },
+  // `anello up` gives the wire addresses of its own ports.
+  // `anello up` gives the wire addresses of its own ports.
+  sites: Object.fromEntries(
+    ['lngs', VICTIM_SITE, 'padova'].map((site, i) => [
+      site,
+      [
+        {
+          node: `${site}-1`,
+          zone: 'z1',
+          wire: `127.0.0.1:${8090 + i}`,
+          devices: [{ name: 'd1', weight: 100 }],
+        },
+      ],
+    ]),
+  ),
+};
 
 /** Objects of half a gibibyte, on the device that has most of them; beside it what dd does with as many bytes. */
 export function largeRefill(gibibytes: number): Case {
@@ -225,15 +257,16 @@ async function statusOf({ ports }: RunningNode): Promise<NodeStatus> {
   return (await json(`http://127.0.0.1:${ports.admin}/status`)) as NodeStatus;
 }
 
-/** How long dd takes to write as much beside the cluster's data, synced. */
+/** How long dd takes, or would take, to write as much beside the cluster's data, synced. */
 function ddSeconds({ folder }: Store, bytes: number): number {
   const file = path.join(folder!, 'dd');
-  const args = [`of=${file}`, 'if=/dev/zero', 'bs=1M', `count=${Math.round(bytes / KIB ** 2)}`];
+  const written = Math.min(bytes, MOST_DD_BYTES);
+  const args = [`of=${file}`, 'if=/dev/zero', 'bs=1M', `count=${Math.round(written / KIB ** 2)}`];
   const startMs = performance.now();
   execFileSync('dd', [...args, 'conv=fdatasync'], { stdio: 'ignore' });
   const seconds = (performance.now() - startMs) / 1_000;
   rmSync(file);
-  return seconds;
+  return (seconds * bytes) / written;
 }
 
 /** Of the pair of nodes that has said most so far. */
