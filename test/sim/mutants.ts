@@ -105,6 +105,7 @@ const ROUNDS: readonly Mutant[] = [
 export const MUTANTS: readonly Mutant[] = [
   {
     name: 'skip-the-sync',
+    seed: 1,
     file: 'device/log-writer.ts',
     find: "await this.#disk.open(path, 'create', 'synced');",
     replace: "await this.#disk.open(path, 'create');",
@@ -128,7 +129,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'read-from-one',
-    seed: 4,
+    seed: 9,
     file: 'proxy/quorum.ts',
     find: 'return replicas - writeQuorum(replicas) + 1;',
     replace: 'return 1;',
@@ -166,7 +167,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'ignore-the-checksum',
-    seed: 1,
+    seed: 3,
     file: 'device/body-reader.ts',
     find: 'if (bytes.length !== stop - at || bad !== undefined) {',
     replace: 'if (bytes.length !== stop - at) {',
@@ -174,7 +175,6 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'lose-the-updaters-mark',
-    seed: 13,
     file: 'object/commit.ts',
     find: 'const unlisted = request.listing !== undefined || request.unlisted === true || isNews;',
     replace: 'const unlisted = false;',
@@ -204,7 +204,6 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'acknowledge-without-rows',
-    seed: 4,
     file: 'proxy/write-round.ts',
     find: 'return rows === undefined || rows.quorum.isWrite(this.#listed);',
     replace: 'return true;',
@@ -212,7 +211,6 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'list-without-a-pull',
-    seed: 10,
     file: 'rows/service/row-service.ts',
     find: "if (read === 'quorum') {",
     replace: "if (read === 'newest') {",
@@ -265,6 +263,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'metadata-outlives-its-version',
+    seed: 9,
     file: 'base/entry.ts',
     find: 'if (group.timestamp < floor) continue;',
     replace: '',
@@ -292,6 +291,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'finish-a-body-without-sync',
+    seed: 1,
     file: 'device/stage.ts',
     find: 'await Promise.all([syncOnce(this.#file!), blobs.syncFolder(this.#name!)]);',
     replace: '',
@@ -369,6 +369,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'reclaim-by-age-alone',
+    seed: 11,
     file: 'repair/reclaim.ts',
     find: 'if (sweptMs === undefined) return undefined;',
     replace: 'return oldMs;',

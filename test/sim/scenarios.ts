@@ -1,5 +1,6 @@
 /** All interleavings that are placed by hand, and how one is played. */
 import { DEVICE_SCENARIOS } from './device-scenarios.ts';
+import { LISTING_SCENARIOS } from './listing-scenarios.ts';
 import { LOG_SCENARIOS, playOnDevice } from './log-scenarios.ts';
 import { QUORUM_SCENARIOS } from './quorum-scenarios.ts';
 import { RING_SCENARIOS, ROW_SCENARIOS } from './ring-scenarios.ts';
@@ -20,6 +21,7 @@ const ON_OBJECTS = [
   ...DEVICE_SCENARIOS,
   ...QUORUM_SCENARIOS,
   ...SERVICE_SCENARIOS,
+  ...LISTING_SCENARIOS,
 ];
 
 export const SCENARIOS: readonly Scenario[] = [
