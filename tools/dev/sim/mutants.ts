@@ -54,7 +54,9 @@ async function tryMutant(
   const { scenariosAgainst, tryScenario } = await import('../../../test/sim/scenario-runner.ts');
   for (const scenario of scenariosAgainst(name)) {
     const promise = await tryScenario(scenario, name);
-    if (promise !== undefined) return { seed: 'scenario', promise: `${promise}: ${scenario}` };
+    // What was compared stands in the lines behind the first.
+    const [what] = (promise ?? '').split('\n');
+    if (promise !== undefined) return { seed: 'scenario', promise: `${what}: ${scenario}` };
   }
   const { seed } = mutant;
   const known = seed === undefined ? [] : [{ first: seed, count: 1 }];
