@@ -1,6 +1,7 @@
 /** Of devices and their jobs: what seeds never do, or meet too seldom. */
 import assert from 'node:assert/strict';
 import { encodeState } from '#base/entry-codec.ts';
+import { codeOf } from '#base/errors.ts';
 import { hashPath } from '#base/hash.ts';
 import { containerPath } from '#base/names.ts';
 import type { Timestamp } from '#base/timestamp.ts';
@@ -22,6 +23,8 @@ const HANDOVER_MS = 60_000;
 interface Version {
   readonly kind: 'live' | 'deleted';
   readonly deleteAt?: number;
+  /** That it has one; it is not sent. */
+  readonly body?: { readonly length: number };
 }
 
 interface Sending {
@@ -176,6 +179,20 @@ export const DEVICE_SCENARIOS: readonly StagedScenario[] = [
         return versions.size === 1;
       });
       assert.match(await versionAt(stage, 'c'), /deleted/, 'what was deleted came back');
+    },
+  },
+  {
+    // The proxy died, and the only replica that had the body lost it.
+    name: 'a version that nobody has does not hide what was acknowledged before it',
+    mutants: ['never-give-up-what-nobody-has'],
+    run: async (stage) => {
+      stage.cut('c', 'a', 'b', 'd', 'e', 'f', 'g');
+      assert.ok(await stage.put('a', KEY, 'kept'), 'a and b are a majority');
+      await join(stage, ['c'], { kind: 'live', body: { length: 4 } });
+      stage.heal();
+      for (const name of ['a', 'b', 'e'] as const) await stage.connected('c', name);
+      const told = await stage.get('c', KEY).catch(codeOf);
+      assert.equal(told, 'kept', 'what two replicas had acknowledged is not found');
     },
   },
 ];
