@@ -8,6 +8,7 @@ import type { ListedObject } from '#proxy/contract.ts';
 import { type ListedVersion, VERSIONING_HEADER } from '#proxy/versions/contract.ts';
 import { keptVersion } from '#proxy/versions/keeping.ts';
 import { parseRow, versionsContainer } from '#proxy/versions/names.ts';
+import { Autopsy } from './autopsy.ts';
 import type { SimCluster, SimNode } from './cluster.ts';
 import { writeOf } from './content.ts';
 import type { Observer } from './observer.ts';
@@ -93,7 +94,7 @@ export class VersionChecks {
     const hidden = this.#hidden(rows, shown).filter((row) => !this.#isUndecided(row));
     if (hidden.length > 0) return `kept, and not listed: ${hidden.map(told).join(', ')}`;
     const heads = new Set(shown.filter(({ isLatest }) => isLatest).map(({ key }) => key));
-    const headless = shown.find(({ key }) => !heads.has(key));
+    const headless = shown.find((item) => !heads.has(item.key) && this.#isDone(item));
     if (headless !== undefined) return `${headless.key} has versions, and none is the latest`;
     return await this.#totals();
   }
@@ -182,12 +183,23 @@ export class VersionChecks {
     const items = shown?.map(({ key, versionId, isLatest }) => {
       return `${key} ${versionId}${isLatest ? ' (latest)' : ''}`;
     });
-    return [...lines, `shown: ${items?.join(', ')}`];
+    lines.push(`shown: ${items?.join(', ')}`);
+    const autopsy = new Autopsy(this.#cluster);
+    for (const { name: object } of this.#hidden(rows ?? [], shown ?? [])) {
+      const path = objectPath({ ...KEPT, object });
+      lines.push('', path, ...(await autopsy.of({ path, policy: this.#versions.policy })));
+    }
+    return lines;
   }
 
   #hidden(rows: readonly ListedObject[], shown: readonly ListedVersion[]): ListedObject[] {
     const ids = new Set(shown.map(({ key, versionId }) => `${key} ${versionId}`));
     return rows.filter((row) => !ids.has(`${parseRow(row.name).key} ${keptVersion(row).id}`));
+  }
+
+  #isDone({ key, versionId: id }: ListedVersion): boolean {
+    const writes = this.#versions.models.find(({ name }) => name === key)?.writes ?? [];
+    return writes.some(({ versionId, outcome }) => versionId === id && outcome === 'done');
   }
 
   /** Of a write that had no answer. */

@@ -265,6 +265,41 @@ describe('between two steps', () => {
     );
   });
 
+  it('a version that a majority does not know, and listings do, is deleted (seed 126)', async () => {
+    await cluster.run(
+      (async () => {
+        await turn('Enabled');
+        const id = await put(at('lngs'), 'version');
+        const { proxy, env } = cluster.node('bari');
+        const unknowing = new Proxy<Store>(proxy, {
+          get: (target, method: keyof Store) =>
+            method === 'statObject' ? async () => undefined : Reflect.get(target, method),
+        });
+        expect(await remove(withVersions(unknowing, env), id)).toEqual({ kind: 'not-found' });
+        expect(await list()).toEqual([]);
+        expect(await read(id)).toBeUndefined();
+      })(),
+    );
+  });
+
+  it('the first version of all makes room while the null version is deleted, which stays deleted (seed 122)', async () => {
+    await cluster.run(
+      (async () => {
+        await put(at('lngs'), 'null');
+        await turn('Enabled');
+        const store = at('lngs', {
+          createContainer: ({ account }) =>
+            account === VERSIONS_ACCOUNT
+              ? remove(at('bari'), NULL_VERSION).then(({ kind }) => expect(kind).toBe('deleted'))
+              : undefined,
+        });
+        const id = await put(store, 'version');
+        expect(await list()).toEqual([{ versionId: id, isLatest: true, isMarker: false }]);
+        expect(await read(NULL_VERSION)).toBeUndefined();
+      })(),
+    );
+  });
+
   it('a null version that no read can settle, as nobody has its bytes, is deleted (seed 127)', async () => {
     await cluster.run(
       (async () => {

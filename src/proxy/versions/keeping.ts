@@ -114,6 +114,24 @@ export async function keep(
   throw new OperatingError('unavailable', 'the container for versions could not be made');
 }
 
+/**
+ * Leaves a tombstone where the null version is among the others, in a container that is made when it is not
+ * there: a copy of it that is under way, the first thing of all to be kept there, must find it (seed 122).
+ */
+export async function endNull(
+  { store }: Pick<Keeping, 'store'>,
+  operation: Operation,
+  { name: { account, container }, policy, mode }: ContainerInfo,
+  place: ObjectName,
+  condition?: Condition,
+): ReturnType<Store['deleteObject']> {
+  const kind = await store.deleteObject(operation, place, condition);
+  if (kind !== 'no-container') return kind;
+  const kept = versionsContainer({ account, container });
+  await store.createContainer(operation, kept, { policy: policy.index, mode, changes: {} });
+  return await store.deleteObject(operation, place, condition);
+}
+
 /** How often others may come between. */
 const MAX_ARCHIVINGS = 16;
 

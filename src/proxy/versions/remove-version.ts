@@ -9,8 +9,9 @@ import type { ObjectName } from '#base/names.ts';
 import type { Condition } from '../condition.ts';
 import type { ContainerInfo, Operation, VersionedName } from '../contract.ts';
 import type { Removal, Versioning } from './contract.ts';
-import { type Current, currentOf, pointAt, type Target } from './current.ts';
+import { currentOf, pointAt, type Target } from './current.ts';
 import {
+  endNull,
   exactly,
   isVersion,
   type Keeping,
@@ -47,43 +48,52 @@ export async function removeVersion(keeping: Keeping, removal: VersionRemoval): 
   return kind === 'pointed' ? { kind: 'deleted', versionId, deleteMarker: true } : { kind };
 }
 
-async function removeKept(
-  keeping: Keeping,
-  removal: VersionRemoval,
-  id: string,
-  current?: Current,
-): Promise<Removal> {
+async function removeKept(keeping: Keeping, removal: VersionRemoval, id: string): Promise<Removal> {
   const { operation, name } = removal;
   const place = placeOfVersion(name, id);
   if (place === undefined) return { kind: 'not-found' };
-  const { store } = keeping;
-  const state = await store.statObject(exactly(operation), place);
-  if (state === undefined || !isVersion(state, id)) {
-    const isMarker = current?.kind === 'marker' && current.id === id;
-    // A null marker that is only half made: who makes it must find that it has been deleted.
-    if (isMarker) await store.deleteObject(operation, place);
-    // Perhaps deleted by one who could not finish.
-    await repoint(keeping, operation, name, new Set([id]));
-    return { kind: 'not-found' };
-  }
-  const unlocked = unlockedOf(keeping, removal, state);
-  const kind = await store.deleteObject(operation, place, unlocked ?? removal.condition);
-  if (unlocked?.wasLocked) return { kind: 'locked' };
-  if (kind === 'precondition-failed') return { kind };
+  const state = await keeping.store.statObject(exactly(operation), place);
+  const isOther = state !== undefined && !isVersion(state, id);
+  const kind = isOther ? 'not-found' : await removeAt(keeping, removal, place, state);
+  if (kind === 'locked' || kind === 'precondition-failed') return { kind };
+  // Also of one that is not there: perhaps deleted by one who could not finish.
   await repoint(keeping, operation, name, new Set([id]));
+  if (state === undefined || isOther) return { kind: 'not-found' };
   const deleteMarker = state.data?.deleteMarker === true;
   return { kind: 'deleted', versionId: id, ...(deleteMarker && { deleteMarker }) };
+}
+
+/**
+ * Leaves a tombstone also where a majority knows nothing: a write that had no answer may be known to a single
+ * replica, and listed (seed 126); who is about to make a null marker finds that it has been deleted.
+ */
+async function removeAt(
+  keeping: Keeping,
+  removal: VersionRemoval,
+  place: ObjectName,
+  state: EntryState | undefined,
+): Promise<Removal['kind']> {
+  const unlocked = unlockedOf(keeping, removal, state);
+  const asked = state === undefined ? undefined : removal.condition;
+  const { operation, bucket, name } = removal;
+  const condition = unlocked ?? asked;
+  const kind =
+    name.version === NULL_VERSION
+      ? await endNull(keeping, operation, bucket, place, condition)
+      : await keeping.store.deleteObject(operation, place, condition);
+  return unlocked?.wasLocked ? 'locked' : kind;
 }
 
 /** Undefined: neither the container nor the version has ever had a lock. */
 function unlockedOf(
   keeping: Keeping,
   { bucket, condition, bypassGovernance }: VersionRemoval,
-  state: EntryState,
+  state: EntryState | undefined,
 ): Unlocked | undefined {
-  const hasLock = retentionOf(state) !== undefined || holdOf(state) !== undefined;
+  const hasLock = state && (retentionOf(state) !== undefined || holdOf(state) !== undefined);
   if (!hasLock && !locksObjects(bucket)) return undefined;
-  return new Unlocked(condition, () => nowSeconds(keeping), bypassGovernance);
+  const asked = state === undefined ? undefined : condition;
+  return new Unlocked(asked, () => nowSeconds(keeping), bypassGovernance);
 }
 
 /** The null version stands in its own place, or among the others. */
@@ -94,7 +104,7 @@ async function removeNull(keeping: Keeping, removal: VersionRemoval): Promise<Re
     // A link that does not last yet could give way to the null version, which would be copied again (seed 122).
     // Where it is the null version itself the round below decides: also of one whose bytes nobody has (seed 127).
     if (current.kind !== 'own') current = await settle(keeping, operation, name);
-    if (current.kind !== 'own') return await removeKept(keeping, removal, NULL_VERSION, current);
+    if (current.kind !== 'own') return await removeKept(keeping, removal, NULL_VERSION);
     // What stands among the others is an older one that this one has replaced.
     const target: Target = await nextOf(keeping, operation, name, current, new Set([NULL_VERSION]));
     const condition = unlockedOf(keeping, removal, current.state) ?? removal.condition;
@@ -111,7 +121,7 @@ async function removeNull(keeping: Keeping, removal: VersionRemoval): Promise<Re
     if (done === 'no-container') return { kind: done };
     if (done === 'refused') continue;
     // Also where nothing is: a copy that is under way must find that something has happened.
-    await keeping.store.deleteObject(operation, nullName(name));
+    await endNull(keeping, operation, removal.bucket, nullName(name));
     const move = { from: current, target, gone: new Set([NULL_VERSION]) };
     if (!(await staysAt(keeping, operation, name, move)) && target.kind !== 'none') {
       await heal(keeping, operation, name, target.id);
