@@ -23,7 +23,6 @@ const HANDOVER_MS = 60_000;
 interface Version {
   readonly kind: 'live' | 'deleted';
   readonly deleteAt?: number;
-  /** That it has one; it is not sent. */
   readonly body?: { readonly length: number };
 }
 
@@ -34,6 +33,7 @@ interface Sending {
   /** A `write` without a listing is one whose row somebody else has seen to. */
   readonly intent?: 'join' | 'write';
   readonly listing?: Listing;
+  readonly body?: Buffer;
 }
 
 /** A state without bytes, as replication brings it to devices of policy 0 or another. */
@@ -60,6 +60,15 @@ function wipe(stage: Stage, name: Name): void {
   node.machine.disk.wipe(node.devicePath(node.shape.devices[0]!));
   node.kill();
   node.start();
+}
+
+/** What it wrote last. */
+async function damageLast(stage: Stage, name: Name): Promise<void> {
+  const node = stage.node(name);
+  const { disk, env } = node.machine;
+  const folder = `${node.devicePath(node.shape.devices[0]!)}/log`;
+  const path = `${folder}/${(await env.disk.list(folder)).sort().at(-1)!}`;
+  disk.flipByte(path, (await env.disk.stat(path))!.size - 1);
 }
 
 async function versionAt(stage: Stage, device: Name): Promise<string> {
@@ -188,7 +197,10 @@ export const DEVICE_SCENARIOS: readonly StagedScenario[] = [
     run: async (stage) => {
       stage.cut('c', 'a', 'b', 'd', 'e', 'f', 'g');
       assert.ok(await stage.put('a', KEY, 'kept'), 'a and b are a majority');
-      await join(stage, ['c'], { kind: 'live', body: { length: 4 } });
+      const body = Buffer.from('lost');
+      const version = { kind: 'live', body: { length: body.length } } as const;
+      await join(stage, ['c'], version, { intent: 'write', body });
+      await damageLast(stage, 'c');
       stage.heal();
       for (const name of ['a', 'b', 'e'] as const) await stage.connected('c', name);
       const told = await stage.get('c', KEY).catch(codeOf);
