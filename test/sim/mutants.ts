@@ -400,7 +400,6 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'never-give-up-what-nobody-has',
-    seed: 8,
     file: 'proxy/backed-round.ts',
     find: 'return withoutEmpty(round, answers) ?? round;',
     replace: 'return round;',
