@@ -316,7 +316,12 @@ describe('joining', () => {
       const { clusterId } = await fixture.authority.store.knownCluster();
       const as = { certificate: certificate('bari-1', 'AA', clusterId) };
       expect((await fixture.request('GET', '/v1/bundle', undefined, as)).status).toBe(200);
+      const told = { roles: ['proxy'], version: '0', bundleVersion: 1, rings: {}, devices: [] };
+      for (const process of ['bari-1', 'bari-1/worker-1', 'bari-2'])
+        await fixture.authority.reports.note({ process, site: 'bari', ...told });
       await fixture.ask('POST', '/v1/nodes/bari-1/expel', {});
+      const { processes } = await fixture.ask('GET', '/v1/status');
+      expect(processes).toMatchObject([{ process: 'bari-2' }]);
       expect((await fixture.request('GET', '/v1/bundle', undefined, as)).status).toBe(401);
       const view = await fixture.view();
       expect(view.settings!.revoked.nodes).toEqual(['bari-1']);

@@ -3,7 +3,11 @@ import type { Authority } from './authority.ts';
 
 export async function clusterStatus({ store, reports, leadership, conductor }: Authority) {
   const now = await store.snapshot();
-  const processes = (await reports.all()).map((record) => ({
+  // What was expelled is no process of the cluster that has gone missing.
+  const isExpelled = (process: string): boolean =>
+    now.nodes.get(process.split('/', 1)[0]!)?.expelled === true;
+  const told = (await reports.all()).filter(({ report }) => !isExpelled(report.process));
+  const processes = told.map((record) => ({
     ...record.report,
     atMs: record.atMs,
     away: reports.isAway(record),
