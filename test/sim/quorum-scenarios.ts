@@ -13,6 +13,19 @@ const NOTICED_MS = 30_000;
 /** Within this a wiped replica has heard whom it reaches. */
 const REJOINED_MS = 15_000;
 
+/** b and c have acknowledged a write, and then b is out of reach. */
+async function onlyAMisses(stage: Stage): Promise<void> {
+  stage.cut('a', 'b', 'c');
+  assert.ok(await stage.put('b', KEY, 'new'), 'b and c are a majority');
+  // At once, so that no stand-in for a is asked.
+  stage.cut('b', 'a', 'c', ...OTHERS);
+}
+
+async function isNot404(stage: Stage, name: Name): Promise<void> {
+  const told = await stage.get(name, KEY).catch(codeOf);
+  assert.notEqual(told, undefined, 'what two replicas had acknowledged is not found');
+}
+
 async function backUp(stage: Stage, name: Name): Promise<void> {
   stage.node(name).start();
   await stage.until(`${name} is back`, () => stage.node(name).process !== undefined);
@@ -46,10 +59,7 @@ export const QUORUM_SCENARIOS: readonly StagedScenario[] = [
     name: 'a wiped replica does not say 404 for what it has acknowledged',
     mutants: ['an-incomplete-replica-counts', 'a-wiped-device-is-complete'],
     run: async (stage) => {
-      stage.cut('a', 'b', 'c');
-      assert.ok(await stage.put('b', KEY, 'new'), 'b and c are a majority');
-      // At once, so that no stand-in for a is asked.
-      stage.cut('b', 'a', 'c', ...OTHERS);
+      await onlyAMisses(stage);
       const c = stage.node('c');
       c.machine.disk.wipe(c.devicePath(OLD.indexOf('c')));
       c.kill();
@@ -57,8 +67,7 @@ export const QUORUM_SCENARIOS: readonly StagedScenario[] = [
       stage.heal();
       stage.cut('b', 'a', 'c', ...OTHERS);
       await stage.connected('a', 'c');
-      const told = await stage.get('a', KEY).catch(codeOf);
-      assert.notEqual(told, undefined, 'what two replicas had acknowledged is not found');
+      await isNot404(stage, 'a');
     },
   },
   {
@@ -85,9 +94,7 @@ export const QUORUM_SCENARIOS: readonly StagedScenario[] = [
     name: 'a wiped replica that has heard one of the others, who missed a write, does not say 404',
     mutants: ['rejoin-from-one-peer-too-few'],
     run: async (stage) => {
-      stage.cut('a', 'b', 'c');
-      assert.ok(await stage.put('b', KEY, 'new'), 'b and c are a majority');
-      stage.cut('b', 'a', 'c', ...OTHERS);
+      await onlyAMisses(stage);
       const c = stage.node('c');
       c.machine.disk.wipe(c.devicePath(OLD.indexOf('c')));
       c.kill();
@@ -96,17 +103,14 @@ export const QUORUM_SCENARIOS: readonly StagedScenario[] = [
       stage.cut('b', 'a', 'c', ...OTHERS);
       await stage.connected('c', 'a');
       await stage.sleep(REJOINED_MS);
-      const told = await stage.get('a', KEY).catch(codeOf);
-      assert.notEqual(told, undefined, 'what two replicas had acknowledged is not found');
+      await isNot404(stage, 'a');
     },
   },
   {
     name: 'a replica whose log has lost its end does not say 404 before it has asked anybody',
     mutants: ['believe-a-cut-tail'],
     run: async (stage) => {
-      stage.cut('a', 'b', 'c');
-      assert.ok(await stage.put('b', KEY, 'new'), 'b and c are a majority');
-      stage.cut('b', 'a', 'c', ...OTHERS);
+      await onlyAMisses(stage);
       await damageTail(stage, 'c');
       stage.heal();
       stage.cut('b', 'a', 'c', ...OTHERS);
@@ -115,17 +119,14 @@ export const QUORUM_SCENARIOS: readonly StagedScenario[] = [
       await stage.connected('g', 'c');
       await stage.connected('g', 'a');
       assert.equal((await stage.stat('c', KEY, 1)).version, '', 'c has lost it');
-      const told = await stage.get('g', KEY).catch(codeOf);
-      assert.notEqual(told, undefined, 'what two replicas had acknowledged is not found');
+      await isNot404(stage, 'g');
     },
   },
   {
     name: 'a replica whose log has lost its end and that has heard one of the others, who missed a write, says no 404',
     mutants: ['confirm-a-tail-by-one-peer-too-few'],
     run: async (stage) => {
-      stage.cut('a', 'b', 'c');
-      assert.ok(await stage.put('b', KEY, 'new'), 'b and c are a majority');
-      stage.cut('b', 'a', 'c', ...OTHERS);
+      await onlyAMisses(stage);
       await damageTail(stage, 'c');
       stage.heal();
       stage.cut('b', 'a', 'c', ...OTHERS);
@@ -133,8 +134,7 @@ export const QUORUM_SCENARIOS: readonly StagedScenario[] = [
       await stage.connected('c', 'a');
       await stage.sleep(REJOINED_MS);
       assert.equal((await stage.stat('c', KEY, 1)).version, '', 'c has lost it');
-      const told = await stage.get('a', KEY).catch(codeOf);
-      assert.notEqual(told, undefined, 'what two replicas had acknowledged is not found');
+      await isNot404(stage, 'a');
     },
   },
 ];
