@@ -10,7 +10,7 @@ import type { EntryState } from '#base/entry.ts';
 export interface Condition {
   /**
    * Whether the write may happen on what is there; undefined: no live object has the name. `known`: what
-   * the rounds found whatever it is, tombstones too.
+   * was found whatever it is, tombstones too, by the rounds or by a read before the body of a write is sent.
    */
   holds(current: EntryState | undefined, known?: EntryState): boolean;
   /**

@@ -129,11 +129,13 @@ export class Objects {
     });
   }
 
-  /** The live object: as a majority tells it, or (in a strict container) as all agree that it is. */
-  current(call: ObjectCall, found: FoundObject): Promise<Found<EntryState>> {
+  /** Asked before a write: of what a majority tells, or (in a strict container) of what all agree on, as the rounds do. */
+  async holds(condition: Condition, call: ObjectCall, found: FoundObject): Promise<boolean> {
     const read = isStrict(found) ? 'newest' : 'quorum';
     const operation: Operation = { ...call.operation, read };
-    return this.#current(this.#read({ ...call, operation }, found));
+    const asked = this.#read({ ...call, operation }, found);
+    const { state } = await readState(this.#context, this.#repairs, asked);
+    return condition.holds(this.#isLive(state) ? state : undefined, state);
   }
 
   #change(
@@ -160,7 +162,7 @@ export class Objects {
     const { condition } = call;
     if (condition === undefined || isStrict(found)) return false;
     expectWeak(condition);
-    return !condition.holds(await this.current(call, found));
+    return !(await this.holds(condition, call, found));
   }
 
   async #current(read: ObjectRead): Promise<Found<ObjectStat>> {

@@ -140,7 +140,7 @@ export class Puts {
     if (!isStrict) expectWeak(condition);
     const isLarge = length !== undefined && length > this.#context.limits.inlineBytes;
     if (isStrict && onReady === undefined && !isLarge) return true;
-    return condition.holds(await this.#objects.current(put, put));
+    return await this.#objects.holds(condition, put, put);
   }
 
   async #store(put: Put): Promise<PutResult> {

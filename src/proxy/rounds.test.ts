@@ -84,6 +84,31 @@ describe('a write on a condition', () => {
     );
   });
 
+  it.each([
+    ['small', 'body'],
+    ['large', LARGE],
+  ])(
+    'of a %s body is told of the deletion before it, also before the body is sent',
+    async (_size, body) => {
+      const cluster = await TestCluster.startWithContainer();
+      await cluster.run(
+        (async () => {
+          await put(cluster, 'x', 'first');
+          await remove(cluster, 'x');
+          const kinds = new Set<string | undefined>();
+          const condition: Condition = {
+            holds: (current, known) => {
+              kinds.add(known?.data?.kind);
+              return current === undefined;
+            },
+          };
+          expect((await put(cluster, 'x', body, { condition })).kind).toBe('stored');
+          expect([...kinds]).toEqual(['deleted']);
+        })(),
+      );
+    },
+  );
+
   it('that does not hold tells so, whatever is asked for', async () => {
     const cluster = await TestCluster.startWithContainer();
     await cluster.run(

@@ -322,6 +322,47 @@ describe('between two steps', () => {
     );
   });
 
+  it('a null version too large for one call makes room where another was deleted (seed 366)', async () => {
+    await cluster.run(
+      (async () => {
+        await turn('Suspended');
+        await put(at('lngs'), 'first');
+        expect(await remove(at('bari'), NULL_VERSION)).toMatchObject({ kind: 'deleted' });
+        const large = 'second'.repeat(50_000);
+        await put(at('lngs'), large);
+        await turn('Enabled');
+        const id = await put(at('padova'), 'version');
+        expect(await read()).toBe('version');
+        expect(await read(NULL_VERSION)).toBe(large);
+        expect((await list()).map(({ versionId }) => versionId)).toEqual([id, NULL_VERSION]);
+      })(),
+    );
+  });
+
+  it('a null version makes room where one replica alone still knows a tombstone', async () => {
+    await cluster.run(
+      (async () => {
+        await put(at('lngs'), 'null');
+        await remove(at('lngs'));
+        const tombstone = await cluster.proxy.peekObject(cluster.operation(), objectName(KEY));
+        expect(tombstone?.data?.kind).toBe('deleted');
+        await put(at('lngs'), 'null');
+        await turn('Enabled');
+        const { proxy, env } = cluster.node('bari');
+        const remembers = new Proxy<Store>(proxy, {
+          get: (target, method: keyof Store) => {
+            if (method !== 'peekObject') return Reflect.get(target, method);
+            return async (operation: Operation, name: ObjectName) =>
+              isKept(name) ? tombstone : await target.peekObject(operation, name);
+          },
+        });
+        await put(withVersions(remembers, env), 'version');
+        expect(await read()).toBe('version');
+        expect(await read(NULL_VERSION)).toBe('null');
+      })(),
+    );
+  });
+
   it('a deletion is broken off, and what is left of it does not keep the container (seed 117)', async () => {
     await cluster.run(
       (async () => {

@@ -150,15 +150,23 @@ export async function archiveNull(
   const { store } = keeping;
   const exact = exactly(operation);
   const place = nullName(name);
+  let before = stampOf(await store.peekObject(exact, place));
   for (let attempt = 0; attempt < MAX_ARCHIVINGS; attempt++) {
-    const before = stampOf(await store.peekObject(exact, place));
     const reader = await store.openObject({ ...exact, asStored: true }, name);
     if (reader === undefined || reader.state.data?.versionId !== undefined) return undefined;
     const content = contentOf(reader.state);
     if (before === `live ${content}`) return content;
-    const condition: Condition = { holds: (_, known) => stampOf(known) === before };
+    let told = before;
+    const condition: Condition = {
+      holds: (_, known) => {
+        told = stampOf(known);
+        return told === before;
+      },
+    };
     const request = { ...requestOf(reader), condition };
     if ((await keep(keeping, exact, bucket, place, request)).kind === 'stored') return content;
+    // As it was when that was decided: a quorum read may tell of a tombstone that most have forgotten, again and again.
+    before = told;
   }
   throw new OperatingError('undecided', 'others write the same object all the time');
 }
