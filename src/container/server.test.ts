@@ -157,6 +157,27 @@ describe('deletion', () => {
     expect(settingsOf(own(0))).toEqual({ policy: 0, mode: 'strict' });
   });
 
+  it('seals a replica that the deletion of the last row has not reached yet, too', async () => {
+    await cluster.create();
+    const state = cluster.live();
+    for (const node of [0, 1, 2]) await cluster.row(node, 'o', state);
+    const deletion = cluster.tombstone();
+    for (const node of [1, 2]) await cluster.row(node, 'o', deletion);
+    expect((await sealAll('d')).map(({ outcome }) => outcome)).toEqual(Array(3).fill('sealed'));
+    const gone = cluster.tombstone();
+    for (const node of [0, 1, 2]) await cluster.remove(node, 'd', gone);
+    for (const node of [0, 1, 2]) {
+      expect(await cluster.row(node, 'late', cluster.live())).toBe('no-container');
+    }
+  });
+
+  it('is refused by a replica with a row when no other answers', async () => {
+    await cluster.create();
+    await cluster.row(0, 'o', cluster.live());
+    cluster.network.down.add('n1').add('n2');
+    expect((await cluster.seal(0, 'd')).outcome).toBe('not-empty');
+  });
+
   it('finds a row that this replica missed', async () => {
     await cluster.create();
     await cluster.row(1, 'o', cluster.live());

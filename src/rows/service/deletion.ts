@@ -1,8 +1,8 @@
 /**
  * The three steps by which a container is deleted (consistency.md, "Rows"):
  *
- *   seal     checks that no row lives here and refuses rows of new writes from then on, then pulls as
- *            for a listing and checks again; W sealed replicas prove that no acknowledged row lives
+ *   seal     checks that no row lives here (where one does, after a pull as for a listing) and refuses rows
+ *            of new writes from then on, then pulls and checks again; W sealed replicas prove that no acknowledged row lives
  *   remove   writes the tombstone, where the seal still holds
  *   unseal   when not all were empty; a seal also lapses by itself
  *
@@ -17,7 +17,7 @@ import { malformed, parseRemove, parseSeal, parseUnseal } from './arguments.ts';
 import type { RemoveReply, RowAddress, SealReply, UnsealReply } from './calls.ts';
 import type { RowCallContext, RowContext, RowDevice, RowHandler } from './context.ts';
 import type { Existence } from './existence.ts';
-import type { Freshness } from './freshness.ts';
+import type { Freshness, PullWish } from './freshness.ts';
 import type { RowRules } from './row-service.ts';
 import type { Seals } from './seals.ts';
 
@@ -53,6 +53,7 @@ export class Deletion {
     const { target, reply } = this.#open(address);
     const { hash, path } = address;
     const id = target.device.id;
+    if (this.#hasRow(target, hash)) await this.#catchUp(target, { hash, path, txn: call.txn });
     // In one turn: no row can slip in between the check and the seal.
     if (this.#hasRow(target, hash)) return reply('not-empty');
     if (!this.#seals.set(id, hash, seal, deadlineMs)) return reply('busy');
@@ -64,6 +65,14 @@ export class Deletion {
       if (outcome !== 'sealed') this.#seals.release(id, hash, seal);
     }
     return reply(outcome);
+  }
+
+  /**
+   * The deletion of the last row may still be on its way here. Left out for that, this replica would miss the
+   * container's deletion, go on taking rows, and make the others take them: a PUT after it was 201.
+   */
+  async #catchUp(target: RowDevice, wish: PullWish): Promise<void> {
+    await this.#freshness.bringUpToDate(target, wish).catch(() => undefined);
   }
 
   #verdict(target: RowDevice, hash: Buffer, seal: string): SealReply['outcome'] {
