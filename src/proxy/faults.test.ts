@@ -367,4 +367,25 @@ describe('a ring that the devices have left behind', () => {
     cluster.world.schedule(500, 'the ring arrives', () => cluster.publishRings(5));
     expect((await writing).kind).toBe('stored');
   });
+
+  it('never makes a change of metadata "not found" whose first attempt is stored and has expired (seed 903052)', async () => {
+    const cluster = await TestCluster.startWithContainer();
+    await put(cluster, 'x', Buffer.from('expires between two attempts'));
+    const device = cluster.device('lngs');
+    const write = device.write.bind(device);
+    device.write = (request) => {
+      device.write = write;
+      // The others have it before the first attempt comes.
+      cluster.publishRings(3, { except: 'lngs' });
+      cluster.world.schedule(2_000, 'the ring arrives', () => cluster.publishRings(3));
+      return write(request);
+    };
+    const deleteAt = Math.ceil(cluster.node('lngs').env.clock.wallMicros() / 1e6) + 1;
+    const change = { user: {}, system: {}, deleteAt };
+    const posting = cluster.proxy.updateObject(cluster.operation(), objectName('x'), change);
+    expect(await rejectedCode(cluster.run(posting))).toBe('undecided');
+    const { groups } = cluster.entryAt('lngs', 'x')!.state;
+    expect(groups['system']?.values['delete-at']).toBe(String(deleteAt));
+    expect(await get(cluster, 'x')).toBeUndefined();
+  });
 });

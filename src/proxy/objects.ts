@@ -148,7 +148,11 @@ export class Objects {
       if (found === undefined) return 'not-found';
       const operation: Operation = { ...call.operation, read: 'quorum' };
       const state = await this.#current(this.#read({ ...call, operation }, found));
-      if (state === undefined) return 'not-found';
+      if (state === undefined) {
+        if (own.sent.length === 0) return 'not-found';
+        // It was there before, and may be gone by what an earlier attempt left: its expiry (seed 903052).
+        throw new OperatingError('undecided', 'gone since; the outcome is not known');
+      }
       if (await this.#refusesWeakly(call, found)) return 'precondition-failed';
       const condition = conditionIn(found, call.condition);
       const written = await write({ trace: call.trace, ...found, state, own, ...condition });

@@ -154,8 +154,9 @@ export class Writes {
     if (settled.kind !== 'done') {
       session.end(write, 'undecided', settled);
     } else if (settled.result === 'not-found') {
-      model.sawNothing(write.floor, by);
+      // First its end: the expiry that it sets itself is no excuse.
       session.end(write, 'none', settled);
+      model.sawNothing(write.floor, by);
     } else {
       model.sawSomething(write.floor, by);
       session.end(write, acknowledged(box), settled);
