@@ -53,6 +53,8 @@ export interface Failure {
 
 /** Within this after the last fault every replica is whole again. */
 const CONVERGENCE_LIMIT_MS = 15 * 60_000;
+/** From then on somebody has the auditors read everything: what is damaged, and nobody has read, they find. */
+const AUDIT_AFTER_MS = 10 * 60_000;
 const LOOK_MS = 2_500;
 const FIRST_SWEEP_MS = 5_000;
 const MAX_SWEEP_MS = 120_000;
@@ -61,6 +63,7 @@ const ORPHAN_MS = 60_000;
 const RETRIES = 50;
 /** The retries before which all nodes start anew: at once, and when every row is old enough to be judged. */
 const RESTART_RETRIES: readonly number[] = [8, 42];
+const AUDIT_RETRY = 20;
 const MAX_RETRY_MS = 20_000;
 const BOUNDS_MS = 1_000;
 const REST_MS = 5_000;
@@ -230,6 +233,7 @@ class Run {
       else if (this.#orphans.size === 0 || nowMs >= orphanMs + ORPHAN_MS) return;
       else orphanMs = Math.min(orphanMs, nowMs);
       if (!isSweep) continue;
+      if (nowMs > startMs + AUDIT_AFTER_MS) this.#auditAll();
       await this.#readAll();
       sweepMs = nowMs + Math.min(MAX_SWEEP_MS, nowMs - startMs);
       if (nowMs > startMs + CONVERGENCE_LIMIT_MS) {
@@ -285,6 +289,7 @@ class Run {
       const wrong = await check();
       if (wrong === undefined) return;
       if (RESTART_RETRIES.includes(i)) this.#restartAll();
+      if (i === AUDIT_RETRY) this.#auditAll();
       if (i >= RETRIES) throw new Violation(promise, `long after the faults ended: ${wrong}`);
       await this.#workload.session.sleep(Math.min(1_000 * (i + 1), MAX_RETRY_MS));
     }
@@ -296,6 +301,11 @@ class Run {
       node.kill();
       node.start();
     }
+  }
+
+  /** What auditors come to within their cycle, as `anello audit run`. */
+  #auditAll(): void {
+    for (const { process } of this.#cluster.nodes) process?.storage.auditor.run(undefined);
   }
 
   #checkRejection(): void {
