@@ -22,8 +22,8 @@ import { type RowDevice, type RowServiceOptions, readQuorum } from '#rows/servic
 import { isUsable } from '#rows/service/keeper.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import { Pacer } from '#worker/pacer.ts';
-import { HoldingAuditor } from './holding-auditor.ts';
 import { claimOf, isAlive, isKnown, isLive } from './row-claim.ts';
+import { SlotAuditor } from './slot-auditor.ts';
 
 const NOTE = 'container.listings';
 const PAGE = 100;
@@ -58,7 +58,7 @@ export class RowListingAuditor implements Job {
   readonly name = 'container.listings';
   readonly pacer: Pacer;
   readonly #options: ListingAuditorOptions;
-  readonly #holdings: HoldingAuditor;
+  readonly #slots: SlotAuditor;
   #checked = 0;
   #gone = 0;
   /** Objects that were written anew above a row of which nobody knows the write. */
@@ -70,13 +70,13 @@ export class RowListingAuditor implements Job {
 
   constructor(options: ListingAuditorOptions) {
     this.#options = options;
-    this.#holdings = new HoldingAuditor(options);
+    this.#slots = new SlotAuditor(options);
     this.pacer = new Pacer(options.env.clock, { itemsPerStep: PAGE });
   }
 
   facts(): Record<string, number> {
     const counts = { checked: this.#checked, gone: this.#gone, reasserted: this.#reasserted };
-    return { ...counts, doubtful: this.#doubtful, holdings: this.#holdings.corrected };
+    return { ...counts, doubtful: this.#doubtful, slots: this.#slots.corrected };
   }
 
   async step(signal: AbortSignal): Promise<StepResult> {
@@ -100,7 +100,7 @@ export class RowListingAuditor implements Job {
     const checked = rows.flatMap((row) => this.#wanted(target, row));
     this.#checked += checked.length;
     for (const one of await this.#suspicious(checked)) await this.#judge(target, one);
-    this.#doubtful += await this.#holdings.audit(target, rows);
+    this.#doubtful += await this.#slots.audit(target, rows);
     audit.setNote(NOTE, next === undefined ? '' : JSON.stringify(next));
     return next === undefined;
   }

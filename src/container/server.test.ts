@@ -8,6 +8,7 @@ import { Ring } from '#ring/ring.ts';
 import { settingsOf } from '#rows/row-state.ts';
 import type { ListReply } from '#rows/service/calls.ts';
 import { RowCluster } from '#rows/testing/row-cluster.ts';
+import { RowListingAuditor } from './listing-auditor.ts';
 
 let cluster: RowCluster;
 
@@ -22,13 +23,14 @@ const report = async (): Promise<void> => {
     await node.containers.jobs.find((job) => job.name === 'container.totals')!.step(signal);
   }
 };
-/** A round of the auditors over the accounts' rows: how many slots they have corrected. */
+/** A round of the auditors over the accounts' rows: how many slots they have corrected, also in earlier ones. */
 const audit = async (): Promise<number> => {
   let corrected = 0;
   for (const node of cluster.nodes) {
-    const job = node.containers.jobs.find(({ name }) => name === 'container.listings')!;
+    const job = node.containers.jobs.find((one) => one instanceof RowListingAuditor)!;
+    job.pacer.hurry([node.id]);
     await job.step(signal);
-    corrected += Number(job.facts!()['holdings']);
+    corrected += Number(job.facts()['slots']);
   }
   return corrected;
 };
@@ -316,6 +318,59 @@ describe('totals', () => {
     await report();
     expect((await account()).items).toMatchObject([['c', expect.anything(), 0, '', '', 0]]);
     expect(cluster.nodes[1]!.rows.facts(ACCOUNT_RING, cluster.hash('/a'))?.path).toBe('/a');
+  });
+
+  it('are not shown as a former replica told them, which was behind (brief seed 906674)', async () => {
+    await cluster.create();
+    const first = cluster.live({ size: 40 });
+    for (const node of [0, 1, 2]) await cluster.row(node, 'o', first);
+    const gone = cluster.tombstone();
+    for (const node of [0, 1]) await cluster.row(node, 'o', gone);
+    const last = cluster.live({ size: 2 });
+    for (const node of [0, 1, 2]) await cluster.row(node, 'p', last);
+    // The one that was behind tells after the others, under the same newest row, and leaves.
+    await report();
+    placeContainers([0, 1]);
+    await report();
+    expect((await account()).totals).toEqual({ rows: 1, bytes: 42, objects: 2 });
+    expect(await audit()).toBeGreaterThan(0);
+    for (const node of [0, 1, 2]) {
+      expect((await account(node)).totals).toEqual({ rows: 1, bytes: 2, objects: 1 });
+    }
+    const corrected = await audit();
+    expect(await audit()).toBe(corrected);
+  });
+
+  it('are not shown as a former replica told them that took a row with it', async () => {
+    await cluster.create();
+    const first = cluster.live({ size: 40 });
+    for (const node of [0, 1, 2]) await cluster.row(node, 'o', first);
+    await cluster.row(2, 'p', cluster.live({ size: 2 }));
+    await report();
+    cluster.network.down.add('n2');
+    placeContainers([0, 1]);
+    expect((await account()).totals).toEqual({ rows: 1, bytes: 42, objects: 2 });
+    await audit();
+    for (const node of [0, 1]) {
+      expect((await account(node)).totals).toEqual({ rows: 1, bytes: 40, objects: 1 });
+    }
+  });
+
+  it('are left alone by the auditors where all is as told, and while too few replicas answer', async () => {
+    await cluster.create();
+    const first = cluster.live({ size: 40 });
+    for (const node of [0, 1, 2]) await cluster.row(node, 'o', first);
+    await report();
+    expect(await audit()).toBe(0);
+    cluster.network.before = ({ method, to }) => {
+      if (method === 'container.holdings' && to !== 'n2')
+        throw Object.assign(new Error('down'), { code: 'timeout' });
+    };
+    placeContainers([0, 1]);
+    expect(await audit()).toBe(0);
+    cluster.network.before = () => undefined;
+    expect(await audit()).toBeGreaterThan(0);
+    expect((await account()).totals).toEqual({ rows: 1, bytes: 40, objects: 1 });
   });
 });
 

@@ -4,8 +4,9 @@
  */
 import { decodeState } from '#base/entry-codec.ts';
 import { hashPath } from '#base/hash.ts';
-import { CONTAINER_RING } from '#base/names.ts';
+import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import { versionKey } from '#object/version.ts';
+import { type ReportedSlot, slotsOf } from '#rows/row-state.ts';
 import type { SimCluster, SimNode } from './cluster.ts';
 import { replicaRows } from './replica-rows.ts';
 
@@ -40,6 +41,16 @@ export class Autopsy {
     return this.#everyDevice(container, CONTAINER_RING, async (node, args) => {
       const states = await this.#rows(node, { ...args, path: container });
       return states.length === 0 ? 'nothing' : states.join(', ');
+    });
+  }
+
+  /** What each replica of the account shows of a container: one slot for each that has told of it. */
+  slotsOf(account: string, container: string): Promise<string[]> {
+    return this.#everyDevice(account, ACCOUNT_RING, async (node, args) => {
+      const ask = (args: object): Promise<unknown> => this.#call(node, 'account.pull', args);
+      const rows = await replicaRows(ask, { ...args, path: account });
+      const state = rows.get(container);
+      return state === undefined ? 'nothing' : slotsOf(state).map(slotText).join(', ');
     });
   }
 
@@ -92,6 +103,10 @@ export class Autopsy {
     const options = { txn: 'autopsy', deadlineMs: DEADLINE_MS };
     return (await node.process.wire.call(node.name, method, args, options)).result;
   }
+}
+
+function slotText({ device, objects, bytes, newest, reported }: ReportedSlot): string {
+  return `device ${device}: ${objects} objects, ${bytes} bytes, newest ${newest}, told ${reported}`;
 }
 
 interface Address {

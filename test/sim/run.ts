@@ -1,6 +1,6 @@
 /** One seed: makes a cluster, lets clients work while things go wrong, heals, and checks what is left. */
 import { codeOf } from '#base/errors.ts';
-import { containerPath } from '#base/names.ts';
+import { accountPath, containerPath } from '#base/names.ts';
 import { SimWorld } from '#env/sim/world.ts';
 import { Autopsy } from './autopsy.ts';
 import { Bounds } from './bounds.ts';
@@ -357,9 +357,13 @@ class Run {
     }
     for (const { name } of this.#workload.boxes) {
       const path = containerPath({ account: ACCOUNT, container: name });
-      if (!new RegExp(`rows of ${path}\\b`).test(message)) continue;
+      const isTotals = new RegExp(`\\b${name} (lists|is gone)`).test(message);
+      if (!isTotals && !new RegExp(`rows of ${path}\\b`).test(message)) continue;
       const found = this.#world.run(autopsy.rowsOf(path));
       lines.push('', ...(await found.catch((error: unknown) => [`no autopsy: ${error}`])));
+      if (!isTotals) continue;
+      const told = this.#world.run(autopsy.slotsOf(accountPath(ACCOUNT), name));
+      lines.push('', ...(await told.catch((error: unknown) => [`no autopsy: ${error}`])));
     }
     return lines;
   }

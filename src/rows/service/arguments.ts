@@ -191,8 +191,9 @@ export function parseHoldings(args: unknown): HoldingsArgs {
 
 function parseHolding(value: unknown): HoldingAsked {
   const fields = record(value);
-  const owner = text(fields, 'owner', MAX_PATH_BYTES);
-  return { path: parsePath(fields), owner, above: parseTimestamp(fields['above']) };
+  const asked = { path: parsePath(fields), above: parseTimestamp(fields['above']) };
+  if (fields['owner'] === undefined) return asked;
+  return { ...asked, owner: text(fields, 'owner', MAX_PATH_BYTES) };
 }
 
 function parsePath(fields: Fields): string {

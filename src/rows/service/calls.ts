@@ -132,7 +132,7 @@ export interface ListReply {
   readonly truncated: boolean;
 }
 
-/** container.holdings: what users hold of containers (src/container/holding-auditor.ts). */
+/** container.holdings: what containers hold, or users of them (src/container/slot-auditor.ts). */
 export interface HoldingsArgs {
   readonly device: number;
   readonly ringVersion: number;
@@ -142,7 +142,8 @@ export interface HoldingsArgs {
 export interface HoldingAsked {
   /** Of the container. */
   readonly path: string;
-  readonly owner: string;
+  /** A user; absent: all that is in the container. */
+  readonly owner?: string;
   /** What the replica told last: the answer's moment is above it. */
   readonly above: Timestamp;
 }

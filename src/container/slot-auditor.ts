@@ -1,9 +1,10 @@
 /**
- * What users' accounts show of containers, against the containers' replicas. A replica tells of a user while
- * it knows that something changed. What was told can outlive that knowledge: its database was made anew (of
- * a row that is somebody else's by now, nothing says whose it was), or it has left the container's ring, or
- * the cluster. So each replica is asked for what it would tell now, and that becomes its slot; the slots of
- * who is no replica any more are taken back, once R replicas have told.
+ * What accounts show of containers, and users' accounts of what the users hold of them, against the containers'
+ * replicas. A replica tells while it knows that something changed. What was told can outlive that knowledge: it
+ * has left the container's ring, or the cluster, before it had caught up with the others; or its database was made
+ * anew (of a row that is somebody else's by now, nothing says whose it was). So each replica is asked for what
+ * it would tell now, and that becomes its slot; the slots of who is no replica any more are taken back, once R
+ * replicas have told.
  */
 import { decodeState } from '#base/entry-codec.ts';
 import { codeOf } from '#base/errors.ts';
@@ -25,16 +26,18 @@ import { parseHoldings } from '#rows/service/replies.ts';
 const TXN = 'container.holdings';
 const DEADLINE_MS = 5_000;
 
-/** A row of a user's account, and what replicas of the container tell of it now. */
+/** A row of an account, and what replicas of the container tell of it now. */
 interface Audited {
   readonly row: RowRecord;
+  /** Of the container. */
   readonly path: string;
-  readonly owner: string;
+  /** Whose account it is; undefined: no user's. */
+  readonly owner: string | undefined;
   readonly replicas: Replicas;
   readonly told: Map<number, ReportedSlot>;
 }
 
-export class HoldingAuditor {
+export class SlotAuditor {
   readonly #options: RowServiceOptions;
   readonly #containers: RowContext;
   /** Slots that were told otherwise, or taken back. */
@@ -45,7 +48,7 @@ export class HoldingAuditor {
     this.#containers = new RowContext(options, CONTAINER_RING, 'container');
   }
 
-  /** Of these rows those of users' accounts. Gives of how many too few replicas have told. */
+  /** Of these rows those of accounts. Gives of how many too few replicas have told. */
   async audit(target: RowDevice, rows: readonly RowRecord[]): Promise<number> {
     const all = rows.flatMap((row) => this.#audited(target, row));
     await Promise.all([...byReplica(all)].map(([replica, theirs]) => this.#ask(replica, theirs)));
@@ -54,13 +57,13 @@ export class HoldingAuditor {
   }
 
   #audited(target: RowDevice, row: RowRecord): Audited[] {
-    const owner = userOfAccount(row.path.slice(1));
     const { policy, hash } = row.key;
-    if (policy !== ACCOUNT_RING || owner === undefined || row.name === '') return [];
+    if (policy !== ACCOUNT_RING || row.name === '') return [];
     if (row.state.data === undefined || row.forgets !== undefined) return [];
     if (!target.device.completeness.isComplete(ACCOUNT_RING, hash)) return [];
     const { hashPrefix, hashSuffix } = this.#options.cluster.current();
-    const path = `/${row.name}`;
+    const owner = userOfAccount(row.path.slice(1));
+    const path = owner === undefined ? `${row.path}/${row.name}` : `/${row.name}`;
     const replicas = this.#containers.replicas(hashPath(hashPrefix, path, hashSuffix));
     return [{ row, path, owner, replicas, told: new Map() }];
   }
@@ -68,7 +71,11 @@ export class HoldingAuditor {
   async #ask(replica: RowTarget, all: readonly Audited[]): Promise<void> {
     const { ringVersion } = all[0]!.replicas;
     const holdings = all.map(
-      ({ path, owner, row }): HoldingAsked => ({ path, owner, above: toldAt(row, replica.device) }),
+      ({ path, owner, row }): HoldingAsked => ({
+        path,
+        above: toldAt(row, replica.device),
+        ...(owner !== undefined && { owner }),
+      }),
     );
     try {
       const args = { ringVersion, holdings };
@@ -96,9 +103,8 @@ export class HoldingAuditor {
       await rows.write({ ...row, state: slotState(slot, slot.reported) });
       this.corrected++;
       const { device, objects, bytes } = slot;
-      this.#options.env.log.info('container.holding-corrected', {
-        ...{ path, user: owner, device, objects, bytes },
-      });
+      const facts = { path, ...(owner !== undefined && { user: owner }), device, objects, bytes };
+      this.#options.env.log.info('container.slot-corrected', facts);
     }
   }
 
