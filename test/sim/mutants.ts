@@ -195,6 +195,13 @@ export const MUTANTS: readonly Mutant[] = [
     faults: ['wipe', 'kill', 'partition-pair'],
   },
   {
+    name: 'former-replicas-keep-their-slots',
+    file: 'container/slot-auditor.ts',
+    find: 'return [...others, ...former.map((slot) => this.#takenBack(slot))];',
+    replace: 'return others;',
+    faults: ['ring-change', 'ring-lag', 'kill', 'partition-pair'],
+  },
+  {
     name: 'clear-the-mark-unsent',
     file: 'object/relister.ts',
     find: 'const held = new Set<number>();',

@@ -18,6 +18,10 @@ import {
 } from './stage.ts';
 
 const FIVE: readonly Name[] = ['a', 'b', 'c', 'd', 'e'];
+/** Within this what is sent over a cut link is given up, and whoever reaches the account has told it what changed. */
+const GIVEN_UP_MS = 12_000;
+/** Within this a former replica has handed over what it has. */
+const HANDED_OVER_MS = 60_000;
 
 /** What was acknowledged is read; what was not may be anything. */
 async function expectRead(stage: Stage, via: Name, acknowledged: boolean): Promise<void> {
@@ -278,4 +282,43 @@ export const ROW_SCENARIOS: readonly StagedScenario[] = [
       for (const via of ALL) assert.deepEqual(await stage.list(via), ['x', 'y', 'z']);
     },
   },
+  {
+    // Brief seed 906674.
+    name: 'what a replica that was behind told the account is taken back when it has left',
+    mutants: ['former-replicas-keep-their-slots'],
+    run: async (stage) => {
+      assert.ok(await stage.put('a', 'x', 'new'));
+      stage.cut('c', ...NAMES.filter((name) => name !== 'c'));
+      assert.ok(await stage.put('a', 'y', 'new'), 'a and b are a majority');
+      await stage.sleep(GIVEN_UP_MS);
+      reconnect(stage, 'c', STANDING);
+      for (const name of STANDING) await stage.connected(name, 'c');
+      assert.ok(await stage.put('a', 'z', 'new'));
+      // It has not heard of y, and tells after all others, just before it goes.
+      stage.cut('c', ...STANDING);
+      stage.publish(NAMES, NEW, OLD);
+      await stage.until('d has learnt', () => stage.isSettleable());
+      await stage.sleep(GIVEN_UP_MS);
+      reconnect(stage, 'c', STANDING);
+      const told = (): Promise<number | undefined> => stage.objectsTold('e');
+      await stage.until('c has told', async () => (await told()) === 2);
+      stage.publish(NAMES, NEW);
+      stage.heal();
+      await stage.sleep(HANDED_OVER_MS);
+      assert.equal(await told(), 2, 'c is shown');
+      // A start begins a round of the auditors.
+      for (const name of STANDING) {
+        stage.node(name).kill();
+        stage.node(name).start();
+      }
+      await stage.until('the account shows what is there', async () => (await told()) === 3);
+    },
+  },
 ];
+
+function reconnect(stage: Stage, one: Name, others: readonly Name[]): void {
+  for (const other of others) {
+    stage.world.network.heal(one, other);
+    stage.world.network.heal(other, one);
+  }
+}

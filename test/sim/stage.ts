@@ -216,6 +216,14 @@ export class Stage {
     return (page?.items ?? []).map((item) => ('name' in item ? item.name : item.prefix));
   }
 
+  /** How many objects the account says are in the container. */
+  async objectsTold(via: Name): Promise<number | undefined> {
+    const { proxy } = this.node(via).process!;
+    const page = await proxy.listContainers(this.#operation(), BOX.account, { limit: 100 });
+    const found = page?.items.find((item) => 'name' in item && item.name === BOX.container);
+    return found !== undefined && 'objects' in found ? found.objects : undefined;
+  }
+
   /** What one device says of a key to whoever places it by this ring version. */
   async stat(device: Name, key: string, ringVersion: number): Promise<StatReply> {
     return (await this.call(device, 'object.stat', key, ringVersion)) as StatReply;
