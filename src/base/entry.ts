@@ -212,6 +212,22 @@ export function isDead(state: EntryState): boolean {
   return state.data !== undefined && !wantsBody(state);
 }
 
+/** A version that expired, and that no later change of its expiry has revived: no replica need have its bytes. */
+export function isFreed(state: EntryState): boolean {
+  return state.data?.kind === 'expired' && !wantsBody(state);
+}
+
+/**
+ * Whether who has this state, and the body that belongs to it, has the bytes of `wanted`. One that has freed them
+ * lacks no body, and has no bytes either: a later change of the expiry may have revived what it let go.
+ */
+export function hasBytesOf(
+  { state, hasBody }: { readonly state: EntryState; readonly hasBody: boolean },
+  wanted: EntryState,
+): boolean {
+  return hasBody && sameBody(state, wanted) && !isFreed(state);
+}
+
 /** What is dead has not been so before: from when it was written, and from its delete-at, in microseconds. */
 export function deadSinceMicros(state: EntryState, newest = newestTimestamp(state)): number {
   const written = microsOf(newest);

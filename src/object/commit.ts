@@ -2,7 +2,7 @@
  * How a state that a call brought becomes durable here: alone, with the body that came with it, with one
  * that was staged before, or with one that has to be fetched first.
  */
-import type { EntryState } from '#base/entry.ts';
+import { bodyLength, type DataPart, EMPTY_STATE, type EntryState, join } from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
 import {
   DEFAULT_INLINE_LIMIT,
@@ -29,8 +29,17 @@ export interface Commit {
   readonly signal: AbortSignal;
 }
 
-/** Stores the state of a commit with this body. */
-export type Store = (body: Buffer | StagedBody | undefined) => Promise<WriteOutcome>;
+/** Stores the state of a commit, or another, with this body. */
+export type Store = (
+  body: Buffer | StagedBody | undefined,
+  state?: EntryState,
+) => Promise<WriteOutcome>;
+
+/** A body, and the state that it belongs to. */
+interface Brought {
+  readonly state: EntryState;
+  readonly body: Buffer | StagedBody;
+}
 
 export class Commits {
   readonly #guard: Guard;
@@ -50,21 +59,23 @@ export class Commits {
     const isNews = intent === 'join' && isToList(device, key, device.stat(key), state);
     const unlisted = request.listing !== undefined || request.unlisted === true || isNews;
     // In the turn in which the device takes it: see Guard.checkPlaced.
-    const store: Store = (what) => {
+    const store: Store = (what, as = state) => {
       if (intent === 'accept') this.#guard.checkRound(device, request);
       else this.#guard.checkPlaced(device, request);
-      return device.write({ key, path, state, body: what, unlisted, intent });
+      return device.write({ key, path, state: as, body: what, unlisted, intent });
     };
     if (intent === 'accept' && request.sources !== undefined) return this.#keep(commit, store);
     if (stage !== undefined) return this.#staged.commit(commit, stage, store);
     checkLength(state, body);
-    const isWhole = intent !== 'join' || body !== undefined;
-    return store(isWhole ? body : await this.#withState(commit, unlisted));
+    if (intent !== 'join' || body !== undefined) return store(body);
+    const brought = await this.#withState(commit, unlisted);
+    return store(brought?.body, brought?.state);
   }
 
   /** A record that keeps an earlier body, which is not here: it counts as accepted only with it. */
   async #keep(commit: Commit, store: Store): Promise<WriteOutcome> {
-    const body = commit.state.data && (await this.#bring(commit));
+    const { data } = commit.state;
+    const body = data && (await this.#bring(commit, data));
     if (body === undefined) throw new OperatingError('no-body', 'nobody gave the body');
     return committed(body, async () => {
       const outcome = await store(body);
@@ -77,7 +88,7 @@ export class Commits {
    * The body that a joined state comes with; undefined: it is joined alone. A large one is fetched behind, and
    * the state, where that has to wait for it (incoming.ts), is joined then.
    */
-  async #withState(commit: Commit, unlisted: boolean): Promise<Buffer | StagedBody | undefined> {
+  async #withState(commit: Commit, unlisted: boolean): Promise<Brought | undefined> {
     const { device, key, request, state } = commit;
     const { path, sources = [], from } = request;
     const existing = device.stat(key);
@@ -86,29 +97,28 @@ export class Commits {
     const isHanded = from !== undefined;
     const isWanted = waits || (isHanded && sources.length > 0 && lacksBodyOf(existing, state));
     if (!isWanted || !this.#guard.keepsBody(device, key)) return undefined;
-    const isLarge = (state.data?.body?.length ?? 0) > DEFAULT_INLINE_LIMIT;
+    // A bare POST may revive what expired here: the body is that of what it is joined to.
+    const joined = join(existing?.state ?? EMPTY_STATE, state);
+    const isLarge = bodyLength(joined) > DEFAULT_INLINE_LIMIT;
     if (isLarge) {
       const incoming = { path, state, unlisted };
       this.#puller.enqueue({ device: device.id, ...key, sources, incoming, isHanded });
     }
-    const body = isLarge ? undefined : await this.#bring(commit);
+    const body = isLarge ? undefined : await this.#bring(commit, joined.data!);
     if (waits && body === undefined) {
       throw new OperatingError('no-body', 'it is joined with its body only');
     }
-    return body;
+    return body && { state: joined, body };
   }
 
-  #bring({
-    device,
-    key,
-    request,
-    state,
-    signal,
-  }: Commit): Promise<Buffer | StagedBody | undefined> {
+  #bring(
+    { device, key, request, signal }: Commit,
+    data: DataPart,
+  ): Promise<Buffer | StagedBody | undefined> {
     const { intent, sources = [], from } = request;
     // Only a device that hands over names itself; else somebody waits for what is missing here.
     const budgeted = intent === 'join' && from !== undefined ? signal : undefined;
-    return this.#puller.bring(device, key, state.data!, sources, budgeted);
+    return this.#puller.bring(device, key, data, sources, budgeted);
   }
 }
 

@@ -100,6 +100,10 @@ export class Handover implements Job {
       this.#owe(device, ring, entry, answers);
       const given = answers.map(settled);
       if (!given.every(({ isSafe }) => isSafe)) return false;
+      // A POST to a version that has expired since, which none of them was told of: nobody has its bytes.
+      if (entry.state.data === undefined && given.every(({ isFreed }) => isFreed)) {
+        return await device.forget(entry);
+      }
       const own = versionKey(entry.state);
       if (given.every(({ version }) => version === own)) return await device.forget(entry);
       return await this.#catchUp(device, ring, entry, given);

@@ -8,9 +8,22 @@
  * states first (rejoin.ts), because it must know what it may have acknowledged; and who lacks thousands
  * of names (away for hours) those that nothing is here of.
  *
+ * So it is with an expired version whose bytes are freed: a POST that was told nobody and reached one replica would
+ * revive it everywhere, and everywhere without a body (seeds 902334, 907505). One that was acknowledged is on
+ * somebody who kept the bytes for it.
+ *
  * What is news to a complete replica is listed again by it: see isToList.
  */
-import { bodyLength, EMPTY_STATE, type EntryState, isDead, join, sameBody } from '#base/entry.ts';
+import {
+  bodyLength,
+  EMPTY_STATE,
+  type EntryState,
+  hasBytesOf,
+  isDead,
+  isFreed,
+  join,
+  sameBody,
+} from '#base/entry.ts';
 import type { Device, Entry, EntryKey } from '#device/contract.ts';
 import { versionKey } from './version.ts';
 
@@ -25,7 +38,14 @@ export function mustWait(existing: Entry | undefined, state: EntryState): boolea
   if (existing === undefined) return bodyLength(state) > 0;
   if (!existing.hasBody) return false;
   const joined = join(existing.state, state);
-  return bodyLength(joined) > 0 && !sameBody(joined, existing.state);
+  return bodyLength(joined) > 0 && !hasBytesOf(existing, joined);
+}
+
+/** Whether a version that expired here, and whose bytes are freed, would be live again. */
+export function revives(existing: Entry | undefined, state: EntryState): boolean {
+  if (existing === undefined || !isFreed(existing.state)) return false;
+  const joined = join(existing.state, state);
+  return bodyLength(joined) > 0 && sameBody(joined, existing.state);
 }
 
 /**
@@ -62,7 +82,7 @@ export function joinedEntry(
   { path, state, unlisted }: Incoming,
 ): Entry {
   const joined = join(existing?.state ?? EMPTY_STATE, state);
-  const hasBody = existing?.hasBody === true && sameBody(joined, existing.state);
+  const hasBody = existing !== undefined && hasBytesOf(existing, joined);
   const isUnlisted = unlisted || existing?.unlisted === true;
   const storedMs = existing?.storedMs ?? 0;
   return { key, path, state: joined, hasBody, unlisted: isUnlisted, storedMs };

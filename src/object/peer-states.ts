@@ -3,7 +3,7 @@
  * the ranges that differ, all states in pages, joined (and synced) here. Bodies are fetched behind;
  * where something whole would be given up for what is not, the body comes first (incoming.ts).
  */
-import type { EntryState } from '#base/entry.ts';
+import { bodyLength, EMPTY_STATE, type EntryState, join } from '#base/entry.ts';
 import { decodeState, encodeState } from '#base/entry-codec.ts';
 import {
   DEFAULT_INLINE_LIMIT,
@@ -26,7 +26,7 @@ import type {
   Target,
 } from './calls.ts';
 import { bucketHash, rangeDigest } from './exchange.ts';
-import { isBodiless, isToList, mustWait } from './incoming.ts';
+import { isBodiless, isToList, mustWait, revives } from './incoming.ts';
 import type { PeerBoard } from './peer-board.ts';
 import { bodyKeepers } from './targets.ts';
 
@@ -181,6 +181,9 @@ export class PeerStates {
       if (existing === undefined && this.#board.isReclaimed(state)) return;
       const unlisted = item.unlisted || isToList(device, key, existing, state);
       const request = { key, path, state, unlisted, intent: 'join' as const };
+      // Whoever has the POST has no bytes for it, and a witness has none either (incoming.ts).
+      const isEmpty = state.data === undefined || !item.hasBody;
+      if (!keeps && isEmpty && this.#job === 'compare' && revives(existing, state)) return;
       const isMany = existing === undefined && this.#puller.waiting >= MANY;
       if (!keeps || isMany || !mustWait(existing, state)) await device.write(request);
       else if (this.#job === 'rejoin') await this.#joinWhole(peer, device, request, existing);
@@ -203,11 +206,11 @@ export class PeerStates {
     request: WriteRequest,
     existing: Entry | undefined,
   ): Promise<void> {
-    const { key, state } = request;
-    const { data } = state;
-    const isAtOnce = existing !== undefined && (data?.body?.length ?? 0) <= DEFAULT_INLINE_LIMIT;
-    const body = isAtOnce ? await this.#puller.bring(device, key, data!, [peer]) : undefined;
-    await device.write(body === undefined ? request : { ...request, body });
+    const { key } = request;
+    const state = join(existing?.state ?? EMPTY_STATE, request.state);
+    const isAtOnce = existing !== undefined && bodyLength(state) <= DEFAULT_INLINE_LIMIT;
+    const body = isAtOnce ? await this.#puller.bring(device, key, state.data!, [peer]) : undefined;
+    await device.write(body === undefined ? request : { ...request, state, body });
   }
 
   async #call(peer: Target, method: string, args: unknown): Promise<unknown> {

@@ -5,7 +5,7 @@ import type { Device, Entry, EntryKey } from '#device/contract.ts';
 import type { Ring, RingDevice } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import type { EntryAddress, StatArgs, StatReply, Target, WriteArgs } from './calls.ts';
-import { versionKey } from './version.ts';
+import { isFreedVersion, versionKey } from './version.ts';
 
 /** What a primary has of an entry. */
 export interface Given {
@@ -14,6 +14,8 @@ export interface Given {
   readonly version: string;
   /** It counts, and has the body where it should. */
   readonly isSafe: boolean;
+  /** It counts, and its version has expired: it keeps no bytes. */
+  readonly isFreed: boolean;
 }
 
 const DEADLINE_MS = 10_000;
@@ -53,6 +55,8 @@ export class PrimaryCopies {
   async #give(device: Device, ring: Ring, entry: Entry, member: Member): Promise<Given> {
     const before = await this.#look(ring, entry, member);
     if (before.isSafe && before.version === versionKey(entry.state)) return before;
+    // Nothing here can revive it (incoming.ts).
+    if (entry.state.data === undefined && before.isFreed) return before;
     const sources: Target[] = entry.hasBody ? [{ device: device.id, node: this.#self.node }] : [];
     const args: WriteArgs = {
       ...addressOf(ring, member.primary, entry.key),
@@ -74,7 +78,8 @@ export class PrimaryCopies {
     const isOther = version !== versionKey(entry.state);
     // Of another version it is not known here whether it wants a body: only one that is there is safe.
     const needsBody = isOther || bodyLength(entry.state) > 0;
-    return { primary, version, isSafe: complete && (hasBody || !keepsBody || !needsBody) };
+    const isSafe = complete && (hasBody || !keepsBody || !needsBody);
+    return { primary, version, isSafe, isFreed: complete && isFreedVersion(version) };
   }
 
   async #call(primary: RingDevice, method: string, args: unknown): Promise<unknown> {

@@ -37,6 +37,14 @@ export function newestVersion(versions: readonly string[]): string {
   return data + names.map((name) => `;${name}:${groups.get(name)}`).join('');
 }
 
+/** As isFreed() says it of the state. */
+export function isFreedVersion(version: string): boolean {
+  const { data, groups } = parseVersion(version);
+  if (!data.startsWith('expired', TIMESTAMP_TEXT)) return false;
+  const [source = ''] = data.slice(TIMESTAMP_TEXT + 'expired'.length).split('.');
+  return (groups.get('system') ?? '') <= source;
+}
+
 /** Whether two versions are of one write, whatever was posted since. */
 export function isSameData(a: string, b: string): boolean {
   return parseVersion(a).data === parseVersion(b).data;

@@ -4,15 +4,17 @@
  * that promised. If nobody has it, but a majority has promised and never heard of that version, then it
  * was not acknowledged and never will be: the round is that majority's, just as if who knows the empty
  * version had been away. So a write that nobody was told of and that lost its only body does not hide
- * an older, acknowledged version for ever.
+ * an older, acknowledged version for ever. Nor does a change of its expiry that was told nobody revive a version whose
+ * bytes all have freed.
  */
 import {
   bodyLength,
   dataTimestamp,
   EMPTY_STATE,
   type EntryState,
+  hasBytesOf,
+  isFreed,
   join,
-  sameBody,
 } from '#base/entry.ts';
 import type { Env } from '#env/env.ts';
 import type { PromiseAnswer, PromiseRound } from './promise-round.ts';
@@ -41,10 +43,16 @@ function withoutEmpty(
     const joined = joinOf(answers);
     if (hasBytes(joined, answers)) return { ...round, answers, joined, gaveUp: true };
     // Only who has never known that version: one that has overwritten it may have acknowledged it.
-    answers = answers.filter(({ state }) => dataTimestamp(state) < dataTimestamp(joined));
+    answers = answers.filter(({ state }) => !hasKnown(state, joined));
     const devices = new Set(answers.map(({ replica }) => replica.member));
     if (!round.place.quorum.isWrite(devices)) return undefined;
   }
+}
+
+/** The version; or, where it expired and its bytes were freed, the change of its expiry that would revive it. */
+function hasKnown(state: EntryState, joined: EntryState): boolean {
+  if (dataTimestamp(state) < dataTimestamp(joined)) return false;
+  return !isFreed(state);
 }
 
 /** Of those that count and have promised. */
@@ -66,5 +74,5 @@ function joinOf(answers: readonly PromiseAnswer[]): EntryState {
 
 function hasBytes(joined: EntryState, answers: readonly PromiseAnswer[]): boolean {
   if (bodyLength(joined) === 0) return true;
-  return answers.some(({ hasBody, state }) => hasBody && sameBody(state, joined));
+  return answers.some((answer) => hasBytesOf(answer, joined));
 }

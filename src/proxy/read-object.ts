@@ -7,8 +7,8 @@ import {
   dataTimestamp,
   EMPTY_STATE,
   type EntryState,
+  hasBytesOf,
   isLive,
-  sameBody,
 } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import { OperatingError } from '#base/errors.ts';
@@ -192,7 +192,8 @@ async function locateBody(
 ): Promise<Replica[]> {
   const asked = [...place.primaries, ...place.handoffs(HANDOFFS)].map(async (replica) => {
     const reply = await statCall(context, trace, place, replica, false);
-    const has = reply.hasBody && reply.state !== null && sameBody(decodeState(reply.state), state);
+    const known = reply.state === null ? EMPTY_STATE : decodeState(reply.state);
+    const has = hasBytesOf({ ...reply, state: known }, state);
     return has ? replica : Promise.reject(new OperatingError('no-body', 'it has another version'));
   });
   return Promise.any(asked).then(
@@ -214,7 +215,7 @@ export function holdersOf(result: ReadResult): Answer[] {
 function holdsVersion(answer: Answer, result: ReadResult, state: EntryState): boolean {
   if (!answer.hasBody) return false;
   if (answer.version === result.version) return true;
-  return answer.state !== undefined && sameBody(answer.state, state);
+  return answer.state !== undefined && hasBytesOf({ hasBody: true, state: answer.state }, state);
 }
 
 function fullCall(context: ProxyContext, read: ObjectRead, replica: Replica): Promise<FullReply> {

@@ -15,10 +15,10 @@
 import {
   bodyLength,
   type EntryState,
+  hasBytesOf,
   isLive,
   join,
   newestTimestamp,
-  sameBody,
 } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
 import { justAbove, maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
@@ -250,7 +250,7 @@ class Rounds {
         : restamped(joined, ballot);
     const isOwn = joined.data?.writeId === this.#write.own.writeId;
     const stored = await this.#store(round, state, (answer) => {
-      if (!isOwn || hasBodyOf(answer, joined)) return bodyOf(round, answer);
+      if (!isOwn || hasBytesOf(answer, joined)) return bodyOf(round, answer);
       return ownBody(this.#write, answer.replica);
     });
     return stored && { state, ack: stored.ack };
@@ -336,8 +336,10 @@ async function bodyOf(
   answer: PromiseAnswer,
 ): Promise<SentBody> {
   const length = bodyLength(joined);
-  if (length === 0 || !answer.replica.holdsBody || hasBodyOf(answer, joined)) return {};
-  const holders = answers.filter((other) => hasBodyOf(other, joined)).map(({ replica }) => replica);
+  if (length === 0 || !answer.replica.holdsBody || hasBytesOf(answer, joined)) return {};
+  const holders = answers
+    .filter((other) => hasBytesOf(other, joined))
+    .map(({ replica }) => replica);
   // Bodies are fetched within a policy.
   const sources = (holders.length > 0 ? holders : place.primaries).filter(
     ({ policy }) => policy === answer.replica.policy,
@@ -347,10 +349,6 @@ async function bodyOf(
 
 function isSeen(joined: EntryState, state: EntryState): boolean {
   return versionKey(join(joined, state)) === versionKey(joined);
-}
-
-function hasBodyOf({ hasBody, state }: PromiseAnswer, joined: EntryState): boolean {
-  return hasBody && sameBody(state, joined);
 }
 
 function undecided(): OperatingError {

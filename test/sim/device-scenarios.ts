@@ -6,7 +6,7 @@ import { hashPath } from '#base/hash.ts';
 import { containerPath } from '#base/names.ts';
 import type { Timestamp } from '#base/timestamp.ts';
 import type { Listing } from '#object/calls.ts';
-import { BOX, type Name, type Stage, type StagedScenario } from './stage.ts';
+import { BOX, type Name, OLD, type Stage, type StagedScenario } from './stage.ts';
 
 const KEY = 'x';
 const OTHER_POLICY = 7;
@@ -207,4 +207,65 @@ export const DEVICE_SCENARIOS: readonly StagedScenario[] = [
       assert.equal(told, 'kept', 'what two replicas had acknowledged is not found');
     },
   },
+  {
+    // Seeds 902334 and 907505 (--brief): the client was told nothing, and each replica expires on its own.
+    name: 'a POST that only a stand-in has does not revive what all primaries have expired',
+    mutants: ['hand-over-what-nobody-has-bytes-for'],
+    run: async (stage) => {
+      await putExpiring(stage);
+      stage.cut('d', 'a', 'b', 'c');
+      await postNoExpiry(stage, 'd');
+      await expired(stage, 'a', 'b', 'c');
+      stage.heal();
+      await stage.until('the POST is still held', async () => !(await versionAt(stage, 'd')));
+      for (const name of OLD) assert.match(await versionAt(stage, name), FREED, CAME_BACK);
+      assert.equal(await stage.get('a', KEY), undefined);
+    },
+  },
+  {
+    name: 'a POST that only a replica without the body has does not revive what the others have expired',
+    mutants: ['revive-without-bytes'],
+    run: async (stage) => {
+      await putExpiring(stage);
+      stage.cut('c', 'a', 'b', 'd', 'e', 'f', 'g');
+      await damageLast(stage, 'c');
+      await postNoExpiry(stage, 'c');
+      await expired(stage, 'a', 'b');
+      stage.heal();
+      await stage.sleep(SWEPT_MS);
+      for (const name of ['a', 'b'] as const)
+        assert.match(await versionAt(stage, name), FREED, CAME_BACK);
+      for (const name of ['e', 'f', 'g'] as const) await stage.connected('c', name);
+      assert.equal(await stage.get('c', KEY), undefined, 'it is 503, and not 404');
+      await stage.until('all are equal', async () => {
+        return (await versionAt(stage, 'c')) === (await versionAt(stage, 'a'));
+      });
+    },
+  },
 ];
+
+const CAME_BACK = 'what had expired came back';
+const FREED = /^\w{20}expired[^;]*$/;
+
+/** On all primaries, to expire in a minute. */
+async function putExpiring(stage: Stage): Promise<void> {
+  const deleteAt = Math.floor(stage.cluster.trueMs / 1000) + 60;
+  const body = Buffer.from('expires');
+  const version = { kind: 'live', deleteAt, body: { length: body.length } } as const;
+  await join(stage, OLD, version, { intent: 'write', body });
+}
+
+/** One device is told that it does not expire. */
+async function postNoExpiry(stage: Stage, to: Name): Promise<void> {
+  const timestamp = stage.node('a').process!.clock.now();
+  const state = encodeState({ groups: { system: { timestamp, values: {} } } });
+  await stage.call(to, 'object.write', KEY, 1, { policy: 0, intent: 'write', state });
+}
+
+async function expired(stage: Stage, ...names: Name[]): Promise<void> {
+  stage.cluster.passTime(HALF_A_DAY_MS);
+  await stage.until('its bytes are freed', async () => {
+    for (const name of names) if (!FREED.test(await versionAt(stage, name))) return false;
+    return true;
+  });
+}

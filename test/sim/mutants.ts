@@ -412,6 +412,20 @@ export const MUTANTS: readonly Mutant[] = [
     replace: 'return round;',
     faults: ['wipe', 'flip-log', 'partition-pair', 'one-way', 'kill', 'crash'],
   },
+  {
+    name: 'revive-without-bytes',
+    file: 'base/entry.ts',
+    find: 'sameBody(state, wanted) && !isFreed(state)',
+    replace: 'sameBody(state, wanted)',
+    faults: ['wipe', 'flip-log', 'partition-pair', 'one-way', 'away-days'],
+  },
+  {
+    name: 'hand-over-what-nobody-has-bytes-for',
+    file: 'object/primary-copies.ts',
+    find: 'entry.state.data === undefined && before.isFreed',
+    replace: 'false',
+    faults: ['partition-pair', 'one-way', 'kill', 'away-days'],
+  },
   ...ROUNDS.map((mutant) => ({ ...mutant, rounds: true })),
 ];
 

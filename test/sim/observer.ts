@@ -2,7 +2,7 @@
  * Looks at every replica when the faults have stopped (promise 10): a machine of its own that asks the
  * storage nodes over the wire, so it sees what other processes would see.
  */
-import { bodyLength, isDead } from '#base/entry.ts';
+import { bodyLength, dataTimestamp, isDead, isFreed } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import { hashPath } from '#base/hash.ts';
 import { HybridClock } from '#base/hybrid-clock.ts';
@@ -13,6 +13,7 @@ import {
   type ContainerName,
   containerPath,
 } from '#base/names.ts';
+import type { Timestamp } from '#base/timestamp.ts';
 import type { DevicesReply, StatReply } from '#object/calls.ts';
 import { Endpoint } from '#wire/endpoint.ts';
 import type { SimCluster } from './cluster.ts';
@@ -34,6 +35,8 @@ interface KnownObject {
   readonly writeAt: (
     contentType: string,
   ) => { readonly id: number | string; readonly outcome: string } | undefined;
+  /** The post of metadata at this timestamp. */
+  readonly postAt?: (timestamp: Timestamp) => { readonly outcome: string } | undefined;
 }
 
 /** What is not of the usual clients. */
@@ -89,7 +92,9 @@ export class Observer {
       for (const { key: path, floor } of box.keys) {
         const { policy, mode } = box;
         const writeAt = (type: string) => workload.writeAt(path, type);
-        const known = { policy, mode, path, isKnown: floor.dataWrite !== undefined, writeAt };
+        const postAt = (timestamp: Timestamp) => workload.postAt(path, timestamp);
+        const isKnown = floor.dataWrite !== undefined;
+        const known = { policy, mode, path, isKnown, writeAt, postAt };
         found.push(...(await this.#object(known, orphans)));
       }
     }
@@ -187,7 +192,7 @@ export class Observer {
 
   /** All primaries know one state, and have its body where they should. */
   async #object(
-    { policy, mode, path, isKnown, writeAt }: KnownObject,
+    { policy, mode, path, isKnown, writeAt, postAt }: KnownObject,
     orphans: Set<string>,
   ): Promise<string[]> {
     const { hash, ringVersion, primaries, copies } = this.#place(policy, path);
@@ -206,6 +211,8 @@ export class Observer {
       const all = replies.map(({ device, reply }) => `${device}: ${reply.version || 'nothing'}`);
       found.push(`${path} differs: ${all.join(', ')}`);
     }
+    const known = states.map((bytes) => decodeState(Buffer.from(bytes)));
+    const freed = new Set(known.filter(isFreed).map(dataTimestamp));
     const mayBeOrphan = mode !== 'strict' || copies < primaries.length || !isKnown;
     for (const [i, { device, reply }] of replies.entries()) {
       if (reply.state === null || (reply.hasBody && i < copies)) continue;
@@ -216,7 +223,11 @@ export class Observer {
         return n < copies && other.version === version && other.hasBody;
       });
       const write = writeAt(state.data.contentType);
-      if (mayBeOrphan && isNowhere && write?.outcome === 'undecided') orphans.add(path);
+      // What nobody was told of: the version, or the post that revives what the others have expired.
+      const { system } = state.groups;
+      const revival = system && freed.has(dataTimestamp(state)) && postAt?.(system.timestamp);
+      const isUndecided = [write, revival || undefined].some((one) => one?.outcome === 'undecided');
+      if (mayBeOrphan && isNowhere && isUndecided) orphans.add(path);
       // Only a replicator brings a body home from a handoff; that it can be read is checked in the end.
       if (i >= copies || !this.#hasReplicator) continue;
       found.push(`${path} has no body on device ${device} (put ${write?.id}, ${write?.outcome})`);

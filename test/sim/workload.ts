@@ -2,7 +2,9 @@
  * The clients: a few at a time, each asking any proxy that is up, on few names, so that they collide.
  * Every answer is checked at once by the key's model.
  */
+
 import { objectPath } from '#base/names.ts';
+import type { Timestamp } from '#base/timestamp.ts';
 import type { Prng } from '#env/sim/prng.ts';
 import type { SimCluster, SimNode } from './cluster.ts';
 import { ContainerModel } from './container-model.ts';
@@ -74,6 +76,13 @@ export class Workload {
   writeAt(key: string, contentType: string): WriteRecord | undefined {
     const id = writeOf(contentType);
     return this.model(key)?.writes.find((write) => write.id === id);
+  }
+
+  /** The post that set these metadata, whether first or anew. */
+  postAt(key: string, timestamp: Timestamp): WriteRecord | undefined {
+    return this.model(key)?.writes.find(({ kind, timestamps, renewed }) => {
+      return kind === 'post' && (timestamps.includes(timestamp) || renewed.has(timestamp));
+    });
   }
 
   #attempted({ path, kind, timestamp, writeId, contentType, user }: Attempt): void {
