@@ -60,10 +60,16 @@ export interface WriteRequest {
    * `join`: replication, handoff, repair: joined whatever is there; never an acknowledgement.
    */
   readonly intent: 'write' | 'accept' | 'join';
+  /**
+   * Of a `write`: W replicas have told their newest before, and its timestamp is above that. What is newer here is
+   * concurrent then, and hides of the write only what it replaces (judge() in entry-change.ts).
+   */
+  readonly afterRound?: boolean;
 }
 
 /**
- * `stored`: synced, and `newest` (= the newest timestamp of the request) is the newest here.
+ * `stored`: synced, and part of the state here. `newest`: the newest here, that of the request unless it came after
+ * a round and beside something concurrent.
  * `superseded`: something newer is here (or promised); nothing was stored.
  * `use-rounds`: a conditional write came before; a plain one must go through the rounds.
  */

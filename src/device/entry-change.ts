@@ -28,11 +28,17 @@ export interface Promised {
   readonly floor: Timestamp;
 }
 
-/** The rule for acknowledging (consistency.md, Acknowledge and Conditional writes 4 and 6). */
+/**
+ * The rule for acknowledging (consistency.md, Acknowledge and Conditional writes 4 and 6).
+ *
+ * After a round a `superseded` counts as an acknowledgement, so it must mean that nothing of the write would be
+ * left. A POST replaces metadata and not the data: a PUT or a deletion that a concurrent POST has overtaken is joined, as is
+ * a change of one group beside that of another. Refused and counted, it would be acknowledged and nowhere (seed 902402).
+ */
 export function judge(
   existing: EntryState | undefined,
   promised: Promised,
-  request: Pick<WriteRequest, 'state' | 'intent'>,
+  request: Pick<WriteRequest, 'state' | 'intent' | 'afterRound'>,
 ): Verdict {
   if (request.intent === 'join') return { kind: 'store' };
   const asked = newestTimestamp(request.state);
@@ -48,7 +54,14 @@ export function judge(
   if (existing?.data?.base !== undefined || ballot > newest || asked <= promised.floor) {
     return { kind: 'use-rounds', newest: maxTimestamp(above, promised.floor) };
   }
-  return above > asked ? { kind: 'superseded', newest: above } : { kind: 'store' };
+  if (above <= asked) return { kind: 'store' };
+  if (request.afterRound && addsTo(existing, request.state)) return { kind: 'store' };
+  return { kind: 'superseded', newest: above };
+}
+
+/** Whether something of it is left beside what is here. */
+function addsTo(existing: EntryState = EMPTY_STATE, state: EntryState): boolean {
+  return !encodeState(join(existing, state)).equals(encodeState(existing));
 }
 
 /**

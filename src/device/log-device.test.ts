@@ -75,6 +75,28 @@ describe('a device', () => {
       await device.close();
     }));
 
+  it('takes what only newer metadata are above, once a round was held, and what nothing is left of not', () =>
+    withDevice(async (fixture, device) => {
+      await fixture.put(device, 1, bytes(100));
+      const between = fixture.clock.now();
+      const post = fixture.metadata({ color: 'blue' });
+      const write = { key: keyOf(1), path: pathOf(1), unlisted: true, intent: 'write' } as const;
+      await device.write({ ...write, state: post });
+      const body = bytes(50, 9);
+      const request = { ...write, state: fixture.live(body.length, { at: between }), body };
+      expect((await device.write(request)).kind).toBe('superseded');
+      expect((await device.write({ ...request, afterRound: true })).kind).toBe('stored');
+      const entry = device.stat(keyOf(1))!;
+      expectBytes(await readAll(device, entry), body);
+      expect(entry.state.groups).toEqual(post.groups);
+
+      const older = fixture.live(10, { at: between });
+      await fixture.put(device, 1, bytes(20));
+      const late = { ...write, state: older, body: bytes(10), afterRound: true };
+      expect((await device.write(late)).kind).toBe('superseded');
+      await device.close();
+    }));
+
   it('answers stored for the retry of a write, and does not write it twice', () =>
     withDevice(async (fixture, device) => {
       const body = bytes(300_000);

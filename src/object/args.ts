@@ -41,6 +41,7 @@ export function parseWrite(args: unknown): WriteArgs {
     stage: optionalText(fields, 'stage'),
     listing: absent(fields['listing']) ? undefined : parseListing(fields['listing']),
     intent: oneOf(fields, 'intent', ['write', 'accept', 'join']),
+    afterRound: fields['afterRound'] === true,
     unlisted: fields['unlisted'] === true,
     sources: absent(fields['sources']) ? undefined : parseTargets(fields['sources']),
     from: absent(fields['from']) ? undefined : count(fields, 'from'),

@@ -49,6 +49,8 @@ export interface WriteArgs extends EntryAddress {
   readonly stage?: string;
   readonly listing?: Listing;
   readonly intent: 'write' | 'accept' | 'join';
+  /** Of a `write`: see WriteRequest. */
+  readonly afterRound?: boolean;
   readonly unlisted?: boolean;
   /**
    * With no body: replicas that have it. A `join` fetches it in the background; an `accept` before it

@@ -55,14 +55,14 @@ export class Commits {
   /** @throws OperatingError `no-body`, `no-stage`, `length-mismatch`, `ring-old`, `moved`; the device's errors */
   async run(commit: Commit): Promise<WriteOutcome> {
     const { device, key, request, state } = commit;
-    const { path, intent, body, stage } = request;
+    const { path, intent, afterRound, body, stage } = request;
     const isNews = intent === 'join' && isToList(device, key, device.stat(key), state);
     const unlisted = request.listing !== undefined || request.unlisted === true || isNews;
     // In the turn in which the device takes it: see Guard.checkPlaced.
     const store: Store = (what, as = state) => {
       if (intent === 'accept') this.#guard.checkRound(device, request);
       else this.#guard.checkPlaced(device, request);
-      return device.write({ key, path, state: as, body: what, unlisted, intent });
+      return device.write({ key, path, state: as, body: what, unlisted, intent, afterRound });
     };
     if (intent === 'accept' && request.sources !== undefined) return this.#keep(commit, store);
     if (stage !== undefined) return this.#staged.commit(commit, stage, store);

@@ -102,7 +102,7 @@ export class StagedWrites {
  * (the others did not take the first) the body is copied, for what is here must be at what is acknowledged.
  */
 async function repeat(
-  { device, state: { data: own } }: Commit,
+  { device, request, state: { data: own } }: Commit,
   before: Entry | undefined,
   store: Store,
 ): Promise<WriteOutcome> {
@@ -111,8 +111,8 @@ async function repeat(
     throw new OperatingError('no-stage', 'the staged body is not here (any more)');
   }
   const newest = newestTimestamp(before.state);
-  if (newest === own.timestamp) return { kind: 'stored', newest };
-  if (newest > own.timestamp) return { kind: 'superseded', newest };
+  if (known.timestamp === own.timestamp) return { kind: 'stored', newest };
+  if (newest > own.timestamp && !request.afterRound) return { kind: 'superseded', newest };
   const body = await device.stage(before.key);
   let stored = false;
   try {

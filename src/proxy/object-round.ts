@@ -79,7 +79,7 @@ export function objectRound(context: ProxyContext, round: ObjectRound): Promise<
 
 async function send(
   context: ProxyContext,
-  { place, trace, call }: ObjectRound,
+  { place, trace, call, afterRound }: ObjectRound,
   replica: Replica,
   { body, ...sent }: Pick<WriteArgs, 'state' | 'listing'> & SentBody,
 ): Promise<RoundReply> {
@@ -88,6 +88,7 @@ async function send(
     ...addressOf(place, replica),
     path: place.path,
     intent: call === 'object.accept' ? 'accept' : 'write',
+    ...(afterRound && { afterRound }),
     ...sent,
     ...(body !== undefined && !isBulk && { body }),
   };

@@ -10,7 +10,8 @@
  *
  * `superseded` before any opening round means that the timestamp was too low: when W complete
  * replicas have told their newest, the round ends and the caller goes above it. After such a round it
- * counts as an acknowledgement: the newer write began before this one ended.
+ * counts as an acknowledgement: the newer write began before this one ended, and replaces all of it (`afterRound`
+ * in #device/contract.ts).
  */
 
 import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';

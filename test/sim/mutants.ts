@@ -426,6 +426,13 @@ export const MUTANTS: readonly Mutant[] = [
     replace: 'false',
     faults: ['partition-pair', 'one-way', 'kill', 'away-days'],
   },
+  {
+    name: 'overtaken-by-metadata-is-acknowledged',
+    file: 'proxy/object-round.ts',
+    find: '...(afterRound && { afterRound }),',
+    replace: '',
+    faults: [],
+  },
   ...ROUNDS.map((mutant) => ({ ...mutant, rounds: true })),
 ];
 

@@ -6,14 +6,17 @@ import assert from 'node:assert/strict';
 import { encodeState } from '#base/entry-codec.ts';
 import { codeOf } from '#base/errors.ts';
 import { hashPath } from '#base/hash.ts';
-import { containerPath } from '#base/names.ts';
-import { BOX, type Name, type Stage, type StagedScenario, textOf } from './stage.ts';
+import { containerPath, objectPath } from '#base/names.ts';
+import { justAbove } from '#base/timestamp.ts';
+import { BOX, type Name, OLD, type Stage, type StagedScenario, textOf } from './stage.ts';
 
 const KEY = 'x';
 const SEAL_MS = 15_000;
 const HOUR_MS = 3_600_000;
 /** More than a proxy sends along with the state. */
 const LARGE = 6_000;
+/** More than it takes into its memory. */
+const STREAMED = 20_000;
 /** Within this all that hear of each other have each other's time. */
 const HEARD_MS = 5_000;
 /** Within this all container replicas are equal. */
@@ -58,6 +61,20 @@ export const SERVICE_SCENARIOS: readonly StagedScenario[] = [
     },
   },
   {
+    // Seed 902402 (--brief): the replicas refused the body, and their word counted, for the POST was newer.
+    name: 'a large write that a POST overtakes on its last step is there, and so is the POST',
+    mutants: ['overtaken-by-metadata-is-acknowledged'],
+    run: async (stage) => {
+      assert.ok(await stage.put('a', KEY, 'old'));
+      stage.onceSent('object.write', () => postOn(stage, OLD));
+      const large = 'l'.repeat(STREAMED);
+      assert.ok(await stage.put('a', KEY, large));
+      assert.ok((await stage.get('b', KEY)) === large, 'what was acknowledged is not found');
+      const state = await stage.state('c', KEY, 'quorum');
+      assert.equal(state?.groups['user']?.values['color'], 'red');
+    },
+  },
+  {
     name: 'a container that somebody is deleting takes no more rows',
     mutants: ['delete-a-container-without-a-seal'],
     run: async (stage) => {
@@ -75,6 +92,21 @@ export const SERVICE_SCENARIOS: readonly StagedScenario[] = [
     },
   },
 ];
+
+/** Of another proxy, whose clock is a little ahead; it is there before anything that is sent now. */
+function postOn(stage: Stage, names: readonly Name[]): void {
+  const { clock } = stage.node('a').process!;
+  const timestamp = justAbove(clock.now(), clock.workerId);
+  const { hashPrefix, hashSuffix } = stage.cluster.shape.view;
+  const path = objectPath({ ...BOX, object: KEY });
+  const key = { policy: 0, hash: hashPath(hashPrefix, path, hashSuffix) };
+  const state = { groups: { user: { timestamp, values: { color: 'red' } } } };
+  for (const name of names) {
+    const node = stage.node(name);
+    const { device } = node.process!.storage.open().get(node.shape.devices[0]!)!;
+    void device.write({ key, path, state, unlisted: false, intent: 'write' });
+  }
+}
 
 /** What a proxy that was cut off then has sent to one replica alone. */
 async function deleteOn(stage: Stage, name: Name): Promise<void> {
