@@ -1,12 +1,8 @@
 /** What must hold when all is at rest, asked through a proxy; each check says why it does not hold yet. */
-import type { DataPart } from '#base/entry.ts';
 import { userAccount } from '#base/names.ts';
-import type { Timestamp } from '#base/timestamp.ts';
 import type { ListedObject } from '#proxy/contract.ts';
 import { partsContainer, UPLOADS } from '#proxy/multipart/names.ts';
 import type { SimNode } from './cluster.ts';
-import { writeOf } from './content.ts';
-import type { KeyModel, WriteRecord } from './model.ts';
 import { ACCOUNT, type Box, containerOf, objectOf, type Session, USERS } from './session.ts';
 
 const PAGE = { limit: 1_000 };
@@ -37,10 +33,8 @@ export class FinalChecks {
       if (found.kind !== 'done') return `${model.key} has no answer`;
       const item = items.find((known) => 'name' in known && known.name === model.name);
       const row = item !== undefined && 'contentType' in item ? item.contentType : 'nothing';
-      const data = found.result?.data;
-      const object = data?.contentType ?? 'nothing';
-      if (row !== object && (data === undefined || !isRowOfLostWrite(box, model, data, row)))
-        return `${model.key} is ${object}, and its listing shows ${row}`;
+      const object = found.result?.data?.contentType ?? 'nothing';
+      if (row !== object) return `${model.key} is ${object}, and its listing shows ${row}`;
     }
     return undefined;
   }
@@ -136,27 +130,6 @@ export class FinalChecks {
     const settled = await this.#session.settle(node, run);
     return settled.kind === 'done' ? settled.result : undefined;
   }
-}
-
-/**
- * Where stand-ins take writes, one that nobody was told of may be lost with the only device that had it, or
- * its body. What was there before is there still, but below the row that was written already (of a deletion:
- * one that hides it), and no round asks in such containers (README, "Known"; brief seeds 1115 and 1347).
- */
-export function isRowOfLostWrite(
-  { mode }: Pick<Box, 'mode'>,
-  { writes }: KeyModel,
-  object: Pick<DataPart, 'timestamp'>,
-  row: string,
-): boolean {
-  if (mode === 'strict') return false;
-  const shown = writeOf(row);
-  const isShown = ({ id, kind }: WriteRecord): boolean =>
-    shown === undefined ? kind === 'delete' : id === shown;
-  const isAbove = (timestamp: Timestamp): boolean => timestamp > object.timestamp;
-  return writes.some(
-    (write) => isShown(write) && write.outcome === 'undecided' && write.timestamps.some(isAbove),
-  );
 }
 
 function show(totals: object | undefined): string {

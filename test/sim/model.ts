@@ -248,17 +248,6 @@ export class KeyModel {
     throw this.broken('deleted stays deleted', `${by} says it is there, and nothing lives`);
   }
 
-  /** A deletion that nobody was told of, above this. */
-  mayBeDeletedAbove(timestamp: Timestamp): boolean {
-    return this.writes.some(
-      (write) =>
-        write.kind === 'delete' &&
-        write.outcome !== 'none' &&
-        write.outcome !== 'full' &&
-        highest(write) > timestamp,
-    );
-  }
-
   #wentBack(by: string, record: WriteRecord, timestamp: Timestamp, floor: Floor): Violation {
     const { dataWrite } = floor;
     const promise = dataWrite?.kind === 'delete' ? 'deleted stays deleted' : 'read after write';
