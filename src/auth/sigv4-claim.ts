@@ -54,7 +54,7 @@ const ACCESS = /^[\x21-\x7e]{1,128}$/;
 const SCOPE_PART = /^[A-Za-z0-9_.-]{1,64}$/;
 const HEADER_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]{1,256}$/;
 const FIELD = /^\w+=\S*$/;
-const BASIC_TIME = /^\d{8}T\d{6}Z$/;
+const BASIC_TIME = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/;
 const DAY = /^\d{8}$/;
 const DAY_DIGITS = 8;
 const MAX_SIGNED_HEADERS = 100;
@@ -237,24 +237,20 @@ export function basicTime(ms: number): string {
   return new Date(ms).toISOString().replace(/[-:]|\.\d+/g, '');
 }
 
-/** Undefined: no such time. Every request has one: no Date is made of it. */
+/** Undefined: no such time. Every request has one, so it is taken apart and not written again to compare. */
 export function parseBasicTime(text: string): number | undefined {
-  if (!BASIC_TIME.test(text)) return undefined;
-  const field = (from: number, to: number): number => Number(text.slice(from, to));
-  const [year, month, day] = [field(0, 4), field(4, 6), field(6, 8)];
-  const [hour, minute, second] = [field(9, 11), field(11, 13), field(13, 15)];
-  const isTime = hour < 24 && minute < 60 && second < 60;
-  // Date.UTC takes early years for later ones.
-  if (!isTime || year < 100 || day < 1 || day > daysOf(year, month)) return undefined;
-  return Date.UTC(year, month - 1, day, hour, minute, second);
+  const match = BASIC_TIME.exec(text);
+  if (match === null) return undefined;
+  const [year, month, day, hour, minute, second] = match.slice(1).map(Number) as Fields;
+  const ms = Date.UTC(year, month - 1, day, hour, minute, second);
+  const date = new Date(ms);
+  // A field that is too large runs over into the next one, and early years are taken for later ones.
+  const isDay = date.getUTCFullYear() === year && date.getUTCMonth() === month - 1;
+  const isTime = date.getUTCHours() === hour && date.getUTCMinutes() === minute;
+  return isDay && isTime && date.getUTCSeconds() === second ? ms : undefined;
 }
 
-function daysOf(year: number, month: number): number {
-  const isLeap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
-  return month === 2 && isLeap ? 29 : (DAYS[month - 1] ?? 0);
-}
-
-const DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+type Fields = [number, number, number, number, number, number];
 
 /** Every `name=value` of the query, decoded, in their order. */
 export function queryPairs(target: string): (readonly [string, string])[] {

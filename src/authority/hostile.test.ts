@@ -1,16 +1,8 @@
 /** What anybody may send to the authority, or an operator by mistake: refused clearly, nothing half done. */
 import { describe, expect, it } from 'vitest';
-import { SimWorld } from '#env/sim/world.ts';
 import type { PlanContent } from '#ring/builder/plan-format.ts';
 import type { Document } from './document.ts';
-import { type AuthorityFixture, startFixture } from './testing/fixture.ts';
-
-function withAuthority(test: (fixture: AuthorityFixture) => Promise<void>) {
-  return async (): Promise<void> => {
-    const world = new SimWorld({ seed: 1 });
-    await world.run(startFixture(world).then(test));
-  };
-}
+import { withAuthority } from './testing/fixture.ts';
 
 const LEVELS = 20_000;
 const DEEP = '['.repeat(LEVELS) + ']'.repeat(LEVELS);

@@ -210,7 +210,6 @@ export function describedDevices({ nodes }: ClusterDescription): DeviceDescripti
   return nodes.flatMap((member) => member.devices);
 }
 
-/** `host:port` or `[IPv6]:port`; undefined when it is neither. */
 const HOST_NAME = /^[A-Za-z0-9._-]{1,253}$/;
 
 /** A name or an address, without a port: what can be put into other programs' files as it is. */
@@ -218,6 +217,7 @@ export function isHost(text: string): boolean {
   return HOST_NAME.test(text) || isIPv6(text);
 }
 
+/** `host:port` or `[IPv6]:port`; undefined when it is neither. */
 export function parseAddress(text: string): { host: string; port: number } | undefined {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/.exec(text);
   const host = match?.[1] ?? match?.[2];

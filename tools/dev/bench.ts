@@ -89,7 +89,9 @@ if (chosen.includes('rings')) {
 
 /** `--gib N`: one device that has a copy of everything. */
 function largeSites(): string[] {
-  const file = path.join(mkdtempSync(path.join(tmpdir(), 'anello-sites-')), 'sites.yaml');
+  const folder = mkdtempSync(path.join(tmpdir(), 'anello-sites-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  const file = path.join(folder, 'sites.yaml');
   writeFileSync(file, JSON.stringify(LARGE_SITES));
   return ['--sites', file];
 }

@@ -1,8 +1,9 @@
 /** For tests: an authority on a simulated machine, with a cluster of three sites and its API. */
 import { createPublicKey, verify } from 'node:crypto';
+import { codeOf } from '#base/errors.ts';
 import type { Env, PeerCertificate } from '#env/env.ts';
 import type { Machine } from '#env/sim/machine.ts';
-import type { SimWorld } from '#env/sim/world.ts';
+import { SimWorld } from '#env/sim/world.ts';
 import type { PlanContent } from '#ring/builder/plan-format.ts';
 import type { PlanView } from '#ring/builder/plan-view.ts';
 import { RingSet } from '#ring/builder/ring-set.ts';
@@ -53,6 +54,30 @@ export interface Reply {
 export interface Shown {
   readonly token?: string;
   readonly certificate?: PeerCertificate;
+}
+
+/** A test against an authority of its own, whose world ends with it. */
+export function withAuthority(test: (fixture: AuthorityFixture, world: SimWorld) => Promise<void>) {
+  return async (): Promise<void> => {
+    const world = new SimWorld({ seed: 1 });
+    await world.run(startFixture(world).then((fixture) => test(fixture, world)));
+  };
+}
+
+/** As the authority's server sees that of a node. */
+export function certificate(name: string, serial: string, clusterId: string) {
+  return {
+    commonName: name,
+    organization: clusterId,
+    locality: 'bari',
+    units: ['storage'],
+    serial,
+  };
+}
+
+/** The code of what it throws. */
+export async function failure(promise: Promise<unknown>): Promise<string> {
+  return promise.then(() => 'done', codeOf);
 }
 
 export function description(
