@@ -1,6 +1,6 @@
 /** What the command of the simulator promises of itself. */
 import { describe, expect, it } from 'vitest';
-import { sim } from './seed-command.ts';
+import { sim, simEndedEarly } from './seed-command.ts';
 
 describe('npm run sim', () => {
   it('ends with 1, a summary and the command that replays a broken promise, event by event', {
@@ -35,5 +35,21 @@ describe('npm run sim', () => {
     ];
     for (const args of wrong)
       expect(await sim(...args), args.join(' ')).toMatchObject({ status: 2 });
+  });
+
+  it('ends after the seeds under way, with the totals so far, when its process group is told to', {
+    timeout: 300_000,
+  }, async () => {
+    const { status, last } = await simEndedEarly(
+      '--brief',
+      '--seeds',
+      '99',
+      '--jobs',
+      '2',
+      '--verbose',
+    );
+    expect(last).toMatch(/^\d\d? seeds, 0 broken/);
+    expect(Number.parseInt(last, 10)).toBeLessThan(99);
+    expect(status).toBe(0);
   });
 });

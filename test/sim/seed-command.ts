@@ -13,8 +13,22 @@ export interface Ended {
 }
 
 export function sim(...args: readonly string[]): Promise<Ended> {
+  return ended(start(args));
+}
+
+/** Its whole process group is told to end as soon as it has printed something, as by a time limit. */
+export function simEndedEarly(...args: readonly string[]): Promise<Ended> {
+  const child = start(args, true);
+  child.stdout.once('data', () => process.kill(-child.pid!, 'SIGTERM'));
+  return ended(child);
+}
+
+function start(args: readonly string[], detached = false) {
   const all = [YOUNG, TOOL, ...args];
-  const child = spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'ignore'] });
+  return spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'ignore'], detached });
+}
+
+function ended(child: ReturnType<typeof start>): Promise<Ended> {
   let stdout = '';
   child.stdout.setEncoding('utf8').on('data', (text) => {
     stdout += text;

@@ -49,7 +49,7 @@ export async function runInProcesses(
         if (!onResult(await ask(child, { seed, options }))) isOver = true;
       }
     } finally {
-      child.disconnect();
+      if (child.connected) child.disconnect();
     }
   };
   await Promise.all(Array.from({ length: jobs }, worker));
@@ -81,8 +81,8 @@ function ask(child: ChildProcess, order: Order): Promise<RunResult> {
 
 if (process.argv[2] === 'worker' && process.send !== undefined) {
   const runSeed = await simulator();
-  // Ctrl-C reaches every process of the terminal; who asks for seeds says when it is over.
-  process.on('SIGINT', () => undefined);
+  // Ctrl-C, and the end of a time limit, reach the whole group; who asks for seeds says when it is over.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);
   process.on('message', (message) => {
     const { seed, options } = message as Order;
     void runSeed(seed, options).then((result) => process.send!(result));
