@@ -2,7 +2,14 @@
  * Looks at every replica when the faults have stopped (promise 10): a machine of its own that asks the
  * storage nodes over the wire, so it sees what other processes would see.
  */
-import { bodyLength, dataTimestamp, isDead, isFreed } from '#base/entry.ts';
+import {
+  bodyLength,
+  bodyVersion,
+  type DataPart,
+  dataTimestamp,
+  isDead,
+  isFreed,
+} from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import { hashPath } from '#base/hash.ts';
 import { HybridClock } from '#base/hybrid-clock.ts';
@@ -71,7 +78,7 @@ export class Observer {
 
   /**
    * What is not as it should be, in words; empty: everything has converged. Keys whose newest write was
-   * never acknowledged and lost the only copy of its body go to `orphans` instead, where nothing that was
+   * never acknowledged, and of whose body no device has a copy, go to `orphans` instead, where nothing that was
    * is hidden, the box is not strict, or a witness knows states without bodies (README, "Known").
    */
   async differences(workload: Workload, orphans: Set<string>): Promise<string[]> {
@@ -217,22 +224,35 @@ export class Observer {
     for (const [i, { device, reply }] of replies.entries()) {
       if (reply.state === null || (reply.hasBody && i < copies)) continue;
       const state = decodeState(Buffer.from(reply.state));
-      if (state.data === undefined || bodyLength(state) === 0) continue;
-      const { version } = reply;
-      const isNowhere = !replies.some(({ reply: other }, n) => {
-        return n < copies && other.version === version && other.hasBody;
-      });
-      const write = writeAt(state.data.contentType);
+      const { data } = state;
+      if (data === undefined || bodyLength(state) === 0) continue;
+      const write = writeAt(data.contentType);
       // What nobody was told of: the version, or the post that revives what the others have expired.
       const { system } = state.groups;
-      const revival = system && freed.has(dataTimestamp(state)) && postAt?.(system.timestamp);
+      const revival = system && freed.has(data.timestamp) && postAt?.(system.timestamp);
       const isUndecided = [write, revival || undefined].some((one) => one?.outcome === 'undecided');
-      if (mayBeOrphan && isNowhere && isUndecided) orphans.add(path);
+      if (mayBeOrphan && isUndecided && (await this.#isLost(policy, path, data))) orphans.add(path);
       // Only a replicator brings a body home from a handoff; that it can be read is checked in the end.
       if (i >= copies || !this.#hasReplicator) continue;
       found.push(`${path} has no body on device ${device} (put ${write?.id}, ${write?.outcome})`);
     }
     return orphans.has(path) ? [] : found;
+  }
+
+  /** It is the newest that any device knows, stand-ins too, and none has its body. */
+  async #isLost(policy: number, path: string, data: DataPart): Promise<boolean> {
+    const { hash, ringVersion } = this.#place(policy, path);
+    for (const { name, shape } of this.#cluster.nodes) {
+      for (const device of shape.devices) {
+        const args = { device, policy, hash, ringVersion, brief: false };
+        const { state, hasBody } = (await this.#call(name, 'object.stat', args)) as StatReply;
+        const other = state === null ? undefined : decodeState(Buffer.from(state)).data;
+        if (other === undefined) continue;
+        if (other.timestamp > data.timestamp) return false;
+        if (hasBody && bodyVersion(other) === bodyVersion(data)) return false;
+      }
+    }
+    return true;
   }
 
   /**
