@@ -356,6 +356,22 @@ describe('totals', () => {
     }
   });
 
+  it('are told anew by a replica that has lost a row which it alone had', async () => {
+    await cluster.create();
+    const first = cluster.live({ size: 40 });
+    for (const node of [0, 1, 2]) await cluster.row(node, 'o', first);
+    await cluster.row(2, 'p', cluster.live({ size: 2 }));
+    await report();
+    expect((await account()).totals).toEqual({ rows: 1, bytes: 42, objects: 2 });
+    const told = { rows: 1, bytes: 40, objects: 1 };
+    cluster.nodes[2]!.restart('wiped');
+    await cluster.own(2, own(0)!);
+    await cluster.row(2, 'o', first);
+    cluster.nodes[2]!.device.complete = true;
+    await report();
+    for (const node of [0, 1]) expect((await account(node)).totals).toEqual(told);
+  });
+
   it('are left alone by the auditors where all is as told, and while too few replicas answer', async () => {
     await cluster.create();
     const first = cluster.live({ size: 40 });
