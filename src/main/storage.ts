@@ -201,8 +201,8 @@ function pausable(job: Job, isPaused: () => boolean): Job {
   return {
     name: job.name,
     facts: () => ({ ...job.facts?.(), ...(isPaused() && { paused: true }) }),
-    step: async (signal) =>
-      isPaused() ? { kind: 'idle', waitMs: PAUSE_MS } : await job.step(signal),
+    step: async (signal, rest) =>
+      isPaused() ? { kind: 'idle', waitMs: PAUSE_MS } : await job.step(signal, rest),
   };
 }
 

@@ -15,7 +15,7 @@ import { type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import { Differences, type Judgement } from '#worker/differences.ts';
-import type { Job, StepResult } from '#worker/job.ts';
+import { type Job, noRest, type Rest, type StepResult } from '#worker/job.ts';
 import type { BodyPuller } from './body-puller.ts';
 import type { Target } from './calls.ts';
 import type { Devices } from './guard.ts';
@@ -70,13 +70,13 @@ export class Compare implements Job {
     return { differing: this.#differing, fetched: this.#fetched };
   }
 
-  async step(signal: AbortSignal): Promise<StepResult> {
+  async step(signal: AbortSignal, rest = noRest): Promise<StepResult> {
     const suspects = this.#suspects();
     let opened = 0;
     this.#differing = 0;
     for (const suspect of suspects) {
       if (signal.aborted) break;
-      opened += await this.#compare(suspect, MAX_OPENED - opened);
+      opened += await this.#compare(suspect, MAX_OPENED - opened, rest);
     }
     if (opened > 0) return { kind: 'more' };
     return { kind: 'idle', waitMs: suspects.length > 0 ? AGAIN_MS : IDLE_MS };
@@ -99,7 +99,7 @@ export class Compare implements Job {
   }
 
   /** How many partitions were opened. */
-  async #compare(suspect: Suspect, atMost: number): Promise<number> {
+  async #compare(suspect: Suspect, atMost: number, rest: Rest): Promise<number> {
     const { device, ring, peer } = suspect;
     const startMs = this.#env.clock.monotonicMs();
     let opened = 0;
@@ -111,7 +111,7 @@ export class Compare implements Job {
         for (const comparison of await this.#states.compare(peer, device, ring, batch)) {
           const judged = this.#judge(suspect, comparison);
           if (judged === 'open' && opened < atMost) {
-            this.#fetched += await this.#states.fetch(peer, device, ring, comparison);
+            this.#fetched += await this.#states.fetch(peer, device, ring, comparison, rest);
             this.#differences.opened(keyOf(suspect, comparison), formOf(comparison));
             opened++;
           } else if (judged !== 'settled') left++;

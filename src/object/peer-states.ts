@@ -15,6 +15,7 @@ import { coverageOf } from '#ring/coverage.ts';
 import type { BucketRange, OwnPartition } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
+import { noRest, type Rest } from '#worker/job.ts';
 import type { BodyPuller } from './body-puller.ts';
 import type {
   DigestsArgs,
@@ -86,15 +87,16 @@ export class PeerStates {
     device: Device,
     ring: Ring,
     partitions: readonly OwnPartition[],
+    rest = noRest,
   ): Promise<OwnPartition[]> {
     if (partitions.length === 0) return [];
     const comparisons = await this.compare(peer, device, ring, partitions);
     const differing = comparisons.filter(({ equal }) => !equal);
     const whole = differing.filter(isOpened);
     const ranges = whole.map(({ range }) => range).sort((one, other) => one.from - other.from);
-    if (ranges.length > 0) await this.#fetchRanges(peer, device, ring, ranges);
+    if (ranges.length > 0) await this.#fetchRanges(peer, device, ring, ranges, rest);
     for (const comparison of differing) {
-      if (!whole.includes(comparison)) await this.fetch(peer, device, ring, comparison);
+      if (!whole.includes(comparison)) await this.fetch(peer, device, ring, comparison, rest);
     }
     return comparisons.filter(({ theirs }) => theirs.complete).map(({ partition }) => partition);
   }
@@ -109,6 +111,7 @@ export class PeerStates {
     device: Device,
     ring: Ring,
     { partition, own, theirs }: Comparison,
+    rest = noRest,
   ): Promise<number> {
     const open = [{ range: partition.buckets, own, theirs }];
     let sent = 0;
@@ -116,7 +119,7 @@ export class PeerStates {
       const { range } = next;
       if (next.theirs.total === 0) continue;
       if (isOpened(next)) {
-        sent += await this.#fetchRanges(peer, device, ring, [range]);
+        sent += await this.#fetchRanges(peer, device, ring, [range], rest);
         continue;
       }
       const parts = split(range);
@@ -152,6 +155,7 @@ export class PeerStates {
     device: Device,
     ring: Ring,
     ranges: readonly BucketRange[],
+    rest: Rest,
   ): Promise<number> {
     const { policy, version: ringVersion } = ring;
     const common = { device: peer.device, policy, ringVersion, to: null, limit: PAGE };
@@ -164,6 +168,7 @@ export class PeerStates {
       for (let i = 0; i < page.entries.length; i += MAX_JOINS_AT_ONCE) {
         const items = page.entries.slice(i, i + MAX_JOINS_AT_ONCE);
         await Promise.all(items.map((item) => this.#joinOne(peer, device, ring, item)));
+        await rest();
       }
       sent += page.entries.length;
       from = page.next === null ? null : Buffer.from(page.next);

@@ -26,7 +26,7 @@ import { fencesFor, markKnown, unknownPartitions } from '#ring/knowledge.ts';
 import { type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
-import type { Job, StepResult } from '#worker/job.ts';
+import { type Job, noRest, type Rest, type StepResult } from '#worker/job.ts';
 import type { BodyPuller } from './body-puller.ts';
 import type { Target } from './calls.ts';
 import type { Devices } from './guard.ts';
@@ -83,7 +83,7 @@ export class Rejoin implements Job {
     return { joined: this.#joined, incompletePartitions: this.#missing };
   }
 
-  async step(signal: AbortSignal): Promise<StepResult> {
+  async step(signal: AbortSignal, rest = noRest): Promise<StepResult> {
     let progress = 0;
     let missing = 0;
     for (const device of this.#devices().values()) {
@@ -105,7 +105,7 @@ export class Rejoin implements Job {
         const due = incomplete.filter((partition) => !this.#isTooEarly(ring, partition));
         if (due.length > 0 && !signal.aborted) {
           const urgent = this.#board.mostDegradedFirst(ring.policy, due);
-          progress += await this.#rejoin(device, ring, urgent.slice(0, BATCH));
+          progress += await this.#rejoin(device, ring, urgent.slice(0, BATCH), rest);
         }
       }
       if (left === 0) this.#accepted.delete(device.id);
@@ -136,7 +136,12 @@ export class Rejoin implements Job {
   }
 
   /** How many of the partitions are complete now. */
-  async #rejoin(device: Device, ring: Ring, partitions: readonly OwnPartition[]): Promise<number> {
+  async #rejoin(
+    device: Device,
+    ring: Ring,
+    partitions: readonly OwnPartition[],
+    rest: Rest,
+  ): Promise<number> {
     const joined = new Map<OwnPartition, number>(partitions.map((partition) => [partition, 0]));
     const makeDo = this.#accepted.has(device.id);
     for (const [peer, theirs] of byPeer(partitions)) {
@@ -145,7 +150,7 @@ export class Rejoin implements Job {
           (partition) => makeDo || joined.get(partition)! < partition.needed,
         );
         await this.#fence(peer, ring, wanted);
-        const done = await this.#states.join(peer, device, ring, wanted);
+        const done = await this.#states.join(peer, device, ring, wanted, rest);
         for (const partition of done) joined.set(partition, joined.get(partition)! + 1);
       } catch (error) {
         this.#env.log.debug('object.rejoin-peer', { peer: peer.node, error: codeOf(error) });

@@ -10,10 +10,19 @@ export interface Job {
   /** Stable, dotted: `object.updater`. */
   readonly name: string;
   /** One bounded step. What it throws is logged, counted and followed by a growing wait. */
-  step(signal: AbortSignal): Promise<StepResult>;
+  step(signal: AbortSignal, rest?: Rest): Promise<StepResult>;
   /** What `anello status` shows of this job: small, plain values. */
   facts?(): Readonly<Record<string, string | number | boolean>>;
 }
+
+/**
+ * For between the pieces of a step: resolves when the job's share of the time is kept for what it has worked
+ * since the last one. A share that holds from step to step only is none to who asks during a step of a second.
+ * Rejects when the job is to stop.
+ */
+export type Rest = () => Promise<void>;
+
+export const noRest: Rest = async () => undefined;
 
 /** `more`: there is more to do at once (throttled). `idle`: nothing to do for about `waitMs`. */
 export type StepResult =

@@ -1,17 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { SimWorld } from '#env/sim/world.ts';
-import type { StepResult } from './job.ts';
+import { noRest, type Rest, type StepResult } from './job.ts';
 import { JobRunner } from './runner.ts';
 
 function setUp(
-  step: (sleep: (ms: number) => Promise<void>) => Promise<StepResult>,
+  step: (sleep: (ms: number) => Promise<void>, rest: Rest) => Promise<StepResult>,
   share?: number,
 ) {
   const world = new SimWorld({ seed: 1 });
   const { env } = world.machine('node');
   const job = {
     name: 'test.job',
-    step: () => step((ms) => env.clock.sleep(ms)),
+    step: (_signal: AbortSignal, rest = noRest) => step((ms) => env.clock.sleep(ms), rest),
     facts: () => ({ done: 7 }),
   };
   return { world, runner: new JobRunner(env, job, share === undefined ? {} : { share }) };
@@ -27,6 +27,39 @@ describe('a job', () => {
     const { steps, busyMs } = runner.status();
     expect(steps).toBeGreaterThan(90);
     expect(busyMs).toBeLessThanOrEqual(1_020);
+  });
+
+  it('keeps its share within a long step, where it rests between the pieces, and pays once', async () => {
+    const worked: number[] = [];
+    const { world, runner } = setUp(async (sleep, rest) => {
+      for (let piece = 0; piece < 100; piece++) {
+        await sleep(10);
+        worked.push(world.machine('node').env.clock.monotonicMs());
+        await rest();
+      }
+      return { kind: 'more' };
+    }, 0.25);
+    await world.runFor(8_000);
+    // Timers of a machine are late now and then.
+    const apart = worked.slice(1).map((atMs, i) => atMs - worked[i]!);
+    expect(Math.min(...apart)).toBeGreaterThan(38);
+    expect(Math.max(...apart)).toBeLessThan(60);
+    expect(worked.length).toBeGreaterThan(150);
+    expect(runner.status().busyMs).toBeLessThan(2_040);
+  });
+
+  it('that is to stop does not rest any more', async () => {
+    let pieces = 0;
+    const { world, runner } = setUp(async (sleep, rest) => {
+      for (; ; pieces++) {
+        await sleep(10);
+        await rest();
+      }
+    }, 0.01);
+    await world.runFor(500);
+    await world.run(runner.stop());
+    expect(pieces).toBe(0);
+    expect(runner.status()).toMatchObject({ state: 'stopped', failures: 0 });
   });
 
   it('that is idle waits as long as it said, or until it is woken', async () => {

@@ -96,22 +96,37 @@ export class JobRunner {
 
   /** How long to wait before the next step. */
   async #stepOnce(): Promise<number> {
-    const start = this.#env.clock.monotonicMs();
+    let start = this.#env.clock.monotonicMs();
     this.#state = 'working';
     let result: StepResult | undefined;
+    const rest = async (): Promise<void> => {
+      const { clock } = this.#env;
+      await clock.sleep(this.#pauseMs(this.#worked(start)), this.#stopped.signal);
+      start = clock.monotonicMs();
+    };
     try {
-      result = await this.#job.step(this.#stopped.signal);
+      result = await this.#job.step(this.#stopped.signal, rest);
       this.#failuresInRow = 0;
       this.#lastError = undefined;
     } catch (error) {
       if (!this.#stopped.signal.aborted) this.#failed(error);
     }
-    const tookMs = this.#env.clock.monotonicMs() - start;
+    const tookMs = this.#worked(start);
     this.#steps++;
-    this.#busyMs += tookMs;
     this.#state = result === undefined ? 'failing' : 'waiting';
     if (result === undefined) return this.#failureWaitMs();
-    return result.kind === 'idle' ? result.waitMs : tookMs * (1 / this.#share() - 1);
+    return result.kind === 'idle' ? result.waitMs : this.#pauseMs(tookMs);
+  }
+
+  /** How long it has worked since then. */
+  #worked(sinceMs: number): number {
+    const tookMs = this.#env.clock.monotonicMs() - sinceMs;
+    this.#busyMs += tookMs;
+    return tookMs;
+  }
+
+  #pauseMs(workedMs: number): number {
+    return workedMs * (1 / this.#share() - 1);
   }
 
   #failed(error: unknown): void {

@@ -15,6 +15,7 @@
  */
 import { decodeState, encodeState } from '#base/entry-codec.ts';
 import { OperatingError } from '#base/errors.ts';
+import type { Rest } from '#worker/job.ts';
 import { DIGEST_BYTES } from '../digest.ts';
 import { MAX_PULL_ROWS, parsePull } from './arguments.ts';
 import type { PullReply, RowTarget } from './calls.ts';
@@ -31,11 +32,14 @@ const ROWS_AT_ONCE = 128;
 const CALL_DEADLINE_MS = 2000;
 /** A whole pull: after a long absence it may be a million rows; what was taken in stays. */
 const PULL_DEADLINE_MS = 60_000;
+const RESTING_DEADLINE_MS = 300_000;
 
 export interface PullWish {
   readonly hash: Buffer;
   readonly path: string;
   readonly txn: string;
+  /** Between pieces, where nobody waits for the rows. */
+  readonly rest?: Rest;
 }
 
 export class Freshness {
@@ -71,7 +75,8 @@ export class Freshness {
     ringVersion: number,
   ): Promise<boolean> {
     const { clock } = this.#context.options.env;
-    const endMs = clock.monotonicMs() + PULL_DEADLINE_MS;
+    const deadlineMs = wish.rest === undefined ? PULL_DEADLINE_MS : RESTING_DEADLINE_MS;
+    const endMs = clock.monotonicMs() + deadlineMs;
     let upTo: number | undefined;
     for (;;) {
       const reply = await this.#page(target, peer, wish, ringVersion, upTo === undefined);
@@ -105,7 +110,7 @@ export class Freshness {
   async #takeIn(
     target: RowDevice,
     peer: RowTarget,
-    { hash, path }: PullWish,
+    { hash, path, rest }: PullWish,
     reply: PullReply,
   ): Promise<void> {
     const { ring } = this.#context;
@@ -119,6 +124,7 @@ export class Freshness {
           await target.rows.write({ key, path, name, state });
         }),
       );
+      await rest?.();
     }
     const { incarnation, sequence } = reply;
     const known = target.rows.cursor(ring, hash, peer.device);

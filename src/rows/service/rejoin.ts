@@ -14,7 +14,7 @@ import { fencesFor, markKnown, unknownPartitions } from '#ring/knowledge.ts';
 import { ownPartitions, type OwnPartition as Part } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import { Differences } from '#worker/differences.ts';
-import type { Job, StepResult } from '#worker/job.ts';
+import { type Job, noRest, type Rest, type StepResult } from '#worker/job.ts';
 import { BUCKET_BITS, firstHash, nextHash } from '../summary.ts';
 import type { RowTarget } from './calls.ts';
 import type { RowContext, RowDevice } from './context.ts';
@@ -48,6 +48,8 @@ export class RowRejoin implements Job {
   readonly #walks = new Map<string, Walk>();
   /** Devices that an operator has told to make do with what is left, until nothing is missing. */
   readonly #accepted = new Set<number>();
+  /** Of the step under way. */
+  #rest: Rest = noRest;
   #joined = 0;
   #missing = 0;
   #pulled = 0;
@@ -67,7 +69,8 @@ export class RowRejoin implements Job {
     };
   }
 
-  async step(signal: AbortSignal): Promise<StepResult> {
+  async step(signal: AbortSignal, rest = noRest): Promise<StepResult> {
+    this.#rest = rest;
     const ring = this.#context.currentRing();
     if (ring === undefined) return { kind: 'idle', waitMs: RETRY_MS };
     let progress = 0;
@@ -249,7 +252,8 @@ export class RowRejoin implements Job {
         const own = target.rows.facts(this.#context.ring, hash);
         if (own?.digest.equals(digest)) continue;
         this.#context.checkPath(path, hash);
-        await this.#freshness.pullFrom(target, peer, { hash, path, txn: this.name }, ring.version);
+        const wish = { hash, path, txn: this.name, rest: this.#rest };
+        await this.#freshness.pullFrom(target, peer, wish, ring.version);
         this.#pulled++;
       }
       const last = page.containers.at(-1);
