@@ -110,7 +110,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   wire.handle('object.read', reads.read);
   wire.handle('object.bodies', reads.bodies);
   wire.handle('object.digests', (args) => digestsCall(guard, args));
-  wire.handle('object.states', (args) => statesCall(guard, args));
+  wire.handle('object.states', (args) => statesCall(guard, env.clock, args));
   wire.handle('object.fence', (args) => fenceCall(guard, args));
   wire.handle('object.versions', (args) => holdingVersions(guard, args));
   wire.handle('device.digests', (args) => holdingDigests(guard, args));
