@@ -388,4 +388,30 @@ describe('a ring that the devices have left behind', () => {
     expect(groups['system']?.values['delete-at']).toBe(String(deleteAt));
     expect(await get(cluster, 'x')).toBeUndefined();
   });
+
+  it('never makes a deletion "no container" whose first attempt may have emptied that (seed 3000324)', async () => {
+    const cluster = await TestCluster.startWithContainer();
+    await put(cluster, 'x', Buffer.from('deleted, and its container'));
+    const device = cluster.device('lngs');
+    const write = device.write.bind(device);
+    device.write = (request) => {
+      device.write = write;
+      cluster.publishRings(3, { except: 'lngs' });
+      return write(request);
+    };
+    const { account, container } = objectName('x');
+    const deleting = cluster.proxy.deleteObject(cluster.operation(), objectName('x'));
+    const others = async (): Promise<void> => {
+      await cluster.node('bari').env.clock.sleep(500);
+      const { proxy } = cluster.node('bari');
+      await proxy.deleteObject(cluster.operation(), objectName('x'));
+      expect(await proxy.deleteContainer(cluster.operation(), { account, container })).toBe(
+        'deleted',
+      );
+      cluster.publishRings(3);
+    };
+    const told = rejectedCode(deleting);
+    await cluster.run(others());
+    expect(await cluster.run(told)).toBe('undecided');
+  });
 });

@@ -3,7 +3,7 @@
  * refused for an old ring is done again by the new one.
  */
 import { type EntryState, isLive } from '#base/entry.ts';
-import { OperatingError } from '#base/errors.ts';
+import { codeOf, OperatingError } from '#base/errors.ts';
 import { type ObjectName, objectPath } from '#base/names.ts';
 import type { Timestamp } from '#base/timestamp.ts';
 import type { Condition } from './condition.ts';
@@ -101,22 +101,33 @@ export class Objects {
   delete(call: ObjectCall): Promise<DeleteOutcome> {
     const own = new OwnWrite(newWriteId(this.#context.env));
     return this.#fresh(call, async () => {
-      const found = await this.#find(call);
-      if (found === undefined) return 'no-container';
-      const isRefused = await this.#refusesWeakly(call, found);
-      if (isRefused) return 'precondition-failed';
-      const { trace, marker } = call;
-      const markerId = marker?.id;
-      const deletion = { trace, markerId, ...found, own, ...conditionIn(found, call.condition) };
-      const written = await deleteObject(this.#context, deletion);
-      if (written.kind === 'refused') return 'precondition-failed';
-      const { writeId, clientMicros } = written.state.data!;
-      // The rounds may have settled a later one that was built on it.
-      marker?.onMade?.(writeId === own.writeId ? clientMicros : clientMicros - 1);
-      // Stand-ins don't know what the primaries had, and "not found" is for a majority to say.
-      const isKnown = written.ack === undefined || written.ack === 'unlisted';
-      return written.previous.live || !isKnown ? 'deleted' : 'not-found';
+      const isAgain = own.sent.length > 0;
+      const outcome = await this.#delete(call, own).catch((error: unknown) => {
+        if (codeOf(error) !== 'no-container' || !isAgain) throw error;
+        return 'no-container' as const;
+      });
+      if (outcome !== 'no-container' || !isAgain) return outcome;
+      // The row of an earlier attempt may have emptied the container for whoever has deleted that (seed 3000324).
+      throw new OperatingError('undecided', 'the container is gone; the outcome is not known');
     });
+  }
+
+  async #delete(call: ObjectCall, own: OwnWrite): Promise<DeleteOutcome> {
+    const found = await this.#find(call);
+    if (found === undefined) return 'no-container';
+    const isRefused = await this.#refusesWeakly(call, found);
+    if (isRefused) return 'precondition-failed';
+    const { trace, marker } = call;
+    const markerId = marker?.id;
+    const deletion = { trace, markerId, ...found, own, ...conditionIn(found, call.condition) };
+    const written = await deleteObject(this.#context, deletion);
+    if (written.kind === 'refused') return 'precondition-failed';
+    const { writeId, clientMicros } = written.state.data!;
+    // The rounds may have settled a later one that was built on it.
+    marker?.onMade?.(writeId === own.writeId ? clientMicros : clientMicros - 1);
+    // Stand-ins don't know what the primaries had, and "not found" is for a majority to say.
+    const isKnown = written.ack === undefined || written.ack === 'unlisted';
+    return written.previous.live || !isKnown ? 'deleted' : 'not-found';
   }
 
   /** Written anew above a row of which nobody knows the write (rounds.ts). False: there is no such container. */
