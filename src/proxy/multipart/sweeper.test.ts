@@ -11,6 +11,7 @@ import {
 } from '../testing/test-cluster.ts';
 import { VERSIONING_HEADER } from '../versions/contract.ts';
 import { withVersions } from '../versions/versions.ts';
+import { partName } from './names.ts';
 import { Sweeper } from './sweeper.ts';
 import { Uploads } from './uploads.ts';
 
@@ -38,7 +39,7 @@ class Bench {
     return this.cluster.node('lngs').env;
   }
 
-  async upload(): Promise<void> {
+  async upload(): Promise<string> {
     const operation = this.cluster.operation();
     const uploads = new Uploads(this.store, this.#env);
     const upload = await uploads.begin(operation, CONTAINER, {
@@ -49,6 +50,7 @@ class Bench {
     await uploads.putPart(operation, upload, slot, putRequest(Buffer.from(BODY)), () => ({}));
     const parts = await uploads.parts(operation, upload);
     await uploads.complete(operation, upload, { parts, etag: 'whole', checksums: {} });
+    return upload.uploadId;
   }
 
   async sweep(): Promise<unknown> {
@@ -89,6 +91,22 @@ describe('the sweep of parts', () => {
       const change = { user: { 'x-object-meta-a': 'b' }, system: {}, deleteAt: null };
       expect(await store.updateObject(operation, objectName(KEY), change)).toBe('updated');
       expect(await bench.sweep()).toBe(0);
+      expect(await bench.read()).toBe(BODY);
+    };
+    await cluster.run(play());
+  });
+
+  it('takes those that were sent and are not part of the object, and no others', async () => {
+    const cluster = await TestCluster.start({ realRows: true });
+    await cluster.createContainer();
+    const bench = new Bench(cluster);
+    const play = async (): Promise<void> => {
+      const uploadId = await bench.upload();
+      // Nobody was told of it; it shows itself when the upload is complete.
+      const late = partName(CONTAINER, uploadId, 1, 'ab'.repeat(8));
+      await bench.store.putObject(cluster.operation(), late, putRequest(Buffer.from('another')));
+      expect(await bench.sweep()).toBe(1);
+      expect(await bench.store.statObject(cluster.operation(), late)).toBeUndefined();
       expect(await bench.read()).toBe(BODY);
     };
     await cluster.run(play());

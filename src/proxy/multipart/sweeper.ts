@@ -4,7 +4,8 @@
  * cluster sweeps at a time, under a lease in state; a step looks at one page of one bucket's uploads.
  *
  * What may be deleted: parts of an upload that has neither a record of being under way (`u/`) nor an
- * object made of them. The order of the looks matters: parts first, then the records, for a part's
+ * object made of them; and for two days after it was completed, parts that the object is not made of: who completed
+ * it may have died before they were deleted, or one that nobody was told of shows itself late. The order of the looks matters: parts first, then the records, for a part's
  * upload always had its record before, and a completed one has `c/` before it loses `u/`.
  */
 import type { ContainerName } from '#base/names.ts';
@@ -40,6 +41,7 @@ const LEASE_KEY = 's3/sweeper';
 const LEASE_SECONDS = 60;
 const INTERVAL_MS = 3_600_000;
 const PAGE = 1000;
+const YOUNG_MICROS = 2 * 86_400_000_000;
 
 export class Sweeper implements Job {
   readonly name = 's3.sweeper';
@@ -103,16 +105,25 @@ export class Sweeper implements Job {
       UPLOADS,
       (name) => parseUploadName(name)?.uploadId,
     );
-    for (const uploadId of new Set([...withParts, ...completed])) {
+    for (const uploadId of new Set([...withParts, ...completed.keys()])) {
       if (operation.signal.aborted) return;
       const isUnderWay = underWay.has(uploadId);
-      if (completed.has(uploadId) && (await this.#isUsed(operation, bucket, uploadId, isUnderWay)))
-        continue;
-      if (isUnderWay) continue;
-      const deleted = await this.#uploads.discard(operation, bucket, uploadId);
+      const completedMicros = completed.get(uploadId);
+      const isUsed =
+        completedMicros !== undefined &&
+        (await this.#isUsed(operation, bucket, uploadId, isUnderWay));
+      if (isUnderWay || (isUsed && !this.#isYoung(completedMicros))) continue;
+      const deleted = isUsed
+        ? await this.#uploads.trim(operation, bucket, uploadId)
+        : await this.#uploads.discard(operation, bucket, uploadId);
       this.#deleted += deleted;
+      if (isUsed && deleted === 0) continue;
       this.#options.env.log.info('s3.parts-swept', { ...bucket, uploadId, deleted });
     }
+  }
+
+  #isYoung(completedMicros: number): boolean {
+    return this.#options.env.clock.wallMicros() - completedMicros < YOUNG_MICROS;
   }
 
   /** Whoever completed it may have died before it was no longer under way: then that ends here. */
@@ -152,13 +163,14 @@ export class Sweeper implements Job {
     }
   }
 
+  /** The ids, and from when their records are. */
   async #ids(
     operation: Operation,
     bucket: ContainerName,
     prefix: string,
     idOf: (name: string) => string | undefined,
-  ): Promise<Set<string>> {
-    const found = new Set<string>();
+  ): Promise<Map<string, number>> {
+    const found = new Map<string, number>();
     let marker: string | undefined;
     for (;;) {
       const page = await this.#options.store.listObjects(operation, partsContainer(bucket), {
@@ -170,7 +182,7 @@ export class Sweeper implements Job {
         if ('prefix' in item) continue;
         marker = item.name;
         const id = idOf(item.name);
-        if (id !== undefined && isUploadId(id)) found.add(id);
+        if (id !== undefined && isUploadId(id)) found.set(id, item.clientMicros);
       }
       if (page?.truncated !== true) return found;
     }

@@ -335,25 +335,43 @@ export class Uploads {
    * an object that had been given tags were swept).
    */
   async isUsed(operation: Operation, upload: NamedUpload): Promise<boolean> {
-    const { bucket, uploadId, record } = upload;
-    const { txn, signal } = operation;
-    const { account, container } = bucket;
-    const name = { account, container, object: record.key };
-    for (const place of [name, nullName(name), versionName(name, writeIdOf(uploadId))]) {
-      const newest: Operation = { txn, signal, read: 'newest' };
+    const { uploadId } = upload;
+    const newest: Operation = { ...operation, read: 'newest' };
+    for (const place of placesOf(upload)) {
       const state = await this.#store.statObject(newest, place);
       if (madeBy(state, uploadId, this.#env.clock.wallMicros() / 1e6)) return true;
       if (state?.data?.manifest !== 'multipart') continue;
-      if (await this.#isMadeOf(newest, place, uploadId)) return true;
+      if ((await this.#partsOf(newest, place, uploadId)).size > 0) return true;
     }
     return false;
   }
 
-  async #isMadeOf(operation: Operation, place: ObjectName, uploadId: string): Promise<boolean> {
+  /** The parts of this upload that the object in that place is made of. */
+  async #partsOf(operation: Operation, place: ObjectName, uploadId: string): Promise<Set<string>> {
     const reader = await this.#store.openObject(operation, place);
-    if (reader?.state.data?.manifest !== 'multipart') return false;
+    if (reader?.state.data?.manifest !== 'multipart') return new Set();
     const { parts } = await readManifest(reader);
-    return parts.some(({ path }) => uploadOfPart(parsePath(path)?.object ?? '') === uploadId);
+    const objects = parts.map(({ path }) => parsePath(path)?.object ?? '');
+    return new Set(objects.filter((object) => uploadOfPart(object) === uploadId));
+  }
+
+  /**
+   * Deletes what was sent of an upload and is not part of the object that was made of it; only where its record
+   * is gone, so that no other can be made any more. Gives how many.
+   */
+  async trim(operation: Operation, bucket: ContainerName, uploadId: string): Promise<number> {
+    const record = await this.completion(operation, bucket, uploadId);
+    if (record === undefined) return 0;
+    const items = await this.#attempts(operation, bucket, uploadId);
+    const newest: Operation = { ...operation, read: 'newest' };
+    for (const place of placesOf({ bucket, uploadId, record })) {
+      const used = await this.#partsOf(newest, place, uploadId);
+      if (used.size === 0) continue;
+      const others = items.filter(({ name }) => !used.has(name));
+      await this.#deleteAll(operation, bucket, others);
+      return others.length;
+    }
+    return 0;
   }
 
   /** An upload that an object is made of is not under way any more. */
@@ -466,6 +484,12 @@ export class Uploads {
   async #forgetQuietly(operation: Operation, name: ObjectName): Promise<void> {
     await quietly(this.#store.deleteObject(operation, name));
   }
+}
+
+/** Where what was made of an upload is: as the object, as its null version, as a version. */
+function placesOf({ bucket, uploadId, record }: NamedUpload): ObjectName[] {
+  const name = { ...bucket, object: record.key };
+  return [name, nullName(name), versionName(name, writeIdOf(uploadId))];
 }
 
 /** What can't be done now is the sweep's. */
