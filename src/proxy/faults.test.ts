@@ -415,3 +415,18 @@ describe('a ring that the devices have left behind', () => {
     expect(await cluster.run(told)).toBe('undecided');
   });
 });
+
+describe('a deletion that was cut off and is sent again', () => {
+  it('is not "not found" where only who is away knows what was there (seed 3000901)', async () => {
+    const cluster = await TestCluster.startWithContainer();
+    cluster.kill('bari');
+    await put(cluster, 'x', Buffer.from('acknowledged by the others'));
+    cluster.kill('padova');
+    await cluster.world.runFor(3_000);
+    const deleting = cluster.proxy.deleteObject(cluster.operation(), objectName('x'));
+    await cluster.world.runFor(300);
+    await cluster.restart('bari');
+    expect(await cluster.run(deleting)).toBe('deleted');
+    expect(await get(cluster, 'x')).toBeUndefined();
+  });
+});

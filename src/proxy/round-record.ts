@@ -34,6 +34,8 @@ export class OwnWrite {
   wasLive = false;
   /** What attempts that failed were told was there: a later one may find only what they left. */
   previous: Previous | undefined;
+  /** One that failed may be stored, and no majority had told by then what was there: nobody may know any more. */
+  isUntold = false;
 
   constructor(writeId: string) {
     this.writeId = writeId;

@@ -76,20 +76,23 @@ export async function writeObject(
     if (result.kind === 'acknowledged') {
       const { ack } = result;
       const found = newerPrevious(own.previous, previous ?? result.previous);
-      return { kind: 'written', state, ack, previous: found };
+      const live = found.live || own.isUntold;
+      return { kind: 'written', state, ack, previous: { ...found, live } };
     }
     const isOver = result.kind === 'failed' || result.kind === 'refused';
     // Where it may be stored, later attempts must know it again, also by another ring.
     if (isOver || result.mayBeStored) own.sent = [...own.sent, { timestamp, above: afterRound }];
     if (isOver) {
       own.previous = newerPrevious(own.previous, result.previous);
+      own.isUntold ||= !result.told;
       throw failure(result);
     }
     // What the first round found is what was there before; the second may find the first's own.
     previous ??= result.previous;
     if (result.kind === 'use-rounds' || (isStrict && result.mayBeStored)) {
       // Whoever has not told yet may have taken the write, and the rounds will find only that (seed 7204).
-      own.wasLive = newerPrevious(own.previous, previous).live || !result.told;
+      own.isUntold ||= !result.told;
+      own.wasLive = newerPrevious(own.previous, previous).live || own.isUntold;
       // Metadata are of an object that is there; by now it may not be.
       const condition = state.data === undefined ? IF_PRESENT : ALWAYS;
       return writeByRounds(context, write, condition);

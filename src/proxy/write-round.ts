@@ -60,20 +60,19 @@ export interface RoundOptions {
 export type RoundResult =
   | { readonly kind: 'acknowledged'; readonly ack: Ack; readonly previous: Previous }
   /** `use-rounds`: a conditional write came before. `mayBeStored`: somewhere, by now or later. */
-  | {
+  | (Found & {
       readonly kind: 'superseded' | 'use-rounds';
       readonly newest: Timestamp;
-      readonly previous: Previous;
       readonly mayBeStored: boolean;
-      /** W replicas have told what was there, so `previous` is that. */
-      readonly told: boolean;
-    }
-  | { readonly kind: 'refused'; readonly refused: RowOutcome; readonly previous: Previous }
-  | {
-      readonly kind: 'failed';
-      readonly codes: readonly string[];
-      readonly previous: Previous;
-    };
+    })
+  | (Found & { readonly kind: 'refused'; readonly refused: RowOutcome })
+  | (Found & { readonly kind: 'failed'; readonly codes: readonly string[] });
+
+interface Found {
+  readonly previous: Previous;
+  /** W replicas have told what was there, so `previous` is that. */
+  readonly told: boolean;
+}
 
 /** Undefined: a full write. */
 export type Ack = 'handoff' | 'unlisted' | 'local' | undefined;
@@ -274,8 +273,12 @@ class WriteRound {
    */
   #endUnstored(kind: 'superseded' | 'use-rounds'): void {
     const mayBeStored = this.#unknown || this.#pending > 0 || this.#stored.length > 0;
+    this.#end({ kind, newest: this.#newest, mayBeStored, ...this.#found() });
+  }
+
+  #found(): Found {
     const told = this.#options.place.quorum.isWrite(this.#told);
-    this.#end({ kind, newest: this.#newest, previous: this.#previous, mayBeStored, told });
+    return { previous: this.#previous, told };
   }
 
   /** The object is safe; its row is not on a majority yet. */
@@ -323,7 +326,7 @@ class WriteRound {
   #withoutRows(): void {
     const refused = this.#refused;
     if (refused !== undefined) {
-      this.#end({ kind: 'refused', refused, previous: this.#previous });
+      this.#end({ kind: 'refused', refused, ...this.#found() });
     } else if (this.#options.mode !== 'strict') this.#finish('unlisted');
     else if (this.#pending === 0) this.#fail();
   }
@@ -338,7 +341,7 @@ class WriteRound {
   }
 
   #fail(): void {
-    this.#end({ kind: 'failed', codes: this.#codes, previous: this.#previous });
+    this.#end({ kind: 'failed', codes: this.#codes, ...this.#found() });
   }
 
   #finish(ack: Ack): void {
