@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { DataPart, EntryState } from '#base/entry.ts';
 import { decodeState, encodeState } from '#base/entry-codec.ts';
 import { type Timestamp, timestampFromBytes } from '#base/timestamp.ts';
-import { effectOf, OwnWrite, recordOf, restamped } from './round-record.ts';
+import { effectOf, isOutdone, OwnWrite, recordOf, restamped } from './round-record.ts';
 
 function at(n: number): Timestamp {
   const bytes = Buffer.alloc(10);
@@ -58,6 +58,27 @@ describe('a conditional write that only some replicas took', () => {
     const mine = own({ timestamp: at(10), above: true });
     expect(effectOf(mine, written(20, RIVAL), true)).toBe('undecided');
     expect(effectOf(mine, restamped(written(20, RIVAL), at(30)), true)).toBe('undecided');
+  });
+});
+
+describe('a write whose condition does not hold in what a majority agrees on', () => {
+  const mine = own({ timestamp: at(10), above: true }, { timestamp: at(30), above: true });
+  const fresh = own();
+
+  it('will never take effect where it has sent nothing, or only what is below', () => {
+    expect(isOutdone(fresh, written(5, RIVAL), true)).toBe(true);
+    expect(isOutdone(mine, written(40, RIVAL, { base: at(5) }), true)).toBe(true);
+  });
+
+  it('may surface where it has sent something above (rounds seed 1020)', () => {
+    expect(effectOf(mine, written(5, RIVAL), true)).toBe('none');
+    expect(isOutdone(mine, written(5, RIVAL), true)).toBe(false);
+    expect(isOutdone(mine, written(20, RIVAL, { base: at(5) }), true)).toBe(false);
+  });
+
+  it('did take effect where that is its own', () => {
+    const asserted = restamped(written(10, mine.writeId, { base: at(5) }), at(40));
+    expect(isOutdone(mine, asserted, true)).toBe(false);
   });
 });
 

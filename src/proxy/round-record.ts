@@ -43,8 +43,9 @@ export class OwnWrite {
 }
 
 /**
- * `effective`: the write took effect, or counts as overwritten at once. `none`: it did not and never
- * will, so it may be made anew. `undecided`: that can't be told (never a failed condition).
+ * `effective`: the write took effect, or counts as overwritten at once. `none`: it did not, so it may be made
+ * anew; what a minority has of it may still surface until something above is accepted, so the writer goes on
+ * knowing what it has sent. `undecided`: that can't be told (never a failed condition).
  */
 export type Effect = 'effective' | 'none' | 'undecided';
 
@@ -67,6 +68,16 @@ export function effectOf(
   // A plain overwrite: the write counts as overwritten if that came after it had begun.
   const after = sent.some(({ timestamp, above }) => above && timestamp < data!.timestamp);
   return after ? 'effective' : 'none';
+}
+
+/**
+ * Where a majority agrees on this state (isSettled): whether the write did not take effect, and never will. What one
+ * replica took of it below that state loses to it in every later round; what is above would win, and the write take effect
+ * after its writer was refused.
+ */
+export function isOutdone(own: OwnWrite, agreed: EntryState, conditional: boolean): boolean {
+  const isBelow = own.sent.every(({ timestamp }) => timestamp < dataTimestamp(agreed));
+  return isBelow && effectOf(own, agreed, conditional) === 'none';
 }
 
 function groupsOf(state: EntryState): Timestamp[] {

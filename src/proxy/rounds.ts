@@ -30,7 +30,15 @@ import { failure, objectRound, type SentBody } from './object-round.ts';
 import type { Replica } from './placement.ts';
 import { moveName, type NameMove } from './policy-move/move-name.ts';
 import { isSettled, type PromiseAnswer, type PromiseRound, promiseRound } from './promise-round.ts';
-import { effectOf, nothingAt, OwnWrite, recordOf, restamped, withoutBase } from './round-record.ts';
+import {
+  effectOf,
+  isOutdone,
+  nothingAt,
+  OwnWrite,
+  recordOf,
+  restamped,
+  withoutBase,
+} from './round-record.ts';
 import {
   type ObjectWrite,
   ownBody,
@@ -194,9 +202,8 @@ class Rounds {
     const effect = effectOf(own, round.joined, condition !== undefined);
     if (effect === 'effective') return this.#finish(round);
     if (effect === 'undecided') throw undecided();
-    own.sent = [];
     if (this.#holds(round.joined)) return this.#accept(round);
-    if (!this.#anew && isSettled(round)) return { kind: 'refused', state: round.joined };
+    if (this.#isOver(round)) return { kind: 'refused', state: round.joined };
     if (this.#anew && !isBacked(round)) throw unavailable('body', this.#codes);
     const settled = await this.#settle(round);
     return settled && { kind: 'refused', state: settled.state };
@@ -204,9 +211,15 @@ class Rounds {
 
   /** A rival is ahead. What a majority agrees on can refuse the write without a ballot of its own. */
   #refused(round: PromiseRound): Step {
-    const mustWrite = this.#anew || this.#write.own.sent.length > 0;
-    if (mustWrite || !isSettled(round)) return undefined;
-    return this.#holds(round.joined) ? undefined : { kind: 'refused', state: round.joined };
+    if (!this.#isOver(round) || this.#holds(round.joined)) return undefined;
+    return { kind: 'refused', state: round.joined };
+  }
+
+  /** A majority agrees, and nothing that this write has sent can come over what it agrees on. */
+  #isOver(round: PromiseRound): boolean {
+    const { own, condition } = this.#write;
+    if (this.#anew || !isSettled(round)) return false;
+    return isOutdone(own, round.joined, condition !== undefined);
   }
 
   #holds(joined: EntryState): boolean {
@@ -223,7 +236,7 @@ class Rounds {
     const { first, writeId } = own;
     const unconditional = this.#condition === ALWAYS;
     const state = recordOf(added, joined, { ballot, first, writeId, unconditional });
-    own.sent = [{ timestamp: ballot, above: true }];
+    own.sent = [...own.sent, { timestamp: ballot, above: true }];
     const keepsBody = added.data === undefined;
     const ack = await this.#store(round, state, (answer) =>
       keepsBody ? bodyOf(round, answer) : ownBody(this.#write, answer.replica),

@@ -47,7 +47,7 @@ const ROUNDS: readonly Mutant[] = [
   {
     name: 'refuse-without-re-assertion',
     file: 'proxy/rounds.ts',
-    find: "if (!this.#anew && isSettled(round)) return { kind: 'refused', state: round.joined };",
+    find: "if (this.#isOver(round)) return { kind: 'refused', state: round.joined };",
     replace: "return { kind: 'refused', state: round.joined };",
     faults: DISTURBED,
   },
@@ -70,6 +70,13 @@ const ROUNDS: readonly Mutant[] = [
     file: 'proxy/rounds.ts',
     find: 'const effect = effectOf(own, round.joined, condition !== undefined);',
     replace: "const effect: string = 'none';",
+    faults: DISTURBED,
+  },
+  {
+    name: 'refuse-what-may-surface',
+    file: 'proxy/round-record.ts',
+    find: "return isBelow && effectOf(own, agreed, conditional) === 'none';",
+    replace: 'return isBelow || own.sent.length > 0;',
     faults: DISTURBED,
   },
   {

@@ -39,6 +39,11 @@ class Ballot {
     }
   }
 
+  /** Comes before a round that is under way, whatever is there. */
+  async precede(device: Name): Promise<void> {
+    await this.#call(device, 'object.promise', { ballot: this.at });
+  }
+
   /** True: all of them count as having it. */
   async accept(...devices: readonly Name[]): Promise<boolean> {
     let all = true;
@@ -54,6 +59,19 @@ class Ballot {
   /** What replication brings: a copy, which acknowledges nothing. Without `base`: of a plain write. */
   async join(device: Name, base?: Timestamp): Promise<void> {
     await this.#call(device, 'object.write', this.#record('join', base));
+  }
+
+  /** That of a plain deletion. */
+  async joinDeletion(device: Name): Promise<void> {
+    const none = { clientMicros: 0, etag: '', size: 0, contentType: '' };
+    const data = {
+      timestamp: this.at,
+      kind: 'deleted' as const,
+      writeId: this.at.slice(4),
+      ...none,
+    };
+    const state = encodeState({ data, groups: {} });
+    await this.#call(device, 'object.write', { intent: 'join', state });
   }
 
   #record(intent: 'accept' | 'join', base: Timestamp | undefined): object {
@@ -203,6 +221,33 @@ export const ROUND_SCENARIOS: readonly StagedScenario[] = [
       await rival;
       assert.equal(told, 'stored', 'a writer was refused that saw nothing but its own record');
       assert.equal(await newest(stage, 'b'), 'new');
+    },
+  },
+  {
+    // Rounds seed 1020. d decides on a deletion that only c knows, and only c takes its record.
+    name: 'a writer is refused only when what one replica took of its record can not surface any more',
+    mutants: ['refuse-what-may-surface'],
+    run: async (stage) => {
+      assert.ok(await stage.put('a', KEY, 'old'));
+      await stage.until('all have it', async () => (await stage.stat('c', KEY, 1)).hasBody);
+      await new Ballot(stage, 'deletion').joinDeletion('c');
+      stage.world.network.setLinkBothWays('d', 'b', { delayMs: 200 });
+      const rival = new Promise<void>((resolve) => {
+        stage.onceSent('object.accept', () => {
+          resolve(new Ballot(stage, 'rival').precede('a'));
+          stage.onceSent('object.promise', () => stage.cut('d', 'c'));
+        });
+      });
+      const told = await stage.write('d', KEY, 'new', IF_ABSENT);
+      await rival;
+      stage.heal();
+      stage.cut('b', 'a', 'c');
+      assert.equal(told, 'precondition-failed');
+      assert.equal(
+        await newest(stage, 'c'),
+        'old',
+        'a refused write took effect, of which its writer saw nothing',
+      );
     },
   },
 ];
