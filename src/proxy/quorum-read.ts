@@ -20,13 +20,13 @@ import { failureCode } from './replica-calls.ts';
 
 export interface Answer {
   readonly replica: Replica;
-  readonly version: string;
-  /** Undefined: not fetched (it agrees), or nothing known (version ''). */
+  version: string;
+  /** Of this version. Undefined: not fetched (it agrees), or nothing known (version ''). */
   state: EntryState | undefined;
   hasBody: boolean;
   inline?: Buffer;
-  readonly counts: boolean;
-  readonly certain: boolean;
+  counts: boolean;
+  certain: boolean;
 }
 
 export interface ReadRequest {
@@ -215,15 +215,22 @@ class QuorumRead {
     return unknown;
   }
 
+  /** All anew: what it told before, it may have overwritten since (rounds seed 1038). */
   async #fetch(answer: Answer): Promise<void> {
+    const { full, place } = this.#request;
+    const { member } = answer.replica;
     try {
-      const { state, inline, hasBody } = await this.#request.full(answer.replica);
-      answer.state = state === null ? EMPTY_STATE : decodeState(state);
-      answer.hasBody = hasBody;
+      const { state, version, hasBody, certain, complete, inline } = decoded(
+        await full(answer.replica),
+      );
+      Object.assign(answer, { state: state ?? EMPTY_STATE, version, hasBody, certain });
       if (inline) answer.inline = inline;
+      if (place.quorum.countsIn(member, complete)) return;
+      answer.counts = false;
+      this.#counted.delete(member);
     } catch (error) {
       this.#codes.push(failureCode(error));
-      this.#counted.delete(answer.replica.member);
+      this.#counted.delete(member);
       this.#answers.splice(this.#answers.indexOf(answer), 1);
     }
   }
