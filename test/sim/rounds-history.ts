@@ -21,7 +21,8 @@ export type Action =
   | { readonly kind: 'delete'; readonly guard: Guard }
   /** Replaces the metadata; `value` names them. */
   | { readonly kind: 'post'; readonly value: number; readonly guard: Guard }
-  | { readonly kind: 'read' };
+  /** `isWhole`: of its bytes, too. */
+  | { readonly kind: 'read'; readonly isWhole?: boolean };
 
 /** What the object is: which put's body, and whose metadata. */
 export interface Version {
@@ -54,6 +55,22 @@ const MAX_STEPS = 2_000_000;
 
 export function judge(calls: readonly Call[]): Judgement {
   return new Search(calls).run();
+}
+
+/**
+ * Whether nobody was told of this write: without it, too, one object could have done all that everybody
+ * was told. Whose metadata were acknowledged was told that something is there.
+ */
+export function isUntold(calls: readonly Call[], write: Call): boolean {
+  if (!isMaybe(write)) return false;
+  const others = calls.filter((call) => call !== write).map(provesPresence);
+  return judge(others) === 'linearizable';
+}
+
+function provesPresence(call: Call): Call {
+  const { action } = call;
+  if (action.kind !== 'post' || isMaybe(call) || action.guard.kind !== 'always') return call;
+  return { ...call, action: { ...action, guard: { kind: 'present' } } };
 }
 
 class Search {

@@ -6,17 +6,19 @@ import { codeOf, OperatingError } from '#base/errors.ts';
 import type { Prng } from '#env/sim/prng.ts';
 import { SimWorld } from '#env/sim/world.ts';
 import { type Condition, IF_ABSENT, IF_PRESENT, ifMatch } from '#proxy/condition.ts';
-import type { Operation } from '#proxy/contract.ts';
+import type { ObjectReader, Operation } from '#proxy/contract.ts';
 import { type Process, SimCluster, type SimNode } from './cluster.ts';
 import { bytesOf, makeContent, typeOf, writeOf } from './content.ts';
 import { Violation } from './model.ts';
 import { Nemesis } from './nemesis.ts';
-import { drawPlan, FAULTS, type Fault } from './plan.ts';
+import { Observer } from './observer.ts';
+import { drawPlan, FAULTS } from './plan.ts';
 import {
   type Action,
   type Call,
   describeCalls,
   type Guard,
+  isUntold,
   judge,
   type Result,
   type Version,
@@ -32,10 +34,10 @@ const BOX = { account: ACCOUNT, container: 'locks' };
 /** So long that a healthy cluster has answered everything and is whole again. */
 const QUIET_MS = 10_000;
 const FINAL_TRIES = 60;
+const READ: Action = { kind: 'read', isWhole: true };
+const PUT = { kind: 'put', guard: { kind: 'always' } } as const;
 /** What a client may be told; anything else is a bug. */
 const EXPECTED = new Set(['unavailable', 'undecided', 'overloaded', 'clock-drift', 'client-gone']);
-/** A full disk or a slow one teaches nothing here, and takes long. */
-const USELESS = new Set<Fault>(['away', 'full-disk']);
 
 export function runRoundsSeed(seed: number, options: RunOptions = {}): Promise<RunResult> {
   return new RoundsRun(seed, options).result();
@@ -46,10 +48,14 @@ class RoundsRun {
   readonly #world: SimWorld;
   readonly #cluster: SimCluster;
   readonly #nemesis: Nemesis;
+  readonly #observer: Observer;
   readonly #random: Prng;
   readonly #keys: readonly KeyHistory[];
   readonly #chaosMs: number;
   readonly #tally: Record<string, number> = {};
+  /** Paths of keys that could not be read before they were written again. */
+  readonly #orphans = new Set<string>();
+  #policy = 0;
   #rejection: unknown;
   #events = 0;
   #nextValue = 1;
@@ -59,13 +65,13 @@ class RoundsRun {
     this.#world = new SimWorld({ seed, maxEvents: MAX_EVENTS });
     this.#random = this.#world.random('rounds');
     const shape = drawSmallShape(this.#world);
-    const faults = options.faults ?? FAULTS.filter((fault) => !USELESS.has(fault));
-    const drawn = faults.filter(() => options.faults !== undefined || this.#random.chance(0.4));
+    const drawn = options.faults ?? FAULTS.filter(() => this.#random.chance(0.4));
     const { hasSkew } = shape;
     const { intensity = 1 } = options;
     const plan = drawPlan(this.#world.random('plan'), { hasSkew, only: drawn, intensity });
     this.#cluster = new SimCluster(this.#world, shape, new Tap(), plan.clockErrorMs);
     this.#nemesis = new Nemesis(this.#cluster, this.#world.random('nemesis'), plan);
+    this.#observer = new Observer(this.#cluster);
     this.#chaosMs = 5_000 + this.#random.integer(15_000);
     this.#keys = Array.from({ length: 1 + this.#random.integer(3) }, (_, i) => {
       return new KeyHistory(`lock${i}`);
@@ -95,7 +101,7 @@ class RoundsRun {
       events: this.#world.eventCount,
       operations: this.#tally,
       faults: this.#nemesis.done,
-      orphans: 0,
+      orphans: this.#orphans.size,
       failure,
     };
   }
@@ -117,10 +123,10 @@ class RoundsRun {
 
   async #createBox(): Promise<void> {
     const { policies } = this.#cluster.shape.view;
-    const policy = policies[this.#random.integer(policies.length)]!.index;
+    this.#policy = policies[this.#random.integer(policies.length)]!.index;
     for (let made: string | undefined; made === undefined; await this.#sleep(200)) {
       const { process: up } = this.#cluster.nodes[0]!;
-      const options = { policy, mode: 'strict' as const, changes: {} };
+      const options = { policy: this.#policy, mode: 'strict' as const, changes: {} };
       made = await up?.proxy.createContainer(operation(), BOX, options).catch(() => undefined);
     }
   }
@@ -145,7 +151,7 @@ class RoundsRun {
 
   #draw(seen: number | undefined): Action {
     const dice = this.#random.float();
-    if (dice < 0.3) return { kind: 'read' };
+    if (dice < 0.3) return { kind: 'read', isWhole: dice < 0.1 };
     const match: Guard = seen === undefined ? { kind: 'absent' } : { kind: 'match', value: seen };
     const value = this.#nextValue++;
     if (dice < 0.5) return { kind: 'put', value, guard: { kind: 'absent' } };
@@ -181,7 +187,7 @@ class RoundsRun {
     try {
       switch (action.kind) {
         case 'read':
-          return { kind: 'read', version: await this.#read(proxy, key) };
+          return { kind: 'read', version: await this.#read(proxy, key, action.isWhole) };
         case 'put':
           return await this.#put(proxy, key, action.value, action.guard);
         case 'delete': {
@@ -203,11 +209,17 @@ class RoundsRun {
     }
   }
 
-  async #read(proxy: Process['proxy'], key: KeyHistory): Promise<Version | undefined> {
-    const state = await proxy.statObject(operation('newest'), key.name);
+  async #read(
+    proxy: Process['proxy'],
+    key: KeyHistory,
+    isWhole = false,
+  ): Promise<Version | undefined> {
+    const reader = isWhole ? await proxy.openObject(operation('newest'), key.name) : undefined;
+    const state = isWhole ? reader?.state : await proxy.statObject(operation('newest'), key.name);
     if (state === undefined) return undefined;
     const value = writeOf(state.data?.contentType ?? '');
     if (value === undefined) throw new Violation('one version', 'no write of ours', key.path);
+    if (reader !== undefined) await checkBytes(reader, value, key);
     return { value, tag: Number(state.groups['user']?.values[TAG] ?? value) };
   }
 
@@ -249,16 +261,38 @@ class RoundsRun {
     return { kind: told === 'updated' ? 'done' : 'maybe' };
   }
 
+  /** An orphan is written anew, once: then it is there like everything else. */
   async #finalRead(node: SimNode, key: KeyHistory): Promise<void> {
+    if (await this.#becomes(node, key, () => READ)) return;
+    if (!this.#orphans.has(key.path) && (await this.#isOrphan(key))) {
+      this.#orphans.add(key.path);
+      const anew = (): Action => ({ ...PUT, value: this.#nextValue++ });
+      const isWritten = await this.#becomes(node, key, anew);
+      if (isWritten && (await this.#becomes(node, key, () => READ))) return;
+    }
+    throw new Violation('kept', `long after the faults: no read of ${key.path}`, key.path);
+  }
+
+  /** True: it was answered, at last. */
+  async #becomes(node: SimNode, key: KeyHistory, action: () => Action): Promise<boolean> {
     for (let tries = 0; tries < FINAL_TRIES; tries++) {
       if (node.process !== undefined) {
-        const result = await this.#do(node, key, { kind: 'read' });
-        if (result.kind === 'read') return;
+        const result = await this.#do(node, key, action());
+        if (result.kind !== 'maybe') return true;
       }
       await this.#sleep(2_000);
       this.#nemesis.mend();
     }
-    throw new Violation('kept', `long after the faults: no read of ${key.path}`, key.path);
+    return false;
+  }
+
+  /** What nobody was told of, and nobody has the body of, as ordinary runs know it (README, "Known"). */
+  async #isOrphan({ path, calls, writeAt }: KeyHistory): Promise<boolean> {
+    const isKnown = calls.some(isAcknowledged);
+    const further = { policy: this.#policy, containers: [], objects: [{ path, isKnown, writeAt }] };
+    const orphans = new Set<string>();
+    await this.#observer.differencesOf(further, orphans);
+    return orphans.has(path);
   }
 
   #check(): void {
@@ -301,6 +335,14 @@ class KeyHistory {
     this.path = `/${BOX.account}/${BOX.container}/${object}`;
   }
 
+  /** The put whose content type this is. */
+  readonly writeAt = (contentType: string) => {
+    const id = writeOf(contentType);
+    const put = this.calls.find(({ action }) => action.kind === 'put' && action.value === id);
+    if (put === undefined || id === undefined) return undefined;
+    return { id, outcome: isUntold(this.calls, put) ? 'undecided' : 'full' };
+  };
+
   /** Undefined: a plain write. */
   conditionOf(guard: Guard): Condition | undefined {
     switch (guard.kind) {
@@ -314,6 +356,19 @@ class KeyHistory {
         return ifMatch(this.etags.get(guard.value) ?? 'none');
     }
   }
+}
+
+async function checkBytes(reader: ObjectReader, value: number, { path }: KeyHistory) {
+  const chunks: Buffer[] = [];
+  for await (const chunk of reader.read(0, reader.length)) chunks.push(chunk);
+  const bytes = Buffer.concat(chunks);
+  if (bytes.length === reader.length && bytes.equals(bytesOf(value, 0, bytes.length))) return;
+  throw new Violation('one version', `wrong bytes of put ${value}`, path);
+}
+
+/** A put or a deletion. */
+function isAcknowledged({ action: { kind }, result }: Call): boolean {
+  return (kind === 'put' || kind === 'delete') && result?.kind === 'done';
 }
 
 function operation(read: Operation['read'] = 'quorum'): Operation {

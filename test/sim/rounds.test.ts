@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Action, type Call, judge, type Result } from './rounds-history.ts';
+import { type Action, type Call, isUntold, judge, type Result } from './rounds-history.ts';
 import { runRoundsSeed } from './rounds-run.ts';
 
 const SEEDS = 6;
@@ -84,6 +84,37 @@ describe('the checker of histories', () => {
     const nothing = call(READ, saw(undefined), 1, 2);
     expect(judge([maybe, nothing])).toBe('linearizable');
     expect(judge([maybe, nothing, call(READ, saw(1), 3, 4)])).toBe('linearizable');
+  });
+});
+
+describe('a write that nobody was told of', () => {
+  const lost = call(put(2), MAYBE, 4, 5);
+  const before = [
+    call(put(1), DONE, 0, 1),
+    call({ kind: 'delete', guard: { kind: 'always' } }, DONE, 2, 3),
+  ];
+  const isLost = (...after: readonly Call[]) => isUntold([...before, lost, ...after], lost);
+
+  it('is one without which all could have been as it was', () => {
+    expect(isLost()).toBe(true);
+    expect(isLost(call(READ, saw(undefined), 6, 7), call(READ, MAYBE, 8, 9))).toBe(true);
+    expect(isLost(call(put(3, 'absent'), DONE, 6, 7))).toBe(true);
+  });
+
+  it.each([
+    ['its version was read', call(READ, saw(2), 6, 7)],
+    ['a condition was refused because of it', call(put(3, 'absent'), { kind: 'refused' }, 6, 7)],
+    [
+      'metadata were acknowledged over it',
+      call({ kind: 'post', value: 3, guard: { kind: 'always' } }, DONE, 6, 7),
+    ],
+  ])('is not one where %s', (_what, after) => {
+    expect(isLost(after)).toBe(false);
+  });
+
+  it('was not acknowledged', () => {
+    const [first] = before;
+    expect(isUntold(before, first!)).toBe(false);
   });
 });
 
