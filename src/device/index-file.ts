@@ -9,7 +9,7 @@ import { crc32 } from 'node:zlib';
 import { pack, unpack } from '#base/codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { Database, Statement } from '#env/env.ts';
-import { hasTables } from '#env/tables.ts';
+import { hasTables, saysFileDamage } from '#env/tables.ts';
 import type { EntryKey, LogPosition } from './contract.ts';
 import { BUCKETS } from './digest-table.ts';
 import { damaged } from './errors.ts';
@@ -207,8 +207,7 @@ export function isIndexDamage(error: unknown): boolean {
   return (
     code === 'damaged' ||
     code === 'malformed' ||
-    code === 'SQLITE_NOTADB' ||
-    code?.startsWith('SQLITE_CORRUPT') === true ||
+    saysFileDamage(code) ||
     // A row that was believed to be absent: the index has hidden it.
     code?.startsWith('SQLITE_CONSTRAINT') === true
   );

@@ -5,6 +5,18 @@
  */
 import type { Database } from './env.ts';
 
+/**
+ * Whether a code of SQLite's means that a database of ours is damaged. Its statements are right, so one that SQLite calls
+ * wrong met a flipped byte in the schema or in the header; another one there makes a file read-only, or of a future
+ * format (simulator, seed 900441). Where it is the file system that is read-only, it can't be made anew either.
+ */
+export function saysFileDamage(code: string | undefined): boolean {
+  if (code === 'SQLITE_NOTADB' || code === 'SQLITE_ERROR') return true;
+  return (
+    code?.startsWith('SQLITE_CORRUPT') === true || code?.startsWith('SQLITE_READONLY') === true
+  );
+}
+
 /** `schema`: statements with `IF NOT EXISTS`, with a semicolon behind each. */
 export function hasTables(db: Database, schema: string): boolean {
   const stored = db.prepare<string>('SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL').pluck();

@@ -4,6 +4,7 @@
  */
 import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
+import { saysFileDamage } from '#env/tables.ts';
 import { markDamaged } from './database-file.ts';
 
 export class DamageGuard {
@@ -48,7 +49,7 @@ export class DamageGuard {
 }
 
 function saysDamage(code: string): boolean {
-  return code === 'rows-damaged' || code === 'SQLITE_NOTADB' || code.startsWith('SQLITE_CORRUPT');
+  return code === 'rows-damaged' || saysFileDamage(code);
 }
 
 function damaged(why: string, cause?: unknown): OperatingError {
