@@ -12,20 +12,13 @@
  * repeated request what is to be done; parts are only deleted when nobody can complete the upload any more,
  * and a linearizable read says that no object is made of them. README.md has the reasons.
  */
-import { type DataPart, type EntryState, isLive } from '#base/entry.ts';
+import type { DataPart } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
 import type { ContainerName, ObjectName } from '#base/names.ts';
 import type { Env } from '#env/env.ts';
 import type { Condition } from '../condition.ts';
 import type { ListedObject, Operation, PutRequest, PutResult, Store } from '../contract.ts';
-import {
-  encodeManifest,
-  type ManifestPart,
-  manifestLength,
-  parsePath,
-  readManifest,
-} from '../manifest-format.ts';
-import { nullName, versionName } from '../versions/names.ts';
+import { encodeManifest, type ManifestPart, manifestLength } from '../manifest-format.ts';
 import { listAttempts, type PartSlot, type StoredPart, slotAfter, standing } from './attempts.ts';
 import { type Claim, isDone, UploadClaims } from './claims.ts';
 import {
@@ -36,7 +29,6 @@ import {
   partsContainer,
   slotPrefix,
   uploadName,
-  uploadOfPart,
   writeIdOf,
 } from './names.ts';
 import { partType, uploadType } from './rows.ts';
@@ -49,6 +41,7 @@ import {
   type UploadRecord,
   wholeOf,
 } from './upload-record.ts';
+import { isUsed, madeBy, type NamedUpload, usedParts } from './use.ts';
 
 export interface Upload {
   readonly bucket: ContainerName;
@@ -58,13 +51,6 @@ export interface Upload {
 
 /** `over`: it was aborted, or completed and the record tells how. */
 export type CompleteResult = PutResult | { readonly kind: 'over' };
-
-/** As much of it as both records tell. */
-interface NamedUpload {
-  readonly bucket: ContainerName;
-  readonly uploadId: string;
-  readonly record: { readonly key: string };
-}
 
 interface Whole {
   readonly parts: readonly StoredPart[];
@@ -327,32 +313,9 @@ export class Uploads {
     throw new OperatingError('unavailable', 'the upload is being completed', { uploadId });
   }
 
-  /**
-   * Whether the object of that key, or a version of it, is made of this upload's parts. Linearizable
-   * reads: an undecided write is decided by having been looked at. The null version is looked for in its
-   * own place first, from where it may move. A change of metadata gives the object a write id of its own,
-   * so where the id is another one, the manifest itself tells (simulator with uploads, seed 3: the parts of
-   * an object that had been given tags were swept).
-   */
-  async isUsed(operation: Operation, upload: NamedUpload): Promise<boolean> {
-    const { uploadId } = upload;
-    const newest: Operation = { ...operation, read: 'newest' };
-    for (const place of placesOf(upload)) {
-      const state = await this.#store.statObject(newest, place);
-      if (madeBy(state, uploadId, this.#env.clock.wallMicros() / 1e6)) return true;
-      if (state?.data?.manifest !== 'multipart') continue;
-      if ((await this.#partsOf(newest, place, uploadId)).size > 0) return true;
-    }
-    return false;
-  }
-
-  /** The parts of this upload that the object in that place is made of. */
-  async #partsOf(operation: Operation, place: ObjectName, uploadId: string): Promise<Set<string>> {
-    const reader = await this.#store.openObject(operation, place);
-    if (reader?.state.data?.manifest !== 'multipart') return new Set();
-    const { parts } = await readManifest(reader);
-    const objects = parts.map(({ path }) => parsePath(path)?.object ?? '');
-    return new Set(objects.filter((object) => uploadOfPart(object) === uploadId));
+  /** Whether an object is made of its parts: see use.ts. */
+  isUsed(operation: Operation, upload: NamedUpload): Promise<boolean> {
+    return isUsed(this.#store, this.#env.clock, operation, upload);
   }
 
   /**
@@ -363,15 +326,11 @@ export class Uploads {
     const record = await this.completion(operation, bucket, uploadId);
     if (record === undefined) return 0;
     const items = await this.#attempts(operation, bucket, uploadId);
-    const newest: Operation = { ...operation, read: 'newest' };
-    for (const place of placesOf({ bucket, uploadId, record })) {
-      const used = await this.#partsOf(newest, place, uploadId);
-      if (used.size === 0) continue;
-      const others = items.filter(({ name }) => !used.has(name));
-      await this.#deleteAll(operation, bucket, others);
-      return others.length;
-    }
-    return 0;
+    const used = await usedParts(this.#store, operation, { bucket, uploadId, record });
+    if (used.size === 0) return 0;
+    const others = items.filter(({ name }) => !used.has(name));
+    await this.#deleteAll(operation, bucket, others);
+    return others.length;
   }
 
   /** An upload that an object is made of is not under way any more. */
@@ -486,12 +445,6 @@ export class Uploads {
   }
 }
 
-/** Where what was made of an upload is: as the object, as its null version, as a version. */
-function placesOf({ bucket, uploadId, record }: NamedUpload): ObjectName[] {
-  const name = { ...bucket, object: record.key };
-  return [name, nullName(name), versionName(name, writeIdOf(uploadId))];
-}
-
 /** What can't be done now is the sweep's. */
 async function quietly<Result>(work: Promise<Result>): Promise<Result | undefined> {
   try {
@@ -500,12 +453,6 @@ async function quietly<Result>(work: Promise<Result>): Promise<Result | undefine
     if (codeOf(error) === 'internal') throw error;
     return undefined;
   }
-}
-
-function madeBy(state: EntryState | undefined, uploadId: string, nowSeconds: number): boolean {
-  if (!isLive(state, nowSeconds)) return false;
-  const data = state?.data;
-  return data?.manifest === 'multipart' && data.writeId === writeIdOf(uploadId);
 }
 
 function objectOf({ bucket, record }: Upload): ObjectName {
