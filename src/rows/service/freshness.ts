@@ -3,8 +3,8 @@
  *
  * A write is acknowledged when its row is on W complete replicas. This replica pulls from R-1 other
  * complete ones what they committed since its last pull; with its own rows these are R, and one of any
- * R has the row. The pull begins after the listing arrived and reaches to what the peer had when it
- * began, so the cost is the rows in flight and there is no retry loop.
+ * R has the row. The pull begins after the listing arrived and reaches to what the peer has when it gives its
+ * last page, nearly always the first, so the cost is the rows in flight.
  *
  * One pull serves all listings that arrived before it began: those that come while one is under way
  * share the next.
@@ -77,12 +77,11 @@ export class Freshness {
     const { clock } = this.#context.options.env;
     const deadlineMs = wish.rest === undefined ? PULL_DEADLINE_MS : RESTING_DEADLINE_MS;
     const endMs = clock.monotonicMs() + deadlineMs;
-    let upTo: number | undefined;
-    for (;;) {
-      const reply = await this.#page(target, peer, wish, ringVersion, upTo === undefined);
+    for (let isFirst = true; ; isFirst = false) {
+      const reply = await this.#page(target, peer, wish, ringVersion, isFirst);
       await this.#takeIn(target, peer, wish, reply);
-      upTo ??= reply.upTo;
-      if (reply.equal || !reply.more || reply.sequence >= upTo) return reply.complete;
+      // Not as far as the peer was at first: a row that is overwritten meanwhile moves behind that.
+      if (reply.equal || !reply.more) return reply.complete;
       if (clock.monotonicMs() > endMs)
         throw new OperatingError('timeout', 'a pull took too long', { peer: peer.node });
     }
