@@ -65,12 +65,14 @@ export interface WriteRequest {
    * concurrent then, and hides of the write only what it replaces (judge() in entry-change.ts).
    */
   readonly afterRound?: boolean;
+  /** Of an `accept` without a body: refused where the body that its record keeps is not here (any more). */
+  readonly needsBody?: boolean;
 }
 
 /**
  * `stored`: synced, and part of the state here. `newest`: the newest here, that of the request unless it came after
  * a round and beside something concurrent.
- * `superseded`: something newer is here (or promised); nothing was stored.
+ * `superseded`: something newer is here (or promised), or another body than is needed; nothing was stored.
  * `use-rounds`: a conditional write came before; a plain one must go through the rounds.
  */
 export type WriteOutcome =

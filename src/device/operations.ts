@@ -1,5 +1,5 @@
 /** What is committed: client writes and joins, rows, promises, forgetting, partition state. */
-import { newestTimestamp } from '#base/entry.ts';
+import { bodyLength, EMPTY_STATE, newestTimestamp } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
 import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import { blockChecksums } from './blocks.ts';
@@ -168,6 +168,11 @@ export class WriteOperation extends Answering<WriteOutcome> {
       return;
     }
     const change = changeEntry(existing, request, request.body !== undefined);
+    // Replication may have brought another version since the promise, and freed the body (seed 902047).
+    if (request.needsBody && change.body === 'none' && bodyLength(change.state) > 0) {
+      this.result = { kind: 'superseded', newest: newestTimestamp(existing?.state ?? EMPTY_STATE) };
+      return;
+    }
     const newest = newestTimestamp(change.state);
     const isNewest = change.needed || newest === newestTimestamp(request.state);
     this.result = { kind: isNewest ? 'stored' : 'superseded', newest };

@@ -59,10 +59,12 @@ export class Commits {
     const isNews = intent === 'join' && isToList(device, key, device.stat(key), state);
     const unlisted = request.listing !== undefined || request.unlisted === true || isNews;
     // In the turn in which the device takes it: see Guard.checkPlaced.
+    const needsBody = intent === 'accept' && this.#guard.keepsBody(device, key);
     const store: Store = (what, as = state) => {
       if (intent === 'accept') this.#guard.checkRound(device, request);
       else this.#guard.checkPlaced(device, request);
-      return device.write({ key, path, state: as, body: what, unlisted, intent, afterRound });
+      const how = { unlisted, intent, afterRound, needsBody };
+      return device.write({ key, path, state: as, body: what, ...how });
     };
     if (intent === 'accept' && request.sources !== undefined) return this.#keep(commit, store);
     if (stage !== undefined) return this.#staged.commit(commit, stage, store);

@@ -45,6 +45,13 @@ const ROUNDS: readonly Mutant[] = [
     faults: ['crash', 'blackout', 'slow-link', 'one-way'],
   },
   {
+    name: 'accept-without-the-body',
+    file: 'device/operations.ts',
+    find: "if (request.needsBody && change.body === 'none'",
+    replace: 'if (change.body === undefined',
+    faults: [],
+  },
+  {
     name: 'refuse-without-re-assertion',
     file: 'proxy/rounds.ts',
     find: "if (this.#isOver(round)) return { kind: 'refused', state: round.joined };",

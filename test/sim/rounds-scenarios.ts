@@ -3,12 +3,15 @@
  * are called as a proxy calls them, each call at its moment; a, b, c are the primaries.
  */
 import assert from 'node:assert/strict';
-import { encodeState } from '#base/entry-codec.ts';
+import type { EntryState } from '#base/entry.ts';
+import { decodeState, encodeState } from '#base/entry-codec.ts';
 import { codeOf } from '#base/errors.ts';
+import { hashPath } from '#base/hash.ts';
+import { objectPath } from '#base/names.ts';
 import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import type { PromiseReply, WriteReply } from '#object/calls.ts';
 import { IF_ABSENT } from '#proxy/condition.ts';
-import { type Name, NEW, OLD, type Stage, type StagedScenario } from './stage.ts';
+import { BOX, type Name, NEW, OLD, type Stage, type StagedScenario } from './stage.ts';
 
 const KEY = 'lock';
 const TAG = 'x-object-meta-tag';
@@ -48,7 +51,7 @@ class Ballot {
   async accept(...devices: readonly Name[]): Promise<boolean> {
     let all = true;
     for (const device of devices) {
-      const record = this.#record('accept', ZERO_TIMESTAMP);
+      const record = this.record('accept', ZERO_TIMESTAMP);
       const asked = this.#call(device, 'object.accept', record) as Promise<WriteReply>;
       const told = await asked.then(({ outcome }) => outcome, codeOf);
       if (told !== 'stored') all = false;
@@ -58,7 +61,7 @@ class Ballot {
 
   /** What replication brings: a copy, which acknowledges nothing. Without `base`: of a plain write. */
   async join(device: Name, base?: Timestamp): Promise<void> {
-    await this.#call(device, 'object.write', this.#record('join', base));
+    await this.#call(device, 'object.write', this.record('join', base));
   }
 
   /** That of a plain deletion. */
@@ -74,7 +77,7 @@ class Ballot {
     await this.#call(device, 'object.write', { intent: 'join', state });
   }
 
-  #record(intent: 'accept' | 'join', base: Timestamp | undefined): object {
+  record(intent: 'accept' | 'join', base: Timestamp | undefined) {
     const body = Buffer.from(this.#content);
     const data = {
       timestamp: this.at,
@@ -105,7 +108,40 @@ async function newest(stage: Stage, via: Name): Promise<string | undefined> {
   return text;
 }
 
+/** At each of the devices before anything that is sent now: what replication brings there. */
+function joinAt(stage: Stage, names: readonly Name[], state: EntryState, body?: Buffer): void {
+  const { hashPrefix, hashSuffix } = stage.cluster.shape.view;
+  const path = objectPath({ ...BOX, object: KEY });
+  const key = { policy: 0, hash: hashPath(hashPrefix, path, hashSuffix) };
+  for (const name of names) {
+    const node = stage.node(name);
+    const { device } = node.process!.storage.open().get(node.shape.devices[0]!)!;
+    void device.write({ key, path, state, body, unlisted: false, intent: 'join' });
+  }
+}
+
 export const ROUND_SCENARIOS: readonly StagedScenario[] = [
+  {
+    // Seed 902047 (--brief): the copy freed the body that the record was to keep, on all replicas.
+    name: 'a record that keeps the body of a version is not taken where a copy of another has replaced it',
+    mutants: ['accept-without-the-body'],
+    run: async (stage) => {
+      assert.ok(await stage.put('a', KEY, 'kept'));
+      await stage.until('all have it', async () => (await stage.stat('c', KEY, 1)).hasBody);
+      const { clock } = stage.node('a').process!;
+      const between = new Ballot(stage, 'between').record('join', undefined);
+      // No two are equal, so a newest read settles: a record above all, which keeps the body.
+      for (const name of ['b', 'c'] as const) {
+        const user = { timestamp: clock.now(), values: { [TAG]: name } };
+        joinAt(stage, [name], { groups: { user } });
+      }
+      stage.onceSent('object.accept', () => {
+        joinAt(stage, OLD, decodeState(between.state), between.body);
+      });
+      const told = await newest(stage, 'b');
+      assert.ok(told === 'kept' || told === 'between', 'what was acknowledged is lost');
+    },
+  },
   {
     name: 'a copy of a record that came under a higher promise is no acknowledgement',
     mutants: ['acknowledge-already-have'],
