@@ -80,8 +80,8 @@ export class RowListingAuditor implements Job {
   }
 
   async step(signal: AbortSignal): Promise<StepResult> {
-    const targets = this.#options.devices();
-    for (const target of targets.values()) {
+    const targets = [...this.#options.devices().values()].filter(isUsable);
+    for (const target of targets) {
       const { id } = target.device;
       if (signal.aborted || !isUsable(target) || !this.pacer.isDue(id)) continue;
       const before = this.#doubtful;
@@ -90,13 +90,14 @@ export class RowListingAuditor implements Job {
       this.pacer.stepped(id, target.rows.rowCount, isDone, this.#doubts.has(id));
       if (isDone) this.#doubts.delete(id);
     }
-    return this.pacer.result([...targets.keys()]);
+    return this.pacer.result(targets.map(({ device }) => device.id));
   }
 
   /** True: the cycle is over. */
   async #step(target: RowDevice): Promise<boolean> {
     const { audit } = target.device;
-    const { rows, next } = pageOf(target, placeOf(audit.note(NOTE)));
+    const note = this.pacer.restarts(target.device.id) ? '' : audit.note(NOTE);
+    const { rows, next } = pageOf(target, placeOf(note));
     const checked = rows.flatMap((row) => this.#wanted(target, row));
     this.#checked += checked.length;
     for (const one of await this.#suspicious(checked)) await this.#judge(target, one);

@@ -1,7 +1,7 @@
 /** The storage role: this node's devices, the services on them, and their background jobs. */
 import { createAccountService } from '#account/server.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
-import type { ListingAuditorOptions } from '#container/listing-auditor.ts';
+import { type ListingAuditorOptions, RowListingAuditor } from '#container/listing-auditor.ts';
 import { createContainerService } from '#container/server.ts';
 import type { Device } from '#device/contract.ts';
 import type { DeviceLimits } from '#device/limits.ts';
@@ -10,6 +10,7 @@ import type { BodyPuller } from '#object/body-puller.ts';
 import type { DeviceReport } from '#object/calls.ts';
 import type { DebtBySite } from '#object/debt.ts';
 import type { DurabilityReport } from '#object/durability-report.ts';
+import { ObjectListingAuditor } from '#object/listing-auditor.ts';
 import { splitPath } from '#object/object-path.ts';
 import type { PeerBoard } from '#object/peer-board.ts';
 import { createObjectService } from '#object/server.ts';
@@ -109,6 +110,13 @@ export async function startStorage(
   const imports = new DeviceImport(foundation, store);
   const statuses = (): JobStatus[] => runners.map((runner) => runner.status());
   objects.auditor.wake = () => runners[jobs.indexOf(objects.auditor)]!.wake();
+  objects.auditor.onRun = (ids) => {
+    for (const [i, job] of jobs.entries()) {
+      if (!(job instanceof ObjectListingAuditor || job instanceof RowListingAuditor)) continue;
+      job.pacer.hurry(ids);
+      runners[i]!.wake();
+    }
+  };
   // A new ring is work for most of them: a device that joins must not wait for their next round.
   const unsubscribe = cluster.subscribe(() => {
     for (const runner of runners) runner.wake();

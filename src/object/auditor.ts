@@ -58,6 +58,8 @@ export class Auditor implements Job {
   readonly #known = new Set<number>();
   /** Ends the present wait of the job. */
   wake: () => void = () => undefined;
+  /** Told of devices that somebody wants read now: what else is audited goes round with them. */
+  onRun: (devices: readonly number[]) => void = () => undefined;
   #bytes = 0;
 
   constructor(
@@ -90,13 +92,14 @@ export class Auditor implements Job {
   /** A whole cycle of these devices (undefined: all), from its beginning, as fast as it can. */
   run(device: number | undefined): void {
     for (const one of this.#devices().keys()) this.#known.add(one);
-    for (const id of device === undefined ? this.#known : [device]) {
-      if (!this.#known.has(id)) continue;
+    const chosen = [...this.#known].filter((id) => device === undefined || id === device);
+    for (const id of chosen) {
       this.#urgent.add(id);
       this.#restarts.add(id);
       this.#due.delete(id);
     }
     this.wake();
+    this.onRun(chosen);
   }
 
   /** Bytes a second; undefined: as the cycle needs. */

@@ -72,12 +72,13 @@ export class ObjectListingAuditor implements Job {
   }
 
   async step(signal: AbortSignal): Promise<StepResult> {
-    for (const device of this.#devices().values()) {
+    const devices = [...this.#devices().values()].filter(({ status }) => status === 'ok');
+    for (const device of devices) {
       if (signal.aborted || device.status !== 'ok' || !this.pacer.isDue(device.id)) continue;
       const isDone = await this.#step(device);
       this.pacer.stepped(device.id, device.facts().entries, isDone);
     }
-    return this.pacer.result([...this.#devices().keys()]);
+    return this.pacer.result(devices.map(({ id }) => id));
   }
 
   /** object.audited */
@@ -89,7 +90,7 @@ export class ObjectListingAuditor implements Job {
   /** True: the cycle is over. */
   async #step(device: Device): Promise<boolean> {
     const { audit } = device;
-    const note = audit.note(NOTE);
+    const note = this.pacer.restarts(device.id) ? '' : audit.note(NOTE);
     if (note === '') audit.setNote(ROUND_NOTE, String(this.#env.clock.wallMicros() / 1_000));
     const place = placeOf(note);
     const policies = [...this.#cluster.current().rings.keys()]

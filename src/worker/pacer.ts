@@ -23,6 +23,7 @@ export class Pacer {
   readonly #options: PacerOptions;
   readonly #due = new Map<number, number>();
   readonly #urgent = new Set<number>();
+  readonly #restarts = new Set<number>();
 
   constructor(clock: Clock, options: PacerOptions) {
     this.#clock = clock;
@@ -33,12 +34,18 @@ export class Pacer {
     return this.#clock.monotonicMs() >= (this.#due.get(device) ?? 0);
   }
 
-  /** A whole round without waits, from where it is. */
+  /** A whole round without waits, from its beginning. */
   hurry(devices: Iterable<number>): void {
     for (const device of devices) {
       this.#urgent.add(device);
+      this.#restarts.add(device);
       this.#due.delete(device);
     }
+  }
+
+  /** Whether the next step is the first of a round that was asked for; told once. */
+  restarts(device: number): boolean {
+    return this.#restarts.delete(device);
   }
 
   /**
@@ -54,7 +61,7 @@ export class Pacer {
     this.#due.set(device, this.#clock.monotonicMs() + waitMs);
   }
 
-  /** What the job's step answers. */
+  /** What the job's step answers. `devices`: those that can be looked at. */
   result(devices: readonly number[]): StepResult {
     if (devices.some((device) => this.#urgent.has(device))) return { kind: 'more' };
     const now = this.#clock.monotonicMs();

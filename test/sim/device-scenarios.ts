@@ -17,6 +17,8 @@ const EXPIRER_MS = 40_000;
 
 /** Within this everybody has compared all that it has with everybody. */
 const SWEPT_MS = 90_000;
+/** Within this everything of a few is done that is done at once. */
+const SOON_MS = 5_000;
 /** Within this every stand-in has offered what it holds. */
 const HANDOVER_MS = 60_000;
 
@@ -165,6 +167,20 @@ export const DEVICE_SCENARIOS: readonly StagedScenario[] = [
         return (await stage.list('a')).includes(KEY);
       });
       assert.equal(await stage.get('b', KEY), 'kept');
+    },
+  },
+  {
+    // Seeds 901996 and 903569 (--brief): the only container replica with its row was wiped.
+    name: 'what no listing shows is listed when somebody has everything audited now',
+    mutants: ['audit-run-leaves-listings'],
+    run: async (stage) => {
+      await join(stage, OLD, { kind: 'live' }, { intent: 'write' });
+      stage.cluster.passTime(HALF_A_DAY_MS);
+      await stage.sleep(HANDOVER_MS);
+      assert.deepEqual(await stage.list('a'), [], 'nobody has its row');
+      for (const name of OLD) stage.node(name).process!.storage.auditor.run(undefined);
+      await stage.sleep(SOON_MS);
+      assert.deepEqual(await stage.list('a'), [KEY], 'it is not listed');
     },
   },
   {

@@ -441,6 +441,13 @@ export const MUTANTS: readonly Mutant[] = [
     faults: ['partition-pair', 'one-way', 'kill', 'away-days'],
   },
   {
+    name: 'audit-run-leaves-listings',
+    file: 'object/auditor.ts',
+    find: 'this.onRun(chosen);',
+    replace: '',
+    faults: [],
+  },
+  {
     name: 'overtaken-by-metadata-is-acknowledged',
     file: 'proxy/object-round.ts',
     find: '...(afterRound && { afterRound }),',
