@@ -143,21 +143,20 @@ class Bench {
     throw new Error(`the move does not end: ${JSON.stringify(this.job(by).facts())}`);
   }
 
-  /** A round of the listing auditor, and the one that has begun; what still waits for its row would be in doubt. */
+  /** A round of the listing auditor; what still waits for its row would be in doubt. */
   async audit(sites: readonly string[]): Promise<void> {
     for (const site of sites)
       if (this.cluster.node(site).machine.isUp) await this.cluster.runJob(site, 'object.updater');
     for (const site of sites) {
-      const { machine } = this.cluster.node(site);
-      if (machine.isUp) for (let n = 0; n < 40; n++) await this.#auditStep(site);
+      if (this.cluster.node(site).machine.isUp) await this.run(this.#auditRound(site));
     }
   }
 
-  async #auditStep(site: string): Promise<void> {
-    const { jobs } = this.cluster.node(site);
+  async #auditRound(site: string): Promise<void> {
+    const { jobs, device } = this.cluster.node(site);
     const auditor = jobs.find(({ name }) => name === 'object.listings') as ObjectListingAuditor;
-    auditor.pacer.hurry([this.cluster.node(site).device]);
-    await this.run(auditor.step(new AbortController().signal));
+    auditor.pacer.hurry([device]);
+    while ((await auditor.step(new AbortController().signal)).kind === 'more');
   }
 
   /** On how many devices the name is live in this policy. */
