@@ -390,7 +390,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'reclaim-by-age-alone',
-    seed: 11,
+    seed: 26,
     file: 'repair/reclaim.ts',
     find: 'if (sweptMs === undefined) return undefined;',
     replace: 'return oldMs;',
