@@ -76,7 +76,7 @@ export async function writeObject(
     if (result.kind === 'acknowledged') {
       const { ack } = result;
       const found = newerPrevious(own.previous, previous ?? result.previous);
-      const live = found.live || own.isUntold;
+      const live = found.live || own.isUntold || !result.told;
       return { kind: 'written', state, ack, previous: { ...found, live } };
     }
     const isOver = result.kind === 'failed' || result.kind === 'refused';

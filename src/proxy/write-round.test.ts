@@ -16,6 +16,8 @@ type Behaviour = {
   readonly outcome: 'stored' | 'superseded' | 'use-rounds' | 'fails';
   readonly complete: boolean;
   readonly afterMs: number;
+  /** What was there before is not known any more. */
+  readonly isForgotten?: boolean;
 };
 
 /** Devices 0, 1, 2 are the primaries; 3, 4, 5 stand in. Device d is at site d % 3. */
@@ -59,11 +61,12 @@ async function run(
     standIns: true,
     send: async ({ device }): Promise<RoundReply> => {
       asked.push(device);
-      const { outcome, complete, afterMs } = behaviours[device]!;
+      const { outcome, complete, afterMs, isForgotten } = behaviours[device]!;
       await env.clock.sleep(afterMs);
       if (outcome === 'fails') throw new OperatingError('unreachable', 'no');
       const newest = outcome === 'superseded' ? NEWEST : ZERO_TIMESTAMP;
-      return { outcome, newest, complete, listedOn: [] };
+      const previous = { data: ZERO_TIMESTAMP, newest: ZERO_TIMESTAMP, live: false };
+      return { outcome, newest, complete, listedOn: [], ...(!isForgotten && { previous }) };
     },
   });
   return { result: await world.run(round), asked };
@@ -86,6 +89,15 @@ describe('a round', () => {
     expect(early.result).toMatchObject({ kind: 'use-rounds', mayBeStored: true, told: false });
     const all = await run([{ ...late, afterMs: 0 }, byRounds, away, ...standIns]);
     expect(all.result).toMatchObject({ kind: 'use-rounds', mayBeStored: true, told: true });
+  });
+
+  it('does not take for told what repair has made a replica forget (seed 908610)', async () => {
+    const stored = { outcome: 'stored', complete: true, afterMs: 1 } as const;
+    const late = { ...stored, afterMs: 900 };
+    const forgotten = { ...stored, isForgotten: true };
+    const full = { kind: 'acknowledged', ack: undefined };
+    expect((await run([stored, stored, late])).result).toMatchObject({ ...full, told: true });
+    expect((await run([stored, forgotten, late])).result).toMatchObject({ ...full, told: false });
   });
 
   it('is a full acknowledgement only when W complete primaries stored, whatever the order', async () => {

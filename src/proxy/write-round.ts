@@ -58,7 +58,7 @@ export interface RoundOptions {
 }
 
 export type RoundResult =
-  | { readonly kind: 'acknowledged'; readonly ack: Ack; readonly previous: Previous }
+  | (Found & { readonly kind: 'acknowledged'; readonly ack: Ack })
   /** `use-rounds`: a conditional write came before. `mayBeStored`: somewhere, by now or later. */
   | (Found & {
       readonly kind: 'superseded' | 'use-rounds';
@@ -70,7 +70,10 @@ export type RoundResult =
 
 interface Found {
   readonly previous: Previous;
-  /** W replicas have told what was there, so `previous` is that. */
+  /**
+   * W replicas have told what was there, so `previous` is that. One to which repair has brought the deletion itself
+   * before can't tell any more (seed 908610). Only deletions ask.
+   */
   readonly told: boolean;
 }
 
@@ -107,6 +110,8 @@ class WriteRound {
   readonly #lost = new Set<number>();
   /** Complete replicas that told their newest. */
   readonly #told = new Set<number>();
+  /** Of those, the ones that also told what was there before. */
+  readonly #foundBy = new Set<number>();
   /** Hold the write, counting or not. */
   readonly #stored: Replica[] = [];
   /** No device is asked twice: it would count as two. */
@@ -182,6 +187,7 @@ class WriteRound {
     if (primary && place.quorum.countsIn(replica.member, reply.complete)) {
       this.#told.add(replica.member);
       const { previous } = reply;
+      if (previous) this.#foundBy.add(replica.member);
       if (previous && isAbove(previous, this.#previous)) this.#previous = previous;
       if (stored || (superseded && afterRound)) this.#counted.add(replica.member);
       else this.#lost.add(replica.member);
@@ -277,7 +283,7 @@ class WriteRound {
   }
 
   #found(): Found {
-    const told = this.#options.place.quorum.isWrite(this.#told);
+    const told = this.#options.place.quorum.isWrite(this.#foundBy);
     return { previous: this.#previous, told };
   }
 
@@ -345,7 +351,7 @@ class WriteRound {
   }
 
   #finish(ack: Ack): void {
-    this.#end({ kind: 'acknowledged', ack, previous: this.#previous });
+    this.#end({ kind: 'acknowledged', ack, ...this.#found() });
     this.#listAfterwards();
   }
 
