@@ -58,8 +58,8 @@ export class Commits {
     const { path, intent, afterRound, body, stage } = request;
     const isNews = intent === 'join' && isToList(device, key, device.stat(key), state);
     const unlisted = request.listing !== undefined || request.unlisted === true || isNews;
-    // In the turn in which the device takes it: see Guard.checkPlaced.
     const needsBody = intent === 'accept' && this.#guard.keepsBody(device, key);
+    // In the turn in which the device takes it: see Guard.checkPlaced.
     const store: Store = (what, as = state) => {
       if (intent === 'accept') this.#guard.checkRound(device, request);
       else this.#guard.checkPlaced(device, request);

@@ -62,8 +62,8 @@ const MAX_SWEEP_MS = 120_000;
 const ORPHAN_MS = 60_000;
 const RETRIES = 50;
 /** The retries before which all nodes start anew: at once, and when everything is old enough to be judged, on every clock. */
-const RESTART_RETRIES: readonly number[] = [8, 42];
 const LAST_RESTART = 42;
+const RESTART_RETRIES: readonly number[] = [8, LAST_RESTART];
 const AUDIT_RETRIES: readonly number[] = [20, 45];
 const MAX_RETRY_MS = 20_000;
 const BOUNDS_MS = 1_000;
