@@ -270,6 +270,20 @@ export class RowCluster {
     return items.map((item) => (typeof item === 'string' ? item : item[0]));
   }
 
+  /** The account as one of its replicas lists it. */
+  account(node = 0, name = '/a'): Promise<ListReply> {
+    const args = { ...this.address(node, name), query: { limit: 10 }, read: 'quorum' };
+    return this.call(node, 'account.list', args);
+  }
+
+  /** All containers tell their accounts what they have. */
+  async reportTotals(): Promise<void> {
+    const { signal } = new AbortController();
+    for (const { containers } of this.nodes) {
+      await containers.jobs.find(({ name }) => name === 'container.totals')!.step(signal);
+    }
+  }
+
   pull(node: number, args: object): Promise<PullReply> {
     return this.call(node, 'container.pull', { ...this.address(node), ...args });
   }
