@@ -5,7 +5,8 @@
  *   npm run sim -- --rounds [...]
  *   npm run sim -- --mutants [--seeds 500]
  *
- * Ctrl-C ends it after the seeds that are under way, with the totals so far.
+ * Each minute it tells on standard error how far it is. Ctrl-C ends it after the seeds that are under
+ * way, with the totals so far.
  * Exit code 1 when a promise was broken or a mutant survived, 2 for a wrong command line; the last line
  * is the summary.
  */
@@ -33,7 +34,7 @@ async function runSeeds({ firstSeed, seeds, jobs, keepGoing, ...more }: Options)
   const { brief, extras } = more;
   const run: RunOptions = { ...(faults && { faults }), intensity, rounds, brief, extras };
   const count = seeds ?? (mutant === undefined ? DEFAULT_SEEDS : MUTANT_SEEDS);
-  const totals = new Totals();
+  const totals = new Totals(count);
   let isOver = false;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => (isOver = true));
   const onResult = (result: RunResult): boolean => {

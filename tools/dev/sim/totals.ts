@@ -3,16 +3,23 @@ import { FAULTS } from '../../../test/sim/plan.ts';
 import type { RunResult } from '../../../test/sim/run.ts';
 
 const HOUR_MS = 3_600_000;
+const TELL_EVERY_MS = 60_000;
 
 export class Totals {
   readonly #started = performance.now();
   readonly #faults = new Map<string, number>();
+  readonly #wanted: number;
+  #toldMs = performance.now();
   #virtualMs = 0;
   #operations = 0;
   #answered = 0;
   #orphans = 0;
   seeds = 0;
   failed = 0;
+
+  constructor(wanted: number) {
+    this.#wanted = wanted;
+  }
 
   add(result: RunResult): void {
     this.seeds++;
@@ -26,6 +33,18 @@ export class Totals {
       this.#operations += count;
       if (what.endsWith(':done')) this.#answered += count;
     }
+    this.#tellSometimes();
+  }
+
+  /** How far a long run is: on standard error, so that what is kept of a run is its result. */
+  #tellSometimes(): void {
+    const now = performance.now();
+    if (now - this.#toldMs < TELL_EVERY_MS) return;
+    this.#toldMs = now;
+    const rate = ((1000 * this.seeds) / (now - this.#started)).toFixed(2);
+    console.error(
+      `${this.seeds} of ${this.#wanted} seeds, ${this.failed} broken promises, ${rate} seeds/s`,
+    );
   }
 
   /** The last line is the summary. */
