@@ -108,13 +108,14 @@ export class Writes {
     const stored = outcome.kind === 'stored';
     const listed = stored ? await this.#list(device, key, request, state, context) : UNLISTED;
     if (stored && request.intent === 'join') this.#fetchBody(device, request, state);
+    const previous = tells ? this.#previous(before, state) : undefined;
     const result: WriteReply = {
       outcome: outcome.kind,
       newest: outcome.newest,
       complete: device.completeness.isComplete(key.policy, key.hash),
       listedOn: listed.listedOn,
       ...(listed.refused !== undefined && { refused: listed.refused }),
-      ...(tells && { previous: this.#previous(before, state) }),
+      ...(previous !== undefined && { previous }),
     };
     return { result };
   }

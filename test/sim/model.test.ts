@@ -39,6 +39,13 @@ describe('"it is there", said of a deleted key', () => {
     expect(() => model.sawSomething(model.floor, 'delete 2', again)).toThrow('nothing lives');
   });
 
+  it('breaks none where a replica of the deletion says that it can not tell (seed 905573)', () => {
+    const model = deleted();
+    const again = { ...deletion(2, [20]), isForgotten: true };
+    model.begin(again);
+    expect(() => model.sawSomething(model.floor, 'delete 2', again)).not.toThrow();
+  });
+
   it('breaks none where a deletion was sent again, and may have found itself (seed 2047)', () => {
     const model = deleted();
     const again = deletion(2, [20, 30]);

@@ -31,6 +31,8 @@ export interface WriteRecord {
   readonly renewed: Set<Timestamp>;
   /** Of a deletion: how its tombstone is known again. */
   writeId?: string;
+  /** Of a deletion: a replica said that it can't tell any more what was there, as repair had brought it this before. */
+  isForgotten?: boolean;
   readonly content: Content | undefined;
   /** Unix seconds; of puts, and of posts, which without it take it away. */
   readonly deleteAt: number | undefined;
@@ -236,11 +238,12 @@ export class KeyModel {
 
   /**
    * Something says that a version lives, without saying which. `deletion`: the one that says so itself. Where
-   * it was sent again, it may have found only what it left, and then says 204 rather than 404 (seed 2047).
+   * it was sent again, or repair was faster than its call, it may have found only what it left, and then says
+   * 204 rather than 404 (seeds 2047, 905573).
    */
   sawSomething(floor: Floor, by: string, deletion?: WriteRecord): void {
     if (floor.dataWrite?.kind === 'put') return;
-    if (deletion !== undefined && deletion.timestamps.length > 1) return;
+    if (deletion !== undefined && (deletion.timestamps.length > 1 || deletion.isForgotten)) return;
     const put = this.writes.find(
       (write) => write.kind === 'put' && write.outcome !== 'none' && highest(write) > floor.data,
     );

@@ -118,11 +118,16 @@ export class Session {
     };
     model.begin(record);
     const txn = `tx${this.#nextTxn++}`;
-    this.cluster.tap.listen(txn, (attempt) => {
-      const { timestamp } = attempt;
-      if (!isOwn(record, attempt) || record.timestamps.at(-1) === timestamp) return;
-      if (kind === 'delete') record.writeId ??= attempt.writeId;
-      record.timestamps.push(timestamp);
+    this.cluster.tap.listen(txn, {
+      attempt: (attempt) => {
+        const { timestamp } = attempt;
+        if (!isOwn(record, attempt) || record.timestamps.at(-1) === timestamp) return;
+        if (kind === 'delete') record.writeId ??= attempt.writeId;
+        record.timestamps.push(timestamp);
+      },
+      forgotten: () => {
+        record.isForgotten = true;
+      },
     });
     return { record, model, floor: model.floor, txn };
   }

@@ -8,6 +8,7 @@
 import { newestTimestamp } from '#base/entry.ts';
 import { decodeState } from '#base/entry-codec.ts';
 import type { Timestamp } from '#base/timestamp.ts';
+import type { WriteArgs, WriteReply } from '#object/calls.ts';
 import type { Caller, Links } from '#wire/contract.ts';
 
 export interface Attempt {
@@ -21,16 +22,22 @@ export interface Attempt {
   readonly user: Readonly<Record<string, string>> | undefined;
 }
 
+interface Listener {
+  readonly attempt: (attempt: Attempt) => void;
+  /** A replica has taken a deletion, and says that it can't tell any more what was there before. */
+  readonly forgotten: () => void;
+}
+
 export class Tap {
-  readonly #listeners = new Map<string, (attempt: Attempt) => void>();
+  readonly #listeners = new Map<string, Listener>();
   /** Everything that is sent to be acknowledged. */
   onAttempt: (attempt: Attempt) => void = () => undefined;
   /** The name of every call, before it is sent. */
   onCall: (method: string) => void = () => undefined;
 
   /** Attempts of writes with this transaction id. */
-  listen(txn: string, attempt: (attempt: Attempt) => void): void {
-    this.#listeners.set(txn, attempt);
+  listen(txn: string, listener: Listener): void {
+    this.#listeners.set(txn, listener);
   }
 
   on(caller: Caller & Links): Caller & Links {
@@ -39,7 +46,9 @@ export class Tap {
       call: (node, method, args, options) => {
         this.onCall(method);
         if (method === 'object.write' || method === 'object.accept') this.#seen(options.txn, args);
-        return caller.call(node, method, args, options);
+        const answer = caller.call(node, method, args, options);
+        if (method === 'object.write') void this.#heard(options.txn, args as WriteArgs, answer);
+        return answer;
       },
     };
   }
@@ -56,13 +65,7 @@ export class Tap {
   }
 
   #seen(txn: string, args: unknown): void {
-    const {
-      state: bytes,
-      intent,
-      path,
-    } = args as Record<'intent' | 'path', string> & {
-      state: Uint8Array;
-    };
+    const { state: bytes, intent, path } = args as WriteArgs;
     if (intent === 'join') return;
     const state = decodeState(Buffer.from(bytes));
     const kind = state.data === undefined ? 'groups' : state.data.kind;
@@ -76,7 +79,16 @@ export class Tap {
       contentType: state.data?.contentType,
       user: state.groups['user']?.values,
     };
-    this.#listeners.get(txn)?.(attempt);
+    this.#listeners.get(txn)?.attempt(attempt);
     this.onAttempt(attempt);
+  }
+
+  async #heard(txn: string, args: WriteArgs, answer: ReturnType<Caller['call']>): Promise<void> {
+    const listener = this.#listeners.get(txn);
+    if (listener === undefined || args.intent === 'join') return;
+    if (decodeState(Buffer.from(args.state)).data?.kind !== 'deleted') return;
+    const reply = await answer.catch(() => undefined);
+    if (reply !== undefined && (reply.result as WriteReply).previous === undefined)
+      listener.forgotten();
   }
 }
