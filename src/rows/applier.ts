@@ -130,6 +130,8 @@ export class Applier {
 
   #applyRow(work: Work, { row, writtenMs }: LoggedRow, nowSeconds: number): void {
     const { line } = work;
+    // A pull that was under way while it was handed over may have left one behind.
+    if (line.total === 0) this.#cursors.remove(line.id);
     const name = Buffer.from(row.name);
     const former = this.#former(work, row.name, name);
     const state = former === undefined ? row.state : join(stateOf(former), row.state);

@@ -282,9 +282,15 @@ export class RowStore implements RowSink {
     });
   }
 
-  /** Everything that `device` had committed of a container, up to this point of its database, is here. */
+  /**
+   * Everything that `device` had committed of a container, up to this point of its database, is here. Where
+   * nothing is, it was taken in once, and handed over: who wants it again begins anew.
+   */
   cursor(ring: PolicyIndex, hash: Buffer, device: number): Cursor | undefined {
-    return this.#look(() => this.#cursors.get(this.#idOf(ring, hash), device));
+    return this.#look(() => {
+      const line = this.#containers.find(ring, hash)?.line;
+      return line && line.total > 0 ? this.#cursors.get(line.id, device) : undefined;
+    });
   }
 
   setCursor(ring: PolicyIndex, hash: Buffer, device: number, cursor: Cursor): void {

@@ -1,6 +1,7 @@
 /** Former primaries of containers: what they hold goes to the primaries, and then it is gone here. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CONTAINER_RING } from '#base/names.ts';
+import type { Device } from '#device/contract.ts';
 import { Ring } from '#ring/ring.ts';
 import { RowCluster } from '../testing/row-cluster.ts';
 
@@ -142,18 +143,70 @@ describe('a former primary', () => {
 
   it('that is a primary again takes everything in anew', async () => {
     await put([0, 1, 2], 'a', 'dead');
-    place([1, 2, 3], 2);
-    await join();
-    await step(0);
+    await changePrimaries();
     await put([1, 2, 3], 'new');
-    place([0, 1, 2], 4);
-    const { containers, device } = cluster.nodes[0]!;
-    device.complete = false;
-    for (let i = 0; i < 10 && !device.complete; i++)
-      await containers.rows.rejoin.step(new AbortController().signal);
+    await comeBack();
     expect(heldAt(0)).toEqual(['', 'a', 'dead', 'new']);
     expect(rowsAt(0).facts(CONTAINER_RING, hash())!.digest).toEqual(
       rowsAt(1).facts(CONTAINER_RING, hash())!.digest,
     );
   });
+
+  it('that is a primary again takes in anew what is deleted altogether', async () => {
+    await put([0, 1, 2], 'a', 'b');
+    for (const name of ['a', 'b'])
+      for (const node of [0, 1, 2]) await cluster.row(node, name, cluster.tombstone());
+    for (const node of [0, 1, 2]) await cluster.seal(node, 's');
+    const tombstone = cluster.tombstone();
+    for (const node of [0, 1, 2]) await cluster.remove(node, 's', tombstone);
+    for (const away of ['n1', 'n2']) {
+      cluster.network.down.add(away);
+      await cluster.list(0);
+      cluster.network.down.delete(away);
+    }
+    await changePrimaries();
+    expect(heldAt(0)).toEqual([]);
+    await comeBack();
+    expect(heldAt(0)).toEqual(['', 'a', 'b']);
+  });
+
+  it('does not take for known what it has handed over while a pull was under way', async () => {
+    await put([0, 1, 2], 'a', 'b');
+    const gate = Promise.withResolvers<void>();
+    const { containers, device, rows } = cluster.nodes[0]!;
+    const wish = { hash: hash(), path: '/a/c', txn: 'test' };
+    const target = { device: device as unknown as Device, rows };
+    let pull: Promise<unknown> = Promise.resolve();
+    cluster.network.before = ({ from, to, method }) => {
+      if (from === 'n0' && method === 'container.pull') return gate.promise;
+      // The handover begins.
+      if (from === 'n0' && to === 'n1' && method === 'container.containers')
+        pull = Promise.all([1, 2].map((peer) => pullFrom(peer)));
+      return undefined;
+    };
+    const pullFrom = (peer: number) =>
+      containers.rows.freshness.pullFrom(target, { device: peer, node: `n${peer}` }, wish, 2);
+    await changePrimaries();
+    expect(heldAt(0)).toEqual([]);
+    gate.resolve();
+    await pull;
+    cluster.network.before = () => undefined;
+    await comeBack();
+    expect(heldAt(0)).toEqual(['', 'a', 'b']);
+  });
 });
+
+/** Node 0 gives all to 3, and drops it. */
+async function changePrimaries(): Promise<void> {
+  place([1, 2, 3], 2);
+  await join();
+  await step(0);
+}
+
+async function comeBack(): Promise<void> {
+  place([0, 1, 2], 4);
+  const { containers, device } = cluster.nodes[0]!;
+  device.complete = false;
+  for (let i = 0; i < 10 && !device.complete; i++)
+    await containers.rows.rejoin.step(new AbortController().signal);
+}
