@@ -136,6 +136,12 @@ describe('a former primary', () => {
     await put([0], 'zz-last');
     place([1, 2, 3], 2);
     await join();
+    const keeper = cluster.nodes[0]!.containers.jobs.find(
+      (job) => job.name === 'container.cursors',
+    )!;
+    const pulls = sent('container.pull');
+    for (let i = 0; i < 3; i++) await keeper.step(new AbortController().signal);
+    expect(sent('container.pull')).toBe(pulls);
     for (let i = 0; i < 5 && heldAt(0).length > 0; i++) await step(0);
     expect(heldAt(0)).toEqual([]);
     expect(heldAt(3)).toHaveLength(1_202);

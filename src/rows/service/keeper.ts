@@ -58,6 +58,8 @@ export class CursorKeeper implements Job {
 
   /** False: too few replicas answer; the next step tries again. */
   async #keep(target: RowDevice, hash: Buffer, path: string): Promise<boolean> {
+    // Of one that is being handed over it would bring back what has gone already.
+    if (!this.#isReplica(target, hash)) return true;
     try {
       await this.#freshness.bringUpToDate(target, { hash, path, txn: this.name });
       this.#kept++;
@@ -66,6 +68,10 @@ export class CursorKeeper implements Job {
       if (codeOf(error) !== 'unavailable') throw error;
       return false;
     }
+  }
+
+  #isReplica({ device }: RowDevice, hash: Buffer): boolean {
+    return this.#context.replicas(hash).members.some((member) => member.device === device.id);
   }
 
   /** Due: it moved since its cursors were kept, and rests now or has moved far. */
