@@ -57,6 +57,20 @@ describe('creation', () => {
     expect((await cluster.own(0, cluster.creation(1))).outcome).toBe('conflict');
   });
 
+  it('is kept whole by a replica that missed the deletion before it', async () => {
+    await cluster.create();
+    const tombstone = cluster.tombstone();
+    for (const node of [0, 1]) {
+      const key = { policy: CONTAINER_RING, hash: cluster.hash('/a/c') };
+      await cluster.nodes[node]!.rows.write({ key, path: '/a/c', name: '', state: tombstone });
+    }
+    const state = cluster.creation();
+    for (const node of [0, 2]) expect((await cluster.own(node, state)).outcome).toBe('stored');
+    cluster.network.down.add('n0');
+    await cluster.list(1);
+    expect(own(1)?.data).toEqual(state.data);
+  });
+
   it('again sets headers and leaves the older ones', async () => {
     await cluster.create();
     const header = (name: string) => ({

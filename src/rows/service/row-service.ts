@@ -245,7 +245,9 @@ export class RowService {
   ): Promise<EntryState | OwnOutcome> {
     const creates = state.data?.kind === 'live';
     let live = this.#existence.isLiveHere(target, hash);
-    if (!live && this.#rules.mustExist) {
+    // A creation also where it lives here: this replica may have missed that it was deleted since, and would keep
+    // of the creation what is new in it only.
+    if ((!live || creates) && this.#rules.mustExist) {
       const found = await this.#findOut(target, { hash, path, txn: call.txn }, creates);
       if (found === undefined) return 'unavailable';
       live = found;
