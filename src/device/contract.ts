@@ -287,6 +287,8 @@ export interface Completeness {
 export interface PartitionVersions {
   /** Calls placed by a ring below this version are refused for such a hash; 0: none. */
   fenceOf(policy: PolicyIndex, hash: Buffer): number;
+  /** The highest of those anywhere in a range of hash buckets. */
+  fenceIn(policy: PolicyIndex, from: number, to: number): number;
   /** In force when the call returns, synced (and everything written before it) when it resolves. */
   fence(
     policy: PolicyIndex,

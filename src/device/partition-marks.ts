@@ -12,6 +12,7 @@ import type { PartitionVersions } from './contract.ts';
 import { BUCKETS, bucketOf } from './digest-table.ts';
 import type { MarksExtra } from './record-extra.ts';
 import {
+  highestVersion,
   kept,
   leastVersion,
   MAX_MARKS,
@@ -57,11 +58,16 @@ export class PartitionMarks implements PartitionVersions {
     return marks === undefined ? 0 : versionAt(marks, bucketOf(hash));
   }
 
+  fenceIn(policy: number, from: number, to: number): number {
+    return highestVersion(this.#of('fence', policy), [from, to]);
+  }
+
   fence(policy: number, ranges: readonly Range[], version: number): Promise<void> {
     const before = this.#of('fence', policy);
     const after = raised(before, ranges, version);
     // Too many places: the whole ring. Callers refused without need fetch the ring, and go on.
-    const marks = isTooMany(after) ? raised(NONE, [[0, BUCKETS]], highest(after)) : after;
+    const whole: Range = [0, BUCKETS];
+    const marks = isTooMany(after) ? raised(NONE, [whole], highestVersion(after, whole)) : after;
     this.#marks.fence.set(policy, marks);
     return this.#change(() => this.#record('fence', policy));
   }
@@ -142,8 +148,4 @@ export class PartitionMarks implements PartitionVersions {
 
 function isTooMany(marks: VersionMarks): boolean {
   return marks.length > 3 * MAX_MARKS;
-}
-
-function highest(marks: VersionMarks): number {
-  return marks.reduce((most, value, i) => (i % 3 === 2 ? Math.max(most, value) : most), 0);
 }

@@ -48,6 +48,12 @@ export function versionAt(marks: VersionMarks, bucket: number): number {
   return at < marks.length && marks[at]! <= bucket ? marks[at + 2]! : 0;
 }
 
+/** The highest version anywhere in the range; 0 where it has none. */
+export function highestVersion(marks: VersionMarks, [from, to]: Range): number {
+  const touched = listOf(marks).filter((mark) => mark.from < to && mark.to > from);
+  return touched.reduce((most, { version }) => Math.max(most, version), 0);
+}
+
 /** The lowest version anywhere in the range; 0 where a part of it has none. */
 export function leastVersion(marks: VersionMarks, [from, to]: Range): number {
   let least = Number.POSITIVE_INFINITY;

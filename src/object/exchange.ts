@@ -10,6 +10,7 @@ import { BUCKET_BITS, type Device, type Entry } from '#device/contract.ts';
 import type { Clock } from '#env/env.ts';
 import { type Coverage, coverageOf } from '#ring/coverage.ts';
 import { parseFences, raiseFences } from '#ring/fence.ts';
+import { checkRanges } from '#ring/ring-check.ts';
 import type { Reply } from '#wire/contract.ts';
 import { parseDigests, parseStates } from './args.ts';
 import type { DigestsReply, RangeDigest, StateItem, StatesArgs, StatesReply } from './calls.ts';
@@ -24,6 +25,7 @@ const AT_ONCE = 128;
 export function digestsCall(guard: Guard, args: unknown): Reply {
   const { ranges, ...request } = parseDigests(args);
   const device = guard.device(request);
+  checkRanges(device, request, ranges);
   const complete = coverageOf(device.completeness.ranges(request.policy));
   const result: DigestsReply = {
     incarnation: device.incarnation,

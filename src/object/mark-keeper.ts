@@ -9,7 +9,8 @@
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import { bucketsOf, ownPartitions } from '#ring/own-partitions.ts';
+import { fenceAgain } from '#ring/knowledge.ts';
+import { ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import type { Devices } from './guard.ts';
@@ -30,7 +31,7 @@ export class MarkKeeper implements Job {
     const rings = [...this.#cluster.current().rings.values()];
     for (const device of this.#devices().values()) {
       if (device.status !== 'ok' || signal.aborted) continue;
-      if (device.versions.forgetful) await fenceAgain(device, rings);
+      if (device.versions.forgetful) await fenceAll(device, rings);
       for (const ring of rings.filter(({ jointPartitions }) => jointPartitions === 0)) {
         await device.versions.prune(ring.policy, (_from, _to, version) => version >= ring.version);
         await this.#letGo(device, ring);
@@ -53,17 +54,10 @@ export class MarkKeeper implements Job {
   }
 }
 
-/** Whatever it may have promised. Callers that are refused without need fetch the ring. */
-async function fenceAgain(device: Device, rings: readonly Ring[]): Promise<void> {
+/** Whatever it may have promised. */
+async function fenceAll(device: Device, rings: readonly Ring[]): Promise<void> {
   for (const ring of rings) {
-    const fences = new Map<number, (readonly [number, number])[]>();
-    for (const partition of ring.joint()) {
-      const { former = [], since = 0 } = ring.placement(partition);
-      if (!former.some(({ id }) => id === device.id)) continue;
-      const { from, to } = bucketsOf(partition, ring.partPower);
-      fences.set(since, [...(fences.get(since) ?? []), [from, to]]);
-    }
-    for (const [since, ranges] of fences) await device.versions.fence(ring.policy, ranges, since);
+    await fenceAgain(device, ring.policy, ownPartitions(ring, device.id));
   }
   device.versions.trust();
 }

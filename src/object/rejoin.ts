@@ -90,7 +90,7 @@ export class Rejoin implements Job {
       if (device.status !== 'ok') continue;
       const tail = cutTail(device);
       if (tail !== undefined) {
-        const rings = this.#cluster.current().rings.values();
+        const rings = [...this.#cluster.current().rings.values()];
         const makeDo = this.#accepted.has(device.id);
         if (await this.#tail.run(device, tail, rings, makeDo)) progress++;
         missing++;

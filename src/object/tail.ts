@@ -25,6 +25,7 @@ import type {
 } from '#container/calls.ts';
 import type { Completeness, Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
+import { fenceAgain } from '#ring/knowledge.ts';
 import { type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
@@ -86,7 +87,7 @@ export class TailCheck {
   async run(
     device: Device,
     tail: TailCompleteness,
-    rings: Iterable<Ring>,
+    rings: readonly Ring[],
     makeDo: boolean,
   ): Promise<boolean> {
     const progress: Progress = this.#progress.get(device) ?? new Map();
@@ -94,6 +95,8 @@ export class TailCheck {
     let missing = 0;
     for (const ring of rings) missing += await this.#exchangeRing(device, ring, progress);
     if (missing > 0 && !makeDo) return false;
+    // The batch that was cut may have held fences too.
+    for (const ring of rings) await fenceAgain(device, ring.policy, ownPartitions(ring, device.id));
     await tail.confirmTail();
     this.#progress.delete(device);
     this.#options.env.log.info('device.tail-confirmed', { device: device.id });

@@ -19,6 +19,7 @@ export interface KnowingDevice {
     mark(policy: PolicyIndex, from: number, to: number, complete: boolean): Promise<void>;
   };
   readonly versions: {
+    fence(policy: PolicyIndex, ranges: Ranges, version: number): Promise<void>;
     learntOf(policy: PolicyIndex, from: number, to: number): number;
     learnt(policy: PolicyIndex, ranges: Ranges, version: number): Promise<void>;
   };
@@ -54,28 +55,45 @@ export function unknownPartitions(device: KnowingDevice, ring: Ring): readonly O
   return unknown;
 }
 
-/** First what was learnt, then complete: a crash between the two only makes it learn again. */
+/**
+ * First what was learnt, then complete: a crash between the two only makes it learn again. Before both the
+ * fences, for what made the device incomplete may have taken them along, and a joining one rests on them.
+ */
 export async function markKnown(
   device: KnowingDevice,
   policy: PolicyIndex,
   partitions: readonly OwnPartition[],
 ): Promise<void> {
-  const learners = partitions.filter(({ learnsAt }) => learnsAt !== undefined);
-  const byVersion = Map.groupBy(learners, ({ learnsAt }) => learnsAt!);
+  await fenceAgain(device, policy, partitions);
+  const learnt = byVersion(partitions, ({ learnsAt }) => learnsAt);
   await Promise.all(
-    [...byVersion].map(([version, list]) =>
-      device.versions.learnt(
-        policy,
-        list.map(({ buckets: { from, to } }) => [from, to]),
-        version,
-      ),
-    ),
+    learnt.map(([version, ranges]) => device.versions.learnt(policy, ranges, version)),
   );
   // At once: they share one record and one sync.
   const marks = partitions.map(({ buckets: { from, to } }) =>
     device.completeness.mark(policy, from, to, true),
   );
   await Promise.all(marks);
+}
+
+/** Raises every fence that a joining device may have asked for. Callers refused without need fetch the ring. */
+export async function fenceAgain(
+  { versions }: { readonly versions: Pick<KnowingDevice['versions'], 'fence'> },
+  policy: PolicyIndex,
+  partitions: readonly OwnPartition[],
+): Promise<void> {
+  const fences = byVersion(partitions, ({ fencedAt }) => fencedAt);
+  await Promise.all(fences.map(([version, ranges]) => versions.fence(policy, ranges, version)));
+}
+
+function byVersion(
+  partitions: readonly OwnPartition[],
+  versionOf: (partition: OwnPartition) => number | undefined,
+): [version: number, ranges: Ranges][] {
+  const groups = Map.groupBy(partitions, versionOf);
+  return [...groups].flatMap(([version, list]) =>
+    version === undefined ? [] : [[version, list.map(({ buckets: { from, to } }) => [from, to])]],
+  );
 }
 
 /** What must be fenced off before these partitions are joined from a peer. */

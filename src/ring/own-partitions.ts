@@ -25,6 +25,8 @@ export interface OwnPartition {
   readonly needed: number;
   /** While joint, where the device must learn: fenced off at this version, and marked with it. */
   readonly learnsAt: number | undefined;
+  /** While joint, where the device is of the former set: joining devices may have fenced it off at this version. */
+  readonly fencedAt: number | undefined;
   /** The device keeps bodies, not only states. */
   readonly holdsBodies: boolean;
 }
@@ -87,6 +89,7 @@ function ownPartition(ring: Ring, partition: number, device: number): OwnPartiti
     others: teachers.filter(({ id }) => id !== device),
     needed: learns ? majority(teachers.length) : teachers.length - majority(teachers.length) + 1,
     learnsAt: learns ? since : undefined,
+    fencedAt: former?.some(({ id }) => id === device) === true ? since : undefined,
     holdsBodies: [...copies(primaries), ...copies(former ?? [])].some(({ id }) => id === device),
   };
 }

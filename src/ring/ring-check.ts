@@ -22,6 +22,7 @@ export interface CheckedDevice {
   readonly id: number;
   readonly versions: {
     fenceOf(policy: PolicyIndex, hash: Buffer): number;
+    fenceIn(policy: PolicyIndex, from: number, to: number): number;
     readonly forgetful: boolean;
   };
   readonly completeness: { isComplete(policy: PolicyIndex, hash: Buffer): boolean };
@@ -41,6 +42,22 @@ export function checkPlaced(device: CheckedDevice, ring: Ring | undefined, call:
   if (ringVersion < own && hasMoved(device, ring!, policy, hash)) {
     const facts = { policy, device: device.id, own };
     throw new OperatingError('moved', 'this device is no primary of the partition any more', facts);
+  }
+}
+
+/**
+ * Who compares ranges by a ring from before the fence may become complete of what it is told, and has
+ * forgotten a fence of its own: a device that was wiped must know the new ring before it counts again.
+ * @throws OperatingError `ring-old`
+ */
+export function checkRanges(
+  { versions }: Pick<CheckedDevice, 'versions'>,
+  { policy, ringVersion }: Omit<PlacedCall, 'hash'>,
+  ranges: readonly (readonly [from: number, to: number])[],
+): void {
+  for (const [from, to] of ranges) {
+    const fence = versions.fenceIn(policy, from, to);
+    if (ringVersion < fence) throw ringOld(policy, ringVersion, fence);
   }
 }
 

@@ -368,6 +368,20 @@ export const MUTANTS: readonly Mutant[] = [
     faults: [...MOVES, 'crash', 'blackout'],
   },
   {
+    name: 'a-fence-is-forgotten-in-a-wipe',
+    file: 'ring/knowledge.ts',
+    find: 'await fenceAgain(device, policy, partitions);',
+    replace: '',
+    faults: [...MOVES, 'wipe'],
+  },
+  {
+    name: 'ranges-are-compared-across-a-fence',
+    file: 'ring/ring-check.ts',
+    find: 'const fence = versions.fenceIn(policy, from, to);',
+    replace: 'const fence = 0 * from * to * versions.fenceIn(policy, from, to);',
+    faults: [...MOVES, 'wipe', 'ring-lag'],
+  },
+  {
     name: 'learn-from-one-old-member',
     file: 'ring/own-partitions.ts',
     find: 'needed: learns ? majority(teachers.length) :',

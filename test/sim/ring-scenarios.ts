@@ -61,6 +61,47 @@ export const RING_SCENARIOS: readonly StagedScenario[] = [
     },
   },
   {
+    name: 'a device that is wiped and filled again keeps the fence that it has forgotten',
+    mutants: ['a-fence-is-forgotten-in-a-wipe'],
+    run: async (stage) => {
+      stage.publish(['a', 'b', 'd'], NEW, OLD);
+      await stage.until('d has learnt', () => stage.isSettleable());
+      const a = stage.node('a');
+      a.crash('lost');
+      a.machine.disk.wipe(a.devicePath(a.shape.devices[0]!));
+      a.start();
+      await stage.until('a is filled again', () => a.process !== undefined && stage.isSettleable());
+      await stage.connected('c', 'a');
+      stage.cut('c', 'b');
+      const acknowledged = await stage.put('c', 'x', 'new');
+      stage.publish(['a', 'b', 'd'], NEW);
+      stage.cut('d', 'a');
+      await expectRead(stage, 'd', acknowledged);
+    },
+  },
+  {
+    name: 'a device that is wiped counts again when it knows the ring that it was fenced off from',
+    mutants: ['ranges-are-compared-across-a-fence'],
+    run: async (stage) => {
+      const next: readonly Name[] = ['b', 'c', 'd'];
+      stage.cut('d', 'c');
+      stage.publish(next, next, OLD);
+      await stage.until('d has learnt', () => stage.isSettleable());
+      stage.heal();
+      const a = stage.node('a');
+      a.crash('lost');
+      a.machine.disk.wipe(a.devicePath(a.shape.devices[0]!));
+      a.start();
+      await stage.until('a is back', () => a.process !== undefined);
+      await stage.sleep(20_000);
+      stage.cut('a', 'b');
+      const acknowledged = await stage.put('a', 'x', 'new');
+      stage.publish(next, next);
+      stage.cut('d', 'c');
+      await expectRead(stage, 'd', acknowledged);
+    },
+  },
+  {
     name: 'a joining device learns from a majority of the old set',
     mutants: ['learn-from-one-old-member'],
     run: async (stage) => {

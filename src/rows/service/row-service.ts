@@ -9,6 +9,7 @@ import { BUCKET_BITS } from '#base/hash.ts';
 import type { PolicyIndex } from '#base/names.ts';
 import { coverageOf } from '#ring/coverage.ts';
 import { type Fenced, parseFences, raiseFences } from '#ring/fence.ts';
+import { checkRanges } from '#ring/ring-check.ts';
 import type { Job } from '#worker/job.ts';
 import { cutPage } from '../listing.ts';
 import { rowTimestamp } from '../row-state.ts';
@@ -305,6 +306,7 @@ export class RowService {
     const { device, ringVersion, ranges } = parseDigests(args);
     const target = this.context.open(device, ringVersion);
     const { ring } = this.context;
+    checkRanges(target.device, { policy: ring, ringVersion }, ranges);
     const coverage = coverageOf(target.device.completeness.ranges(ring));
     return {
       ranges: ranges.map(([from, to]) => {
