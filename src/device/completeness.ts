@@ -170,14 +170,17 @@ export class CompletenessMap implements Completeness {
       const bucket = bucketOf(key.hash);
       return this.mark(key.policy, bucket, bucket + 1, false);
     }
-    for (const policy of [...this.#recorded.keys()]) await this.mark(policy, 0, BUCKETS, false);
+    await this.#loseAll([...this.#recorded.keys()]);
   }
 
   /** Row records were damaged: of which container or account is unknown. */
   async loseRows(): Promise<void> {
-    for (const policy of [CONTAINER_RING, ACCOUNT_RING]) {
-      if (this.#recorded.has(policy)) await this.mark(policy, 0, BUCKETS, false);
-    }
+    await this.#loseAll([CONTAINER_RING, ACCOUNT_RING].filter((ring) => this.#recorded.has(ring)));
+  }
+
+  /** All of it in the turn of the call, before the first record is synced. */
+  async #loseAll(policies: readonly number[]): Promise<void> {
+    await Promise.all(policies.map((policy) => this.mark(policy, 0, BUCKETS, false)));
   }
 
   /** From the log, during replay. */
@@ -212,9 +215,19 @@ export class CompletenessMap implements Completeness {
     });
   }
 
-  /** For the index: [tail cut, [policy, bounds] ...]. */
+  /** What counts, for the index: [tail cut, [policy, bounds] ...]. A loss that is not recorded yet is in it. */
   export(): unknown {
-    return [this.#tailCut, ...this.#recorded];
+    return [this.#tailCut, ...this.#ranges];
+  }
+
+  /** The same, where nothing counts. */
+  exportNothing(): unknown {
+    return [false, ...[...this.#recorded.keys()].map((policy) => [policy, []])];
+  }
+
+  /** Whether anything was ever put on record of the ring, if only that it is lost. */
+  hasRecord(policy: number): boolean {
+    return this.#recorded.has(policy);
   }
 
   /** For the index: [[policy, [from, to, timestamp] ...] ...]. */

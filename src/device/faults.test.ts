@@ -291,6 +291,41 @@ describe('a torn end of the log', () => {
       expect(await notes(fixture)).toEqual([]);
     }));
 
+  it('is not believed complete for any ring, whenever the start that finds it is killed', async () => {
+    let isOpen = false;
+    for (let ms = 400; !isOpen; ms += 400) {
+      const fixture = new DeviceFixture();
+      const { machine, world } = fixture;
+      const damage = async (): Promise<void> => {
+        await fixture.format();
+        const device = await fixture.open();
+        for (const policy of [0, 1, 2]) await device.completeness.mark(policy, 0, 1 << 20, true);
+        await fixture.put(device, 1, bytes(3000));
+        await fixture.put(device, 2, bytes(10));
+        const { record } = device.stat(keyOf(1))!;
+        await device.close();
+        machine.disk.flipByte(SEGMENT, record.offset + 70);
+        machine.disk.lose(`${FOLDER}/index.db`);
+      };
+      await world.run(damage());
+      machine.disk.inject({
+        operations: ['sync', 'write'],
+        path: SEGMENT,
+        action: { kind: 'delay', ms: 300 },
+      });
+      void fixture.open().then(() => (isOpen = true));
+      await world.runFor(ms);
+      machine.kill();
+      machine.restart();
+      const look = async (): Promise<void> => {
+        const device = await fixture.open();
+        for (const policy of [0, 1, 2]) expect(device.completeness.ranges(policy)).toEqual([]);
+        await device.close();
+      };
+      await world.run(look());
+    }
+  });
+
   it('behind a clean shutdown is damage, not a torn write', () =>
     withDevice(async (fixture, device) => {
       await markAll(device);

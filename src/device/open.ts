@@ -168,7 +168,7 @@ async function bringUp(
     // save that too: a power failure may leave the index at exactly this flush. What was found lost is
     // not on record yet; a start from there must not believe in anything.
     store.onFlush = () => {
-      const known = recovery.foundLoss ? NOTHING_COMPLETE : completeness.export();
+      const known = recovery.foundLoss ? completeness.exportNothing() : completeness.export();
       saveMeta(store.index, partitions, known, recovery.lastBatch);
     };
     const report = await recovery.run();
@@ -213,16 +213,22 @@ async function bringUp(
   }
 }
 
-/** Records what replay has lost, before anything is answered. */
+/**
+ * Records what replay has lost, before anything is answered. All of it is in force before the first record is
+ * synced: the index moves past the damage with it, and a kill then must not leave it believing the rest.
+ */
 async function settle(
   device: LogDevice,
   report: RecoveryReport,
   options: OpenOptions,
 ): Promise<void> {
   if (device.opened.tailCut || report.lost.length > 0) device.versions.doubt();
-  if (device.opened.tailCut) await device.completeness.cutTail();
-  for (const key of report.lost) await device.completeness.lose(key);
-  if (report.lostRows) await device.completeness.loseRows();
+  const { completeness } = device;
+  await Promise.all([
+    device.opened.tailCut ? completeness.cutTail() : undefined,
+    ...report.lost.map((key) => completeness.lose(key)),
+    report.lostRows ? completeness.loseRows() : undefined,
+  ]);
   device.audit.suspect(report.suspects);
   for (const key of report.bodies) options.onDamage?.(key, 'replay met a damaged body');
   if (report.records > 0) await device.checkpoint();
@@ -332,9 +338,6 @@ function reaches(files: SegmentFiles, position: LogPosition): boolean {
   if (last === undefined) return position.segment === 0;
   return !isBefore({ segment: last, offset: files.size(last) }, position);
 }
-
-/** As CompletenessMap exports it: no range of any ring. */
-const NOTHING_COMPLETE = [false];
 
 function saveMeta(
   index: IndexFile,
