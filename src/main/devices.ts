@@ -171,7 +171,7 @@ export class NodeDevices {
     });
     try {
       rows!.bind(device.rowLog);
-      await markGenesis(this.#foundation, device);
+      await markGenesis(this.#foundation, device, 'opened');
       return { device, rows: rows! };
     } catch (error) {
       // Or the next step would open the same folder a second time beside it.

@@ -24,8 +24,15 @@ const schema = z.object({
 
 type Known = Pick<z.infer<typeof schema>, 'incarnation' | 'policies'>;
 
-/** Marks what follows from the rings in force; harmless to repeat. */
-export async function markGenesis(parts: Parts, device: LogDevice): Promise<void> {
+/**
+ * Marks what follows from the rings in force; harmless to repeat. A device that was just `opened`, and has the
+ * ring on record, was marked before, when the file could not be written: what it has lost since stays lost.
+ */
+export async function markGenesis(
+  parts: Parts,
+  device: LogDevice,
+  opened?: 'opened',
+): Promise<void> {
   const { env, config, cluster } = parts;
   const file = path.join(config.data, `genesis-${device.id}`);
   const { rings } = cluster.current();
@@ -35,6 +42,7 @@ export async function markGenesis(parts: Parts, device: LogDevice): Promise<void
   if (known !== undefined && fresh.length === 0) return;
   for (const [policy, ring] of wasThere ? fresh : []) {
     if (ring.version !== 1) continue;
+    if (opened !== undefined && device.completeness.hasRecord(policy)) continue;
     const marks = [...bucketRanges(ring, device.id)];
     await Promise.all(marks.map(([from, to]) => device.completeness.mark(policy, from, to, true)));
   }
