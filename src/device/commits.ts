@@ -101,7 +101,8 @@ export class Commits implements CommitHost, OperationHost {
       store.statistics.addRows(segment, length);
     this.#pendingRows = [];
     this.#pendingForgets = [];
-    if (this.#rows.length >= MAX_ROWS) this.applyRows();
+    // What is synced is done: rows that find no room wait, and fail nobody (a body would be given up that is current).
+    if (this.#rows.length >= MAX_ROWS) upkeep().hasAllRows();
     else if (this.rowsWaiting) upkeep().applyRowsSoon();
     if (store.waiting >= MAX_OVERLAY) upkeep().flush();
     else upkeep().flushSoon();

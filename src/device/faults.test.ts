@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { newestTimestamp } from '#base/entry.ts';
 import { codeOf } from '#base/errors.ts';
+import { CONTAINER_RING } from '#base/names.ts';
 import { rejectedCode } from '#base/testing/thrown.ts';
 import { formatDevice, type LogDevice } from './open.ts';
 import type { StoredEntry } from './stored-entry.ts';
@@ -401,6 +402,33 @@ describe('a disk that fails', () => {
       expect(again.opened).toMatchObject({ tailCut: false, damaged: 0 });
       expectBytes(await readAll(again, again.stat(keyOf(3))!), bytes(3000, 3));
       await again.close();
+    }));
+
+  it('full where rows are kept: what is synced is answered, and keeps its body', () =>
+    withDevice(async (fixture, device) => {
+      const { disk } = fixture.machine;
+      await fixture.putStaged(device, 1, bytes(300_000, 1));
+      const stage = await device.stage(keyOf(1));
+      await stage.write(bytes(300_000, 2));
+      await stage.finish();
+      const action = { kind: 'error', code: 'ENOSPC' } as const;
+      disk.inject({ operations: ['database'], path: `${FOLDER}/rows.db`, action, times: 1 });
+      const row = { key: keyOf(1, CONTAINER_RING), path: '/AUTH_test/c', state: fixture.live(3) };
+      const rows = Array.from({ length: 256 }, (_, i) =>
+        device.rowLog.append({ ...row, name: `${i}` }),
+      );
+      const state = fixture.live(300_000);
+      const request = { key: keyOf(1), path: pathOf(1), state, unlisted: true } as const;
+      const written = device.write({ ...request, body: stage, intent: 'write' });
+      await Promise.all(rows);
+      expect((await written).kind).toBe('stored');
+      expect(device.status).toBe('full');
+      await stage.abandon(); // as who was not answered does
+      expectBytes(await readAll(device, device.stat(keyOf(1))!), bytes(300_000, 2));
+      await fixture.env.clock.sleep(3000);
+      device.rowLog.apply();
+      expect(fixture.rows.rowCount).toBe(256);
+      await device.close();
     }));
 
   it('an error of a sync takes it out of service for good, and nothing is acknowledged', () =>
