@@ -316,7 +316,7 @@ export class Compactor {
       busy: () => files.busy(segment),
       unlink: async () => {
         const [after, before] = files.neighbours(segment);
-        await files.unlink(segment);
+        if (files.has(segment)) await files.unlink(segment); // an error behind it comes this way again
         store.statistics.remove(segment);
         this.#finished.delete(segment);
         sink.noSegments(after, before);

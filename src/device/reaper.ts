@@ -33,11 +33,11 @@ export class Reaper {
   async release(position: LogPosition): Promise<number> {
     const ready = this.#condemned.filter((item) => !isBefore(position, item.from) && !item.busy());
     if (ready.length === 0) return 0;
-    const chosen = new Set(ready);
-    this.#condemned = this.#condemned.filter((item) => !chosen.has(item));
     const folders = new Set<string>();
     for (const item of ready) {
+      // Only what has gone is taken out: after an error (no room in a database) the others go the next time.
       await item.unlink();
+      this.#condemned.splice(this.#condemned.indexOf(item), 1);
       folders.add(item.folder);
     }
     for (const folder of folders) await this.#syncFolder(folder);
