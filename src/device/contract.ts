@@ -389,6 +389,8 @@ export interface RowSink {
   ): Promise<{ readonly rows: number; readonly next: number | undefined }>;
   /** For compaction: makes what was applied durable (a complete checkpoint). */
   checkpoint(): Promise<boolean>;
+  /** The log has not all any more that came behind `applied`: closed, and opened again it has nothing. */
+  condemn(): void;
   close(): void;
 }
 

@@ -35,6 +35,10 @@ export class IdleRows implements RowSink {
     return Promise.resolve(true);
   }
 
+  condemn(): void {
+    // there is nothing to make anew
+  }
+
   close(): void {
     // there is nothing to close
   }

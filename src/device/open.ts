@@ -69,9 +69,15 @@ export async function openDevice(env: Env, path: string, options: OpenOptions): 
   // Once more: were the device wiped before its folders were made, a log would begin in nobody's folder.
   const identity = await checkIdentity(env, path, options);
   const limits: DeviceLimits = { ...DEFAULT_LIMITS, ...options.limits };
-  const sink = await options.openRows(path, identity.incarnation);
+  let sink = await options.openRows(path, identity.incarnation);
   const start = (): Promise<LogDevice> => bringUp(env, path, identity, limits, sink, options);
   try {
+    if (await isOlderThanLog(env, path, sink)) {
+      env.log.error('device.rows-outdated', { path, applied: sink.applied() });
+      sink.condemn();
+      sink.close();
+      sink = await options.openRows(path, identity.incarnation);
+    }
     return await start().catch((error: unknown) => {
       condemnIndex(env, path, error);
       return start();
@@ -80,6 +86,18 @@ export async function openDevice(env: Env, path: string, options: OpenOptions): 
     sink.close();
     throw error;
   }
+}
+
+/**
+ * Whether compaction has taken away segments behind what the rows have, which it does only when they have all of those
+ * durably: they were put back from before that. What forgot rows may have gone with the segments, and
+ * replay would count the rest anew under the numbers that peers know.
+ */
+async function isOlderThanLog(env: Env, path: string, sink: RowSink): Promise<boolean> {
+  const applied = sink.applied();
+  const files = new SegmentFiles(env.disk, `${path}/log`);
+  await files.load();
+  return applied !== undefined && !files.isWholeFrom(applied.segment);
 }
 
 /**

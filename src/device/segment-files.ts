@@ -71,6 +71,12 @@ export class SegmentFiles {
     return [before, Number.POSITIVE_INFINITY];
   }
 
+  /** Whether of those from this number on none is missing between others. */
+  isWholeFrom(segment: number): boolean {
+    const later = this.numbers().filter((number) => number >= segment);
+    return later.every((number, i) => number === segment + i);
+  }
+
   /** Between which segments there is none; each as `neighbours` gives them. */
   *gaps(): Generator<readonly [before: number, after: number]> {
     let last = 0;

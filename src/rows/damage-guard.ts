@@ -29,11 +29,16 @@ export class DamageGuard {
       return body();
     } catch (error) {
       if (!saysDamage(codeOf(error))) throw error;
-      this.#damage = messageOf(error);
-      this.#env.log.error('rows.damaged', { file: this.#file, error: this.#damage });
-      markDamaged(this.#env.disk, this.#file, this.#damage);
-      throw damaged(this.#damage, error);
+      const why = messageOf(error);
+      this.condemn(why);
+      throw damaged(why, error);
     }
+  }
+
+  condemn(why: string): void {
+    this.#damage = why;
+    this.#env.log.error('rows.damaged', { file: this.#file, error: why });
+    markDamaged(this.#env.disk, this.#file, why);
   }
 
   /** Undefined: it is damaged. */

@@ -404,6 +404,10 @@ export class RowStore implements RowSink {
     return this.damage === undefined && (await this.#opened.db.checkpoint());
   }
 
+  condemn(): void {
+    this.#guard.condemn('older than the log');
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

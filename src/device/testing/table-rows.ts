@@ -111,6 +111,10 @@ export class TableRows implements RowSink {
     return this.#db.checkpoint();
   }
 
+  condemn(): void {
+    this.#db.exec('DELETE FROM rows; DELETE FROM marks; DELETE FROM position');
+  }
+
   close(): void {
     this.#db.close();
   }
