@@ -159,7 +159,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a-wiped-device-is-complete',
     file: 'main/devices.ts',
-    find: 'await markGenesis(this.#foundation, device);',
+    find: "await markGenesis(this.#foundation, device, 'opened');",
     replace:
       'for (const policy of [0, 1, 2, 0xfffe, 0xffff]) await device.completeness.mark(policy, 0, 2 ** 20, true);',
     faults: ['wipe', 'kill', 'partition-pair'],
