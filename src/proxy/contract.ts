@@ -26,6 +26,11 @@ export interface Operation {
   readonly txn: string;
   readonly signal: AbortSignal;
   readonly read: 'quorum' | 'newest' | 'nearest';
+  /**
+   * Of a `newest` read in a strict container: what there is is written anew first. So no write that was sent before and is not
+   * there takes effect any more; the read alone may be answered by replicas that such a write has not reached.
+   */
+  readonly decides?: true;
   /** For whom, for those who are told of it (notifications). */
   readonly by?: { readonly principal: string; readonly address: string };
   /** The user by whose leave it is done: what it writes is theirs, and counts against their quota. */

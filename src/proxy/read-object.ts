@@ -50,6 +50,7 @@ export async function readState(
 ): Promise<FoundState> {
   const { operation, settle } = read;
   if (operation.read !== 'newest' || settle === undefined) return readOnce(context, repairs, read);
+  if (operation.decides) await settle(true);
   for (let attempt = 0; attempt < MAX_SETTLING; attempt++) {
     const result = await askReplicas(context, read);
     if (!result.quorum) throw unavailable('read', result.codes);

@@ -1,6 +1,7 @@
 /** Uploads on a whole cluster in virtual time: what clocks and other clients do to one. */
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
+import { objectPath } from '#base/names.ts';
 import type { Store } from '../contract.ts';
 import { openManifest } from '../manifest.ts';
 import {
@@ -19,6 +20,7 @@ import { Sweeper } from './sweeper.ts';
 import { type Upload, Uploads } from './uploads.ts';
 
 const KEY = 'whole';
+const OLDER = Buffer.from('older');
 const WHOLE = { etag: 'e-2', checksums: {} };
 /** Longer than a proxy takes a container for what it was. */
 const CACHED_MS = 3_000;
@@ -255,6 +257,38 @@ describe('an upload that is aborted while it is being completed', () => {
       expect(await bench.kept()).toBe('');
     };
     await bench.cluster.run(play());
+  });
+
+  it('is not completed any more by a record that one replica has taken', async () => {
+    const bench = await Bench.start();
+    const { cluster } = bench;
+    const play = async (): Promise<void> => {
+      await bench.store('lngs').putObject(cluster.operation(), objectName(KEY), putRequest(OLDER));
+      const upload = await bench.begin();
+      await bench.put('lngs', upload, 1, 'part');
+      // The object's record is accepted at the site of its proxy, which is cut off from the others.
+      const { endpoint } = cluster.node('lngs');
+      const call = endpoint.call.bind(endpoint);
+      endpoint.call = (peer, method, args, options) => {
+        const { path } = args as { path?: string };
+        if (method === 'object.accept' && path === objectPath(objectName(KEY))) {
+          cluster.world.network.partition(['lngs'], ['bari', 'padova']);
+        }
+        return call(peer, method, args, options);
+      };
+      expect(await bench.complete(upload)).toBe('unavailable');
+      endpoint.call = call;
+      expect(cluster.entryAt('lngs', KEY)?.state.data?.manifest).toBe('multipart');
+      expect(await bench.abort(upload)).toBe('aborted');
+      cluster.world.network.heal();
+      await bench.sleep(60_000);
+      for (const site of ['lngs', 'bari', 'padova'] as const) {
+        const operation = cluster.operation({ read: 'newest' });
+        const reader = await bench.store(site).openObject(operation, objectName(KEY));
+        expect(reader?.inline).toEqual(OLDER);
+      }
+    };
+    await cluster.run(play());
   });
 
   it('keeps what another one is still making an object of', async () => {

@@ -10,7 +10,7 @@
  * Completing claims `u/` (claims.ts), writes `c/`, then the object (its write id is the upload's), then
  * removes `u/`. In whatever step a crash falls, both records together tell the sweep (sweeper.ts) and a
  * repeated request what is to be done; parts are only deleted when nobody can complete the upload any more,
- * and a linearizable read says that no object is made of them. README.md has the reasons.
+ * and it is decided that no object is made of them. README.md has the reasons.
  */
 import type { DataPart } from '#base/entry.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
@@ -298,9 +298,9 @@ export class Uploads {
     const name = uploadName(bucket, record.key, uploadId);
     for (let attempt = 0; attempt < MAX_ABORTS; attempt++) {
       const watched = await this.#claims.vacate(operation, name);
-      // Read after those that complete it have ended: what they left undecided is decided by it.
+      // Read after those that complete it have ended.
       const begun = await this.completion(operation, bucket, uploadId);
-      if (begun !== undefined && (await this.isUsed(operation, upload))) {
+      if (begun !== undefined && (await this.#decide(operation, upload))) {
         await quietly(this.#claims.remove(operation, name, watched));
         return 'completed';
       }
@@ -316,6 +316,14 @@ export class Uploads {
   /** Whether an object is made of its parts: see use.ts. */
   isUsed(operation: Operation, upload: NamedUpload): Promise<boolean> {
     return isUsed(this.#store, this.#env.clock, operation, upload);
+  }
+
+  /**
+   * Whether an object is made of it, for good: who completed it may have left it on one replica, where a read
+   * does not find it, and a later one does.
+   */
+  #decide(operation: Operation, upload: NamedUpload): Promise<boolean> {
+    return this.isUsed({ ...operation, decides: true }, upload);
   }
 
   /**
@@ -338,7 +346,9 @@ export class Uploads {
     const { bucket, uploadId, record } = upload;
     const name = uploadName(bucket, record.key, uploadId);
     const watched = await this.#claims.vacate(operation, name);
-    await quietly(this.#claims.remove(operation, name, watched));
+    // Another one that completed it may have left its object undecided.
+    const isDecided = (await quietly(this.#decide(operation, upload))) !== undefined;
+    if (isDecided) await quietly(this.#claims.remove(operation, name, watched));
   }
 
   /** Whether an object was made of it, though its record is there still. */

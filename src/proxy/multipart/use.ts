@@ -1,8 +1,9 @@
 /**
- * What was made of an upload. Linearizable reads: an undecided write is decided by having been looked at. The
- * null version is looked for in its own place first, from where it may move. A change of metadata gives the object a
- * write id of its own, so where the id is another one, the manifest itself tells (simulator with uploads,
- * seed 3: the parts of an object that had been given tags were swept).
+ * What was made of an upload. Linearizable reads: what they tell of stays. What an undecided write has left on a minority
+ * they need not tell of; who must know asks with `decides` (Uploads.abort). The null version is looked for in its own place
+ * first, from where it may move. A change of metadata gives the object a write id of its own, so where the id is
+ * another one, the manifest itself tells (simulator with uploads, seed 3: the parts of an object that had been given
+ * tags were swept).
  */
 import { type EntryState, isLive } from '#base/entry.ts';
 import type { ContainerName, ObjectName } from '#base/names.ts';
