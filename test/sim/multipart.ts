@@ -230,9 +230,13 @@ export class Multipart {
     return settled;
   }
 
-  /** Once all uploads are over and swept: what is kept, and no object is made of; undefined: nothing. */
-  async leftovers(): Promise<string | undefined> {
-    for (const box of this.#boxes) {
+  /**
+   * Once all uploads are over and swept: what is kept, and no object is made of; undefined: nothing. Nobody can tell what
+   * an orphan is made of.
+   */
+  async leftovers(orphans: ReadonlySet<string>): Promise<string | undefined> {
+    const boxes = this.#boxes.filter(({ keys }) => !keys.some(({ key }) => orphans.has(key)));
+    for (const box of boxes) {
       for (const { name } of (await this.#kept(box)) ?? []) {
         const found = parseUploadName(name);
         const model = box.keys.find((known) => known.name === found?.key);
@@ -243,7 +247,7 @@ export class Multipart {
       }
     }
     if (!(await this.#sweep(this.#anyNode()))) return 'the sweep fails';
-    for (const box of this.#boxes) {
+    for (const box of boxes) {
       const wrong = await this.#unused(box);
       if (wrong !== undefined) return wrong;
     }

@@ -181,7 +181,7 @@ class Run {
     for (const { keys } of this.#workload.boxes) for (const model of keys) model.raisePartial();
     await this.#checkAll();
     await this.#becomes(async () => this.#moves?.leftovers());
-    await this.#becomes(async () => this.#uploads?.leftovers());
+    await this.#becomes(async () => this.#uploads?.leftovers(this.#orphans));
     await this.#becomes(async () => this.#versionChecks?.isKept(), 'versions: kept');
     await this.#becomes(async () => this.#versionChecks?.leftovers());
     await this.#becomes(async () => this.#versionChecks?.end());
