@@ -11,6 +11,7 @@ import { BLOB_TRAILER_BYTES, blobFileBytes, decodeBlobTrailer } from './blob-for
 import { type BlobStore, keyOfBlob, type OpenBlob } from './blob-store.ts';
 import { BLOCK_BYTES, blockCount, firstBadBlock } from './blocks.ts';
 import type { EntryStore } from './entry-store.ts';
+import { isExhaustion } from './errors.ts';
 import type { BlobBody, StoredEntry } from './stored-entry.ts';
 
 export interface BlobAuditParts {
@@ -69,7 +70,8 @@ export class BlobAudit {
     let held: Awaited<ReturnType<BlobStore['retain']>>;
     try {
       held = await this.#parts.blobs.retain(body);
-    } catch {
+    } catch (error) {
+      if (isExhaustion(error)) throw error;
       this.#parts.damaged(entry, 'the auditor met a blob that is missing or without checksums');
       return { bytes: BLOCK_BYTES, done: true };
     }

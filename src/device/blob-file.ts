@@ -28,7 +28,10 @@ export class BlobFile {
       this.#left -= length;
       return this.#scan.read(position, length);
     }
-    this.#cached ??= this.#disk.open(this.#path, 'read');
+    this.#cached ??= this.#disk.open(this.#path, 'read').catch((error: unknown) => {
+      this.#cached = undefined; // the next read tries again
+      throw error;
+    });
     return (await this.#cached).read(position, length);
   }
 

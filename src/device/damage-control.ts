@@ -1,11 +1,11 @@
 /** What happens when something turns out damaged: it is never answered, kept for a person, and told. */
-import { codeOf, messageOf } from '#base/errors.ts';
+import { codeOf, messageOf, OperatingError } from '#base/errors.ts';
 import type { Env } from '#env/env.ts';
 import type { BlobStore } from './blob-store.ts';
 import { gone } from './body-reader.ts';
 import type { EntryKey } from './contract.ts';
 import type { EntryStore } from './entry-store.ts';
-import { damaged } from './errors.ts';
+import { damaged, isExhaustion } from './errors.ts';
 import type { Health } from './health.ts';
 import { isIndexDamage } from './index-file.ts';
 import type { Quarantine } from './quarantine.ts';
@@ -66,6 +66,9 @@ export class DamageControl {
 
   /** The body of an entry is bad; answers the error for whoever wanted to read it. */
   body(entry: StoredEntry, what: string, cause: unknown): Error {
+    if (isExhaustion(cause)) {
+      return new OperatingError('overloaded', 'a body cannot be opened now', {}, { cause });
+    }
     const { store, health, env, onDamage } = this.#parts;
     const { body, key, path } = entry;
     const current = this.looking(() => store.get(key));

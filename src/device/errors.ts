@@ -24,6 +24,11 @@ export function damaged(what: string, facts: Facts = {}, cause?: unknown): Opera
   return new OperatingError('damaged', what, facts, { cause });
 }
 
+/** The process has no descriptors or memory left: that says nothing of the file it asked for. */
+export function isExhaustion(error: unknown): boolean {
+  return ['EMFILE', 'ENFILE', 'ENOMEM'].includes(codeOf(error));
+}
+
 /** The status that an error of the file system puts the device in. */
 export function statusOf(error: unknown): DeviceStatus {
   switch (codeOf(error)) {

@@ -431,6 +431,38 @@ describe('a disk that fails', () => {
       await device.close();
     }));
 
+  it('out of descriptors: a body that cannot be opened is not taken for damaged', () =>
+    withDevice(async (fixture, device) => {
+      await fixture.putStaged(device, 1, bytes(300_000));
+      const entry = device.stat(keyOf(1))!;
+      const action = { kind: 'error', code: 'EMFILE' } as const;
+      const inject = (): unknown =>
+        fixture.machine.disk.inject({
+          operations: ['open'],
+          path: `${FOLDER}/blobs`,
+          action,
+          times: 1,
+        });
+      inject();
+      expect(await rejectedCode(readAll(device, entry))).toBe('EMFILE');
+      expectBytes(await readAll(device, entry), bytes(300_000));
+      inject(); // the second reading opens it once more, for the page cache
+      expect(await rejectedCode(readAll(device, entry))).toBe('overloaded');
+      expectBytes(await readAll(device, entry), bytes(300_000));
+      await device.close();
+      const again = await fixture.open();
+      inject();
+      let isDone = false;
+      const audit = async (): Promise<void> => {
+        while (!isDone) isDone = (await again.audit.step(1_000_000)).cycleDone;
+      };
+      expect(await rejectedCode(audit())).toBe('EMFILE');
+      await audit();
+      expect(again.stat(keyOf(1))!.hasBody).toBe(true);
+      expect(fixture.damage).toEqual([]);
+      await again.close();
+    }));
+
   it('an error of a sync takes it out of service for good, and nothing is acknowledged', () =>
     withDevice(async (fixture, device) => {
       await fixture.put(device, 1, bytes(3000));
