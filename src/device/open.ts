@@ -331,6 +331,12 @@ function readIndex(
       database.close();
       return 'log-behind';
     }
+    // As of rows: put back from before a compaction, it has what was forgotten since.
+    if (!files.isWholeFrom(position.segment)) {
+      env.log.error('device.index-outdated', { path, ...position });
+      database.close();
+      return 'unusable';
+    }
     const digests = new DigestStore(database);
     digests.load();
     const store = new EntryStore(index, digests, position, limits.cacheEntries);

@@ -101,9 +101,12 @@ export const LOG_SCENARIOS: readonly LogScenario[] = [
       const { disk } = fixture.env;
       const body = bytes(3_000, 7);
       await fixture.put(device, KEY, body);
+      // The first segment is full, then all of it but the key is written again; nothing else is rewritten.
+      for (let number = 20; number < 26; number++) await fixture.put(device, number, bytes(9_000));
+      for (let number = 30; number < 36; number++) await fixture.put(device, number, bytes(9_000));
+      for (let number = 20; number < 26; number++) await fixture.put(device, number, bytes(9_000));
       await fixture.env.clock.sleep(FLUSHED_MS);
       const old = await disk.read(INDEX);
-      await churn(fixture, device);
       await compactAll(device);
       assert.ok(!(await disk.list(`${FOLDER}/log`)).includes('00000001.seg'));
       await device.close();
@@ -112,6 +115,28 @@ export const LOG_SCENARIOS: readonly LogScenario[] = [
       const entry = again.stat(keyOf(KEY));
       const found = entry && (await readAll(again, entry).catch(() => undefined));
       assert.ok(found?.equals(body), 'a body that was moved is not found');
+      await again.close();
+    },
+  },
+  {
+    name: 'an index older than a reclaim brings nothing back',
+    mutants: ['believe-an-index-of-before'],
+    run: async (fixture, device) => {
+      await fixture.put(device, KEY, bytes(3_000));
+      await fixture.env.clock.sleep(FLUSHED_MS);
+      const old = await fixture.env.disk.read(INDEX);
+      await fixture.remove(device, KEY);
+      listed(device);
+      assert.ok(await device.forget(device.stat(keyOf(KEY))!));
+      // What forgets it goes, too.
+      for (let round = 0; round < 3; round++) {
+        await churn(fixture, device);
+        await compactAll(device);
+      }
+      await device.close();
+      fixture.machine.disk.plant(INDEX, old);
+      const again = await fixture.open();
+      assert.equal(again.stat(keyOf(KEY)), undefined, 'a deleted version came back');
       await again.close();
     },
   },
@@ -135,6 +160,7 @@ export const LOG_SCENARIOS: readonly LogScenario[] = [
       fixture.machine.crash('lost');
       fixture.machine.restart();
       const again = await fixture.open();
+      assert.ok(!again.opened.rebuilt, 'the index had to be made anew');
       const kind = again.stat(keyOf(KEY))?.state.data?.kind;
       assert.notEqual(kind, 'live', 'a deleted version came back');
       await again.close();

@@ -270,6 +270,12 @@ export const MUTANTS: readonly Mutant[] = [
     replace: 'const moved = false;',
   },
   {
+    name: 'believe-an-index-of-before',
+    file: 'device/open.ts',
+    find: 'if (!files.isWholeFrom(position.segment)) {',
+    replace: 'if (false) {',
+  },
+  {
     name: 'drop-an-unlisted-handoff',
     file: 'device/operations.ts',
     find: '!current.unlisted &&',
