@@ -249,6 +249,8 @@ export const ROUND_SCENARIOS: readonly StagedScenario[] = [
     run: async (stage) => {
       const rival = new Promise<void>((resolve) => {
         stage.onceSent('object.accept', () => {
+          for (const name of ['b', 'c'])
+            stage.world.network.setLinkBothWays('a', name, { delayMs: 50 });
           const ballot = new Ballot(stage, 'rival');
           resolve(ballot.promise('b', 'c'));
         });
