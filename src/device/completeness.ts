@@ -30,6 +30,8 @@ export interface CompletenessOptions {
   readonly now: () => Timestamp;
   /** Made with the cluster: what it is complete for at first, it never promised anything of. */
   readonly genesis: boolean;
+  /** Resolves before anything is complete, once. */
+  readonly beforeCounting?: () => Promise<void>;
 }
 
 interface BucketRange {
@@ -54,6 +56,7 @@ export class CompletenessMap implements Completeness {
   /** Marks that wait for their record. */
   readonly #marks = new Map<number, { list: Mark[]; done: Promise<void> }>();
   #tailCut = false;
+  #isAnnounced = false;
   readonly #append: AppendPartition;
   readonly #options: CompletenessOptions;
   readonly #floors = new Floors();
@@ -131,12 +134,24 @@ export class CompletenessMap implements Completeness {
       const isFirst = this.#options.genesis && !this.#recorded.has(policy);
       const gained = isFirst ? [] : list.filter(({ complete }) => complete);
       if (gained.length > 0) await this.raiseFloors(policy, this.#floorsOf(gained));
+      if (after.length > 0) await this.#beforeCounting();
       await this.#append(policy, { what: 'complete', ranges: after });
     }
     this.#recorded.set(policy, after);
     // Losses that came meanwhile hold already, and will be recorded next.
     const losses = this.#marks.get(policy)?.list.filter(({ complete }) => !complete) ?? [];
     this.#ranges.set(policy, applyMarks(after, losses));
+  }
+
+  /** After a start: says that it counts, where it does. */
+  async announce(): Promise<void> {
+    if ([...this.#ranges.values()].some(({ length }) => length > 0)) await this.#beforeCounting();
+  }
+
+  async #beforeCounting(): Promise<void> {
+    if (this.#isAnnounced) return;
+    await this.#options.beforeCounting?.();
+    this.#isAnnounced = true;
   }
 
   #floorsOf(marks: readonly Mark[]): Floor[] {

@@ -36,6 +36,14 @@ import { SegmentFiles } from './segment-files.ts';
 export type { DeviceLimits, LogDevice };
 export { DEFAULT_LIMITS };
 
+/** Keeps which incarnations of a device have counted, somewhere else than on the device. */
+export interface DeviceRegister {
+  /** @throws OperatingError `device-former`: another one has counted since */
+  check(incarnation: string): Promise<void>;
+  /** Durable when it resolves: this one is about to count. */
+  note(incarnation: string): Promise<void>;
+}
+
 export interface OpenOptions {
   readonly clusterId: string;
   readonly deviceId: number;
@@ -48,6 +56,7 @@ export interface OpenOptions {
   readonly onDamage?: (key: EntryKey | undefined, what: string) => void;
   /** The configuration says that this path is a mount point. */
   readonly mountPoint?: boolean;
+  readonly register?: DeviceRegister;
 }
 
 /** @throws OperatingError `device-in-use` */
@@ -61,7 +70,7 @@ export function formatDevice(
 
 /**
  * @throws OperatingError `device-blank` (format it, as not genesis), `device-unmounted`,
- *   `device-other-cluster`, `device-other-id`, `newer-format`, `foreign-segment`, `damaged`
+ *   `device-other-cluster`, `device-other-id`, `device-former`, `newer-format`, `foreign-segment`, `damaged`
  */
 export async function openDevice(env: Env, path: string, options: OpenOptions): Promise<LogDevice> {
   await checkIdentity(env, path, options);
@@ -139,6 +148,7 @@ async function checkIdentity(
       path,
     });
   }
+  await options.register?.check(identity.incarnation);
   return identity;
 }
 
@@ -163,6 +173,7 @@ async function bringUp(
   const completeness = new CompletenessMap(append, {
     now: () => options.clock.now(),
     genesis: identity.genesis,
+    beforeCounting: async () => options.register?.note(identity.incarnation),
   });
   const versions = new PartitionMarks(append);
   const partitions = { completeness, versions };
@@ -219,6 +230,7 @@ async function bringUp(
       onDamage: options.onDamage ?? (() => undefined),
     });
     await settle(device, report, options);
+    await completeness.announce();
     await device.audit.load();
     const { rebuilt } = opened;
     await device.start({ quarantineOrphans: rebuilt && report.lost.length > 0, rebuilt });

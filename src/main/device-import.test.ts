@@ -8,16 +8,23 @@ import { formatDevice, openDevice } from '#device/open.ts';
 import { objectName, putRequest, TestCluster } from '#proxy/testing/test-cluster.ts';
 import { DeviceImport } from './device-import.ts';
 import type { Foundation } from './foundation.ts';
+import { Incarnations } from './incarnations.ts';
 
 const REMOVED = 9;
 const FOLDER = '/removed';
+const DATA = '/data';
 
-async function formatRemoved(cluster: TestCluster, names: readonly string[]): Promise<void> {
+async function formatRemoved(
+  cluster: TestCluster,
+  names: readonly string[],
+  deviceId = REMOVED,
+): Promise<string> {
   const { env, clock } = cluster.node('lngs');
   const { clusterId, hashPrefix, hashSuffix } = cluster.view;
-  await formatDevice(env, FOLDER, { clusterId, deviceId: REMOVED, name: 'd9', genesis: false });
+  const made = { clusterId, deviceId, name: 'd9', genesis: false };
+  const { incarnation } = await formatDevice(env, FOLDER, made);
   const openRows = (): IdleRows => new IdleRows();
-  const device = await openDevice(env, FOLDER, { clusterId, deviceId: REMOVED, clock, openRows });
+  const device = await openDevice(env, FOLDER, { clusterId, deviceId, clock, openRows });
   for (const name of names) {
     const path = name.startsWith('/') ? name : objectPath(objectName(name));
     const body = Buffer.from(`old ${name}`);
@@ -38,12 +45,13 @@ async function formatRemoved(cluster: TestCluster, names: readonly string[]): Pr
     await device.write({ key, path, state, body, unlisted: false, intent: 'join' });
   }
   await device.close();
+  return incarnation;
 }
 
 function importOf(cluster: TestCluster): DeviceImport {
   const { env, clock, endpoint: wire, name, site } = cluster.node('lngs');
   const source = { current: () => cluster.view, subscribe: () => () => undefined };
-  const config = { clusterId: cluster.view.clusterId, site };
+  const config = { clusterId: cluster.view.clusterId, site, data: DATA };
   // What it uses of a foundation.
   const foundation = { env, clock, wire, name, cluster: source, config } as never as Foundation;
   return new DeviceImport(foundation, () => cluster.proxy);
@@ -92,6 +100,23 @@ describe('anello device import', () => {
       clientMicros: 1_700_000_000_000_000,
     });
     expect(state?.groups['user']?.values).toEqual({ 'x-object-meta-colour': 'red' });
+  });
+
+  it('takes what a disk has whose place another has taken while it was away', async () => {
+    const cluster = await TestCluster.start();
+    await cluster.createContainer();
+    const { env, device } = cluster.node('lngs');
+    const former = await cluster.run(formatRemoved(cluster, ['lost'], device));
+    const imports = importOf(cluster);
+    const refused = cluster.run(imports.start({ path: FOLDER }));
+    await expect(refused).rejects.toThrow('in service');
+    await cluster.run(env.disk.mkdir(DATA));
+    const register = new Incarnations({ env, config: { data: DATA } }, device);
+    for (const incarnation of [former, 'another']) await cluster.run(register.note(incarnation));
+    await cluster.run(imports.start({ path: FOLDER }));
+    await finished(cluster, imports);
+    expect(imports.status()).toMatchObject({ state: 'done', counts: { taken: 1 } });
+    expect(await textOf(cluster, 'lost')).toBe('old lost');
   });
 
   it('refuses a device that is in service, and a folder that is none', async () => {

@@ -1,7 +1,8 @@
 /**
- * Takes back what a removed device still holds (`anello device import`): the folder is opened beside the
- * node's own devices, serves nobody, and every live object in it is written anew where the cluster knows
- * nothing newer of its name. One import at a time; it may be begun again as often as one likes.
+ * Takes back what a removed device still holds (`anello device import`), or one whose place another has taken
+ * while it was away (incarnations.ts): the folder is opened beside the node's own devices, serves nobody, and
+ * every live object in it is written anew where the cluster knows nothing newer of its name. One import at a
+ * time; it may be begun again as often as one likes.
  *
  * The only way in for such a device: by itself it is refused (ring-check.ts, checkSender), for a deletion of
  * what it holds may have been reclaimed. So a person decides.
@@ -19,6 +20,7 @@ import type { Store } from '#proxy/contract.ts';
 import { type TakenBack, takeBack } from '#proxy/take-back.ts';
 import { isMember } from '#ring/ring-check.ts';
 import type { Foundation } from './foundation.ts';
+import { Incarnations } from './incarnations.ts';
 
 export interface ImportOrder {
   readonly path: string;
@@ -92,10 +94,12 @@ export class DeviceImport {
   async #check(folder: string): Promise<number> {
     const { env, config, cluster } = this.#foundation;
     const inspector = await DeviceInspector.open(env.disk, folder);
-    const { deviceId, clusterId } = inspector.identity;
+    const { deviceId, clusterId, incarnation } = inspector.identity;
     await inspector.close();
     if (clusterId !== config.clusterId) throw refused('the device belongs to another cluster');
-    if (isMember(cluster.current(), deviceId)) {
+    // One that was replaced is never in service again, though its number is.
+    const isFormer = await new Incarnations(this.#foundation, deviceId).isFormer(incarnation);
+    if (isMember(cluster.current(), deviceId) && !isFormer) {
       throw refused(`device ${deviceId} is in service: what it holds is repaired by itself`);
     }
     return deviceId;

@@ -14,6 +14,7 @@ import { RowStore } from '#rows/row-store.ts';
 import type { Job } from '#worker/job.ts';
 import type { Foundation } from './foundation.ts';
 import { markGenesis } from './genesis.ts';
+import { Incarnations } from './incarnations.ts';
 
 const LOOK_MS = 1000;
 /** A device that is opened anew again and again is looked at less and less often. */
@@ -158,6 +159,7 @@ export class NodeDevices {
       clock,
       limits: this.#limits,
       mountPoint: slot.mountPoint,
+      register: new Incarnations(this.#foundation, slot.id),
       openRows: (folder, incarnation) => {
         const file = path.join(folder, 'rows.db');
         rows = RowStore.open(env, { file, incarnation, digestKey: config.clusterId });
