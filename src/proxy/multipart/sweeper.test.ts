@@ -1,5 +1,6 @@
 /** The sweep on a whole cluster in virtual time: conditional rounds as they are, not a store in memory. */
 import { describe, expect, it } from 'vitest';
+import { OperatingError } from '#base/errors.ts';
 import type { Store } from '../contract.ts';
 import { openManifest } from '../manifest.ts';
 import {
@@ -39,11 +40,11 @@ class Bench {
     return this.cluster.node('lngs').env;
   }
 
-  async upload(): Promise<string> {
+  async upload(key = KEY): Promise<string> {
     const operation = this.cluster.operation();
     const uploads = new Uploads(this.store, this.#env);
     const upload = await uploads.begin(operation, CONTAINER, {
-      ...{ key: KEY, contentType: 'text/plain', user: {}, system: {}, groups: {} },
+      ...{ key, contentType: 'text/plain', user: {}, system: {}, groups: {} },
       ...{ algorithm: 'crc64nvme', checksumType: 'FULL_OBJECT', asked: false, initiator: '' },
     });
     const slot = await uploads.slot(operation, upload, 1);
@@ -53,8 +54,7 @@ class Bench {
     return upload.uploadId;
   }
 
-  async sweep(): Promise<unknown> {
-    const store = this.store;
+  async sweep(store = this.store): Promise<unknown> {
     const sweeper = new Sweeper({ env: this.#env, store, state: STATE, name: 'test' });
     const { signal } = new AbortController();
     while ((await sweeper.step(signal)).kind === 'more');
@@ -107,6 +107,24 @@ describe('the sweep of parts', () => {
       await bench.store.putObject(cluster.operation(), late, putRequest(Buffer.from('another')));
       expect(await bench.sweep()).toBe(1);
       expect(await bench.store.statObject(cluster.operation(), late)).toBeUndefined();
+      expect(await bench.read()).toBe(BODY);
+    };
+    await cluster.run(play());
+  });
+
+  it('goes on behind an upload whose object can not be read now', async () => {
+    const cluster = await TestCluster.start({ realRows: true });
+    await cluster.createContainer();
+    const bench = new Bench(cluster);
+    const statObject: Store['statObject'] = (operation, name) => {
+      if (name.object === KEY) throw new OperatingError('unavailable', 'nobody has its bytes');
+      return bench.store.statObject(operation, name);
+    };
+    const play = async (): Promise<void> => {
+      for (const key of [KEY, 'first', 'second']) await bench.upload(key);
+      for (const key of ['first', 'second'])
+        await bench.store.deleteObject(cluster.operation(), objectName(key));
+      expect(await bench.sweep({ ...bench.store, statObject })).toBe(2);
       expect(await bench.read()).toBe(BODY);
     };
     await cluster.run(play());

@@ -8,6 +8,7 @@
  * it may have died before they were deleted, or one that nobody was told of shows itself late. The order of the looks matters: parts first, then the records, for a part's
  * upload always had its record before, and a completed one has `c/` before it loses `u/`.
  */
+import { messageOf } from '#base/errors.ts';
 import type { ContainerName } from '#base/names.ts';
 import type { Env } from '#env/env.ts';
 import type { State } from '#state/state.ts';
@@ -35,6 +36,12 @@ export interface SweeperOptions {
   readonly name: string;
   /** Between two rounds. */
   readonly intervalMs?: number;
+}
+
+/** Which records of an upload there are. */
+interface Records {
+  readonly isUnderWay: boolean;
+  readonly completedMicros: number | undefined;
 }
 
 const LEASE_KEY = 's3/sweeper';
@@ -77,8 +84,9 @@ export class Sweeper implements Job {
       return { kind: 'idle', waitMs: this.#options.intervalMs ?? INTERVAL_MS };
     }
     const bucket = bucketOfParts(item.name);
-    if (bucket !== undefined) await this.#sweep(operation, bucket);
+    // Before it is swept: one that can't be now is tried again in the next round, and holds no others up.
     this.#marker = item.name;
+    if (bucket !== undefined) await this.#sweep(operation, bucket);
     return { kind: 'more' };
   }
 
@@ -107,19 +115,37 @@ export class Sweeper implements Job {
     );
     for (const uploadId of new Set([...withParts, ...completed.keys()])) {
       if (operation.signal.aborted) return;
-      const isUnderWay = underWay.has(uploadId);
-      const completedMicros = completed.get(uploadId);
-      const isUsed =
-        completedMicros !== undefined &&
-        (await this.#isUsed(operation, bucket, uploadId, isUnderWay));
-      if (isUnderWay || (isUsed && !this.#isYoung(completedMicros))) continue;
-      const deleted = isUsed
-        ? await this.#uploads.trim(operation, bucket, uploadId)
-        : await this.#uploads.discard(operation, bucket, uploadId);
-      this.#deleted += deleted;
-      if (isUsed && deleted === 0) continue;
-      this.#options.env.log.info('s3.parts-swept', { ...bucket, uploadId, deleted });
+      const records = {
+        isUnderWay: underWay.has(uploadId),
+        completedMicros: completed.get(uploadId),
+      };
+      try {
+        await this.#sweepUpload(operation, bucket, uploadId, records);
+      } catch (error) {
+        if (operation.signal.aborted) return;
+        // A manifest that nobody can read now, say: the parts stay, and other uploads are swept.
+        const facts = { ...bucket, uploadId, reason: messageOf(error) };
+        this.#options.env.log.warn('s3.sweep-failed', facts);
+      }
     }
+  }
+
+  async #sweepUpload(
+    operation: Operation,
+    bucket: ContainerName,
+    uploadId: string,
+    { isUnderWay, completedMicros }: Records,
+  ): Promise<void> {
+    const isUsed =
+      completedMicros !== undefined &&
+      (await this.#isUsed(operation, bucket, uploadId, isUnderWay));
+    if (isUnderWay || (isUsed && !this.#isYoung(completedMicros))) return;
+    const deleted = isUsed
+      ? await this.#uploads.trim(operation, bucket, uploadId)
+      : await this.#uploads.discard(operation, bucket, uploadId);
+    this.#deleted += deleted;
+    if (isUsed && deleted === 0) return;
+    this.#options.env.log.info('s3.parts-swept', { ...bucket, uploadId, deleted });
   }
 
   #isYoung(completedMicros: number): boolean {
