@@ -6,7 +6,7 @@ import { gone } from './body-reader.ts';
 import type { EntryKey } from './contract.ts';
 import type { EntryStore } from './entry-store.ts';
 import { damaged, isExhaustion } from './errors.ts';
-import type { Health } from './health.ts';
+import { type Health, INDEX_DAMAGED } from './health.ts';
 import { isIndexDamage } from './index-file.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { SegmentFiles } from './segment-files.ts';
@@ -51,7 +51,7 @@ export class DamageControl {
    */
   index(error: unknown): Error {
     const { env, path, health, onDamage } = this.#parts;
-    health.worsen('failed', 'index-damaged');
+    health.worsen('failed', INDEX_DAMAGED);
     if (this.#indexMarked) return health.error();
     this.#indexMarked = true;
     env.log.error('device.index-damaged', { error });

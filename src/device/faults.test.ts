@@ -4,6 +4,7 @@ import { newestTimestamp } from '#base/entry.ts';
 import { codeOf } from '#base/errors.ts';
 import { CONTAINER_RING } from '#base/names.ts';
 import { rejectedCode } from '#base/testing/thrown.ts';
+import { Health } from './health.ts';
 import { formatDevice, type LogDevice } from './open.ts';
 import type { StoredEntry } from './stored-entry.ts';
 import {
@@ -428,6 +429,36 @@ describe('a disk that fails', () => {
       await fixture.env.clock.sleep(3000);
       device.rowLog.apply();
       expect(fixture.rows.rowCount).toBe(256);
+      await device.close();
+    }));
+
+  it('out of descriptors: it goes out of service until it is opened again, and loses nothing', () =>
+    withDevice(async (fixture, device) => {
+      await fixture.put(device, 1, bytes(10));
+      const action = { kind: 'error', code: 'EMFILE' } as const;
+      const inject = (): unknown =>
+        fixture.machine.disk.inject({ operations: ['open'], path: FOLDER, action, times: 1 });
+      inject();
+      expect(await rejectedCode(fixture.putStaged(device, 2, bytes(300_000)))).toBe(
+        'device-failed',
+      );
+      expect(device).toMatchObject({ status: 'failed', statusReason: 'exhausted', curable: true });
+      await device.close();
+      const again = await fixture.open();
+      expectBytes(await readAll(again, again.stat(keyOf(1))!), bytes(10));
+      await fixture.putStaged(again, 2, bytes(300_000));
+      await again.close();
+    }));
+
+  it('out of descriptors, and then of a disk that can not sync: only a new process opens it', () =>
+    withDevice(async (fixture, device) => {
+      const health = new Health(fixture.env.log, () => undefined);
+      health.take(Object.assign(new Error('none left'), { code: 'EMFILE' }));
+      expect(health.curable).toBe(true);
+      health.take(Object.assign(new Error('bad disk'), { code: 'EIO' }));
+      expect(health.curable).toBe(false);
+      health.take(Object.assign(new Error('none left'), { code: 'EMFILE' }));
+      expect(health.curable).toBe(false);
       await device.close();
     }));
 

@@ -182,6 +182,12 @@ export class LogDevice implements contract.Device {
   get statusReason(): string {
     return this.#health.reason;
   }
+
+  /** Out of service for a reason that ends when it is closed and opened again. */
+  get curable(): boolean {
+    return this.#health.curable;
+  }
+
   get digests(): contract.Digests {
     return this.#parts.store.digests;
   }

@@ -2,8 +2,8 @@
  * The devices of this node, as far as they can be opened. One step a second looks after those that
  * can't: a folder that was wiped or replaced under the running process gets a new identity and
  * incarnation and is filled again by its peers; a damaged index is rebuilt by opening anew; a disk that
- * was not there at the start may be there now. A sync error is for ever: only a new process uses that
- * device again.
+ * was not there at the start may be there now; descriptors that were missing may be free again. A sync
+ * error is for ever: only a new process uses that device again.
  */
 import path from 'node:path';
 import { codeOf, messageOf } from '#base/errors.ts';
@@ -98,7 +98,7 @@ export class NodeDevices {
     if (device === undefined || device.status === 'missing') return true;
     // A damaged rows database is rebuilt from the log, by opening anew too.
     if (device.status === 'ok' && this.open.get(slot.id)?.rows.damage !== undefined) return true;
-    return device.status === 'failed' && device.statusReason === 'index-damaged';
+    return device.curable;
   }
 
   async #close(slot: Slot): Promise<void> {
