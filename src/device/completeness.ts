@@ -231,8 +231,8 @@ export class CompletenessMap implements Completeness {
   }
 
   /** What counts, for the index: [tail cut, [policy, bounds] ...]. A loss that is not recorded yet is in it. */
-  export(): unknown {
-    return [this.#tailCut, ...this.#ranges];
+  export(tailCut = this.#tailCut): unknown {
+    return [tailCut, ...this.#ranges];
   }
 
   /** The same, where nothing counts. */

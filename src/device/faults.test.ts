@@ -328,6 +328,54 @@ describe('a torn end of the log', () => {
     }
   });
 
+  it.each([
+    ['kill', 'the index'],
+    ['crash', 'the index'],
+    ['kill', 'the index lost'],
+    ['crash', 'the index lost'],
+  ] as const)(
+    'is a tail to be confirmed whenever the start that cuts it ends by a %s, with %s',
+    async (end, what) => {
+      let isOpen = false;
+      for (let ms = 100; !isOpen; ms += 100) {
+        const fixture = new DeviceFixture();
+        const { machine, world } = fixture;
+        const tear = async (): Promise<void> => {
+          await fixture.format();
+          const device = await fixture.open();
+          await markAll(device);
+          for (const number of [1, 2]) await fixture.put(device, number, bytes(3000, number));
+          const { record } = device.stat(keyOf(2))!;
+          machine.kill();
+          machine.restart();
+          machine.disk.flipByte(SEGMENT, record.offset + 3000);
+          if (what === 'the index lost') machine.disk.lose(`${FOLDER}/index.db`);
+        };
+        await world.run(tear());
+        machine.disk.inject({
+          operations: ['sync', 'write'],
+          path: SEGMENT,
+          action: { kind: 'delay', ms: 300 },
+        });
+        void fixture.open().then(() => (isOpen = true));
+        await world.runFor(ms);
+        machine[end]();
+        machine.restart();
+        const look = async (): Promise<void> => {
+          const device = await fixture.open();
+          const { completeness } = device;
+          expect(completeness.tailUnconfirmed).toBe(true);
+          expect(device.versions.forgetful).toBe(true);
+          expect(completeness.ranges(0)).toEqual([]);
+          await completeness.confirmTail();
+          expect(completeness.isComplete(0, keyOf(1).hash)).toBe(true);
+          await device.close();
+        };
+        await world.run(look());
+      }
+    },
+  );
+
   it('behind a clean shutdown is damage, not a torn write', () =>
     withDevice(async (fixture, device) => {
       await markAll(device);

@@ -195,9 +195,12 @@ async function bringUp(
     const recovery = new Recovery(parts);
     // Its flushes move the index's position past the records that say what is complete, so they must
     // save that too: a power failure may leave the index at exactly this flush. What was found lost is
-    // not on record yet; a start from there must not believe in anything.
+    // not on record yet; a start from there must not believe in anything. Nor after a cut tail, until the
+    // others were asked.
     store.onFlush = () => {
-      const known = recovery.foundLoss ? completeness.exportNothing() : completeness.export();
+      const known = recovery.foundLoss
+        ? completeness.exportNothing()
+        : completeness.export(completeness.tailUnconfirmed || recovery.cutTail || opened.logBehind);
       saveMeta(store.index, partitions, known, recovery.lastBatch);
     };
     const report = await recovery.run();
@@ -252,10 +255,12 @@ async function settle(
   report: RecoveryReport,
   options: OpenOptions,
 ): Promise<void> {
-  if (device.opened.tailCut || report.lost.length > 0) device.versions.doubt();
   const { completeness } = device;
+  // Or an earlier start found it cut, and ended before that was on record.
+  const tailCut = device.opened.tailCut || completeness.tailUnconfirmed;
+  if (tailCut || report.lost.length > 0) device.versions.doubt();
   await Promise.all([
-    device.opened.tailCut ? completeness.cutTail() : undefined,
+    tailCut ? completeness.cutTail() : undefined,
     ...report.lost.map((key) => completeness.lose(key)),
     report.lostRows ? completeness.loseRows() : undefined,
   ]);

@@ -77,10 +77,15 @@ export class Recovery {
     };
   }
 
-  /** Something that was synced may be missing: it is the caller's to put that on record. */
+  /** Something that was synced is missing: it is the caller's to put that on record. */
   get foundLoss(): boolean {
-    const { tailCut, lost, lostRows } = this.#report;
-    return tailCut || lostRows || lost.length > 0;
+    const { lost, lostRows } = this.#report;
+    return lostRows || lost.length > 0;
+  }
+
+  /** A bad last batch was cut off, which may have been synced: that too. */
+  get cutTail(): boolean {
+    return this.#report.tailCut;
   }
 
   /** Number of the last batch that was taken. */
@@ -170,7 +175,7 @@ export class Recovery {
     if (!unfinished) {
       const what = 'a bad last batch was cut off';
       await this.#keepBytes(quarantine, segment, batch.from, size, what);
-      this.#report.tailCut = true;
+      await this.#noteCut();
     }
     const file = await env.disk.open(files.path(segment), 'write');
     try {
@@ -180,6 +185,15 @@ export class Recovery {
       await file.close();
     }
     files.setSize(segment, batch.from);
+  }
+
+  /** Durable before the bytes go: a start that is killed behind that would leave a log with nothing wrong in it. */
+  async #noteCut(): Promise<void> {
+    this.#report.tailCut = true;
+    this.#flush();
+    const { store } = this.#parts;
+    store.index.database.transaction(() => store.onFlush());
+    await store.index.database.checkpoint();
   }
 
   /**

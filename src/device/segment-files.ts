@@ -71,8 +71,9 @@ export class SegmentFiles {
     return [before, Number.POSITIVE_INFINITY];
   }
 
-  /** Whether of those from this number on none is missing between others. */
+  /** Whether of those from this number on none is missing between others. 0: who knows none yet misses none. */
   isWholeFrom(segment: number): boolean {
+    if (segment === 0) return true;
     const later = this.numbers().filter((number) => number >= segment);
     return later.every((number, i) => number === segment + i);
   }
