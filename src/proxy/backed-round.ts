@@ -12,6 +12,7 @@ import {
   dataTimestamp,
   EMPTY_STATE,
   type EntryState,
+  expirySource,
   hasBytesOf,
   isFreed,
   join,
@@ -49,10 +50,14 @@ function withoutEmpty(
   }
 }
 
-/** The version; or, where it expired and its bytes were freed, the change of its expiry that would revive it. */
+/**
+ * The version; or, where it expired and its bytes were freed, the change of its expiry that would revive it, also
+ * who has that and missed the version. So of those who told of what is joined at least one always has.
+ */
 function hasKnown(state: EntryState, joined: EntryState): boolean {
-  if (dataTimestamp(state) < dataTimestamp(joined)) return false;
-  return !isFreed(state);
+  const isRevived = joined.data?.kind === 'expired';
+  if (isRevived && expirySource(state).timestamp >= expirySource(joined).timestamp) return true;
+  return dataTimestamp(state) >= dataTimestamp(joined) && !isFreed(state);
 }
 
 /** Of those that count and have promised. */
