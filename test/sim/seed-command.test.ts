@@ -37,6 +37,16 @@ describe('npm run sim', () => {
       expect(await sim(...args), args.join(' ')).toMatchObject({ status: 2 });
   });
 
+  it('takes a seed that does not end for a broken promise, and goes on', {
+    timeout: 300_000,
+  }, async () => {
+    const endless = ['--brief', '--seeds', '3', '--jobs', '2', '--limit', '0', '--keep-going'];
+    const { status, stdout, last } = await sim(...endless);
+    expect(last).toMatch(/^3 seeds, 3 broken promises/);
+    expect(stdout.match(/promise "liveness" broken: the seed has not ended/g)).toHaveLength(3);
+    expect(status).toBe(1);
+  });
+
   it('ends after the seeds under way, with the totals so far, when its process group is told to', {
     timeout: 300_000,
   }, async () => {

@@ -27,6 +27,7 @@ process.exit(
 );
 
 async function runSeeds({ firstSeed, seeds, jobs, keepGoing, ...more }: Options): Promise<number> {
+  const { limitSeconds } = more;
   const mutant = more.mutant === undefined ? undefined : breakProduct(more.mutant);
   const faults = more.faults ?? mutant?.faults;
   const intensity = more.intensity ?? (mutant?.faults === undefined ? 1 : MUTANT_INTENSITY);
@@ -36,7 +37,9 @@ async function runSeeds({ firstSeed, seeds, jobs, keepGoing, ...more }: Options)
   const count = seeds ?? (mutant === undefined ? DEFAULT_SEEDS : MUTANT_SEEDS);
   const totals = new Totals(count);
   let isOver = false;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => (isOver = true));
+  // The end of a time limit comes twice where npm passes it on; a second Ctrl-C is meant.
+  process.once('SIGINT', () => (isOver = true));
+  process.on('SIGTERM', () => (isOver = true));
   const onResult = (result: RunResult): boolean => {
     totals.add(result);
     report(result);
@@ -45,7 +48,7 @@ async function runSeeds({ firstSeed, seeds, jobs, keepGoing, ...more }: Options)
   const range = { first: firstSeed, count };
   // A mutant is made in this very process.
   if (jobs === 1 || mutant !== undefined) await runHere(range, run, onResult);
-  else await runInProcesses(Math.min(jobs, count), range, run, onResult);
+  else await runInProcesses({ jobs: Math.min(jobs, count), limitSeconds }, range, run, onResult);
   totals.print();
   return totals.failed > 0 ? 1 : 0;
 }

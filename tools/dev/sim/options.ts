@@ -11,6 +11,7 @@ export interface Options {
   readonly intensity: number | undefined;
   readonly brief: boolean;
   readonly jobs: number;
+  readonly limitSeconds: number;
   readonly rounds: boolean;
   readonly mutants: boolean;
   readonly mutant: string | undefined;
@@ -26,6 +27,7 @@ const USAGE = `npm run sim -- [options]
   --intensity X     times as many faults as usual (1)
   --brief           runs of a fifth of the time with as many faults, at most 5 nodes (what npm test does)
   --jobs N          processes to run in (1)
+  --limit S         with several processes: a seed that takes longer breaks a promise, too (600 seconds)
   --rounds          conditional writes: histories must be linearizable
   --keep-going      go on after a broken promise
   --verbose         trace hash of each seed; of a failure the key's history, the log, the last events
@@ -35,6 +37,7 @@ const USAGE = `npm run sim -- [options]
 const MAX_SEED = Number.MAX_SAFE_INTEGER;
 const MAX_FIRST_SEED = MAX_SEED - 999;
 const MAX_JOBS = 64;
+const MAX_LIMIT_SECONDS = 86_400;
 
 /** Ends the process with 2 and says why where the command line makes no sense. */
 export function parseOptions(args: readonly string[]): Options {
@@ -53,6 +56,7 @@ export function parseOptions(args: readonly string[]): Options {
     intensity: values.intensity === undefined ? undefined : intensityOf(values.intensity),
     brief: values.brief,
     jobs: integer(values.jobs, 'jobs', 1, MAX_JOBS),
+    limitSeconds: integer(values.limit, 'limit', 0, MAX_LIMIT_SECONDS),
     rounds: values.rounds,
     mutants: values.mutants,
     mutant: values.mutant,
@@ -73,6 +77,7 @@ function parsed(args: readonly string[]) {
         intensity: { type: 'string' },
         brief: { type: 'boolean', default: false },
         jobs: { type: 'string', default: '1' },
+        limit: { type: 'string', default: '600' },
         rounds: { type: 'boolean', default: false },
         mutants: { type: 'boolean', default: false },
         mutant: { type: 'string' },

@@ -33,8 +33,14 @@ export async function runHere(
   }
 }
 
+export interface Processes {
+  readonly jobs: number;
+  /** Real time that a seed may take. */
+  readonly limitSeconds: number;
+}
+
 export async function runInProcesses(
-  jobs: number,
+  { jobs, limitSeconds }: Processes,
   { first, count }: SeedRange,
   options: RunOptions,
   onResult: OnResult,
@@ -43,10 +49,12 @@ export async function runInProcesses(
   let isOver = false;
   const take = (): number | undefined => (isOver || next >= count ? undefined : first + next++);
   const worker = async (): Promise<void> => {
-    const child = startWorker();
+    let child = startWorker();
     try {
       for (let seed = take(); seed !== undefined; seed = take()) {
-        if (!onResult(await ask(child, { seed, options }))) isOver = true;
+        const result = await ask(child, { seed, options }, limitSeconds);
+        if (result === undefined) child = startWorker();
+        if (!onResult(result ?? endless(seed, limitSeconds))) isOver = true;
       }
     } finally {
       if (child.connected) child.disconnect();
@@ -66,17 +74,39 @@ interface Order {
   readonly options: RunOptions;
 }
 
-function ask(child: ChildProcess, order: Order): Promise<RunResult> {
+/** Undefined: it took too long, and its process was ended. */
+function ask(
+  child: ChildProcess,
+  order: Order,
+  limitSeconds: number,
+): Promise<RunResult | undefined> {
   return new Promise((resolve, reject) => {
-    const ended = (code: number | null): void =>
-      reject(new Error(`the worker of seed ${order.seed} ended with ${code}`));
+    let isTooLong = false;
+    const limit = setTimeout(() => {
+      isTooLong = true;
+      child.kill('SIGKILL');
+    }, 1000 * limitSeconds);
+    const ended = (code: number | null): void => {
+      clearTimeout(limit);
+      if (isTooLong) resolve(undefined);
+      else reject(new Error(`the worker of seed ${order.seed} ended with ${code}`));
+    };
     child.once('exit', ended);
     child.once('message', (result) => {
+      clearTimeout(limit);
       child.off('exit', ended);
       resolve(result as RunResult);
     });
     child.send(order);
   });
+}
+
+/** A loop in which no virtual time passes: it holds a real process up for ever. */
+function endless(seed: number, limitSeconds: number): RunResult {
+  const promise = 'liveness';
+  const message = `promise "${promise}" broken: the seed has not ended within ${limitSeconds} s`;
+  const nothing = { virtualMs: 0, events: 0, operations: {}, faults: {}, orphans: 0 };
+  return { seed, traceHash: '', ...nothing, failure: { promise, message, report: '' } };
 }
 
 if (process.argv[2] === 'worker' && process.send !== undefined) {
