@@ -11,6 +11,7 @@
 import { parseTimestamp, type Timestamp } from '#base/timestamp.ts';
 import type { Database } from '#env/env.ts';
 import type { EntryKey } from './contract.ts';
+import { damaged } from './errors.ts';
 import { sealed, unsealed } from './index-file.ts';
 import { keyText } from './stored-entry.ts';
 
@@ -39,6 +40,9 @@ export class PromiseTable {
       .prepare<[number, Buffer, Buffer]>('SELECT policy, hash, promise FROM promises')
       .raw();
     for (const [policy, hash, bytes] of rows.iterate()) {
+      // A flipped type (brief seed 908620): the index is made anew, or the device would be refused for ever.
+      if (!Number.isInteger(policy) || !Buffer.isBuffer(hash) || !Buffer.isBuffer(bytes))
+        throw damaged('a promise of nothing');
       const key = { policy, hash };
       this.#promised.set(keyText(key), { key, promise: decode(unsealed(bytes, 'promise')) });
     }

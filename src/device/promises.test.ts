@@ -49,6 +49,20 @@ describe('a promise', () => {
       await device.close();
     }));
 
+  it('survives that its row in the index is nobody’s any more (brief seed 908620)', () =>
+    withDevice(async (fixture, device) => {
+      const ballot = fixture.clock.now();
+      await promise(device, 1, ballot);
+      await device.close();
+      const database = fixture.env.disk.openDatabase(`${FOLDER}/index.db`);
+      database.exec('UPDATE promises SET hash = 7');
+      database.close();
+      const again = await fixture.open();
+      expect(again.opened.rebuilt).toBe(true);
+      expect(await promise(again, 1, ballot)).toMatchObject({ kind: 'refused', newest: ballot });
+      await again.close();
+    }));
+
   it.each(['kill', 'crash'] as const)('survives a %s once it was answered', (how) =>
     withDevice(async (fixture, device) => {
       const ballot = fixture.clock.now();
