@@ -12,8 +12,7 @@
  * - What fails its checksum is never given out: the store is `damaged` from then on, and the next
  *   start rebuilds the database from the log.
  */
-import { assert } from '#base/assert.ts';
-import { EMPTY_STATE, type EntryState, join } from '#base/entry.ts';
+import { EMPTY_STATE, type EntryState } from '#base/entry.ts';
 import { ACCOUNT_RING, CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
 import type {
   DigestSummary,
@@ -38,7 +37,7 @@ import {
 import { Applier } from './applier.ts';
 import { RowAudit } from './audit.ts';
 import { columnsOf } from './columns.ts';
-import { ContainerCache, type ContainerState, type PendingRow, settle } from './container-state.ts';
+import { ContainerCache, type ContainerState } from './container-state.ts';
 import { ContainerTable } from './container-table.ts';
 import { type Cursor, CursorTable } from './cursors.ts';
 import { DamageGuard } from './damage-guard.ts';
@@ -46,16 +45,8 @@ import { type OpenedDatabase, openRowsDatabase } from './database-file.ts';
 import { HolderTable, type Holding } from './holders.ts';
 import { listRows } from './listing.ts';
 import { type Listing, type ListQuery, onlyRoles } from './query.ts';
-import { rowTimestamp } from './row-state.ts';
-import {
-  type DeadRow,
-  isMark,
-  knownState,
-  RowTable,
-  type StoredRow,
-  stateOf,
-} from './row-table.ts';
-import { isSame } from './same.ts';
+import { type DeadRow, knownState, RowTable, stateOf } from './row-table.ts';
+import { RowWriter } from './row-writer.ts';
 import { readFloor } from './sequence-floor.ts';
 import { standingOf } from './standing.ts';
 import { BUCKET_BITS, Summaries } from './summary.ts';
@@ -91,6 +82,7 @@ export class RowStore implements RowSink {
   readonly #summaries: Summaries;
   readonly #audit: RowAudit;
   readonly #applier: Applier;
+  readonly #writer: RowWriter;
   #log: RowLog | undefined;
   readonly #guard: DamageGuard;
   #closed = false;
@@ -119,6 +111,7 @@ export class RowStore implements RowSink {
       this.#containers,
       (before, after) => this.#summaries.changed(before, after),
     );
+    this.#writer = new RowWriter(this.#rows, this.#containers, this.#applier);
     this.#audit = new RowAudit({
       key: options.digestKey,
       verify: () => db.verify(),
@@ -139,6 +132,7 @@ export class RowStore implements RowSink {
   /** Rows go to this log from now on: called once, when the device was opened with this sink. */
   bind(log: RowLog): void {
     this.#log = log;
+    this.#writer.bind(log);
   }
 
   /**
@@ -147,7 +141,7 @@ export class RowStore implements RowSink {
    * @throws OperatingError the log's errors, `rows-damaged`
    */
   async write(row: RowRecord): Promise<RowResult> {
-    const entry = this.#guard.run(() => this.#enter(row));
+    const entry = this.#guard.run(() => this.#writer.enter(row));
     if (entry.pending !== undefined) await entry.pending.done;
     return entry.result;
   }
@@ -165,7 +159,7 @@ export class RowStore implements RowSink {
     const forgotten = this.#look(() => {
       const container = this.#containers.find(ring, hash);
       if (container === undefined) return [];
-      return [...rows].flatMap((row) => this.#enterForget(container, row) ?? []);
+      return [...rows].flatMap((row) => this.#writer.enterForget(container, row) ?? []);
     });
     await Promise.all(forgotten.map(({ done }) => done));
     return forgotten.length;
@@ -420,63 +414,6 @@ export class RowStore implements RowSink {
       this.#log?.apply();
       return body();
     });
-  }
-
-  /** Decides at once, in call order; the pending row is what to wait for, if anything. */
-  #enter(row: RowRecord): { readonly result: RowResult; readonly pending: PendingRow | undefined } {
-    const { policy, hash } = row.key;
-    const container = this.#containers.findOrMake(policy, hash, () =>
-      this.#applier.newLine(policy, hash, row.path),
-    );
-    const former = container.pending.get(row.name);
-    const stored = former === undefined ? this.#rows.findIn(container, row.name) : former.stored;
-    const before = former === undefined ? knownState(stored) : former.state;
-    // What was forgotten may be in the log still, so that the new record must make up for it.
-    const base = before ?? (stored && stateOf(stored));
-    const state = base === undefined ? row.state : join(base, row.state);
-    const newest = rowTimestamp(state);
-    const outcome = rowTimestamp(row.state) >= newest ? 'stored' : 'superseded';
-    const result = { outcome, newest } as const;
-    if (before !== undefined && isSame(before, state)) return { result, pending: former };
-    return { result, pending: this.#append(container, { ...row, state }, stored) };
-  }
-
-  #append(
-    container: ContainerState,
-    { name, path, state, forgets }: Pick<RowRecord, 'name' | 'path' | 'state' | 'forgets'>,
-    stored: StoredRow | undefined,
-  ): PendingRow {
-    assert(this.#log !== undefined, 'the row store is bound to a log before rows are written');
-    const { ring, hash } = container.line;
-    const decided = forgets === undefined ? state : undefined;
-    const earlier = container.pending.get(name);
-    const pending: PendingRow = { state: decided, stored, done: Promise.resolve(), earlier };
-    container.pending.set(name, pending);
-    const common = { key: { policy: ring, hash }, path, name, state };
-    const appended = this.#log.append({
-      ...common,
-      ...(stored !== undefined && { since: stored.since }),
-      ...(forgets !== undefined && { forgets }),
-    });
-    pending.done = appended.catch((error: unknown) => {
-      settle(container, name, (row) => row === pending);
-      throw error;
-    });
-    return pending;
-  }
-
-  /** Undefined: it is not as it was, or its time has not come. */
-  #enterForget(
-    container: ContainerState,
-    { name, sequence }: { readonly name: string; readonly sequence: number },
-  ): PendingRow | undefined {
-    const { line, pending } = container;
-    if (pending.has(name)) return undefined;
-    if (name === '' && (line.total > 1 || pending.size > 0)) return undefined;
-    const stored = this.#rows.findIn(container, name);
-    if (stored === undefined || isMark(stored) || stored.sequence !== sequence) return undefined;
-    const row = { name, path: line.path, state: EMPTY_STATE, forgets: 0 };
-    return this.#append(container, row, stored);
   }
 
   #committed(container: ContainerState, name: string): EntryState | undefined {

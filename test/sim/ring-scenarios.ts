@@ -29,6 +29,15 @@ async function expectRead(stage: Stage, via: Name, acknowledged: boolean): Promi
   assert.equal(await stage.get(via, 'x'), 'new', 'read after write');
 }
 
+/** After a power failure, with an empty folder. */
+function startWiped(stage: Stage, name: Name): ReturnType<Stage['node']> {
+  const node = stage.node(name);
+  node.crash('lost');
+  node.machine.disk.wipe(node.devicePath(node.shape.devices[0]!));
+  node.start();
+  return node;
+}
+
 export const RING_SCENARIOS: readonly StagedScenario[] = [
   {
     name: 'what an old ring writes after a joining device has learnt is not acknowledged',
@@ -66,10 +75,7 @@ export const RING_SCENARIOS: readonly StagedScenario[] = [
     run: async (stage) => {
       stage.publish(['a', 'b', 'd'], NEW, OLD);
       await stage.until('d has learnt', () => stage.isSettleable());
-      const a = stage.node('a');
-      a.crash('lost');
-      a.machine.disk.wipe(a.devicePath(a.shape.devices[0]!));
-      a.start();
+      const a = startWiped(stage, 'a');
       await stage.until('a is filled again', () => a.process !== undefined && stage.isSettleable());
       await stage.connected('c', 'a');
       stage.cut('c', 'b');
@@ -88,10 +94,7 @@ export const RING_SCENARIOS: readonly StagedScenario[] = [
       stage.publish(next, next, OLD);
       await stage.until('d has learnt', () => stage.isSettleable());
       stage.heal();
-      const a = stage.node('a');
-      a.crash('lost');
-      a.machine.disk.wipe(a.devicePath(a.shape.devices[0]!));
-      a.start();
+      const a = startWiped(stage, 'a');
       await stage.until('a is back', () => a.process !== undefined);
       await stage.sleep(20_000);
       stage.cut('a', 'b');
