@@ -233,6 +233,7 @@ async function bringUp(
       onDamage: options.onDamage ?? (() => undefined),
     });
     await settle(device, report, options);
+    if (opened.logBehind) await env.disk.unlink(`${path}/${REBUILD_MARK}`);
     await completeness.announce();
     await device.audit.load();
     const { rebuilt } = opened;
@@ -269,6 +270,9 @@ async function settle(
   if (report.records > 0) await device.checkpoint();
 }
 
+/** Text of the mark while a log that ends before its index did is not known by a record of it. */
+const LOG_BEHIND = 'log-behind\n';
+
 interface OpenedIndex {
   readonly store: EntryStore;
   readonly rebuilt: boolean;
@@ -293,11 +297,13 @@ async function openIndex(
 ): Promise<OpenedIndex> {
   const mark = `${path}/${REBUILD_MARK}`;
   const marked = (await env.disk.stat(mark)) !== undefined;
-  let logBehind = false;
+  let logBehind = marked && (await env.disk.read(mark)).toString() === LOG_BEHIND;
   if (!marked) {
     const found = readIndex(env, path, identity, limits, files, partitions);
     if (typeof found === 'object') return found;
     logBehind = found === 'log-behind';
+    // Only the index could tell it, and it goes now.
+    if (logBehind) env.disk.replaceSync(mark, Buffer.from(LOG_BEHIND));
   }
   for (const name of ['index.db', 'index.db-wal', 'index.db-shm']) {
     await env.disk.removeTree(`${path}/${name}`);
@@ -310,7 +316,7 @@ async function openIndex(
     index.setMeta('format', [INDEX_VERSION, identity.incarnation]);
     index.setPosition({ segment: 0, offset: 0 });
   });
-  if (marked) await env.disk.unlink(mark);
+  if (marked && !logBehind) await env.disk.unlink(mark);
   const digests = new DigestStore(index.database);
   const store = new EntryStore(index, digests, { segment: 0, offset: 0 }, limits.cacheEntries);
   return { store, rebuilt: hadLog, logBehind, lastBatch: 0 };

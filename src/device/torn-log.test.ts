@@ -14,6 +14,16 @@ async function markAll(device: LogDevice): Promise<void> {
   await device.completeness.mark(0, 0, 1 << 20, true);
 }
 
+/** Synced batches are gone, and only the index knows that there were any. */
+async function endBeforeIndex(fixture: DeviceFixture, device: LogDevice): Promise<void> {
+  await markAll(device);
+  await fixture.put(device, 1, bytes(3000));
+  const { offset } = device.stat(keyOf(1))!.record;
+  await device.close();
+  const whole = await fixture.env.disk.read(SEGMENT);
+  fixture.machine.disk.plant(SEGMENT, whole.subarray(0, offset - 64));
+}
+
 /** A start on a damaged device is ended ever later, until it comes through; what the next start knows is looked at. */
 async function endedStarts(
   end: 'kill' | 'crash',
@@ -157,15 +167,20 @@ describe('a torn end of the log', () => {
 
   it('a log that ends before the index does is not believed to be complete', () =>
     withDevice(async (fixture, device) => {
-      await markAll(device);
-      await fixture.put(device, 1, bytes(3000));
-      const { offset } = device.stat(keyOf(1))!.record;
-      await device.close();
-      const whole = await fixture.env.disk.read(SEGMENT);
-      fixture.machine.disk.plant(SEGMENT, whole.subarray(0, offset - 64));
+      await endBeforeIndex(fixture, device);
       const again = await fixture.open();
       expect(again.opened).toMatchObject({ rebuilt: true, tailCut: true });
       expect(again.completeness.ranges(0)).toEqual([]);
       await again.close();
     }));
+
+  it.each(['kill', 'crash'] as const)(
+    'a log that ends before the index does is a tail to be confirmed whenever the start that finds it ends by a %s',
+    (end) =>
+      endedStarts(end, endBeforeIndex, async ({ completeness, versions }) => {
+        expect(completeness.tailUnconfirmed).toBe(true);
+        expect(versions.forgetful).toBe(true);
+        expect(completeness.ranges(0)).toEqual([]);
+      }),
+  );
 });
