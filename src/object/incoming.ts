@@ -33,12 +33,16 @@ export interface Incoming {
   readonly unlisted: boolean;
 }
 
-/** Whether joining this state alone would replace what is whole here by what is not. */
+/**
+ * Whether joining this state alone would replace what is whole here by what is not. Also where it is known here and its
+ * bytes are still to come: one of the others has them, and a majority that knows a newer version keeps the rounds from
+ * going on without that (backed-round.ts).
+ */
 export function mustWait(existing: Entry | undefined, state: EntryState): boolean {
   if (existing === undefined) return bodyLength(state) > 0;
-  if (!existing.hasBody) return false;
   const joined = join(existing.state, state);
-  return bodyLength(joined) > 0 && !hasBytesOf(existing, joined);
+  if (bodyLength(joined) === 0 || hasBytesOf(existing, joined)) return false;
+  return existing.hasBody || !sameBody(existing.state, joined);
 }
 
 /** Whether a version that expired here, and whose bytes are freed, would be live again. */

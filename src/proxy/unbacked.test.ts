@@ -69,6 +69,20 @@ describe.each(SIZES)('a version of %d bytes that one replica knows and nobody ha
     for (const node of NODES) expect(cluster.entryAt(node, 'x')?.hasBody).toBe(true);
   });
 
+  it('is not taken by who waits for the bytes of the acknowledged one', async () => {
+    const cluster = await TestCluster.startWithContainer();
+    cluster.kill('padova');
+    await put(cluster, older);
+    await cluster.restart('padova');
+    // States first, as rejoin does, and who lacks thousands of names.
+    const { key, path, state } = cluster.entryAt('lngs', 'x')!;
+    const write = { key, path, state, unlisted: false, intent: 'join' } as const;
+    await cluster.run(cluster.device('padova').write(write));
+    await loseNewer(cluster, 'bari');
+    await repairAll(cluster);
+    for (const via of NODES) expect((await read(cluster, via))?.equals(older)).toBe(true);
+  });
+
   it('comes with its body where there is one after all', async () => {
     const cluster = await TestCluster.startWithContainer();
     await put(cluster, patternBytes(7));
