@@ -28,7 +28,7 @@ export class DamageGuard {
     try {
       return body();
     } catch (error) {
-      if (!saysDamage(codeOf(error))) throw error;
+      if (!saysRowsDamage(codeOf(error))) throw error;
       const why = messageOf(error);
       this.condemn(why);
       throw damaged(why, error);
@@ -53,7 +53,7 @@ export class DamageGuard {
   }
 }
 
-function saysDamage(code: string): boolean {
+export function saysRowsDamage(code: string): boolean {
   return code === 'rows-damaged' || saysFileDamage(code);
 }
 

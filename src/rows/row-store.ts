@@ -13,6 +13,7 @@
  *   start rebuilds the database from the log.
  */
 import { EMPTY_STATE, type EntryState } from '#base/entry.ts';
+import { codeOf, messageOf } from '#base/errors.ts';
 import { ACCOUNT_RING, CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
 import type {
   DigestSummary,
@@ -40,8 +41,8 @@ import { columnsOf } from './columns.ts';
 import { ContainerCache, type ContainerState } from './container-state.ts';
 import { ContainerTable } from './container-table.ts';
 import { type Cursor, CursorTable } from './cursors.ts';
-import { DamageGuard } from './damage-guard.ts';
-import { type OpenedDatabase, openRowsDatabase } from './database-file.ts';
+import { DamageGuard, saysRowsDamage } from './damage-guard.ts';
+import { markDamaged, type OpenedDatabase, openRowsDatabase } from './database-file.ts';
 import { HolderTable, type Holding } from './holders.ts';
 import { listRows } from './listing.ts';
 import { type Listing, type ListQuery, onlyRoles } from './query.ts';
@@ -88,8 +89,18 @@ export class RowStore implements RowSink {
   #closed = false;
 
   static open(env: RowStoreEnv, options: RowStoreOptions): RowStore {
-    const { file, incarnation } = options;
-    return new RowStore(env, options, openRowsDatabase(env.disk, file, incarnation, env.log));
+    const open = (): OpenedDatabase =>
+      openRowsDatabase(env.disk, options.file, options.incarnation, env.log);
+    const opened = open();
+    try {
+      return new RowStore(env, options, opened);
+    } catch (error) {
+      // Damage that its first looks meet: a start that only failed would fail in the same way for ever.
+      if (!saysRowsDamage(codeOf(error))) throw error;
+      opened.db.close();
+      markDamaged(env.disk, options.file, messageOf(error));
+      return new RowStore(env, options, open());
+    }
   }
 
   private constructor(env: RowStoreEnv, options: RowStoreOptions, opened: OpenedDatabase) {
