@@ -53,6 +53,27 @@ describe('a plain write that only some replicas took', () => {
   });
 });
 
+describe('a change of metadata that only some replicas took, and a reader settled', () => {
+  const changed = (n: number): EntryState => ({
+    ...written(5, RIVAL, { base: at(3), unconditional: true }),
+    groups: { user: { timestamp: at(n), values: { tag: String(n) } } },
+  });
+  const first = own({ timestamp: at(10), above: false });
+
+  it('is known by what the record was built on', () => {
+    expect(effectOf(first, restamped(changed(10), at(20)), false)).toBe('effective');
+    expect(effectOf(first, restamped(restamped(changed(10), at(20)), at(30)), false)).toBe(
+      'effective',
+    );
+    const plain = restamped({ ...changed(10), data: written(5, RIVAL).data! }, at(20));
+    expect(effectOf(first, plain, false)).toBe('effective');
+  });
+
+  it('is undecided where another one came over it', () => {
+    expect(effectOf(first, restamped(changed(12), at(20)), false)).toBe('undecided');
+  });
+});
+
 describe('a conditional write that only some replicas took', () => {
   it('is undecided by any newer write that was not built on something older', () => {
     const mine = own({ timestamp: at(10), above: true });

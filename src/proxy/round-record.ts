@@ -113,21 +113,27 @@ export function recordOf(
 /**
  * The same content at a new ballot: nothing that is lower and still undecided can surface over it then.
  * All groups are stamped too, also because they count only if they are not older than the data.
+ *
+ * A change of metadata that came by itself becomes part of the record and has no other trace than its `base`: by that its
+ * writer knows it, and whoever else wrote between can't tell (brief seed 6006992).
  */
 export function restamped(state: EntryState, ballot: Timestamp): EntryState {
   const groups: Record<string, Group> = {};
   for (const name in state.groups) {
     groups[name] = { timestamp: ballot, values: state.groups[name]!.values };
   }
-  const { expiredSource, ...data } = state.data!;
+  const { expiredSource, unconditional, ...data } = state.data!;
+  const newest = newestTimestamp(state);
+  const isChanged = newest > data.timestamp;
+  const isPlain = !isChanged && (unconditional === true || data.base === undefined);
   const isFreed =
     data.kind === 'expired' && expirySource(state).timestamp <= (expiredSource ?? ZERO_TIMESTAMP);
   return {
     data: {
       ...data,
       timestamp: ballot,
-      base: data.base ?? newestTimestamp(state),
-      ...(data.base === undefined && { unconditional: true }),
+      base: isChanged ? newest : (data.base ?? newest),
+      ...(isPlain && { unconditional: true }),
       ...(data.body && { body: { ...data.body, written: bodyVersion(data) } }),
       // A version that a later change of its expiry brought back is simply live again.
       ...(isFreed && { expiredSource: ballot }),
