@@ -95,6 +95,31 @@ describe.each([
   });
 });
 
+describe('a container that one replica knows alone', () => {
+  it('is on a majority before a creation tells that it exists (simulator, seed 6006004)', async () => {
+    const path = containerPath(CONTAINER);
+    const create = (cluster: TestCluster) =>
+      cluster.run(cluster.proxy.createContainer(cluster.operation(), CONTAINER, { changes: {} }));
+    const whole = await TestCluster.startWithContainer({ realRows: true });
+    const key = {
+      policy: CONTAINER_RING,
+      hash: hashPath(whole.view.hashPrefix, path, whole.view.hashSuffix),
+    };
+    const state = whole.node('lngs').rows.read(CONTAINER_RING, key.hash, '')!;
+    const cluster = await TestCluster.start({ realRows: true });
+    await cluster.run(cluster.node('lngs').rows.write({ key, path, name: '', state }));
+    expect(await create(cluster)).toBe('exists');
+    cluster.kill('lngs');
+    const { proxy } = cluster.node('bari');
+    expect(
+      await cluster.run(proxy.containerInfo(cluster.operation(), CONTAINER, false)),
+    ).toBeDefined();
+    expect(await cluster.run(proxy.deleteContainer(cluster.operation(), CONTAINER))).toBe(
+      'deleted',
+    );
+  });
+});
+
 describe('a container that a late row brought back', () => {
   it('is made again by a creation, and does not go with that row (simulator, seed 1292)', async () => {
     const cluster = await TestCluster.start({ realRows: true });

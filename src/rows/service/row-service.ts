@@ -246,16 +246,18 @@ export class RowService {
   ): Promise<EntryState | OwnOutcome> {
     const creates = state.data?.kind === 'live';
     let live = this.#existence.isLiveHere(target, hash);
-    // A creation also where it lives here: this replica may have missed that it was deleted since, and would keep
-    // of the creation what is new in it only.
-    if ((!live || creates) && this.#rules.mustExist) {
+    // A creation also where another one lives here: this replica may have missed that it was deleted since, and
+    // would keep of the new one what is new in it only.
+    const own = () => target.rows.read(this.context.ring, hash, '');
+    const isOther = creates && own()?.data?.writeId !== state.data?.writeId;
+    if ((!live || isOther) && this.#rules.mustExist) {
       const found = await this.#findOut(target, { hash, path, txn: call.txn }, creates);
       if (found === undefined) return 'unavailable';
       live = found;
     }
     if (this.#seals.isSealed(target.device.id, hash)) return 'sealed';
     if (!live && !creates && this.#rules.mustExist) return 'no-container';
-    return this.#rules.admit(target.rows.read(this.context.ring, hash, ''), live, state);
+    return this.#rules.admit(own(), live, state);
   }
 
   async #list(args: unknown, call: RowCallContext): Promise<ListReply> {
