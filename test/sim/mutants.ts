@@ -61,8 +61,8 @@ const ROUNDS: readonly Mutant[] = [
   {
     name: 're-assert-without-re-stamping',
     file: 'proxy/round-record.ts',
-    find: 'timestamp: ballot,\n      base: data.base',
-    replace: 'base: data.base',
+    find: 'timestamp: ballot,\n      base: isChanged',
+    replace: 'base: isChanged',
     faults: DISTURBED,
   },
   {
