@@ -25,19 +25,28 @@ const RIVAL = 'bbbbbbbbbbbbbbbb';
 const THIRD = 'cccccccccccccccc';
 
 describe('a plain write that only some replicas took', () => {
-  const low = own({ timestamp: at(10), above: false });
-  const high = own({ timestamp: at(10), above: true });
+  const low = own({ timestamp: at(10), above: at(20) });
+  const high = own({ timestamp: at(10), above: at(10) });
+  const unheard = own({ timestamp: at(10), above: undefined });
 
-  it('is made anew, or counts as overwritten, where a plain write is newer', () => {
+  it('is made anew where a plain write is newer that was told of, and counts as overwritten by one that came since', () => {
     expect(effectOf(low, written(20, RIVAL), false)).toBe('none');
+    expect(effectOf(low, written(21, RIVAL), false)).toBe('effective');
     expect(effectOf(high, written(20, RIVAL), false)).toBe('effective');
   });
 
-  it('is told the same by a plain write that its writer had to finish by the rounds', () => {
+  it('is undecided where nobody can tell which was first: a reader may have told it before it was overwritten', () => {
+    expect(effectOf(unheard, written(20, RIVAL), false)).toBe('undecided');
+    expect(effectOf(unheard, restamped(written(20, RIVAL), at(30)), false)).toBe('undecided');
+  });
+
+  it('is told the same by a plain write that its writer or a reader had to finish by the rounds', () => {
     const finished = restamped(written(20, RIVAL), at(30));
     expect(finished.data).toMatchObject({ timestamp: at(30), base: at(20), unconditional: true });
     expect(effectOf(low, finished, false)).toBe('none');
     expect(effectOf(high, finished, false)).toBe('effective');
+    const tried = own({ timestamp: at(10), above: at(20) }, { timestamp: at(25), above: at(25) });
+    expect(effectOf(tried, finished, false)).toBe('none');
   });
 
   it('is undecided where a conditional write is newer and was built on something newer', () => {
@@ -58,7 +67,7 @@ describe('a change of metadata that only some replicas took, and a reader settle
     ...written(5, RIVAL, { base: at(3), unconditional: true }),
     groups: { user: { timestamp: at(n), values: { tag: String(n) } } },
   });
-  const first = own({ timestamp: at(10), above: false });
+  const first = own({ timestamp: at(10), above: at(10) });
 
   it('is known by what the record was built on', () => {
     expect(effectOf(first, restamped(changed(10), at(20)), false)).toBe('effective');
@@ -76,14 +85,14 @@ describe('a change of metadata that only some replicas took, and a reader settle
 
 describe('a conditional write that only some replicas took', () => {
   it('is undecided by any newer write that was not built on something older', () => {
-    const mine = own({ timestamp: at(10), above: true });
+    const mine = own({ timestamp: at(10), above: at(10) });
     expect(effectOf(mine, written(20, RIVAL), true)).toBe('undecided');
     expect(effectOf(mine, restamped(written(20, RIVAL), at(30)), true)).toBe('undecided');
   });
 });
 
 describe('a write whose condition does not hold in what a majority agrees on', () => {
-  const mine = own({ timestamp: at(10), above: true }, { timestamp: at(30), above: true });
+  const mine = own({ timestamp: at(10), above: at(10) }, { timestamp: at(30), above: at(30) });
   const fresh = own();
 
   it('will never take effect where it has sent nothing, or only what is below', () => {

@@ -19,8 +19,8 @@ import type { Previous } from '#object/calls.ts';
 /** Under which timestamps a write may have been stored somewhere, by a round or before. */
 export interface Sent {
   readonly timestamp: Timestamp;
-  /** Above everything that a majority had told: what is newer came after the write began. */
-  readonly above: boolean;
+  /** The newest that a majority had told: what is newer came after the write began. Undefined: none has told. */
+  readonly above: Timestamp | undefined;
 }
 
 /** What one write has done so far, in all its attempts, by whichever ring. */
@@ -65,9 +65,11 @@ export function effectOf(
   if (data?.base !== undefined && data.base < lowest) return 'none';
   const isPlain = data?.base === undefined || data.unconditional === true;
   if (conditional || !isPlain) return 'undecided';
-  // A plain overwrite: the write counts as overwritten if that came after it had begun.
-  const after = sent.some(({ timestamp, above }) => above && timestamp < data!.timestamp);
-  return after ? 'effective' : 'none';
+  // A plain overwrite: the write counts as overwritten if that came after it had begun. Told by what it was built on, for a
+  // reader may have written anew what was there before.
+  const from = data!.base ?? data!.timestamp;
+  if (sent.some(({ above }) => above !== undefined && above < from)) return 'effective';
+  return sent.every(({ above }) => above !== undefined) ? 'none' : 'undecided';
 }
 
 /**

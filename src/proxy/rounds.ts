@@ -236,7 +236,7 @@ class Rounds {
     const { first, writeId } = own;
     const unconditional = this.#condition === ALWAYS;
     const state = recordOf(added, joined, { ballot, first, writeId, unconditional });
-    own.sent = [...own.sent, { timestamp: ballot, above: true }];
+    own.sent = [...own.sent, { timestamp: ballot, above: ballot }];
     const keepsBody = added.data === undefined;
     const ack = await this.#store(round, state, (answer) =>
       keepsBody ? bodyOf(round, answer) : ownBody(this.#write, answer.replica),

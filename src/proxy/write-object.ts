@@ -7,7 +7,7 @@
  * something newer: sent again above that, it might take effect a second time.
  */
 import { dataTimestamp, type EntryState, join } from '#base/entry.ts';
-import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import type { Previous } from '#object/calls.ts';
 import { ALWAYS, type Condition, IF_PRESENT } from './condition.ts';
 import { type ProxyContext, unavailable } from './context.ts';
@@ -81,7 +81,10 @@ export async function writeObject(
     }
     const isOver = result.kind === 'failed' || result.kind === 'refused';
     // Where it may be stored, later attempts must know it again, also by another ring.
-    if (isOver || result.mayBeStored) own.sent = [...own.sent, { timestamp, above: afterRound }];
+    if (isOver || result.mayBeStored) {
+      const above = afterRound ? timestamp : heardBy(result, timestamp);
+      own.sent = [...own.sent, { timestamp, above }];
+    }
     if (isOver) {
       own.previous = newerPrevious(own.previous, result.previous);
       own.isUntold ||= !result.told;
@@ -102,6 +105,12 @@ export async function writeObject(
     metrics.count('write-round');
   }
   throw unavailable('too many rounds');
+}
+
+/** What is newer came after the write had begun; undefined: too few have told. */
+function heardBy(result: RoundResult, timestamp: Timestamp): Timestamp | undefined {
+  const isHeard = (result.kind === 'superseded' || result.kind === 'use-rounds') && result.heard;
+  return isHeard ? maxTimestamp(timestamp, result.newest) : undefined;
 }
 
 function plainRound(

@@ -59,10 +59,14 @@ export interface RoundOptions {
 
 export type RoundResult =
   | (Found & { readonly kind: 'acknowledged'; readonly ack: Ack })
-  /** `use-rounds`: a conditional write came before. `mayBeStored`: somewhere, by now or later. */
+  /**
+   * `use-rounds`: a conditional write came before. `heard`: W replicas have told their newest, and `newest` is that.
+   * `mayBeStored`: somewhere, by now or later.
+   */
   | (Found & {
       readonly kind: 'superseded' | 'use-rounds';
       readonly newest: Timestamp;
+      readonly heard: boolean;
       readonly mayBeStored: boolean;
     })
   | (Found & { readonly kind: 'refused'; readonly refused: RowOutcome })
@@ -279,7 +283,8 @@ class WriteRound {
    */
   #endUnstored(kind: 'superseded' | 'use-rounds'): void {
     const mayBeStored = this.#unknown || this.#pending > 0 || this.#stored.length > 0;
-    this.#end({ kind, newest: this.#newest, mayBeStored, ...this.#found() });
+    const heard = this.#options.place.quorum.isWrite(this.#told);
+    this.#end({ kind, newest: this.#newest, heard, mayBeStored, ...this.#found() });
   }
 
   #found(): Found {
