@@ -8,8 +8,9 @@
  * Where too few complete primaries are left for that, an operator decides (`acceptLoss`): then the device
  * joins whoever answers, and is complete with what is left.
  *
- * One step takes up to BATCH incomplete partitions of one device and ring, compares digests with the
- * other primaries, fetches the states of what differs, joins them (synced) and marks the range.
+ * One step takes up to BATCH incomplete partitions of one device and ring, in turns, for some may wait for a
+ * primary that is away: compares digests with the other primaries, fetches the states of what differs,
+ * joins them (synced) and marks the range.
  *
  * A device that a ring change brings in learns from the former set in the same way, but behind a fence:
  * each peer first refuses, durably, what older rings place, so nothing is acknowledged there any more
@@ -27,6 +28,7 @@ import { type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import { type Job, noRest, type Rest, type StepResult } from '#worker/job.ts';
+import { Turns } from '#worker/turns.ts';
 import type { BodyPuller } from './body-puller.ts';
 import type { Target } from './calls.ts';
 import type { Devices } from './guard.ts';
@@ -48,6 +50,7 @@ export class Rejoin implements Job {
   readonly #caller: Caller;
   readonly #states: PeerStates;
   readonly #seenAtMs = new WeakMap<Ring, number>();
+  readonly #turns = new Turns<OwnPartition>();
   readonly #board: PeerBoard;
   readonly #tail: TailCheck;
   /** Devices that an operator has told to make do with what is left, until nothing is missing. */
@@ -105,7 +108,7 @@ export class Rejoin implements Job {
         const due = incomplete.filter((partition) => !this.#isTooEarly(ring, partition));
         if (due.length > 0 && !signal.aborted) {
           const urgent = this.#board.mostDegradedFirst(ring.policy, due);
-          progress += await this.#rejoin(device, ring, urgent.slice(0, BATCH), rest);
+          progress += await this.#rejoin(device, ring, this.#turns.take(urgent, BATCH), rest);
         }
       }
       if (left === 0) this.#accepted.delete(device.id);

@@ -1,6 +1,8 @@
 /** The object service's background work, on data that a proxy wrote. */
 import { describe, expect, it } from 'vitest';
 import { isLive } from '#base/entry.ts';
+import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
+import { BUCKET_BITS } from '#device/contract.ts';
 import {
   CONTAINER,
   EXPIRY_GRACE_SECONDS,
@@ -142,6 +144,28 @@ describe('rejoin', () => {
     await cluster.world.runFor(2_000);
     await cluster.runJob('bari', 'object.rejoin');
     expect(isComplete(cluster, 'bari')).toBe(true);
+  });
+
+  it('goes on with the partitions whose others answer, however many wait for one that is away', async () => {
+    const cluster = await TestCluster.startWithContainer({
+      sites: ['lngs', 'bari', 'padova', 'turin'],
+      sets: [
+        [0, 3, 2],
+        [0, 1, 2],
+      ],
+      partPower: 9,
+      blank: ['padova'],
+      realRows: true,
+    });
+    cluster.kill('turin');
+    for (let i = 0; i < 10; i++) {
+      for (const job of ['object', 'container', 'account'])
+        await cluster.runJob('padova', `${job}.rejoin`);
+    }
+    for (const ring of [0, CONTAINER_RING, ACCOUNT_RING]) {
+      const ranges = cluster.device('padova').completeness.ranges(ring);
+      expect(ranges.reduce((sum, { from, to }) => sum + to - from, 0)).toBe(2 ** BUCKET_BITS / 2);
+    }
   });
 });
 

@@ -20,13 +20,16 @@ export interface PolicyShape {
 }
 
 export interface ViewShape extends PolicyShape {
+  readonly partPower?: number;
+  /** Primaries of the partitions, in turns; else the first three devices of all. */
+  readonly sets?: readonly (readonly [number, number, number])[];
   /** A second policy, of index 1, on these devices. */
   readonly other?: PolicyShape & { readonly devices: readonly number[] };
 }
 
 /** Every partition's first three devices are its primaries, in turned order; the rest are handoffs. */
 export function makeView(sites: readonly string[], shape: ViewShape): ClusterView {
-  const { mode = 'strict', other } = shape;
+  const { mode = 'strict', partPower = PART_POWER, sets = [[0, 1, 2]], other } = shape;
   const policies = [policyOf(0, 'standard', { copies: shape.copies, mode })];
   if (other)
     policies.push(policyOf(1, 'other', { copies: other.copies, mode: other.mode ?? mode }));
@@ -35,11 +38,14 @@ export function makeView(sites: readonly string[], shape: ViewShape): ClusterVie
     new Ring({
       policy,
       version: 1,
-      partPower: PART_POWER,
+      partPower,
       copies: policies[policy]?.copies ?? 3,
       devices,
-      columns: (policy === 1 ? other!.devices : [0, 1, 2]).map((column) =>
-        new Uint16Array(2 ** PART_POWER).fill(column),
+      columns: (policy === 1 ? [other!.devices] : sets)[0]!.map((_, column) =>
+        new Uint16Array(2 ** partPower).map((_, partition) => {
+          const turns = policy === 1 ? [other!.devices] : sets;
+          return turns[partition % turns.length]![column]!;
+        }),
       ),
       former: NO_FORMER,
     });

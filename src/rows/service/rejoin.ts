@@ -15,6 +15,7 @@ import { ownPartitions, type OwnPartition as Part } from '#ring/own-partitions.t
 import type { Ring } from '#ring/ring.ts';
 import { Differences } from '#worker/differences.ts';
 import { type Job, noRest, type Rest, type StepResult } from '#worker/job.ts';
+import { Turns } from '#worker/turns.ts';
 import { BUCKET_BITS, firstHash, nextHash } from '../summary.ts';
 import type { RowTarget } from './calls.ts';
 import type { RowContext, RowDevice } from './context.ts';
@@ -41,6 +42,7 @@ export class RowRejoin implements Job {
   readonly #context: RowContext;
   readonly #freshness: Freshness;
   readonly #seenAtMs = new WeakMap<Ring, number>();
+  readonly #turns = new Turns<Part>();
   readonly #compared = new Map<number, { readonly ring: Ring; readonly next: number }>();
   /** By device, peer and range. */
   readonly #differences: Differences;
@@ -84,7 +86,7 @@ export class RowRejoin implements Job {
       if (incomplete.length === 0) this.#accepted.delete(target.device.id);
       const due = incomplete.filter((part) => !this.#isTooEarly(ring, part));
       if (due.length > 0)
-        progress += await this.#rejoin(target, ring, due.slice(0, PARTITIONS_PER_STEP));
+        progress += await this.#rejoin(target, ring, this.#turns.take(due, PARTITIONS_PER_STEP));
       else wrapped = (await this.#compareNext(target, ring, parts)) && wrapped;
     }
     this.#missing = missing - progress;
