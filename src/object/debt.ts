@@ -38,6 +38,11 @@ export class DebtCount {
     this.#passes.set(pass, { last: now, now: new Map() });
   }
 
+  /** Other devices and rings hold nothing of others any more, or are gone. */
+  keep(passes: ReadonlySet<string>): void {
+    for (const pass of this.#passes.keys()) if (!passes.has(pass)) this.#passes.delete(pass);
+  }
+
   /** Of the last whole pass, or of the one under way where that has found more. */
   bySite(): Map<string, Debt> {
     const sum = new Map<string, Debt>();

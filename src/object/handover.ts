@@ -71,12 +71,15 @@ export class Handover implements Job {
   async step(signal: AbortSignal): Promise<StepResult> {
     let found = 0;
     let dropped = 0;
+    const holding = new Set<string>();
     for (const device of this.#devices().values()) {
-      if (device.status !== 'ok' || !isMember(this.#cluster.current(), device.id)) continue;
+      if (!isServing(device) || !isMember(this.#cluster.current(), device.id)) continue;
       for (const ring of this.#cluster.current().rings.values()) {
         if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
         const { entries, isNewPass } = this.#foreign.next(device, ring);
-        if (isNewPass) this.#debt.ended(passOf(device, ring));
+        const pass = passOf(device, ring);
+        if (entries.length > 0) holding.add(pass);
+        if (isNewPass) this.#debt.ended(pass);
         found += entries.length;
         for (let i = 0; i < entries.length && !signal.aborted; i += AT_ONCE) {
           const some = entries.slice(i, i + AT_ONCE);
@@ -85,6 +88,7 @@ export class Handover implements Job {
         }
       }
     }
+    this.#debt.keep(holding);
     this.#held = found - dropped;
     this.#dropped += dropped;
     if (dropped > 0) return { kind: 'more' };
@@ -162,6 +166,11 @@ export class Handover implements Job {
     const micros = entry.state.data === undefined ? 0 : entry.state.data.clientMicros;
     return Math.abs(this.#env.clock.wallMicros() - micros) < MIN_AGE_MICROS;
   }
+}
+
+/** On a full one handover makes room. */
+function isServing({ status }: Device): boolean {
+  return status === 'ok' || status === 'full';
 }
 
 function settled(answer: PromiseSettledResult<Given>): Given {

@@ -70,6 +70,11 @@ export class PeerBoard {
     this.#debt = sum;
   }
 
+  /** Others are in no ring any more: nothing of what they hold comes from them. */
+  onlyOf(nodes: readonly string[]): void {
+    for (const node of this.#debts.keys()) if (!nodes.includes(node)) this.owes(node, new Map());
+  }
+
   /** What all nodes together hold for each site, as far as they told. */
   debt(): DebtBySite {
     return this.#debt;

@@ -224,6 +224,30 @@ describe('compare', () => {
 });
 
 describe('handover', () => {
+  it('makes room on a device that is full', async () => {
+    const cluster = await TestCluster.startWithContainer({
+      sites: ['lngs', 'bari', 'padova', 'padova-2'],
+    });
+    cluster.kill('padova');
+    await put(cluster, 'small', Buffer.from('small'));
+    await put(cluster, 'large', patternBytes(5_000_000));
+    await cluster.world.runFor(20_000);
+    await cluster.runJob('padova-2', 'object.updater');
+    await cluster.restart('padova');
+    await cluster.world.runFor(2_000);
+    const { disk } = cluster.node('padova-2').machine;
+    disk.settings = { ...disk.settings, capacityBytes: Math.ceil(1.01 * disk.usedBytes) };
+    await cluster.world.runFor(3_000);
+    expect(cluster.device('padova-2').status).toBe('full');
+    expect(cluster.entryAt('padova-2', 'large')?.hasBody).toBe(true);
+    for (let round = 0; round < 3; round++) {
+      await cluster.runJob('padova-2', 'object.handover');
+      await cluster.world.runFor(3_000);
+    }
+    expect(cluster.entryAt('padova-2', 'large')).toBeUndefined();
+    expect(cluster.entryAt('padova', 'large')?.hasBody).toBe(true);
+  });
+
   it('gives a stand-in’s copies to the primaries, then drops them', async () => {
     const cluster = await TestCluster.startWithContainer({
       sites: ['lngs', 'bari', 'padova', 'padova-2'],

@@ -43,6 +43,23 @@ describe('a debt beyond the limit', () => {
     expect(await put(cluster, 'fast')).toBeLessThan(SLOW_MS);
   });
 
+  it('is none any more where the stand-ins are in no ring', async () => {
+    const cluster = await indebted();
+    limit(cluster, 3, SLOW_MS);
+    cluster.kill('turin');
+    cluster.publishRings(2, { without: 'turin' });
+    await cluster.world.runFor(NOTICED_MS);
+    expect(cluster.node('lngs').service.brake.tooMuch()).toEqual([]);
+  });
+
+  it('is none any more where the device that stood in is gone', async () => {
+    const cluster = await indebted();
+    limit(cluster, 3, SLOW_MS);
+    cluster.node('turin').devices.clear();
+    await cluster.world.runFor(NOTICED_MS);
+    expect(cluster.node('lngs').service.brake.tooMuch()).toEqual([]);
+  });
+
   it('slows down nothing where nobody asked for it, or the debt is within the limit', async () => {
     const cluster = await indebted();
     limit(cluster, 3, 0);

@@ -95,6 +95,7 @@ export class PeerExchange implements Job {
     const { cluster, env, cycleMs = DEFAULT_CYCLE_MS } = this.#options;
     const view = cluster.current();
     const peers = peersOf(view);
+    this.#options.board.onlyOf(peers);
     const changed = this.#hasChanged(view);
     if (changed || this.#rest === 0) {
       await this.#askAll(view, peers, signal);

@@ -16,7 +16,6 @@ import type { RowStore } from '../row-store.ts';
 import { BUCKET_BITS, firstHash, nextHash } from '../summary.ts';
 import type { RowTarget } from './calls.ts';
 import type { RowContext, RowDevice } from './context.ts';
-import { isUsable } from './keeper.ts';
 import { parseContainersReply, parseOutcomes, parseOwnReply } from './replies.ts';
 
 /** What a device held when nothing of it was others': as long as that is so, there is no need to look. */
@@ -76,7 +75,7 @@ export class RowHandover implements Job {
     let found = 0;
     let dropped = 0;
     for (const target of devices().values()) {
-      if (ring === undefined || !isUsable(target)) continue;
+      if (ring === undefined || !isServing(target)) continue;
       if (!isMember(cluster.current(), target.device.id)) continue;
       const containers = this.#foreign(target, ring);
       found += containers.length;
@@ -249,4 +248,9 @@ function cut(changes: readonly Change[]): Change[] {
     return bytes > MAX_PAGE_BYTES;
   });
   return end < 0 ? [...changes] : changes.slice(0, end + 1);
+}
+
+/** On a full one handover makes room. */
+function isServing({ device, rows }: RowDevice): boolean {
+  return (device.status === 'ok' || device.status === 'full') && rows.damage === undefined;
 }
