@@ -72,7 +72,10 @@ export class BodyPuller {
 
   constructor(parts: PullerParts) {
     this.#parts = parts;
-    this.#large = new LargePull(parts, this.#stopped.signal, () => this.#resumed++);
+    this.#large = new LargePull(parts, this.#stopped.signal, {
+      resumed: () => this.#resumed++,
+      parked: (isParked) => this.#parked(isParked),
+    });
   }
 
   /** False: already known, or the queue is full. */
@@ -130,6 +133,15 @@ export class BodyPuller {
         this.#pump();
       });
     }
+  }
+
+  /**
+   * One that waits for the hour of a line holds up nobody whose line is open. It goes on at once when that comes: for
+   * as long as others take to end there may be more of them than the limit says.
+   */
+  #parked(isParked: boolean): void {
+    this.#active += isParked ? -1 : 1;
+    if (isParked) this.#pump();
   }
 
   /** Sorts what is next in turn, so many at once. False: nothing waits. */

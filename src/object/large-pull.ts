@@ -16,15 +16,21 @@ const RETRY_MS = 1_000;
 /** Between looks at lines that are closed at this hour. */
 const CLOSED_MS = 10_000;
 
+export interface LargePullEvents {
+  resumed(): void;
+  /** It waits for the hour of a line, and others may be pulled meanwhile. */
+  parked(isParked: boolean): void;
+}
+
 export class LargePull {
   readonly #parts: PullerParts;
   readonly #signal: AbortSignal;
-  readonly #resumed: () => void;
+  readonly #events: LargePullEvents;
 
-  constructor(parts: PullerParts, signal: AbortSignal, resumed: () => void) {
+  constructor(parts: PullerParts, signal: AbortSignal, events: LargePullEvents) {
     this.#parts = parts;
     this.#signal = signal;
-    this.#resumed = resumed;
+    this.#events = events;
   }
 
   /** False: nobody has it. @throws the device's errors */
@@ -50,8 +56,7 @@ export class LargePull {
     let fruitless = 0;
     while (sources.length > 0 && !this.#signal.aborted) {
       if (!this.#isOpen(sources[0]!)) {
-        // Where all are closed it waits for the first hour: what it has is not fetched twice.
-        if (!sources.some((source) => this.#isOpen(source))) await this.#sleep(CLOSED_MS);
+        await this.#untilOpen(sources);
         sources.push(sources.shift()!);
         continue;
       }
@@ -64,11 +69,23 @@ export class LargePull {
         fruitless = 0;
         continue;
       }
-      this.#resumed();
+      this.#events.resumed();
       sources.push(sources.shift()!);
       await this.#sleep(RETRY_MS);
     }
     return false;
+  }
+
+  /** Where all are closed it waits for the first hour: what it has is not fetched twice. */
+  async #untilOpen(sources: readonly Target[]): Promise<void> {
+    const isAnyOpen = (): boolean => sources.some((source) => this.#isOpen(source));
+    if (isAnyOpen()) return;
+    this.#events.parked(true);
+    try {
+      while (!isAnyOpen()) await this.#sleep(CLOSED_MS);
+    } finally {
+      this.#events.parked(false);
+    }
   }
 
   #isOpen({ node }: Target): boolean {
