@@ -33,7 +33,7 @@ export class DurabilityMeter {
   readonly #env: Env;
   readonly #caller: Caller;
   readonly #cluster: ClusterSource;
-  /** Live entries of each partition when somebody last answered for it, by ring. */
+  /** Live entries of each partition when somebody last answered for it, by ring and first bucket. */
   readonly #remembered = new Map<number, Map<number, number>>();
   #last: Measured | undefined;
   #report: { readonly value: DurabilityReport; readonly atMs: number } | undefined;
@@ -73,8 +73,7 @@ export class DurabilityMeter {
     await reader.begin(view);
     const signature = await this.#signature(view, reader);
     const last = this.#last;
-    // Young ones grow up without any digest changing.
-    if (last !== undefined && last.signature === signature && last.young === 0) this.reused++;
+    if (last !== undefined && last.signature === signature && isLasting(last)) this.reused++;
     else this.#last = await this.#count(view, reader, signature);
     const value = this.#describe(this.#last!, reader, atMs);
     this.#report = { value, atMs };
@@ -150,6 +149,11 @@ function objectRings(view: ClusterView): Ring[] {
   return [...view.rings.values()].filter(
     ({ policy }) => policy !== CONTAINER_RING && policy !== ACCOUNT_RING,
   );
+}
+
+/** Young ones grow up without any digest changing, and bodies are no part of it: one may come as another goes. */
+function isLasting({ young, count: { objects } }: Measured): boolean {
+  return young === 0 && objects.full === objects.total;
 }
 
 /** The begin of the oldest complete cycle of all devices that answer; null where one has none. */

@@ -52,7 +52,7 @@ export interface Copies {
   readonly good: readonly string[];
   /** Sites of the devices that should have one and have no good one. */
   readonly missing: readonly string[];
-  /** Silent devices among those. */
+  /** Silent devices that may have one. */
   readonly silent: number;
 }
 

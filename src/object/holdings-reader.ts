@@ -43,6 +43,11 @@ export class HoldingsReader {
     return this.reports.has(device);
   }
 
+  /** It knows all that it should of its partitions of a ring. */
+  isComplete(device: number, policy: PolicyIndex): boolean {
+    return (this.reports.get(device)?.complete[String(policy)] ?? 1) >= 1;
+  }
+
   /** Undefined: it is silent (from now on). In the order of the ranges. */
   async digests(
     device: number,

@@ -46,7 +46,7 @@ export interface RingDurabilityParts {
   readonly policy: StoragePolicy;
   /** Younger objects are still being written. */
   readonly notAfterMicros: number;
-  /** Live entries of a partition when somebody last answered for it. */
+  /** Live entries of a partition when somebody last answered for it, by its first bucket. */
   readonly remembered: Map<number, number>;
 }
 
@@ -55,6 +55,7 @@ export class RingDurability {
   /** Copies outside their partitions, by bucket. */
   readonly #standIns = new Map<number, Held[]>();
   #standInBuckets: number[] = [];
+  #areStandInsKnown = true;
   /** Partitions of which nobody answers and nothing is known. */
   unknownPartitions = 0;
   /** Too young to be counted. */
@@ -67,14 +68,13 @@ export class RingDurability {
   async run(): Promise<void> {
     const { ring, count, remembered } = this.#parts;
     const ranges = await this.#partitions();
-    for (const [partition, range] of ranges.entries()) {
+    for (const range of ranges) {
       const before = count.objects.total;
-      if (range.members.every(({ digest }) => digest === undefined)) {
-        await this.#silent(partition, range);
-        continue;
-      }
-      await this.#count(range);
-      remembered.set(partition, count.objects.total - before);
+      if (range.members.some(({ digest }) => digest !== undefined)) await this.#count(range);
+      else await this.#open(range);
+      const counted = count.objects.total - before;
+      if (this.#isAll(range)) remembered.set(range.buckets.from, counted);
+      else this.#addUnreachable(range, counted);
     }
     count.policy(this.#parts.policy.name);
     for (const device of ring.devices) if (device !== undefined) count.site(device.site);
@@ -124,8 +124,10 @@ export class RingDurability {
 
   async #askStandIn(device: RingDevice, range: BucketRange): Promise<void> {
     const { reader, ring, count } = this.#parts;
-    if (count.handoffs > MAX_STAND_INS) return;
-    for (const state of (await reader.states(device.id, ring.policy, range)) ?? []) {
+    const isTooMany = count.handoffs > MAX_STAND_INS;
+    const states = isTooMany ? undefined : await reader.states(device.id, ring.policy, range);
+    if (states === undefined) this.#areStandInsKnown = false;
+    for (const state of states ?? []) {
       const bucket = bucketOf(state[0]);
       const held = { device, state, holds: true };
       const list = this.#standIns.get(bucket);
@@ -168,14 +170,22 @@ export class RingDurability {
     });
   }
 
-  /** A range of which nobody answers: as many as there were, but for what stand-ins have. */
-  async #silent(partition: number, range: Range): Promise<void> {
+  /** Whether somebody who knows everything has answered to the end, or everybody has. */
+  #isAll({ members }: Range): boolean {
+    const { reader, ring } = this.#parts;
+    const answered = members.filter(({ device, digest }) => {
+      return digest !== undefined && reader.answers(device.id);
+    });
+    if (answered.length === members.length) return true;
+    return answered.some(({ device }) => reader.isComplete(device.id, ring.policy));
+  }
+
+  /** As many as there were, but for those that were found. */
+  #addUnreachable(range: Range, found: number): void {
     const { count, policy, ring, remembered } = this.#parts;
-    const before = count.objects.total;
-    await this.#open(range);
-    const known = remembered.get(partition);
+    const known = remembered.get(range.buckets.from);
     if (known === undefined) this.unknownPartitions++;
-    const rest = Math.max(0, (known ?? 0) - (count.objects.total - before));
+    const rest = Math.max(0, (known ?? 0) - found);
     const holders = range.members.filter(({ holds }) => holds);
     const missing = holders.map(({ device }) => device.site);
     count.add(policy.name, ring.copies, rest, { good: [], missing, silent: holders.length });
@@ -207,20 +217,27 @@ export class RingDurability {
       if (list === undefined) byKey.set(key, [held]);
       else list.push(held);
     };
-    const silent: Member[] = [];
     await Promise.all(
-      members.map(async (member) => {
-        const { device, holds, digest } = member;
+      members.map(async ({ device, holds, digest }) => {
         const states = digest && (await reader.states(device.id, ring.policy, buckets));
-        if (states === undefined) silent.push(member);
-        else for (const state of states) add({ device, state, holds });
+        for (const state of states ?? []) add({ device, state, holds });
       }),
     );
     for (const held of this.#standInsIn(buckets)) add(held);
-    for (const held of byKey.values()) this.#countKey(held, members, silent);
+    const unseen = this.#unseen();
+    for (const held of byKey.values()) this.#countKey(held, members, unseen);
   }
 
-  #countKey(held: readonly Held[], members: readonly Member[], silent: readonly Member[]): void {
+  /** Devices that were not looked through: any may stand in with a good copy. */
+  #unseen(): number {
+    const { reader, ring } = this.#parts;
+    const silent = ring.devices.filter(
+      (device) => device !== undefined && !reader.answers(device.id),
+    );
+    return silent.length + (this.#areStandInsKnown ? 0 : 1);
+  }
+
+  #countKey(held: readonly Held[], members: readonly Member[], silent: number): void {
     const { count, policy, ring, notAfterMicros } = this.#parts;
     const newest = newestVersion(held.map(({ state }) => state[1]));
     const current = held.filter(({ state }) => isSameData(state[1], newest));
@@ -239,7 +256,7 @@ export class RingDurability {
     count.add(policy.name, target, 1, {
       good: good.map(({ device }) => device.site),
       missing: missing.map(({ device }) => device.site),
-      silent: silent.filter(({ holds }) => holds).length,
+      silent,
     });
   }
 

@@ -107,6 +107,19 @@ describe('the durability meter', () => {
     expect((await measure(cluster)).objects).toEqual({ ...COUNTS, total: 30, full: 30 });
   });
 
+  it('is counted anew where a device has mended one body and lost another', async () => {
+    const cluster = await filled();
+    await damage(cluster, 'bari', 3);
+    await damage(cluster, 'padova', 4);
+    expect((await measure(cluster)).objects).toMatchObject({ full: 28, missing1: 2 });
+    const device = cluster.device('bari');
+    const { key, path, state } = device.stat(cluster.keyOf('o3'))!;
+    const body = bodyOf(3_003, 3);
+    await cluster.run(device.write({ key, path, state, body, unlisted: false, intent: 'join' }));
+    await damage(cluster, 'bari', 4);
+    expect((await measure(cluster)).objects).toMatchObject({ full: 29, missing2: 1 });
+  });
+
   it('the last good copy quarantined is lost', async () => {
     const cluster = await filled();
     for (const node of ['lngs', 'bari', 'padova']) await damage(cluster, node, 9);
