@@ -5,7 +5,8 @@
  *
  * Rounds are told as two counters. Whoever wants to know of a round that began after some moment asks
  * then how many were begun, and waits until one more is done: no clock of another machine is believed.
- * The counters are of one run of the process; `run` tells them apart.
+ * The counters are of one opening of the device; `run` tells them apart. (Were it the process's, a device that
+ * is opened anew would count from one again, and hold reclaim back everywhere until it has caught up.)
  */
 import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
@@ -20,6 +21,7 @@ import type { DeviceState } from './messages.ts';
 export type ClearedAt = (device: number, ring: Ring) => number | undefined;
 
 interface Round {
+  readonly run: string;
   begun: number;
   done: number;
   startedAtMs: number;
@@ -34,14 +36,12 @@ export class Rounds {
   readonly #cleared: ClearedAt;
   /** A device that is opened anew begins anew: what it may have lost is not what was compared. */
   readonly #rounds = new WeakMap<Device, Round>();
-  readonly #run: string;
 
   constructor(env: Env, cluster: ClusterSource, board: PeerBoard, cleared: ClearedAt) {
     this.#env = env;
     this.#cluster = cluster;
     this.#board = board;
     this.#cleared = cleared;
-    this.#run = env.random.bytes(RUN_BYTES).toString('hex');
   }
 
   /** Ends the round under way if it is over, and begins the next. */
@@ -49,15 +49,19 @@ export class Rounds {
     const nowMs = this.#env.clock.monotonicMs();
     let round = this.#rounds.get(device);
     if (round === undefined) {
-      round = { begun: 1, done: 0, startedAtMs: nowMs };
+      round = { run: this.#newRun(device), begun: 1, done: 0, startedAtMs: nowMs };
       this.#rounds.set(device, round);
     } else if (this.#isOver(device, round.startedAtMs)) {
       round.done = round.begun;
       round.begun++;
       round.startedAtMs = nowMs;
     }
-    const run = `${this.#run}.${device.incarnation.slice(0, 16)}`;
-    return { run, roundsBegun: round.begun, roundsDone: round.done };
+    return { run: round.run, roundsBegun: round.begun, roundsDone: round.done };
+  }
+
+  #newRun({ incarnation }: Device): string {
+    const run = this.#env.random.bytes(RUN_BYTES).toString('hex');
+    return `${run}.${incarnation.slice(0, 16)}`;
   }
 
   #isOver(device: Device, startedAtMs: number): boolean {
