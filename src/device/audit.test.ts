@@ -242,6 +242,33 @@ describe('the auditor of a device', () => {
       await rebuilt.close();
     }));
 
+  it('nor where compaction is the first to meet what it cannot read', () =>
+    withDevice(async (fixture, device) => {
+      await fill(fixture, device, 2);
+      await fixture.put(device, 50, bytes(60_000, 3)); // in segment 1, most of which is needed
+      for (let n = 51; n < 53; n++) await fixture.put(device, n, bytes(90_000, n));
+      for (let n = 60; n < 62; n++) await fixture.put(device, n, bytes(90_000, n)); // segment 2
+      device.markListed(keyOf(50), device.stat(keyOf(50))!.state.data!.timestamp);
+      expect(await device.forget(device.stat(keyOf(50))!)).toBe(true);
+      const second = `${FOLDER}/log/00000002.seg`;
+      const at = (await fixture.env.disk.read(second)).lastIndexOf(Buffer.from(pathOf(50)));
+      expect(at).toBeGreaterThan(0);
+      fixture.machine.disk.flipByte(second, at);
+      for (let n = 60; n < 68; n++) await fixture.put(device, n % 64, bytes(90_000, n));
+      for (let n = 60; n < 64; n++) await fixture.put(device, n, bytes(90_000, n));
+      await mend(device);
+      expect(await fixture.env.disk.stat(second)).toBeUndefined();
+      expect(await fixture.env.disk.stat(SEGMENT)).toBeDefined();
+      await device.close();
+      const again = await fixture.open();
+      await audit(again);
+      await again.close();
+      fixture.machine.disk.lose(`${FOLDER}/index.db`);
+      const rebuilt = await fixture.open();
+      expect(rebuilt.stat(keyOf(50))).toBeUndefined();
+      await rebuilt.close();
+    }));
+
   it.each([
     ['a row that is gone', 'DELETE FROM entries WHERE rowid = 5'],
     [

@@ -84,6 +84,12 @@ export class DeviceAudit implements Audit {
     for (const segment of this.#place.suspects) suspects.add(segment);
   }
 
+  /** Compaction takes away a segment in which records of forgetting may be lost. */
+  async unexplained(segment: number): Promise<void> {
+    this.#forgetAgain(segment);
+    await this.#save();
+  }
+
   /** Segments in which the start met damage. */
   suspect(segments: Iterable<number>): void {
     for (const segment of segments) this.#parts.suspects.add(segment);
@@ -208,11 +214,14 @@ export class DeviceAudit implements Audit {
   #suspect(segment: number, isUnreadable: boolean): void {
     this.#found();
     this.#parts.suspects.add(segment);
-    if (isUnreadable) {
-      const forgetBelow = Math.max(this.#place.forgetBelow, segment);
-      this.#place = { ...this.#place, forgetBelow, forgetCycle: this.#place.cycles };
-    }
+    if (isUnreadable) this.#forgetAgain(segment);
     this.#savedMs = Number.NEGATIVE_INFINITY; // with the end of this step
+  }
+
+  /** In older segments may be what records of this one had forgotten. */
+  #forgetAgain(segment: number): void {
+    const forgetBelow = Math.max(this.#place.forgetBelow, segment);
+    this.#place = { ...this.#place, forgetBelow, forgetCycle: this.#place.cycles };
   }
 
   #found(): void {

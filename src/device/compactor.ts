@@ -56,6 +56,8 @@ export interface CompactorParts {
   rotate(): void;
   flush(): void;
   damaged(entry: StoredEntry, what: string, cause: unknown): Error;
+  /** Records of which nobody knows what they said go with this segment; resolves when that is on record. */
+  unexplained(segment: number): Promise<void>;
 }
 
 interface Job {
@@ -290,8 +292,9 @@ export class Compactor {
       if (isSuspect) {
         await Promise.all([completeness.rewrite(), this.#parts.versions.rewrite()]);
         await salvagePromises(this.#parts);
-        // Bytes of which nobody knows what they were may have been the newest record of a row.
+        // Bytes of which nobody knows what they were may have been the newest record of a row, or have forgotten a key.
         if (!isExplained(job.bad, lost, files.size(segment))) {
+          await this.#parts.unexplained(segment);
           job.rows = { place: undefined };
           return;
         }

@@ -127,7 +127,9 @@ export class LogDevice implements contract.Device {
     const append = this.#append.bind(this);
     const rotate = (): void => committer.rotate();
     const host = commits;
-    this.#compactor = new Compactor({ ...parts, host, owner, append, rotate, flush, damaged });
+    const unexplained = (segment: number): Promise<void> => this.audit.unexplained(segment);
+    const own = { host, owner, append, rotate, flush, damaged, unexplained };
+    this.#compactor = new Compactor({ ...parts, ...own });
     this.audit = new DeviceAudit({
       ...parts,
       incarnation: identity.incarnation,
