@@ -18,7 +18,7 @@ export interface BlobAuditParts {
   readonly env: Env;
   readonly store: EntryStore;
   readonly blobs: BlobStore;
-  damaged(entry: StoredEntry, what: string): void;
+  damaged(entry: StoredEntry, what: string, cause?: unknown): void;
   isStaged(name: string): boolean;
   condemn(name: string): void;
 }
@@ -72,11 +72,16 @@ export class BlobAudit {
       held = await this.#parts.blobs.retain(body);
     } catch (error) {
       if (isExhaustion(error)) throw error;
-      this.#parts.damaged(entry, 'the auditor met a blob that is missing or without checksums');
+      const what = 'the auditor met a blob that is missing or without checksums';
+      this.#parts.damaged(entry, what, error);
       return { bytes: BLOCK_BYTES, done: true };
     }
     try {
       return await this.#verify(entry, body, held.blob, limit);
+    } catch (error) {
+      // A sector that can't be read is damage too: thrown, it would be met by every step from now on.
+      if (isExhaustion(error)) throw error;
+      return this.#bad(entry, 'it cannot be read', error);
     } finally {
       held.release();
     }
@@ -121,9 +126,9 @@ export class BlobAudit {
     );
   }
 
-  #bad(entry: StoredEntry, where: string): { bytes: number; done: boolean } {
+  #bad(entry: StoredEntry, where: string, cause?: unknown): { bytes: number; done: boolean } {
     this.#reading = undefined;
-    this.#parts.damaged(entry, `the auditor met a damaged blob: ${where}`);
+    this.#parts.damaged(entry, `the auditor met a damaged blob: ${where}`, cause);
     return { bytes: BLOCK_BYTES, done: true };
   }
 

@@ -32,7 +32,9 @@ export interface LogAuditParts {
   readonly store: EntryStore;
   readonly quarantine: Quarantine;
   /** The body of an entry is bad. */
-  damaged(entry: StoredEntry, what: string): void;
+  damaged(entry: StoredEntry, what: string, cause?: unknown): void;
+  /** The disk can't read a part of the log. @throws where that is not to be taken for bad bytes */
+  unreadable(error: unknown): void;
   /** Something in this segment can't be read. */
   suspect(segment: number, region: BadRegion | undefined): void;
   /** Records of keys that the index does not know are forgotten again in segments below this. */
@@ -75,18 +77,23 @@ export class LogAudit {
   ): Promise<{ readonly offset: number; readonly done: boolean }> {
     const { files, owner } = this.#parts;
     const { file, release } = await files.retain(segment);
+    const unreadable = (error: unknown): undefined => {
+      this.#parts.unreadable(error);
+      this.#parts.suspect(segment, undefined);
+    };
     try {
       // Of the open segment, as far as it is synced now.
       const to = files.size(segment);
       const fileBytes = await file.size();
       if (fileBytes < to) await this.#bad({ segment, from: fileBytes, to });
       if (offset === 0) {
-        const header = decodeSegmentHeader(await file.read(0, SEGMENT_HEADER_BYTES));
+        const head = file.read(0, SEGMENT_HEADER_BYTES);
+        const header = await head.then(decodeSegmentHeader, unreadable);
         if (header === undefined) await this.#bad({ segment, from: 0, to: SEGMENT_HEADER_BYTES });
       }
       const from = Math.max(offset, SEGMENT_HEADER_BYTES);
       let reached = from;
-      const options = { to, windowBytes: WINDOW_BYTES };
+      const options = { to, windowBytes: WINDOW_BYTES, unreadable };
       for await (const batch of scanSegment(file, owner, segment, from, options)) {
         await this.#batch(segment, batch);
         reached = batch.to;
@@ -111,7 +118,10 @@ export class LogAudit {
     const { segment, from, to } = region;
     suspect(segment, region);
     const { file, release } = await files.retain(segment);
-    const bytes = await file.read(from, Math.min(to - from, KEPT_BYTES)).finally(release);
+    const bytes = await file
+      .read(from, Math.min(to - from, KEPT_BYTES))
+      .catch(() => Buffer.alloc(0)) // unreadable: the note is what can be kept
+      .finally(release);
     const what = 'the auditor met records that cannot be read';
     const note = { what, from: files.path(segment), segment, offset: from, length: to - from };
     await quarantine.keep(`${segment}-${from}.log`, bytes, note);

@@ -204,6 +204,36 @@ describe('the auditor of a device', () => {
       await again.close();
     }));
 
+  it('a blob with a sector that cannot be read is damage, and no end of the cycle', () =>
+    withDevice(async (fixture, device) => {
+      await fill(fixture, device);
+      const action = { kind: 'error', code: 'EIO' } as const;
+      const path = blobPath(device.stat(keyOf(21))!);
+      expectBytes(await readAll(device, device.stat(keyOf(21))!), bytes(300_000, 21)); // its handle is open now
+      fixture.machine.disk.inject({ operations: ['read'], path, action });
+      await audit(device);
+      expect(device.stat(keyOf(21))).toMatchObject({ hasBody: false });
+      expect(device.audit.facts()).toMatchObject({ cycles: 1, found: 1 });
+      expect(device.status).toBe('ok');
+      await device.close();
+    }));
+
+  it('a segment that cannot be read is rewritten from what else is known', () =>
+    withDevice(async (fixture, device) => {
+      await fill(fixture, device);
+      const action = { kind: 'error', code: 'EIO' } as const;
+      fixture.machine.disk.inject({ operations: ['read'], path: SEGMENT, action });
+      for (let n = 0; n < 4; n++) await device.audit.step(64 * 1024);
+      await mend(device);
+      expect(await fixture.env.disk.stat(SEGMENT)).toBeUndefined();
+      expect(device.stat(keyOf(7))).toMatchObject({ hasBody: false });
+      expectBytes(await readAll(device, device.stat(keyOf(21))!), bytes(300_000, 21)); // a blob
+      await audit(device);
+      expect(device.audit.facts()).toMatchObject({ cycles: 1, suspects: 0 });
+      expect(device.status).toBe('ok');
+      await device.close();
+    }));
+
   it('closes the open segment to rewrite it, and knows of suspects after a restart', () =>
     withDevice(async (fixture, device) => {
       await fill(fixture, device, 4);

@@ -59,9 +59,9 @@ export class DeviceAudit implements Audit {
 
   constructor(parts: AuditParts) {
     this.#parts = parts;
-    const damaged: AuditParts['damaged'] = (entry, what) => {
+    const damaged: AuditParts['damaged'] = (entry, what, cause) => {
       this.#found();
-      parts.damaged(entry, what);
+      parts.damaged(entry, what, cause);
     };
     this.#log = new LogAudit({
       ...parts.log,

@@ -20,7 +20,7 @@ import type { RowPlace, RowSink } from './contract.ts';
 import type { EntryStore } from './entry-store.ts';
 import { type LogOwner, type RecordHeader, recordLength, SEGMENT_HEADER_BYTES } from './format.ts';
 import type { DeviceLimits } from './limits.ts';
-import { type BadRegion, type ScannedRecord, scanSegment } from './log-scan.ts';
+import { type BadRegion, type ScannedRecord, type ScanOptions, scanSegment } from './log-scan.ts';
 import type { LogWriter } from './log-writer.ts';
 import type { OperationHost } from './operations.ts';
 import type { PartitionMarks } from './partition-marks.ts';
@@ -56,6 +56,8 @@ export interface CompactorParts {
   rotate(): void;
   flush(): void;
   damaged(entry: StoredEntry, what: string, cause: unknown): Error;
+  /** A part of a segment can't be read. @throws where it is not to be taken for bad bytes */
+  unreadable(error: unknown): void;
   /** Records of which nobody knows what they said go with this segment; resolves when that is on record. */
   unexplained(segment: number): Promise<void>;
 }
@@ -152,7 +154,8 @@ export class Compactor {
     const { file, release } = await files.retain(segment);
     let bytes = 0;
     try {
-      for await (const batch of scanSegment(file, owner, segment, SEGMENT_HEADER_BYTES)) {
+      const scan = scanSegment(file, owner, segment, SEGMENT_HEADER_BYTES, this.#around(segment));
+      for await (const batch of scan) {
         for (const { header } of batch.records) {
           if (this.#isAsked(header)) bytes += recordLength(header);
         }
@@ -162,6 +165,16 @@ export class Compactor {
     }
     store.statistics.setRows(segment, bytes);
     return bytes;
+  }
+
+  /** What can't be read ends no reading: it would be met again and again, and the segment never be rewritten. */
+  #around(segment: number): ScanOptions {
+    return {
+      unreadable: (error) => {
+        this.#parts.unreadable(error);
+        this.suspects.add(segment);
+      },
+    };
   }
 
   #isAsked(header: RecordHeader): boolean {
@@ -183,7 +196,8 @@ export class Compactor {
     let ended = true;
     try {
       const moves: Promise<unknown>[] = [];
-      for await (const batch of scanSegment(file, owner, job.segment, job.at)) {
+      const around = this.#around(job.segment);
+      for await (const batch of scanSegment(file, owner, job.segment, job.at, around)) {
         job.bad.push(...batch.bad);
         for (const record of batch.records) {
           for (const move of this.#move(job, record)) {

@@ -85,6 +85,17 @@ export class DamageControl {
     return damaged(what, { path }, cause);
   }
 
+  /**
+   * A part of the log can't be read, and is to be taken for bad bytes.
+   * @throws the error itself where it says nothing of the disk, the device's where too many reads have failed
+   */
+  unreadable(error: unknown): void {
+    if (isExhaustion(error)) throw error;
+    const { health } = this.#parts;
+    health.readFailed(error);
+    if (!health.readable) throw health.error();
+  }
+
   /** Resolves when what was found damaged is in quarantine: a start must not find it in its old place. */
   async idle(): Promise<void> {
     await Promise.all(this.#isolating);

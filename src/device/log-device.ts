@@ -128,7 +128,8 @@ export class LogDevice implements contract.Device {
     const rotate = (): void => committer.rotate();
     const host = commits;
     const unexplained = (segment: number): Promise<void> => this.audit.unexplained(segment);
-    const own = { host, owner, append, rotate, flush, damaged, unexplained };
+    const unreadable = damage.unreadable.bind(damage);
+    const own = { host, owner, append, rotate, flush, damaged, unexplained, unreadable };
     this.#compactor = new Compactor({ ...parts, ...own });
     this.audit = new DeviceAudit({
       ...parts,
@@ -137,6 +138,7 @@ export class LogDevice implements contract.Device {
       log: {
         ...parts,
         owner,
+        unreadable,
         forgetAgain: (header) => append(new ForgetAgainOperation(host, header, undefined)),
       },
       blobs: {
@@ -153,7 +155,7 @@ export class LogDevice implements contract.Device {
           return env.disk.openDatabase(`${parts.path}/index.db`, options);
         },
       },
-      damaged: (entry, what) => void damaged(entry, what, undefined),
+      damaged: (entry, what, cause) => void damaged(entry, what, cause),
       indexDamaged: (error) => damage.index(error),
       inPlace: () => commits.inPlace(),
       mend: () => this.compactStep(),

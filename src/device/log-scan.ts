@@ -57,27 +57,52 @@ export function isWhole(batch: ScannedBatch): boolean {
 }
 
 const WINDOW_BYTES = 4 * 1024 * 1024;
+/** Around a sector that can't be read. */
+const PIECE_BYTES = 4096;
 
 /** Sequential reads through a window, so that small batches do not cost a read each. */
 class Window {
   readonly #file: DiskFile;
   readonly #size: number;
+  readonly #unreadable: ScanOptions['unreadable'];
   #start = 0;
   #bytes: Buffer = Buffer.alloc(0);
 
-  constructor(file: DiskFile, size: number) {
+  constructor(file: DiskFile, size: number, unreadable: ScanOptions['unreadable']) {
     this.#file = file;
     this.#size = size;
+    this.#unreadable = unreadable;
   }
 
   /** Up to `length` bytes from `position`; fewer only at the end of the file. */
   async at(position: number, length: number): Promise<Buffer> {
     const end = this.#start + this.#bytes.length;
     if (position < this.#start || position + length > end) {
-      this.#bytes = await this.#file.read(position, Math.max(length, this.#size));
+      this.#bytes = await this.#read(position, Math.max(length, this.#size));
       this.#start = position;
     }
     return this.#bytes.subarray(position - this.#start, position - this.#start + length);
+  }
+
+  async #read(position: number, length: number): Promise<Buffer> {
+    try {
+      return await this.#file.read(position, length);
+    } catch (error) {
+      if (this.#unreadable === undefined) throw error;
+      this.#unreadable(error);
+      return this.#readAround(position, length);
+    }
+  }
+
+  /** With zeros for what can't be read: nothing good is made of them. */
+  async #readAround(position: number, length: number): Promise<Buffer> {
+    const end = Math.min(position + length, await this.#file.size());
+    const pieces: Buffer[] = [];
+    for (let at = position; at < end; at += PIECE_BYTES) {
+      const size = Math.min(PIECE_BYTES, end - at);
+      pieces.push(await this.#file.read(at, size).catch(() => Buffer.alloc(size)));
+    }
+    return Buffer.concat(pieces);
   }
 }
 
@@ -86,6 +111,11 @@ export interface ScanOptions {
   readonly to?: number;
   /** Bytes read ahead. */
   readonly windowBytes?: number;
+  /**
+   * Told of an error of the disk: what can't be read is then taken for bad bytes, unless this throws. Without it
+   * the error ends the reading: a start must not take a disk that is gone for an empty log.
+   */
+  readonly unreadable?: ((error: unknown) => void) | undefined;
 }
 
 export async function* scanSegment(
@@ -93,9 +123,9 @@ export async function* scanSegment(
   owner: LogOwner,
   segment: number,
   from: number,
-  { to = Number.POSITIVE_INFINITY, windowBytes = WINDOW_BYTES }: ScanOptions = {},
+  { to = Number.POSITIVE_INFINITY, windowBytes = WINDOW_BYTES, unreadable }: ScanOptions = {},
 ): AsyncGenerator<ScannedBatch> {
-  const window = new Window(file, windowBytes);
+  const window = new Window(file, windowBytes, unreadable);
   const salt = saltOf(owner.incarnation);
   const size = Math.min(to, await file.size());
   for (let at = from; at < size; ) {
