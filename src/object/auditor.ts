@@ -119,7 +119,14 @@ export class Auditor implements Job {
       const waitMs = await this.#step(device);
       this.#due.set(device.id, this.#now() + waitMs);
     }
-    return this.#urgent.size > 0 ? { kind: 'more' } : { kind: 'idle', waitMs: this.#waitMs() };
+    return this.#isPressed() ? { kind: 'more' } : { kind: 'idle', waitMs: this.#waitMs() };
+  }
+
+  /** One that is away, or out of service, can't be hurried: asked about without a wait it would keep a core busy. */
+  #isPressed(): boolean {
+    const now = this.#now();
+    const here = [...this.#devices().keys()];
+    return here.some((id) => this.#urgent.has(id) && (this.#due.get(id) ?? now) <= now);
   }
 
   /** How long to wait before the device's next step. */
