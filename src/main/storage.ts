@@ -8,6 +8,7 @@ import type { DeviceLimits } from '#device/limits.ts';
 import type { Auditor } from '#object/auditor.ts';
 import type { BodyPuller } from '#object/body-puller.ts';
 import type { DeviceReport } from '#object/calls.ts';
+import { createCompaction } from '#object/compaction.ts';
 import type { DebtBySite } from '#object/debt.ts';
 import type { DurabilityReport } from '#object/durability-report.ts';
 import { ObjectListingAuditor } from '#object/listing-auditor.ts';
@@ -96,7 +97,7 @@ export async function startStorage(
     repair.exchange,
     repair.reclaim,
     local.keeper,
-    compaction(local),
+    createCompaction(() => local.devices),
   ];
   local.onDamage = objects.damaged;
   const settings = new RepairSettings(env, config.data, cluster, objects.budget);
@@ -230,21 +231,4 @@ function wakeOnEvents(
   sources.board.onDifference(() => wake('object.compare', 'container.rejoin', 'account.rejoin'));
   sources.puller.onLow(() => wake('object.bodies'));
   sources.local.onOpened(() => wake('repair.exchange', ...rejoins));
-}
-
-const COMPACT_IDLE_MS = 10_000;
-
-/** Takes turns, so that at most one device of the process is rewritten at a time. */
-function compaction({ devices }: NodeDevices): Job {
-  return {
-    name: 'device.compaction',
-    step: async () => {
-      let more = false;
-      for (const device of [...devices.values()]) {
-        if (device.status === 'ok' || device.status === 'full')
-          more = (await device.compactStep()) || more;
-      }
-      return more ? { kind: 'more' } : { kind: 'idle', waitMs: COMPACT_IDLE_MS };
-    },
-  };
 }
