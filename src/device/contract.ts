@@ -150,8 +150,8 @@ export interface Device {
 
   /** Clears the unlisted mark if the entry still is at this newest timestamp. Lazy: not synced at once. */
   markListed(key: EntryKey, newest: Timestamp): void;
-  /** Entries that stayed unlisted for longer than `olderThanMs`, oldest first. */
-  unlisted(limit: number, olderThanMs: number): Entry[];
+  /** Entries that stayed unlisted for longer than `olderThanMs`, oldest first, without the first `skip` of them. */
+  unlisted(limit: number, olderThanMs: number, skip?: number): Entry[];
 
   /** Entries of a ring in hash order from `from` (inclusive) up to `to` (exclusive, undefined: the end). */
   entries(policy: PolicyIndex, from: Buffer, to: Buffer | undefined, limit: number): Entry[];

@@ -77,7 +77,7 @@ export class IndexFile {
       `${scan} WHERE policy = ? AND hash >= ? AND hash < ? ORDER BY hash LIMIT ?`,
     ).raw();
     this.#unlisted = prepare<KeyedRow>(
-      `${scan} WHERE unlisted IS NOT NULL AND (unlisted <= ? OR unlisted > ?) ORDER BY unlisted LIMIT ?`,
+      `${scan} WHERE unlisted IS NOT NULL AND (unlisted <= ? OR unlisted > ?) ORDER BY unlisted LIMIT ? OFFSET ?`,
     ).raw();
     this.#expiring = prepare<KeyedRow>(
       `${scan} WHERE delete_at IS NOT NULL AND delete_at <= ? ORDER BY delete_at LIMIT ?`,
@@ -123,8 +123,8 @@ export class IndexFile {
   }
 
   /** Marked up to a moment; or after `nowMs`: the wall clock was set back since, and nobody knows when. */
-  unlisted(upToMs: number, nowMs: number, limit: number): StoredEntry[] {
-    return this.#unlisted.all(upToMs, nowMs, limit).map(decodeKeyed);
+  unlisted(upToMs: number, nowMs: number, limit: number, skip: number): StoredEntry[] {
+    return this.#unlisted.all(upToMs, nowMs, limit, skip).map(decodeKeyed);
   }
 
   expiring(nowSeconds: number, limit: number): StoredEntry[] {

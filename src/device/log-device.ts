@@ -255,10 +255,10 @@ export class LogDevice implements contract.Device {
     this.#upkeep.flushSoon();
   }
 
-  unlisted(limit: number, olderThanMs: number): StoredEntry[] {
+  unlisted(limit: number, olderThanMs: number, skip = 0): StoredEntry[] {
     const nowMs = Math.floor(this.#parts.env.clock.wallMicros() / 1000);
     const upToMs = nowMs - olderThanMs;
-    return this.#scan((index) => index.unlisted(upToMs, nowMs, Math.min(limit, MAX_SCAN)));
+    return this.#scan((index) => index.unlisted(upToMs, nowMs, Math.min(limit, MAX_SCAN), skip));
   }
 
   entries(policy: number, from: Buffer, to: Buffer | undefined, limit: number): StoredEntry[] {

@@ -1,6 +1,9 @@
 /**
  * The updater: sends rows again that stayed unlisted, because the node stopped between commit and
  * row, no container replica was reachable, or the write came to a handoff.
+ *
+ * It goes round and round over them. Were it to begin with the oldest each time, as many as one step takes
+ * whose container can't be reached for days would hold up the rows of all others on the device.
  */
 import type { Device } from '#device/contract.ts';
 import type { Job, StepResult } from '#worker/job.ts';
@@ -24,9 +27,12 @@ export function createUpdater(
 ): Job {
   let listed = 0;
   let failed = 0;
+  /** How many of the oldest this round could not list, by device. */
+  const stuck = new Map<number, number>();
 
   async function update(device: Device): Promise<boolean> {
-    const entries = device.unlisted(BATCH, olderThanMs);
+    const skip = stuck.get(device.id) ?? 0;
+    const entries = device.unlisted(BATCH, olderThanMs, skip);
     const done = await Promise.all(
       entries.map(async (entry) => {
         const outcome = await relister.relist(device, entry, 'updater');
@@ -36,6 +42,7 @@ export function createUpdater(
     const count = done.filter(Boolean).length;
     listed += count;
     failed += entries.length - count;
+    stuck.set(device.id, entries.length < BATCH ? 0 : skip + entries.length - count);
     return count > 0 && entries.length === BATCH;
   }
 
