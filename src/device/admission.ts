@@ -7,9 +7,10 @@ import type { HybridClock } from '#base/hybrid-clock.ts';
 import type { DeviceStatus, WriteRequest } from './contract.ts';
 import { Stage } from './stage.ts';
 
-/** A full disk must still be able to delete. */
+/** A full disk must still be able to delete, and to free what has expired. */
 export function statusesFor(state: EntryState, hasBody: boolean): readonly DeviceStatus[] {
-  return state.data?.kind === 'deleted' && !hasBody ? ['ok', 'full'] : ['ok'];
+  const kind = state.data?.kind;
+  return (kind === 'deleted' || kind === 'expired') && !hasBody ? ['ok', 'full'] : ['ok'];
 }
 
 /** Moves the clock above everything in the state. @throws OperatingError `clock-drift` */

@@ -48,7 +48,8 @@ export function createExpirer(
     const before = Math.floor(env.clock.wallMicros() / 1e6) - graceSeconds;
     let more = false;
     for (const device of devices().values()) {
-      if (device.status !== 'ok') continue;
+      // A full one most of all: what has expired is room.
+      if (device.status !== 'ok' && device.status !== 'full') continue;
       const entries = device.expiring(before, BATCH);
       const results = await Promise.allSettled(entries.map((entry) => expire(device, entry)));
       const failures = results.filter((result) => result.status === 'rejected');
