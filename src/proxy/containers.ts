@@ -116,7 +116,7 @@ export class Containers {
       const isCreated = isLive(listing.state, nowSeconds(this.#context.env));
       const settings = isCreated ? undefined : present;
       const isLeft = options.leaveExisting === true || Object.keys(options.changes).length === 0;
-      if (settings === undefined && isLeft) return this.#confirm(trace, name, present, listing);
+      if (settings === undefined && isLeft) return this.#confirm(trace, name, listing.state!);
       const written = await this.#write(trace, name, options.changes, settings);
       return written === 'conflict' ? 'policy-conflict' : 'exists';
     }
@@ -151,39 +151,34 @@ export class Containers {
 
   /**
    * A majority is to have what its creator may have left on one replica before anybody is told that it is there; who has
-   * it writes nothing (simulator, brief seed 6006004).
+   * it writes nothing (simulator, brief seed 6006004). Whoever has it only now, reports it to the account.
    */
   async #confirm(
     trace: Trace,
     name: ContainerName,
-    present: ContainerInfo,
-    { state }: Listing,
+    known: EntryState,
   ): Promise<'exists' | 'policy-conflict'> {
-    const written = await this.#write(trace, name, {}, present, state);
+    const path = containerPath(name);
+    const write = { trace, ring: 'container', path, stateAt: () => known, isKnown: true } as const;
+    const written = await writeOwnState(this.#context, write);
     return written === 'conflict' ? 'policy-conflict' : 'exists';
   }
 
-  /** `known`: what is sent first as it is; made anew if somebody has something newer. */
   async #write(
     trace: Trace,
     name: ContainerName,
     changes: HeaderChanges,
     created?: Created,
-    known?: EntryState,
   ): ReturnType<typeof writeOwnState> {
     const path = containerPath(name);
     const writeId = newWriteId(this.#context.env);
     this.#cache.forget(path);
-    let asKnown = known;
     const written = await writeOwnState(this.#context, {
       trace,
       ring: 'container',
       path,
       account: { path: accountPath(name.account), name: name.container },
       stateAt: (timestamp): EntryState => {
-        const first = asKnown;
-        asKnown = undefined;
-        if (first !== undefined) return first;
         const groups = headerGroups(changes, timestamp);
         if (created === undefined) return { groups };
         const settings = settingsGroup(settingsFor(created), timestamp);

@@ -26,6 +26,8 @@ export interface OwnStateWrite {
   /** Containers only: the account that lists it, and its name there. */
   readonly account?: { readonly path: string; readonly name: string };
   readonly stateAt: (timestamp: Timestamp) => EntryState;
+  /** A majority is to have what was read: who has something newer, has it in that. */
+  readonly isKnown?: boolean;
 }
 
 /**
@@ -42,7 +44,7 @@ export type OwnWritten = 'written' | 'conflict' | 'no-container';
 async function writeRounds(context: ProxyContext, write: OwnStateWrite): Promise<OwnWritten> {
   const { clock, limits } = context;
   let timestamp = clock.now();
-  let afterRound = false;
+  let afterRound = write.isKnown === true;
   for (let round = 0; round < limits.writeRounds; round++) {
     const result = await oneRound(context, write, timestamp, afterRound);
     if (result.kind === 'acknowledged') return 'written';

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { DataPart, EntryState } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
 import { hashPath } from '#base/hash.ts';
-import { CONTAINER_RING, containerPath } from '#base/names.ts';
+import { ACCOUNT_RING, accountPath, CONTAINER_RING, containerPath } from '#base/names.ts';
 import type { Timestamp } from '#base/timestamp.ts';
 import type { RowsArgs } from '#container/calls.ts';
 import {
@@ -117,6 +117,26 @@ describe('a container that one replica knows alone', () => {
     expect(await cluster.run(proxy.deleteContainer(cluster.operation(), CONTAINER))).toBe(
       'deleted',
     );
+  });
+});
+
+describe('a container that is there', () => {
+  it('is not listed anew by another creation', async () => {
+    const cluster = await TestCluster.startWithContainer({ realRows: true });
+    const rows = () =>
+      [...cluster.nodes.values()].map(({ rows }) => rows.read(ACCOUNT_RING, hash, 'box'));
+    const hash = hashPath(
+      cluster.view.hashPrefix,
+      accountPath('AUTH_test'),
+      cluster.view.hashSuffix,
+    );
+    await cluster.world.runFor(60_000);
+    const before = rows();
+    expect(before.filter(Boolean)).not.toEqual([]);
+    const again = cluster.proxy.createContainer(cluster.operation(), CONTAINER, { changes: {} });
+    expect(await cluster.run(again)).toBe('exists');
+    await cluster.world.runFor(60_000);
+    expect(rows()).toEqual(before);
   });
 });
 
