@@ -39,7 +39,7 @@ const GIB = 1024 ** 3;
 export const DEFAULT_REPAIR_LIMITS: RepairLimits = Object.freeze({
   paused: false,
   concurrency: 4,
-  share: 0.5,
+  share: 0.3,
   bandwidth: [],
   debtEntries: 1_000_000,
   debtBytes: 1024 * GIB,
