@@ -42,6 +42,11 @@ export type DeviceStatus =
   | 'failed' // an I/O error of a sync or of the log: out of service until the process restarts
   | 'missing'; // the folder is not the one that was opened: wiped, unmounted or replaced
 
+/** It gives what it has, and takes what makes room. */
+export function isServing(status: DeviceStatus): boolean {
+  return status === 'ok' || status === 'full';
+}
+
 export interface WriteRequest {
   readonly key: EntryKey;
   readonly path: string;

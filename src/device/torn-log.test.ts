@@ -14,6 +14,16 @@ async function markAll(device: LogDevice): Promise<void> {
   await device.completeness.mark(0, 0, 1 << 20, true);
 }
 
+/** Two bodies, and the process is killed; the last batch, of full length, is bad. */
+async function tearLast(fixture: DeviceFixture, device: LogDevice): Promise<void> {
+  await markAll(device);
+  for (const number of [1, 2]) await fixture.put(device, number, bytes(3000, number));
+  const { record } = device.stat(keyOf(2))!;
+  fixture.machine.kill();
+  fixture.machine.restart();
+  fixture.machine.disk.flipByte(SEGMENT, record.offset + 3000);
+}
+
 /** Synced batches are gone, and only the index knows that there were any. */
 async function endBeforeIndex(fixture: DeviceFixture, device: LogDevice): Promise<void> {
   await markAll(device);
@@ -57,12 +67,7 @@ async function endedStarts(
 describe('a torn end of the log', () => {
   it('is cut off, and nothing is complete until the tail is confirmed, also after a restart', () =>
     withDevice(async (fixture, device) => {
-      await markAll(device);
-      for (const number of [1, 2]) await fixture.put(device, number, bytes(3000, number));
-      const { record } = device.stat(keyOf(2))!;
-      fixture.machine.kill();
-      fixture.machine.restart();
-      fixture.machine.disk.flipByte(SEGMENT, record.offset + 3000);
+      await tearLast(fixture, device);
       fixture.machine.disk.lose(`${FOLDER}/index.db`);
       const again = await fixture.open();
       expect(again.opened).toMatchObject({ tailCut: true, damaged: 0 });
@@ -132,12 +137,7 @@ describe('a torn end of the log', () => {
       endedStarts(
         end,
         async (fixture, device) => {
-          await markAll(device);
-          for (const number of [1, 2]) await fixture.put(device, number, bytes(3000, number));
-          const { record } = device.stat(keyOf(2))!;
-          fixture.machine.kill();
-          fixture.machine.restart();
-          fixture.machine.disk.flipByte(SEGMENT, record.offset + 3000);
+          await tearLast(fixture, device);
           if (what === 'the index lost') fixture.machine.disk.lose(`${FOLDER}/index.db`);
         },
         async ({ completeness, versions }) => {

@@ -8,7 +8,7 @@
  * hears of the damage (`onDamage` in src/main/devices.ts).
  */
 import { codeOf } from '#base/errors.ts';
-import type { AuditFacts, Device } from '#device/contract.ts';
+import { type AuditFacts, type Device, isServing } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import type { Devices } from './guard.ts';
@@ -131,7 +131,7 @@ export class Auditor implements Job {
 
   /** How long to wait before the device's next step. */
   async #step(device: Device): Promise<number> {
-    if (device.status !== 'ok' && device.status !== 'full') return RETRY_MS;
+    if (!isServing(device.status)) return RETRY_MS;
     const urgent = this.#urgent.has(device.id);
     const rate = this.#rate(device.audit.facts());
     const wanted = urgent ? MAX_STEP_BYTES : (rate * STEP_MS) / 1000;

@@ -2,6 +2,7 @@
  * Compaction of this node's devices. They take turns, so that at most one device of the process is rewritten at a
  * time; one that fails holds up no other.
  */
+import { isServing } from '#device/contract.ts';
 import type { Job } from '#worker/job.ts';
 import type { Devices } from './guard.ts';
 
@@ -14,7 +15,7 @@ export function createCompaction(devices: Devices): Job {
       let more = false;
       const failures: unknown[] = [];
       for (const device of [...devices().values()]) {
-        if (device.status !== 'ok' && device.status !== 'full') continue;
+        if (!isServing(device.status)) continue;
         try {
           more = (await device.compactStep()) || more;
         } catch (error) {

@@ -9,7 +9,7 @@
  */
 import { expirySource, wantsBody } from '#base/entry.ts';
 import { codeOf } from '#base/errors.ts';
-import type { Device, Entry } from '#device/contract.ts';
+import { type Device, type Entry, isServing } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 import type { Devices } from './guard.ts';
@@ -49,7 +49,7 @@ export function createExpirer(
     let more = false;
     for (const device of devices().values()) {
       // A full one most of all: what has expired is room.
-      if (device.status !== 'ok' && device.status !== 'full') continue;
+      if (!isServing(device.status)) continue;
       const entries = device.expiring(before, BATCH);
       const results = await Promise.allSettled(entries.map((entry) => expire(device, entry)));
       const failures = results.filter((result) => result.status === 'rejected');

@@ -9,7 +9,7 @@
 import { decodeState } from '#base/entry-codec.ts';
 import { codeOf } from '#base/errors.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
-import type { Device, Entry } from '#device/contract.ts';
+import { type Device, type Entry, isServing } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { Ring } from '#ring/ring.ts';
@@ -73,7 +73,7 @@ export class Handover implements Job {
     let dropped = 0;
     const holding = new Set<string>();
     for (const device of this.#devices().values()) {
-      if (!isServing(device) || !isMember(this.#cluster.current(), device.id)) continue;
+      if (!isServing(device.status) || !isMember(this.#cluster.current(), device.id)) continue;
       for (const ring of this.#cluster.current().rings.values()) {
         if (ring.policy === CONTAINER_RING || ring.policy === ACCOUNT_RING) continue;
         const { entries, isNewPass } = this.#foreign.next(device, ring);
@@ -166,11 +166,6 @@ export class Handover implements Job {
     const micros = entry.state.data === undefined ? 0 : entry.state.data.clientMicros;
     return Math.abs(this.#env.clock.wallMicros() - micros) < MIN_AGE_MICROS;
   }
-}
-
-/** On a full one handover makes room. */
-function isServing({ status }: Device): boolean {
-  return status === 'ok' || status === 'full';
 }
 
 function settled(answer: PromiseSettledResult<Given>): Given {

@@ -4,7 +4,7 @@
  */
 import type { PolicyIndex } from '#base/names.ts';
 import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
-import type { Device } from '#device/contract.ts';
+import { type Device, isServing } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { DebtBySite } from '#object/debt.ts';
 import { PeerBoard } from '#object/peer-board.ts';
@@ -100,7 +100,7 @@ function sumSource(
   open: { readonly device: Device; readonly rows: RowStore } | undefined,
   policy: PolicyIndex,
 ): SumSource | undefined {
-  if (open === undefined || (open.device.status !== 'ok' && open.device.status !== 'full')) {
+  if (open === undefined || !isServing(open.device.status)) {
     return undefined;
   }
   const { device, rows } = open;

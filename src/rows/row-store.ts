@@ -84,7 +84,6 @@ export class RowStore implements RowSink {
   readonly #audit: RowAudit;
   readonly #applier: Applier;
   readonly #writer: RowWriter;
-  #log: RowLog | undefined;
   readonly #guard: DamageGuard;
   #closed = false;
 
@@ -142,7 +141,6 @@ export class RowStore implements RowSink {
 
   /** Rows go to this log from now on: called once, when the device was opened with this sink. */
   bind(log: RowLog): void {
-    this.#log = log;
     this.#writer.bind(log);
   }
 
@@ -422,7 +420,7 @@ export class RowStore implements RowSink {
   /** A look at the database: what is durable is in it by then. */
   #look<Result>(body: () => Result): Result {
     return this.#guard.run(() => {
-      this.#log?.apply();
+      this.#writer.settleLog();
       return body();
     });
   }

@@ -33,6 +33,11 @@ export class RowWriter {
     this.#log = log;
   }
 
+  /** What is durable in the log is in the database then. */
+  settleLog(): void {
+    this.#log?.apply();
+  }
+
   /** Decides at once, in call order; the pending row is what to wait for, if anything. */
   enter(row: RowRecord): { readonly result: RowResult; readonly pending: PendingRow | undefined } {
     const { policy, hash } = row.key;

@@ -5,8 +5,10 @@
  * Mostly nothing is sent: who joined the partition took in its rows, so digests are compared first. What is
  * confirmed is dropped by compare-and-drop; a row that changed meanwhile stays for the next round.
  */
+
 import { encodeState } from '#base/entry-codec.ts';
 import { codeOf } from '#base/errors.ts';
+import { isServing } from '#device/contract.ts';
 import { foreignRanges } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import { isMember } from '#ring/ring-check.ts';
@@ -75,7 +77,7 @@ export class RowHandover implements Job {
     let found = 0;
     let dropped = 0;
     for (const target of devices().values()) {
-      if (ring === undefined || !isServing(target)) continue;
+      if (ring === undefined || !mayHandOver(target)) continue;
       if (!isMember(cluster.current(), target.device.id)) continue;
       const containers = this.#foreign(target, ring);
       found += containers.length;
@@ -251,6 +253,6 @@ function cut(changes: readonly Change[]): Change[] {
 }
 
 /** On a full one handover makes room. */
-function isServing({ device, rows }: RowDevice): boolean {
-  return (device.status === 'ok' || device.status === 'full') && rows.damage === undefined;
+function mayHandOver({ device, rows }: RowDevice): boolean {
+  return isServing(device.status) && rows.damage === undefined;
 }
