@@ -15,6 +15,12 @@ import type { BodyPlace, StoredEntry } from './stored-entry.ts';
 /** A file with this name in the device's folder: the next start rebuilds the index. */
 export const REBUILD_MARK = 'index.rebuild';
 
+/**
+ * A file with this name in the device's folder: the index was made from a log with a hole, and who is opened
+ * has yet to ask its peers what it had forgotten there.
+ */
+export const HOLE_MARK = 'log.hole';
+
 export interface DamageParts {
   readonly env: Env;
   readonly path: string;

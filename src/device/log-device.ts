@@ -18,7 +18,7 @@ import { Compactor } from './compactor.ts';
 import type { CompletenessMap } from './completeness.ts';
 import type * as contract from './contract.ts';
 import type { ContributionHasher } from './contribution.ts';
-import { DamageControl } from './damage-control.ts';
+import { DamageControl, HOLE_MARK } from './damage-control.ts';
 import { BUCKETS } from './digest-table.ts';
 import { isCertain } from './entry-change.ts';
 import type { EntryStore } from './entry-store.ts';
@@ -45,6 +45,8 @@ export interface OpenReport {
   /** A bad last batch was cut off: nothing is complete until `completeness.confirmTail()`. */
   readonly tailCut: boolean;
   readonly rebuilt: boolean;
+  /** It was made from a log with a hole: not to be served from before `fillHole()`. */
+  readonly hasHole: boolean;
   readonly replayedRecords: number;
   /** Damaged places that replay met. */
   readonly damaged: number;
@@ -303,6 +305,20 @@ export class LogDevice implements contract.Device {
   async forget(entry: contract.Entry): Promise<boolean> {
     this.#admit(['ok', 'full']);
     return this.#append(new operations.ForgetOperation(this.#commits, this.#exactly(entry)));
+  }
+
+  /** The same of what was forgotten before, whatever its row. */
+  async forgetAgain(entry: contract.Entry): Promise<boolean> {
+    this.#admit(['ok', 'full']);
+    const exact = this.#exactly(entry);
+    return this.#append(new operations.ForgetOperation(this.#commits, exact, 'listed or not'));
+  }
+
+  /** Durable when it resolves: peers were asked what a hole in the log had forgotten. */
+  async fillHole(): Promise<void> {
+    const { env, path } = this.#parts;
+    await env.disk.unlink(`${path}/${HOLE_MARK}`);
+    await env.disk.syncDirectory(path);
   }
 
   /** For `completeness`: syncs a partition record. */

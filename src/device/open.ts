@@ -12,7 +12,7 @@ import { BlobStore } from './blob-store.ts';
 import { type AppendPartition, CompletenessMap } from './completeness.ts';
 import type { DeviceIdentity, DeviceStatus, EntryKey, LogPosition, RowSink } from './contract.ts';
 import { ContributionHasher } from './contribution.ts';
-import { REBUILD_MARK } from './damage-control.ts';
+import { HOLE_MARK, REBUILD_MARK } from './damage-control.ts';
 import { DigestStore } from './digest-store.ts';
 import { EntryStore } from './entry-store.ts';
 import {
@@ -191,7 +191,11 @@ async function bringUp(
       replaced: () => undefined,
     });
     const { lastBatch } = opened;
-    const parts = { env, files, owner, store, sink, replay, quarantine, lastBatch };
+    // An index that was there has forgotten already what is in the log before its position.
+    const noteHole = (): void => {
+      if (opened.rebuilt) env.disk.replaceSync(`${path}/${HOLE_MARK}`, Buffer.from('log-hole\n'));
+    };
+    const parts = { env, files, owner, store, sink, replay, quarantine, lastBatch, noteHole };
     const recovery = new Recovery(parts);
     // Its flushes move the index's position past the records that say what is complete, so they must
     // save that too: a power failure may leave the index at exactly this flush. What was found lost is
@@ -226,6 +230,7 @@ async function bringUp(
       opened: {
         tailCut: report.tailCut || opened.logBehind,
         rebuilt: opened.rebuilt,
+        hasHole: (await env.disk.stat(`${path}/${HOLE_MARK}`)) !== undefined,
         replayedRecords: report.records,
         damaged: report.lost.length + report.bodies.length,
       },

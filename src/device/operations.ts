@@ -364,11 +364,17 @@ export class ForgetOperation extends Answering<boolean> {
   readonly bytes = 256;
   readonly #host: OperationHost;
   readonly #entry: StoredEntry;
+  readonly #which: 'listed' | 'listed or not';
 
-  constructor(host: OperationHost, entry: StoredEntry) {
+  constructor(
+    host: OperationHost,
+    entry: StoredEntry,
+    which: 'listed' | 'listed or not' = 'listed',
+  ) {
     super();
     this.#host = host;
     this.#entry = entry;
+    this.#which = which;
   }
 
   prepare(batch: BatchBuilder): void {
@@ -376,7 +382,7 @@ export class ForgetOperation extends Answering<boolean> {
     const current = this.#host.store.latest(key);
     this.result =
       current !== undefined &&
-      !current.unlisted &&
+      (this.#which !== 'listed' || !current.unlisted) &&
       current.stateBytes.equals(this.#entry.stateBytes);
     if (!this.result) return;
     const { policy, hash } = key;

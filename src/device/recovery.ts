@@ -3,7 +3,8 @@
  * the loss of the index (or of the rows database) from the beginning.
  *
  * A bad batch with a good one behind it is damage: what of it can be read counts, the rest is
- * quarantined, and its keys (all, where they are unknown) are not complete any more. A bad batch at the
+ * quarantined, and its keys (all, where they are unknown) are not complete any more. Where the index is made
+ * anew, what such a hole had forgotten stands again: peers must be asked (object/recall.ts). A bad batch at the
  * very end was probably being written when the power went: it is cut off; see `#takeLast`.
  */
 import { OperatingError } from '#base/errors.ts';
@@ -51,6 +52,8 @@ export interface RecoveryParts {
   readonly replay: RecordReplay;
   readonly quarantine: Quarantine;
   readonly lastBatch: number;
+  /** Durable when it returns: the index, which is made anew, is made from a log with a hole. */
+  readonly noteHole: () => void;
 }
 
 export class Recovery {
@@ -240,6 +243,7 @@ export class Recovery {
 
   async #takeDamaged(batch: ScannedBatch, segment: number): Promise<void> {
     const { quarantine } = this.#parts;
+    if (batch.bad.length > 0) this.#parts.noteHole();
     for (const { from, to } of batch.bad) {
       await this.#keepBytes(quarantine, segment, from, to, 'records that cannot be read');
       this.#report.lost.push(undefined);

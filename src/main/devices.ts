@@ -1,5 +1,5 @@
 /**
- * The devices of this node, as far as they can be opened. One step a second looks after those that
+ * The devices of this node, as far as they can be opened, and may serve (object/recall.ts). One step a second looks after those that
  * can't: a folder that was wiped or replaced under the running process gets a new identity and
  * incarnation and is filled again by its peers; a damaged index is rebuilt by opening anew; a disk that
  * was not there at the start may be there now; descriptors that were missing may be free again. A sync
@@ -30,6 +30,8 @@ type Slot = NodeConfig['devices'][number];
 export class NodeDevices {
   readonly open = new Map<number, OpenDevice>();
   readonly devices = new Map<number, LogDevice>();
+  /** Opened, and kept from service until their peers have told what they had forgotten. */
+  readonly #kept = new Map<number, OpenDevice>();
   readonly #foundation: Foundation;
   readonly #limits: Partial<DeviceLimits> | undefined;
   /** The last reason why a device could not be opened, so that it is logged once. */
@@ -84,6 +86,24 @@ export class NodeDevices {
     },
   };
 
+  get kept(): ReadonlyMap<number, LogDevice> {
+    return new Map([...this.#kept].map(([id, { device }]) => [id, device]));
+  }
+
+  /** One of `kept` serves from now on. */
+  admit(id: number): void {
+    const opened = this.#kept.get(id);
+    this.#kept.delete(id);
+    if (opened === undefined) return;
+    this.#serve(id, opened);
+    this.#opened();
+  }
+
+  #serve(id: number, opened: OpenDevice): void {
+    this.open.set(id, opened);
+    this.devices.set(id, opened.device);
+  }
+
   /** Called whenever devices came (back) into service. */
   onOpened(opened: () => void): void {
     this.#opened = opened;
@@ -94,17 +114,21 @@ export class NodeDevices {
   }
 
   #isLost(slot: Slot): boolean {
-    const device = this.devices.get(slot.id);
-    if (device === undefined || device.status === 'missing') return true;
+    const opened = this.#of(slot);
+    if (opened === undefined || opened.device.status === 'missing') return true;
+    const { device, rows } = opened;
     // A damaged rows database is rebuilt from the log, by opening anew too.
-    if (device.status === 'ok' && this.open.get(slot.id)?.rows.damage !== undefined) return true;
+    if (device.status === 'ok' && rows.damage !== undefined) return true;
     return device.curable;
   }
 
+  #of(slot: Slot): OpenDevice | undefined {
+    return this.open.get(slot.id) ?? this.#kept.get(slot.id);
+  }
+
   async #close(slot: Slot): Promise<void> {
-    const device = this.devices.get(slot.id);
-    this.devices.delete(slot.id);
-    this.open.delete(slot.id);
+    const device = this.#of(slot)?.device;
+    for (const map of [this.devices, this.open, this.#kept]) map.delete(slot.id);
     try {
       await device?.close();
     } catch (error) {
@@ -118,8 +142,8 @@ export class NodeDevices {
   async #open(slot: Slot): Promise<boolean> {
     try {
       const opened = await this.#openOrFormat(slot);
-      this.open.set(slot.id, opened);
-      this.devices.set(slot.id, opened.device);
+      if (opened.device.opened.hasHole) this.#keep(slot.id, opened);
+      else this.#serve(slot.id, opened);
       this.#told.delete(slot.id);
       return true;
     } catch (error) {
@@ -130,6 +154,11 @@ export class NodeDevices {
       this.#told.set(slot.id, reason);
       return false;
     }
+  }
+
+  #keep(id: number, opened: OpenDevice): void {
+    this.#kept.set(id, opened);
+    this.#foundation.env.log.warn('device.kept', { device: id, reason: 'its log has a hole' });
   }
 
   async #openOrFormat(slot: Slot): Promise<OpenDevice> {

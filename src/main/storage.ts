@@ -83,7 +83,11 @@ export async function startStorage(
     limits: () => objects.budget.limits,
   });
   const { board } = repair;
-  const objects = createObjectService({ ...common, board, devices: () => devices });
+  const kept = {
+    devices: () => local.kept,
+    admit: (device: number) => local.admit(device),
+  };
+  const objects = createObjectService({ ...common, board, devices: () => devices, kept });
   const { differs, tookIn, isReclaimed } = repair;
   const rowOptions = { ...common, clock, differs, tookIn, isReclaimed, devices: () => open };
   const store = proxyOf(foundation);
@@ -148,14 +152,14 @@ export async function startStorage(
     moves: () => objects.moves(),
     imports,
     loss: (id) => {
-      const device = devices.get(id);
+      const device = devices.get(id) ?? local.kept.get(id);
       return device && lossOf(device, cluster.current().rings.values(), board);
     },
     acceptLoss: (id) => {
       env.log.warn('device.loss-accepted', { device: id });
       for (const rejoin of [objects, containers.rows.rejoin, accounts.rejoin])
         rejoin.acceptLoss(id);
-      for (const runner of runners) if (runner.name.endsWith('.rejoin')) runner.wake();
+      for (const runner of runners) if (/\.(recall|rejoin)$/.test(runner.name)) runner.wake();
     },
     jobs: statuses,
     close: async () => {
@@ -227,7 +231,7 @@ function wakeOnEvents(
   const wake = (...names: readonly string[]): void => {
     for (const runner of runners) if (names.includes(runner.name)) runner.wake();
   };
-  const rejoins = ['object.rejoin', 'container.rejoin', 'account.rejoin'];
+  const rejoins = ['object.recall', 'object.rejoin', 'container.rejoin', 'account.rejoin'];
   sources.board.onDifference(() => wake('object.compare', 'container.rejoin', 'account.rejoin'));
   sources.puller.onLow(() => wake('object.bodies'));
   sources.local.onOpened(() => wake('repair.exchange', ...rejoins));

@@ -11,49 +11,27 @@ import {
   type Entry,
   type WriteRequest,
 } from '#device/contract.ts';
-import { coverageOf } from '#ring/coverage.ts';
 import type { BucketRange, OwnPartition } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import { noRest, type Rest } from '#worker/job.ts';
 import type { BodyPuller } from './body-puller.ts';
-import type {
-  DigestsArgs,
-  DigestsReply,
-  RangeDigest,
-  StateItem,
-  StatesArgs,
-  StatesReply,
-  Target,
-} from './calls.ts';
-import { bucketHash, rangeDigest } from './exchange.ts';
+import type { StateItem, Target } from './calls.ts';
 import { isBodiless, isToList, mustWait, revives } from './incoming.ts';
 import type { PeerBoard } from './peer-board.ts';
+import { isSmall, PeerRanges, type RangeComparison } from './peer-ranges.ts';
 import { bodyKeepers } from './targets.ts';
-
-/** A range of buckets, here and at a peer. */
-interface RangeComparison {
-  readonly range: BucketRange;
-  readonly own: RangeDigest;
-  readonly theirs: RangeDigest;
-  readonly equal: boolean;
-}
 
 export interface Comparison extends RangeComparison {
   readonly partition: OwnPartition;
 }
 
-/** Entries of a range that are cheaper to send than to compare further. */
-const SMALL_RANGE = 64;
-const PARTS = 64;
-const PAGE = 1_000;
 const MAX_JOINS_AT_ONCE = 128;
 /** While so many bodies wait, states of new names come before theirs. */
 const MANY = 5_000;
-const DEADLINE_MS = 10_000;
 
 export class PeerStates {
-  readonly #caller: Caller;
+  readonly #ranges: PeerRanges;
   readonly #puller: BodyPuller;
   readonly #board: PeerBoard;
   readonly #job: 'compare' | 'rejoin';
@@ -61,7 +39,7 @@ export class PeerStates {
   /** Who rejoins must know everything, so it waits for no body longer than one call takes. */
   constructor(caller: Caller, puller: BodyPuller, board: PeerBoard, job: 'compare' | 'rejoin') {
     this.#board = board;
-    this.#caller = caller;
+    this.#ranges = new PeerRanges(caller, job);
     this.#puller = puller;
     this.#job = job;
   }
@@ -74,7 +52,7 @@ export class PeerStates {
     partitions: readonly OwnPartition[],
   ): Promise<Comparison[]> {
     const ranges = partitions.map(({ buckets }) => buckets);
-    const compared = await this.#compareRanges(peer, device, ring, ranges);
+    const compared = await this.#ranges.compare(peer, device, ring, ranges);
     return compared.map((comparison, i) => ({ ...comparison, partition: partitions[i]! }));
   }
 
@@ -101,52 +79,20 @@ export class PeerStates {
     return comparisons.filter(({ theirs }) => theirs.complete).map(({ partition }) => partition);
   }
 
-  /**
-   * Joins what the peer has more of a partition that differs: large ranges are compared again in
-   * parts, so that one missing entry among a million costs a few digests and one bucket. Gives how
-   * many states were sent.
-   */
+  /** Joins what the peer has more of a partition that differs. Gives how many states were sent. */
   async fetch(
     peer: Target,
     device: Device,
     ring: Ring,
-    { partition, own, theirs }: Comparison,
+    comparison: Comparison,
     rest = noRest,
   ): Promise<number> {
-    const open = [{ range: partition.buckets, own, theirs }];
     let sent = 0;
-    for (let next = open.pop(); next !== undefined; next = open.pop()) {
-      const { range } = next;
-      if (next.theirs.total === 0) continue;
-      if (isOpened(next)) {
-        sent += await this.#fetchRanges(peer, device, ring, [range], rest);
-        continue;
-      }
-      const parts = split(range);
-      for (const part of await this.#compareRanges(peer, device, ring, parts)) {
-        if (!part.equal) open.push(part);
-      }
+    const differing = this.#ranges.differing(peer, device, ring, comparison, TO_FETCH);
+    for await (const { range } of differing) {
+      sent += await this.#fetchRanges(peer, device, ring, [range], rest);
     }
     return sent;
-  }
-
-  async #compareRanges(
-    peer: Target,
-    device: Device,
-    ring: Ring,
-    ranges: readonly BucketRange[],
-  ): Promise<RangeComparison[]> {
-    const { policy, version: ringVersion } = ring;
-    const pairs = ranges.map(({ from, to }) => [from, to] as const);
-    const args: DigestsArgs = { device: peer.device, policy, ringVersion, ranges: pairs };
-    const reply = (await this.#call(peer, 'object.digests', args)) as DigestsReply;
-    const complete = coverageOf(device.completeness.ranges(policy));
-    return ranges.map((range, i) => {
-      const theirs = reply.ranges[i]!;
-      const own = rangeDigest(device, policy, range.from, range.to, complete);
-      const equal = Buffer.from(theirs.sum).equals(own.sum) && theirs.total === own.total;
-      return { range, own, theirs, equal };
-    });
   }
 
   /** Ranges that ascend. Gives how many states were sent. */
@@ -157,21 +103,14 @@ export class PeerStates {
     ranges: readonly BucketRange[],
     rest: Rest,
   ): Promise<number> {
-    const { policy, version: ringVersion } = ring;
-    const common = { device: peer.device, policy, ringVersion, to: null, limit: PAGE };
-    const pairs = ranges.map(({ from, to }) => [from, to] as const);
-    let from = bucketHash(ranges[0]!.from);
     let sent = 0;
-    while (from !== null) {
-      const args: StatesArgs = { ...common, from, ranges: pairs };
-      const page = (await this.#call(peer, 'object.states', args)) as StatesReply;
-      for (let i = 0; i < page.entries.length; i += MAX_JOINS_AT_ONCE) {
-        const items = page.entries.slice(i, i + MAX_JOINS_AT_ONCE);
+    for await (const entries of this.#ranges.pages(peer, ring, ranges)) {
+      for (let i = 0; i < entries.length; i += MAX_JOINS_AT_ONCE) {
+        const items = entries.slice(i, i + MAX_JOINS_AT_ONCE);
         await Promise.all(items.map((item) => this.#joinOne(peer, device, ring, item)));
         await rest();
       }
-      sent += page.entries.length;
-      from = page.next === null ? null : Buffer.from(page.next);
+      sent += entries.length;
     }
     return sent;
   }
@@ -217,23 +156,16 @@ export class PeerStates {
     const body = isAtOnce ? await this.#puller.bring(device, key, state.data!, [peer]) : undefined;
     await device.write(body === undefined ? request : { ...request, state, body });
   }
-
-  async #call(peer: Target, method: string, args: unknown): Promise<unknown> {
-    const options = { txn: this.#job, deadlineMs: DEADLINE_MS, lane: 'bulk' as const };
-    return (await this.#caller.call(peer.node, method, args, options)).result;
-  }
 }
 
-/** What is small, can't be split, or is mostly missing here anyway (a refill), is sent as a whole. */
-function isOpened({ range, own, theirs }: Omit<RangeComparison, 'equal'>): boolean {
-  const isSmall = theirs.total <= SMALL_RANGE || range.to - range.from === 1;
-  return isSmall || own.total * 2 < theirs.total;
-}
+/** What is mostly missing here anyway (a refill) is sent as a whole, too. */
+const TO_FETCH = {
+  isWanted: ({ theirs }: RangeComparison) => theirs.total > 0,
+  isOpened,
+};
 
-function split({ from, to }: BucketRange): BucketRange[] {
-  const parts = Math.min(PARTS, to - from);
-  const bound = (i: number): number => from + Math.floor(((to - from) * i) / parts);
-  return Array.from({ length: parts }, (_, i) => ({ from: bound(i), to: bound(i + 1) }));
+function isOpened(comparison: Pick<RangeComparison, 'range' | 'own' | 'theirs'>): boolean {
+  return isSmall(comparison) || comparison.own.total * 2 < comparison.theirs.total;
 }
 
 /** Most of a range that differs is equal: what is the same byte by byte costs no record. */

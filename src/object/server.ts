@@ -29,6 +29,7 @@ import { MarkKeeper } from './mark-keeper.ts';
 import { MoveReports } from './move-reports.ts';
 import type { PeerBoard } from './peer-board.ts';
 import { Reads } from './reads.ts';
+import { type Kept, Recall } from './recall.ts';
 import { Rejoin } from './rejoin.ts';
 import { Relister } from './relister.ts';
 import { Retirer } from './retirer.ts';
@@ -46,6 +47,8 @@ export interface ObjectServiceOptions {
   readonly self: { readonly node: string; readonly site: string };
   /** Devices of this process by id; asked on every call. */
   readonly devices: Devices;
+  /** Those that are open and not in service yet. */
+  readonly kept?: Kept;
   readonly updater?: UpdaterOptions;
   readonly expirer?: ExpirerOptions;
   readonly auditor?: AuditorOptions;
@@ -68,7 +71,7 @@ export interface ObjectService {
   readonly durability: DurabilityMeter;
   /** The body of an entry turned out damaged: a good one is fetched at once. */
   damaged(device: number, key: EntryKey): void;
-  /** See Rejoin. */
+  /** See Rejoin and Recall. */
   acceptLoss(device: number): void;
   /** How far the devices are with a ring change. */
   moves(): MoveReport[];
@@ -76,7 +79,7 @@ export interface ObjectService {
 }
 
 export function createObjectService(options: ObjectServiceOptions): ObjectService {
-  const { env, wire, cluster, self, devices, board } = options;
+  const { env, wire, cluster, self, devices, board, kept = NONE_KEPT } = options;
   const guard = new Guard(devices, cluster);
   const sender = new RowSender(env, wire);
   const relister = new Relister(sender, cluster);
@@ -91,10 +94,14 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   const writes = new Writes({ env, guard, commits, lister, puller, brake });
   const reads = new Reads(guard, puller);
   const rejoin = new Rejoin(env, wire, cluster, devices, puller, board, self);
+  const recall = new Recall(env, wire, cluster, kept);
   const handover = new Handover(env, wire, cluster, devices, self);
   const auditor = new Auditor(env, devices, options.auditor);
   const durability = new DurabilityMeter(env, wire, cluster);
-  const reports = (): DeviceReport[] => deviceReports(devices, cluster, rejoin, auditor);
+  const reports = (): DeviceReport[] => [
+    ...deviceReports(devices, cluster, rejoin, auditor),
+    ...deviceReports(kept.devices, cluster, rejoin, auditor).map(toKept),
+  ];
   const moves = new MoveReports(devices, cluster);
   const listingAuditor = new ObjectListingAuditor(env, cluster, devices, guard, relister, retirer);
 
@@ -124,6 +131,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
     jobs: [
       createUpdater(devices, relister, retirer, options.updater),
       createExpirer(env, devices, relister, options.expirer),
+      recall,
       rejoin,
       new Compare(env, wire, cluster, devices, puller, board),
       new BodyScan(cluster, devices, puller, board),
@@ -141,13 +149,24 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
     auditor,
     durability,
     damaged: (device, key) => void puller.enqueue({ device, ...key }),
-    acceptLoss: (device) => rejoin.acceptLoss(device),
+    acceptLoss: (device) => {
+      recall.acceptLoss(device);
+      rejoin.acceptLoss(device);
+    },
     moves: () => moves.reports(),
     close: async () => {
       puller.close();
       await stages.close();
     },
   };
+}
+
+const NONE_KEPT: Kept = { devices: () => new Map(), admit: () => undefined };
+
+/** It serves nobody, whatever it could. */
+function toKept(report: DeviceReport): DeviceReport {
+  const complete = Object.keys(report.complete).map((ring) => [ring, 0] as const);
+  return { ...report, status: 'recalling', complete: Object.fromEntries(complete) };
 }
 
 function deviceReports(

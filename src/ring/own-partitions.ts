@@ -77,7 +77,8 @@ function allPartitions(ring: Ring): Map<number, OwnPartition[]> {
   return byDevice;
 }
 
-function ownPartition(ring: Ring, partition: number, device: number): OwnPartition {
+/** The same of one partition, also of one that is none of the device's: it may hold something of it. */
+export function ownPartition(ring: Ring, partition: number, device: number): OwnPartition {
   const { primaries, former, since } = ring.placement(partition);
   const teachers = former ?? primaries;
   const joins = primaries.some(({ id }) => id === device);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { encodeState } from '#base/entry-codec.ts';
 import { codeOf } from '#base/errors.ts';
 import { hashPath } from '#base/hash.ts';
-import { containerPath } from '#base/names.ts';
+import { containerPath, objectPath } from '#base/names.ts';
 import type { Timestamp } from '#base/timestamp.ts';
 import type { Listing } from '#object/calls.ts';
 import { BOX, type Name, OLD, type Stage, type StagedScenario } from './stage.ts';
@@ -14,6 +14,11 @@ const OTHER_POLICY = 7;
 const HALF_A_DAY_MS = 12 * 3_600_000;
 /** Within this every expirer has looked. */
 const EXPIRER_MS = 40_000;
+
+const DAY_MS = 24 * 3_600_000;
+/** More than the age from which on deletions are forgotten, and the margin. */
+const RECLAIMED_MS = 9 * DAY_MS;
+const LOOKS = 9;
 
 /** Within this everybody has compared all that it has with everybody. */
 const SWEPT_MS = 90_000;
@@ -71,6 +76,25 @@ async function damageLast(stage: Stage, name: Name): Promise<void> {
   const folder = `${node.devicePath(node.shape.devices[0]!)}/log`;
   const path = `${folder}/${(await env.disk.list(folder)).sort().at(-1)!}`;
   disk.flipByte(path, (await env.disk.stat(path))!.size - 1);
+}
+
+/** All records of the key but the first are damaged, and the index is lost. */
+async function damageAllButFirst(stage: Stage, name: Name): Promise<void> {
+  const node = stage.node(name);
+  const { disk, env } = node.machine;
+  const device = node.devicePath(node.shape.devices[0]!);
+  const path = objectPath({ ...BOX, object: KEY });
+  let met = 0;
+  for (const file of (await env.disk.list(`${device}/log`)).sort()) {
+    const segment = await env.disk.read(`${device}/log/${file}`);
+    for (let at = segment.indexOf(path); at >= 0; at = segment.indexOf(path, at + 1)) {
+      if (met++ > 0) disk.flipByte(`${device}/log/${file}`, at);
+    }
+  }
+  assert.ok(met > 1, 'one record at most');
+  node.kill();
+  disk.lose(`${device}/index.db`);
+  node.start();
 }
 
 async function versionAt(stage: Stage, device: Name): Promise<string> {
@@ -207,6 +231,55 @@ export const DEVICE_SCENARIOS: readonly StagedScenario[] = [
     },
   },
   {
+    name: 'what a stand-in had forgotten does not return from a damaged log without an index',
+    mutants: ['believe-a-log-with-a-hole'],
+    run: async (stage) => {
+      await join(stage, ['d'], { kind: 'live' });
+      await stage.until('it is handed over', async () => !(await versionAt(stage, 'd')));
+      await removedAndReclaimed(stage);
+      await join(stage, ['d'], { kind: 'live' }, { policy: OTHER_POLICY });
+      await damageAllButFirst(stage, 'd');
+      await staysDeleted(stage);
+    },
+  },
+  {
+    name: 'what all have reclaimed does not return from a damaged log without an index',
+    mutants: ['believe-a-log-with-a-hole'],
+    run: async (stage) => {
+      assert.ok(await stage.put('a', KEY, 'old'));
+      await stage.until('all have it', async () => (await stage.stat('c', KEY, 1)).hasBody);
+      await removedAndReclaimed(stage);
+      await join(stage, ['c'], { kind: 'live' }, { policy: OTHER_POLICY });
+      await damageAllButFirst(stage, 'c');
+      await staysDeleted(stage);
+      await stage.until('c counts', async () => (await stage.stat('c', KEY, 1)).complete);
+    },
+  },
+  {
+    name: 'who has yet to ask what it had forgotten serves nobody, until a person says that nobody will tell',
+    mutants: ['believe-a-log-with-a-hole'],
+    run: async (stage) => {
+      for (const content of ['old', 'new']) assert.ok(await stage.put('a', KEY, content));
+      await stage.until('all have it', async () => (await stage.stat('c', KEY, 1)).hasBody);
+      await join(stage, ['c'], { kind: 'live' }, { policy: OTHER_POLICY });
+      stage.cut('c', 'a', 'b', 'd', 'e', 'f', 'g');
+      await damageAllButFirst(stage, 'c');
+      await stage.until('c is up', () => stage.node('c').process !== undefined);
+      await stage.sleep(SOON_MS);
+      await assert.rejects(
+        versionAt(stage, 'c'),
+        { remoteCode: 'no-device' },
+        'what it may have forgotten came back',
+      );
+      stage.node('c').process!.storage.acceptLoss(stage.node('c').shape.devices[0]!);
+      await stage.until('c serves', async () => (await versionAt(stage, 'c')).length > 0);
+      stage.heal();
+      await stage.until('all are equal', async () => {
+        return (await versionAt(stage, 'c')) === (await versionAt(stage, 'a'));
+      });
+    },
+  },
+  {
     // The proxy died, and the only replica that had the body lost it.
     name: 'a version that nobody has does not hide what was acknowledged before it',
     mutants: ['never-give-up-what-nobody-has'],
@@ -284,4 +357,29 @@ async function expired(stage: Stage, ...names: Name[]): Promise<void> {
     for (const name of names) if (!FREED.test(await versionAt(stage, name))) return false;
     return true;
   });
+}
+
+/** Deleted, and nobody remembers it. */
+async function removedAndReclaimed(stage: Stage): Promise<void> {
+  await stage.remove('a', KEY);
+  await stage.until('all have the deletion', async () => {
+    for (const name of OLD) if (!/deleted/.test(await versionAt(stage, name))) return false;
+    return true;
+  });
+  stage.cluster.passTime(RECLAIMED_MS);
+  await stage.until('all have reclaimed it', async () => {
+    for (const name of OLD) if (await versionAt(stage, name)) return false;
+    return true;
+  });
+}
+
+async function staysDeleted(stage: Stage): Promise<void> {
+  for (let look = 0; look < LOOKS; look++) {
+    await stage.sleep(SWEPT_MS / LOOKS);
+    for (const name of OLD) {
+      const version = await versionAt(stage, name).catch(() => '');
+      assert.equal(version, '', 'what was deleted came back');
+    }
+    assert.equal(await stage.get('a', KEY), undefined, 'it can be read');
+  }
 }

@@ -461,6 +461,13 @@ export const MUTANTS: readonly Mutant[] = [
     faults: ['partition-pair', 'one-way', 'kill', 'away-days'],
   },
   {
+    name: 'believe-a-log-with-a-hole',
+    file: 'main/devices.ts',
+    find: 'opened.device.opened.hasHole',
+    replace: 'false',
+    faults: [],
+  },
+  {
     name: 'audit-run-leaves-listings',
     file: 'object/auditor.ts',
     find: 'this.onRun(chosen);',
