@@ -161,7 +161,7 @@ export interface Device {
   /** Entries of a ring in hash order from `from` (inclusive) up to `to` (exclusive, undefined: the end). */
   entries(policy: PolicyIndex, from: Buffer, to: Buffer | undefined, limit: number): Entry[];
   /** Objects whose effective delete-at is at or before `nowSeconds`, earliest first. */
-  expiring(nowSeconds: number, limit: number): Entry[];
+  expiring(nowSeconds: number, limit: number, skip?: number): Entry[];
 
   readonly digests: Digests;
   readonly completeness: Completeness;

@@ -80,7 +80,7 @@ export class IndexFile {
       `${scan} WHERE unlisted IS NOT NULL AND (unlisted <= ? OR unlisted > ?) ORDER BY unlisted LIMIT ? OFFSET ?`,
     ).raw();
     this.#expiring = prepare<KeyedRow>(
-      `${scan} WHERE delete_at IS NOT NULL AND delete_at <= ? ORDER BY delete_at LIMIT ?`,
+      `${scan} WHERE delete_at IS NOT NULL AND delete_at <= ? ORDER BY delete_at LIMIT ? OFFSET ?`,
     ).raw();
     this.#getMeta = prepare<Buffer>('SELECT value FROM meta WHERE name = ?').pluck();
     this.#putMeta = prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)');
@@ -127,8 +127,8 @@ export class IndexFile {
     return this.#unlisted.all(upToMs, nowMs, limit, skip).map(decodeKeyed);
   }
 
-  expiring(nowSeconds: number, limit: number): StoredEntry[] {
-    return this.#expiring.all(Math.floor(nowSeconds), limit).map(decodeKeyed);
+  expiring(nowSeconds: number, limit: number, skip: number): StoredEntry[] {
+    return this.#expiring.all(Math.floor(nowSeconds), limit, skip).map(decodeKeyed);
   }
 
   countUnlisted(): number {

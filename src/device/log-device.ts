@@ -267,8 +267,8 @@ export class LogDevice implements contract.Device {
     return this.#scan((index) => index.range(policy, from, to, Math.min(limit, MAX_SCAN)));
   }
 
-  expiring(nowSeconds: number, limit: number): StoredEntry[] {
-    return this.#scan((index) => index.expiring(nowSeconds, Math.min(limit, MAX_SCAN)));
+  expiring(nowSeconds: number, limit: number, skip = 0): StoredEntry[] {
+    return this.#scan((index) => index.expiring(nowSeconds, Math.min(limit, MAX_SCAN), skip));
   }
 
   async promise(

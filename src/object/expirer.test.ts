@@ -4,6 +4,7 @@ import { bytes, keyOf, withDevice } from '#device/testing/device-fixture.ts';
 import { createExpirer } from './expirer.ts';
 import type { Relister } from './relister.ts';
 
+const OVER = { isOver: async () => true };
 const RELISTER = { relist: async () => 'listed' } as unknown as Relister;
 
 describe('the expirer', () => {
@@ -19,7 +20,9 @@ describe('the expirer', () => {
         await fixture.env.clock.sleep(120_000);
         expect(device.status).toBe('full');
         const devices = new Map([[device.id, device]]);
-        const expirer = createExpirer(fixture.env, () => devices, RELISTER, { graceSeconds: 0 });
+        const expirer = createExpirer(fixture.env, () => devices, RELISTER, OVER, {
+          graceSeconds: 0,
+        });
         await expirer.step(new AbortController().signal);
         expect(device.stat(keyOf(0))!.state.data?.kind).toBe('expired');
         for (let i = 0; i < 5; i++) await device.checkpoint();

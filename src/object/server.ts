@@ -20,6 +20,7 @@ import { DebtBrake, type DebtBySite } from './debt.ts';
 import { DurabilityMeter } from './durability-meter.ts';
 import { digestsCall, fenceCall, statesCall } from './exchange.ts';
 import { createExpirer, type ExpirerOptions } from './expirer.ts';
+import { ExpiryCheck } from './expiry-check.ts';
 import { type Devices, Guard } from './guard.ts';
 import { Handover } from './handover.ts';
 import { holdingDigests, holdingStates, holdingVersions } from './holdings.ts';
@@ -130,7 +131,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   return {
     jobs: [
       createUpdater(devices, relister, retirer, options.updater),
-      createExpirer(env, devices, relister, options.expirer),
+      createExpirer(env, devices, relister, new ExpiryCheck(wire, cluster), options.expirer),
       recall,
       rejoin,
       new Compare(env, wire, cluster, devices, puller, board),

@@ -6,7 +6,7 @@ import { hashPath } from '#base/hash.ts';
 import { containerPath, objectPath } from '#base/names.ts';
 import type { Timestamp } from '#base/timestamp.ts';
 import type { Listing } from '#object/calls.ts';
-import { BOX, type Name, OLD, type Stage, type StagedScenario } from './stage.ts';
+import { BOX, NAMES, type Name, OLD, type Stage, type StagedScenario } from './stage.ts';
 
 const KEY = 'x';
 const OTHER_POLICY = 7;
@@ -35,6 +35,7 @@ interface Version {
 
 interface Sending {
   readonly policy?: number;
+  readonly ringVersion?: number;
   readonly timestamp?: Timestamp;
   readonly unlisted?: boolean;
   /** A `write` without a listing is one whose row somebody else has seen to. */
@@ -45,12 +46,13 @@ interface Sending {
 
 /** A state without bytes, as replication brings it to devices of policy 0 or another. */
 async function join(stage: Stage, to: readonly Name[], version: Version, sending: Sending = {}) {
-  const { timestamp = stage.node('a').process!.clock.now(), ...more } = sending;
+  const { timestamp = stage.node('a').process!.clock.now(), ringVersion = 1, ...more } = sending;
   const none = { etag: '', size: 0, contentType: 'text/plain', clientMicros: 0 };
   const data = { timestamp, writeId: timestamp.slice(4), ...none, ...version };
   const state = encodeState({ data, groups: {} });
   for (const device of to) {
-    await stage.call(device, 'object.write', KEY, 1, { policy: 0, intent: 'join', ...more, state });
+    const request = { policy: 0, intent: 'join', ...more, state };
+    await stage.call(device, 'object.write', KEY, ringVersion, request);
   }
 }
 
@@ -331,24 +333,65 @@ export const DEVICE_SCENARIOS: readonly StagedScenario[] = [
       });
     },
   },
+  {
+    // Seed 7700004 (--brief, five faults): c keeps no bodies.
+    name: 'a replica that was away when a version was kept from expiring is asked for its bytes, not freed of them',
+    mutants: ['free-without-asking'],
+    run: async (stage) => {
+      stage.publish(NAMES, OLD, undefined, 2);
+      await putExpiring(stage, 2, 'c');
+      stage.node('a').kill();
+      for (const name of ['b', 'c'] as const) await postNoExpiry(stage, name, 2);
+      wipe(stage, 'b');
+      stage.cluster.passTime(HALF_A_DAY_MS);
+      stage.node('a').start();
+      await stage
+        .until('all have it', async () => {
+          for (const name of ['a', 'b'] as const)
+            if (!(await stage.stat(name, KEY, 2)).hasBody) return false;
+          return true;
+        })
+        .catch(() => assert.fail('what it has is not found'));
+      assert.equal(await stage.get('c', KEY), 'expires');
+    },
+  },
+  {
+    name: 'what has expired is freed though one of three is away',
+    mutants: ['never-free-without-all'],
+    run: async (stage) => {
+      stage.publish(NAMES, OLD, undefined, 2);
+      await putExpiring(stage, 2, 'c');
+      stage.cut('b', 'a', 'c', 'd', 'e', 'f', 'g');
+      stage.cluster.passTime(HALF_A_DAY_MS);
+      await stage
+        .until('its bytes are freed', async () => {
+          return FREED.test((await stage.stat('a', KEY, 2)).version);
+        })
+        .catch(() => assert.fail('it is still held'));
+    },
+  },
 ];
 
 const CAME_BACK = 'what had expired came back';
 const FREED = /^\w{20}expired[^;]*$/;
 
-/** On all primaries, to expire in a minute. */
-async function putExpiring(stage: Stage): Promise<void> {
+/** On all primaries, to expire in a minute; its bytes on all but the witness. */
+async function putExpiring(stage: Stage, ringVersion = 1, witness?: Name): Promise<void> {
   const deleteAt = Math.floor(stage.cluster.trueMs / 1000) + 60;
   const body = Buffer.from('expires');
   const version = { kind: 'live', deleteAt, body: { length: body.length } } as const;
-  await join(stage, OLD, version, { intent: 'write', body });
+  const timestamp = stage.node('a').process!.clock.now();
+  for (const name of OLD) {
+    const sending = { ringVersion, timestamp, intent: 'write', ...(name !== witness && { body }) };
+    await join(stage, [name], version, sending as Sending);
+  }
 }
 
 /** One device is told that it does not expire. */
-async function postNoExpiry(stage: Stage, to: Name): Promise<void> {
-  const timestamp = stage.node('a').process!.clock.now();
+async function postNoExpiry(stage: Stage, to: Name, ringVersion = 1): Promise<void> {
+  const timestamp = stage.node(to).process!.clock.now();
   const state = encodeState({ groups: { system: { timestamp, values: {} } } });
-  await stage.call(to, 'object.write', KEY, 1, { policy: 0, intent: 'write', state });
+  await stage.call(to, 'object.write', KEY, ringVersion, { policy: 0, intent: 'write', state });
 }
 
 async function expired(stage: Stage, ...names: Name[]): Promise<void> {

@@ -278,7 +278,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'drop-an-unlisted-handoff',
     file: 'device/operations.ts',
-    find: '!current.unlisted &&',
+    find: "(this.#which !== 'listed' || !current.unlisted) &&",
     replace: '',
   },
   {
@@ -465,6 +465,20 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'main/devices.ts',
     find: 'opened.device.opened.hasHole',
     replace: 'false',
+    faults: [],
+  },
+  {
+    name: 'free-without-asking',
+    file: 'object/expiry-check.ts',
+    find: 'ring.copies >= primaries.length',
+    replace: 'ring.copies > 0',
+    faults: [],
+  },
+  {
+    name: 'never-free-without-all',
+    file: 'object/expiry-check.ts',
+    find: 'return needed <= 0;',
+    replace: 'return needed < 0;',
     faults: [],
   },
   {
