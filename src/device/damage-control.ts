@@ -16,8 +16,8 @@ import type { BodyPlace, StoredEntry } from './stored-entry.ts';
 export const REBUILD_MARK = 'index.rebuild';
 
 /**
- * A file with this name in the device's folder: the index was made from a log with a hole, and who is opened
- * has yet to ask its peers what it had forgotten there.
+ * A file with this name in the device's folder: the index or the rows were made from a log with a hole, and the
+ * peers are yet to be asked what that had forgotten.
  */
 export const HOLE_MARK = 'log.hole';
 

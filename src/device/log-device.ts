@@ -45,7 +45,7 @@ export interface OpenReport {
   /** A bad last batch was cut off: nothing is complete until `completeness.confirmTail()`. */
   readonly tailCut: boolean;
   readonly rebuilt: boolean;
-  /** It was made from a log with a hole: not to be served from before `fillHole()`. */
+  /** Index or rows were made from a log with a hole: not to be served from before `fillHole()`. */
   readonly hasHole: boolean;
   readonly replayedRecords: number;
   /** Damaged places that replay met. */

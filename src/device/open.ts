@@ -191,10 +191,8 @@ async function bringUp(
       replaced: () => undefined,
     });
     const { lastBatch } = opened;
-    // An index that was there has forgotten already what is in the log before its position.
-    const noteHole = (): void => {
-      if (opened.rebuilt) env.disk.replaceSync(`${path}/${HOLE_MARK}`, Buffer.from('log-hole\n'));
-    };
+    const noteHole = (): void =>
+      env.disk.replaceSync(`${path}/${HOLE_MARK}`, Buffer.from('log-hole\n'));
     const parts = { env, files, owner, store, sink, replay, quarantine, lastBatch, noteHole };
     const recovery = new Recovery(parts);
     // Its flushes move the index's position past the records that say what is complete, so they must

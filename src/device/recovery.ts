@@ -4,7 +4,7 @@
  *
  * A bad batch with a good one behind it is damage: what of it can be read counts, the rest is
  * quarantined, and its keys (all, where they are unknown) are not complete any more. Where the index is made
- * anew, what such a hole had forgotten stands again: peers must be asked (object/recall.ts). A bad batch at the
+ * anew, or the rows, what such a hole had forgotten stands again: peers must be asked (repair/recall.ts). A bad batch at the
  * very end was probably being written when the power went: it is cut off; see `#takeLast`.
  */
 import { OperatingError } from '#base/errors.ts';
@@ -52,7 +52,7 @@ export interface RecoveryParts {
   readonly replay: RecordReplay;
   readonly quarantine: Quarantine;
   readonly lastBatch: number;
-  /** Durable when it returns: the index, which is made anew, is made from a log with a hole. */
+  /** Durable when it returns: the index or the rows are made anew, and from a log with a hole. */
   readonly noteHole: () => void;
 }
 
@@ -223,6 +223,7 @@ export class Recovery {
     if (!isWhole(batch)) {
       this.#report.suspects.add(segment);
       if (forRows && batch.bad.length > 0) this.#report.lostRows = true;
+      if (batch.bad.length > 0 && this.#isAnew(forIndex, forRows)) this.#parts.noteHole();
       if (forIndex) await this.#takeDamaged(batch, segment);
     }
     const writtenMs = Math.floor((batch.header?.writtenMicros ?? 0) / 1000);
@@ -241,9 +242,14 @@ export class Recovery {
     if (this.#sinceFlush >= FLUSH_RECORDS) this.#flush();
   }
 
+  /** Index or rows: what was there has forgotten already what is in the log before its position. */
+  #isAnew(forIndex: boolean, forRows: boolean): boolean {
+    const isStart = ({ segment, offset }: LogPosition): boolean => segment === 0 && offset === 0;
+    return (forIndex && isStart(this.#indexFrom)) || (forRows && isStart(this.#rowsFrom));
+  }
+
   async #takeDamaged(batch: ScannedBatch, segment: number): Promise<void> {
     const { quarantine } = this.#parts;
-    if (batch.bad.length > 0) this.#parts.noteHole();
     for (const { from, to } of batch.bad) {
       await this.#keepBytes(quarantine, segment, from, to, 'records that cannot be read');
       this.#report.lost.push(undefined);

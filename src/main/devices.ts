@@ -1,5 +1,5 @@
 /**
- * The devices of this node, as far as they can be opened, and may serve (object/recall.ts). One step a second looks after those that
+ * The devices of this node, as far as they can be opened, and may serve (repair/recall.ts). One step a second looks after those that
  * can't: a folder that was wiped or replaced under the running process gets a new identity and
  * incarnation and is filled again by its peers; a damaged index is rebuilt by opening anew; a disk that
  * was not there at the start may be there now; descriptors that were missing may be free again. A sync
@@ -31,7 +31,7 @@ export class NodeDevices {
   readonly open = new Map<number, OpenDevice>();
   readonly devices = new Map<number, LogDevice>();
   /** Opened, and kept from service until their peers have told what they had forgotten. */
-  readonly #kept = new Map<number, OpenDevice>();
+  readonly kept = new Map<number, OpenDevice>();
   readonly #foundation: Foundation;
   readonly #limits: Partial<DeviceLimits> | undefined;
   /** The last reason why a device could not be opened, so that it is logged once. */
@@ -86,14 +86,10 @@ export class NodeDevices {
     },
   };
 
-  get kept(): ReadonlyMap<number, LogDevice> {
-    return new Map([...this.#kept].map(([id, { device }]) => [id, device]));
-  }
-
   /** One of `kept` serves from now on. */
   admit(id: number): void {
-    const opened = this.#kept.get(id);
-    this.#kept.delete(id);
+    const opened = this.kept.get(id);
+    this.kept.delete(id);
     if (opened === undefined) return;
     this.#serve(id, opened);
     this.#opened();
@@ -123,12 +119,12 @@ export class NodeDevices {
   }
 
   #of(slot: Slot): OpenDevice | undefined {
-    return this.open.get(slot.id) ?? this.#kept.get(slot.id);
+    return this.open.get(slot.id) ?? this.kept.get(slot.id);
   }
 
   async #close(slot: Slot): Promise<void> {
     const device = this.#of(slot)?.device;
-    for (const map of [this.devices, this.open, this.#kept]) map.delete(slot.id);
+    for (const map of [this.devices, this.open, this.kept]) map.delete(slot.id);
     try {
       await device?.close();
     } catch (error) {
@@ -157,7 +153,7 @@ export class NodeDevices {
   }
 
   #keep(id: number, opened: OpenDevice): void {
-    this.#kept.set(id, opened);
+    this.kept.set(id, opened);
     this.#foundation.env.log.warn('device.kept', { device: id, reason: 'its log has a hole' });
   }
 

@@ -11,14 +11,17 @@ import type { DeviceReport } from '#object/calls.ts';
 import { createCompaction } from '#object/compaction.ts';
 import type { DebtBySite } from '#object/debt.ts';
 import type { DurabilityReport } from '#object/durability-report.ts';
+import { HeldObjects } from '#object/held-objects.ts';
 import { ObjectListingAuditor } from '#object/listing-auditor.ts';
 import { splitPath } from '#object/object-path.ts';
 import type { PeerBoard } from '#object/peer-board.ts';
 import { createObjectService } from '#object/server.ts';
 import { createProxy, type ProxyStore } from '#proxy/proxy.ts';
 import { lossOf, type RingLoss } from '#repair/loss.ts';
+import { type Held, Recall } from '#repair/recall.ts';
 import { createRepair, EXCHANGE_START_MS } from '#repair/server.ts';
 import type { MoveReport } from '#ring/move-progress.ts';
+import { HeldRows } from '#rows/service/held-rows.ts';
 import type { Job, JobStatus } from '#worker/job.ts';
 import { JobRunner } from '#worker/runner.ts';
 import { DeviceImport } from './device-import.ts';
@@ -83,18 +86,32 @@ export async function startStorage(
     limits: () => objects.budget.limits,
   });
   const { board } = repair;
-  const kept = {
-    devices: () => local.kept,
-    admit: (device: number) => local.admit(device),
-  };
-  const objects = createObjectService({ ...common, board, devices: () => devices, kept });
+  const objects = createObjectService({
+    ...common,
+    board,
+    devices: () => devices,
+    kept: () => new Map([...local.kept].map(([id, { device }]) => [id, device])),
+  });
   const { differs, tookIn, isReclaimed } = repair;
   const rowOptions = { ...common, clock, differs, tookIn, isReclaimed, devices: () => open };
   const store = proxyOf(foundation);
   const reassert = reassertion(store);
   const containers = createContainerService({ ...rowOptions, reassert });
   const accounts = createAccountService(rowOptions);
+  const held = new HeldObjects(wire);
+  const heldRows = new Map([
+    [CONTAINER_RING, new HeldRows(containers.rows.context)],
+    [ACCOUNT_RING, new HeldRows(accounts.context)],
+  ]);
+  const recall = new Recall({
+    env,
+    cluster,
+    kept: () => local.kept,
+    admit: (device) => local.admit(device),
+    heldOf: ({ policy }) => (heldRows.get(policy) ?? held) as Held<unknown>,
+  });
   const jobs: Job[] = [
+    recall,
     ...objects.jobs,
     ...containers.jobs,
     ...accounts.jobs,
@@ -152,13 +169,13 @@ export async function startStorage(
     moves: () => objects.moves(),
     imports,
     loss: (id) => {
-      const device = devices.get(id) ?? local.kept.get(id);
+      const device = devices.get(id) ?? local.kept.get(id)?.device;
       return device && lossOf(device, cluster.current().rings.values(), board);
     },
     acceptLoss: (id) => {
       env.log.warn('device.loss-accepted', { device: id });
-      for (const rejoin of [objects, containers.rows.rejoin, accounts.rejoin])
-        rejoin.acceptLoss(id);
+      for (const job of [recall, objects, containers.rows.rejoin, accounts.rejoin])
+        job.acceptLoss(id);
       for (const runner of runners) if (/\.(recall|rejoin)$/.test(runner.name)) runner.wake();
     },
     jobs: statuses,
@@ -231,7 +248,7 @@ function wakeOnEvents(
   const wake = (...names: readonly string[]): void => {
     for (const runner of runners) if (names.includes(runner.name)) runner.wake();
   };
-  const rejoins = ['object.recall', 'object.rejoin', 'container.rejoin', 'account.rejoin'];
+  const rejoins = ['device.recall', 'object.rejoin', 'container.rejoin', 'account.rejoin'];
   sources.board.onDifference(() => wake('object.compare', 'container.rejoin', 'account.rejoin'));
   sources.puller.onLow(() => wake('object.bodies'));
   sources.local.onOpened(() => wake('repair.exchange', ...rejoins));

@@ -30,7 +30,6 @@ import { MarkKeeper } from './mark-keeper.ts';
 import { MoveReports } from './move-reports.ts';
 import type { PeerBoard } from './peer-board.ts';
 import { Reads } from './reads.ts';
-import { type Kept, Recall } from './recall.ts';
 import { Rejoin } from './rejoin.ts';
 import { Relister } from './relister.ts';
 import { Retirer } from './retirer.ts';
@@ -49,7 +48,7 @@ export interface ObjectServiceOptions {
   /** Devices of this process by id; asked on every call. */
   readonly devices: Devices;
   /** Those that are open and not in service yet. */
-  readonly kept?: Kept;
+  readonly kept?: Devices;
   readonly updater?: UpdaterOptions;
   readonly expirer?: ExpirerOptions;
   readonly auditor?: AuditorOptions;
@@ -72,7 +71,7 @@ export interface ObjectService {
   readonly durability: DurabilityMeter;
   /** The body of an entry turned out damaged: a good one is fetched at once. */
   damaged(device: number, key: EntryKey): void;
-  /** See Rejoin and Recall. */
+  /** See Rejoin. */
   acceptLoss(device: number): void;
   /** How far the devices are with a ring change. */
   moves(): MoveReport[];
@@ -80,7 +79,7 @@ export interface ObjectService {
 }
 
 export function createObjectService(options: ObjectServiceOptions): ObjectService {
-  const { env, wire, cluster, self, devices, board, kept = NONE_KEPT } = options;
+  const { env, wire, cluster, self, devices, board, kept = NO_DEVICES } = options;
   const guard = new Guard(devices, cluster);
   const sender = new RowSender(env, wire);
   const relister = new Relister(sender, cluster);
@@ -95,13 +94,12 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   const writes = new Writes({ env, guard, commits, lister, puller, brake });
   const reads = new Reads(guard, puller);
   const rejoin = new Rejoin(env, wire, cluster, devices, puller, board, self);
-  const recall = new Recall(env, wire, cluster, kept);
   const handover = new Handover(env, wire, cluster, devices, self);
   const auditor = new Auditor(env, devices, options.auditor);
   const durability = new DurabilityMeter(env, wire, cluster);
   const reports = (): DeviceReport[] => [
     ...deviceReports(devices, cluster, rejoin, auditor),
-    ...deviceReports(kept.devices, cluster, rejoin, auditor).map(toKept),
+    ...deviceReports(kept, cluster, rejoin, auditor).map(toKept),
   ];
   const moves = new MoveReports(devices, cluster);
   const listingAuditor = new ObjectListingAuditor(env, cluster, devices, guard, relister, retirer);
@@ -132,7 +130,6 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
     jobs: [
       createUpdater(devices, relister, retirer, options.updater),
       createExpirer(env, devices, relister, new ExpiryCheck(wire, cluster), options.expirer),
-      recall,
       rejoin,
       new Compare(env, wire, cluster, devices, puller, board),
       new BodyScan(cluster, devices, puller, board),
@@ -150,10 +147,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
     auditor,
     durability,
     damaged: (device, key) => void puller.enqueue({ device, ...key }),
-    acceptLoss: (device) => {
-      recall.acceptLoss(device);
-      rejoin.acceptLoss(device);
-    },
+    acceptLoss: (device) => rejoin.acceptLoss(device),
     moves: () => moves.reports(),
     close: async () => {
       puller.close();
@@ -162,7 +156,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   };
 }
 
-const NONE_KEPT: Kept = { devices: () => new Map(), admit: () => undefined };
+const NO_DEVICES: Devices = () => new Map();
 
 /** It serves nobody, whatever it could. */
 function toKept(report: DeviceReport): DeviceReport {

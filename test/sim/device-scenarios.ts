@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { encodeState } from '#base/entry-codec.ts';
 import { codeOf } from '#base/errors.ts';
 import { hashPath } from '#base/hash.ts';
-import { containerPath, objectPath } from '#base/names.ts';
+import { CONTAINER_RING, containerPath, objectPath } from '#base/names.ts';
 import type { Timestamp } from '#base/timestamp.ts';
 import type { Listing } from '#object/calls.ts';
-import { BOX, NAMES, type Name, OLD, type Stage, type StagedScenario } from './stage.ts';
+import type { RowStore } from '#rows/row-store.ts';
+import { BOX, NAMES, type Name, OLD, STANDING, type Stage, type StagedScenario } from './stage.ts';
 
 const KEY = 'x';
 const OTHER_POLICY = 7;
@@ -56,10 +57,19 @@ async function join(stage: Stage, to: readonly Name[], version: Version, sending
   }
 }
 
+function boxHash(stage: Stage): Buffer {
+  const { hashPrefix, hashSuffix } = stage.cluster.shape.view;
+  return hashPath(hashPrefix, containerPath(BOX), hashSuffix);
+}
+
+function rowsOf(stage: Stage, name: Name): RowStore {
+  const { shape, process } = stage.node(name);
+  return process!.storage.open().get(shape.devices[0]!)!.rows;
+}
+
 /** To one replica of the container. */
 function listingOn(stage: Stage, name: Name): Listing {
-  const { hashPrefix, hashSuffix } = stage.cluster.shape.view;
-  const containerHash = hashPath(hashPrefix, containerPath(BOX), hashSuffix);
+  const containerHash = boxHash(stage);
   const targets = [{ device: stage.node(name).shape.devices[0]!, node: name }];
   return { containerHash, ringVersion: 1, targets, mode: 'strict', policy: 0 };
 }
@@ -80,22 +90,27 @@ async function damageLast(stage: Stage, name: Name): Promise<void> {
   disk.flipByte(path, (await env.disk.stat(path))!.size - 1);
 }
 
-/** All records of the key but the first are damaged, and the index is lost. */
-async function damageAllButFirst(stage: Stage, name: Name): Promise<void> {
+/** All records of a path but the first ones are damaged, and what was made of them is lost. */
+async function damageAllButFirst(
+  stage: Stage,
+  name: Name,
+  path = objectPath({ ...BOX, object: KEY }),
+  database = 'index.db',
+  good = 1,
+): Promise<void> {
   const node = stage.node(name);
   const { disk, env } = node.machine;
   const device = node.devicePath(node.shape.devices[0]!);
-  const path = objectPath({ ...BOX, object: KEY });
   let met = 0;
   for (const file of (await env.disk.list(`${device}/log`)).sort()) {
     const segment = await env.disk.read(`${device}/log/${file}`);
     for (let at = segment.indexOf(path); at >= 0; at = segment.indexOf(path, at + 1)) {
-      if (met++ > 0) disk.flipByte(`${device}/log/${file}`, at);
+      if (met++ >= good) disk.flipByte(`${device}/log/${file}`, at);
     }
   }
-  assert.ok(met > 1, 'one record at most');
+  assert.ok(met > good, 'no record is damaged');
   node.kill();
-  disk.lose(`${device}/index.db`);
+  disk.lose(`${device}/${database}`);
   node.start();
 }
 
@@ -255,6 +270,43 @@ export const DEVICE_SCENARIOS: readonly StagedScenario[] = [
       await damageAllButFirst(stage, 'c');
       await staysDeleted(stage);
       await stage.until('c counts', async () => (await stage.stat('c', KEY, 1)).complete);
+    },
+  },
+  {
+    name: 'a container that was deleted does not return from a damaged log without its rows',
+    mutants: ['believe-a-log-with-a-hole'],
+    run: async (stage) => {
+      await stage.removeBox('a');
+      stage.cluster.passTime(RECLAIMED_MS);
+      const rows = (name: Name) => rowsOf(stage, name).facts(CONTAINER_RING, boxHash(stage))?.total;
+      await stage.until('all have reclaimed it', () => STANDING.every((name) => !rows(name)));
+      await join(stage, ['e'], { kind: 'live' }, { policy: OTHER_POLICY });
+      await damageAllButFirst(stage, 'e', containerPath(BOX), 'rows.db');
+      for (let look = 0; look < LOOKS; look++) {
+        await stage.sleep(SWEPT_MS / LOOKS);
+        assert.equal(await stage.hasBox('a'), false, 'it came back');
+      }
+      assert.ok(!rows('e'), 'it came back there');
+    },
+  },
+  {
+    name: 'the row of what was deleted does not return from a damaged log without its rows',
+    mutants: ['believe-a-log-with-a-hole'],
+    run: async (stage) => {
+      assert.ok(await stage.put('a', KEY, 'old'));
+      await stage.until('it is listed', async () => (await stage.list('a')).length === 1);
+      await removedAndReclaimed(stage);
+      const rows = () => rowsOf(stage, 'e').changes(CONTAINER_RING, boxHash(stage), 0, 9).length;
+      await stage.until('its row is reclaimed', () => rows() === 1);
+      await join(stage, ['e'], { kind: 'live' }, { policy: OTHER_POLICY });
+      // Of the container itself, and of the row while it was alive.
+      await damageAllButFirst(stage, 'e', containerPath(BOX), 'rows.db', 2);
+      for (let look = 0; look < LOOKS; look++) {
+        await stage.sleep(SWEPT_MS / LOOKS);
+        assert.deepEqual(await stage.list('a'), [], 'what was deleted came back');
+      }
+      assert.equal(rows(), 1, 'it came back there');
+      assert.ok(await stage.hasBox('a'));
     },
   },
   {

@@ -204,6 +204,11 @@ export class Stage {
     return proxy.deleteObject(this.#operation(), { ...BOX, object: key });
   }
 
+  removeBox(via: Name): Promise<unknown> {
+    const { proxy } = this.node(via).process!;
+    return proxy.deleteContainer(this.#operation(), BOX);
+  }
+
   /** Whether the container is there. */
   async hasBox(via: Name): Promise<boolean> {
     const { proxy } = this.node(via).process!;
