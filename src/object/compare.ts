@@ -11,7 +11,7 @@ import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import { type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
+import { byPeer, type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import { Differences, type Judgement } from '#worker/differences.ts';
@@ -20,7 +20,7 @@ import type { BodyPuller } from './body-puller.ts';
 import type { Target } from './calls.ts';
 import type { Devices } from './guard.ts';
 import type { PeerBoard } from './peer-board.ts';
-import { byPeer, type Comparison, PeerStates } from './peer-states.ts';
+import { type Comparison, PeerStates } from './peer-states.ts';
 import { cutTail } from './tail.ts';
 
 /** A pair of devices that differs is looked at again after so long; the board wakes the job for a new one. */

@@ -172,16 +172,3 @@ function isOpened(comparison: Pick<RangeComparison, 'range' | 'own' | 'theirs'>)
 function isKnown(state: EntryState | undefined, encoded: Uint8Array): boolean {
   return state !== undefined && encodeState(state).equals(encoded);
 }
-
-/** Which partitions are shared with whom. */
-export function byPeer(partitions: readonly OwnPartition[]): Map<Target, OwnPartition[]> {
-  const peers = new Map<number, { peer: Target; partitions: OwnPartition[] }>();
-  for (const partition of partitions) {
-    for (const { id, node } of partition.others) {
-      const known = peers.get(id) ?? { peer: { device: id, node }, partitions: [] };
-      known.partitions.push(partition);
-      peers.set(id, known);
-    }
-  }
-  return new Map([...peers.values()].map(({ peer, partitions: list }) => [peer, list]));
-}

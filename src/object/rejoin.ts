@@ -24,7 +24,7 @@ import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { FenceArgs } from '#ring/fence.ts';
 import { fencesFor, markKnown, unknownPartitions } from '#ring/knowledge.ts';
-import { type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
+import { byPeer, type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import { type Job, noRest, type Rest, type StepResult } from '#worker/job.ts';
@@ -33,7 +33,7 @@ import type { BodyPuller } from './body-puller.ts';
 import type { Target } from './calls.ts';
 import type { Devices } from './guard.ts';
 import type { PeerBoard } from './peer-board.ts';
-import { byPeer, PeerStates } from './peer-states.ts';
+import { PeerStates } from './peer-states.ts';
 import { cutTail, TailCheck } from './tail.ts';
 
 const BATCH = 128;

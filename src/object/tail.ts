@@ -26,7 +26,7 @@ import type {
 import type { Completeness, Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import { fenceAgain } from '#ring/knowledge.ts';
-import { type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
+import { byPeer, type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
 import type { Target } from './calls.ts';
@@ -108,7 +108,8 @@ export class TailCheck {
     const partitions = ownPartitions(ring, device.id);
     const missing = (): OwnPartition[] =>
       partitions.filter((partition) => !isSure(partition, progress.get(partition)));
-    for (const [id, peer] of peersOf(missing())) {
+    for (const peer of byPeer(missing()).keys()) {
+      const id = peer.device;
       const wanted = missing().filter((one) => one.others.some((other) => other.id === id));
       for (let i = 0; i < wanted.length; i += RANGES) {
         const batch = wanted.slice(i, i + RANGES);
@@ -252,14 +253,6 @@ export class TailCheck {
 function isSure({ needed, others }: OwnPartition, heard: Heard | undefined): boolean {
   if (heard === undefined) return others.length === 0;
   return heard.complete.size >= needed || others.every(({ id }) => heard.all.has(id));
-}
-
-function peersOf(partitions: readonly OwnPartition[]): Map<number, Target> {
-  const peers = new Map<number, Target>();
-  for (const { others } of partitions) {
-    for (const { id, node } of others) peers.set(id, { device: id, node });
-  }
-  return peers;
 }
 
 /** The next hash; null after the last. */

@@ -16,7 +16,13 @@ import { codeOf } from '#base/errors.ts';
 import type { LogDevice } from '#device/log-device.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import { type BucketRange, type OwnPartition, ownPartition } from '#ring/own-partitions.ts';
+import {
+  type BucketRange,
+  byPeer,
+  type OwnPartition,
+  ownPartition,
+  type Peer,
+} from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { RowStore } from '#rows/row-store.ts';
 import type { Job, StepResult } from '#worker/job.ts';
@@ -24,11 +30,6 @@ import type { Job, StepResult } from '#worker/job.ts';
 export interface KeptDevice {
   readonly device: LogDevice;
   readonly rows: RowStore;
-}
-
-export interface Peer {
-  readonly device: number;
-  readonly node: string;
 }
 
 /** What a device holds of a ring: objects (object/held-objects.ts) or rows (rows/service/held-rows.ts). */
@@ -139,7 +140,7 @@ export class Recall implements Job {
       partitions.map((partition) => [partition, { complete: 0, alone: undefined }]),
     );
     const isSettled = (one: OwnPartition): boolean => asked.get(one)!.complete >= one.needed;
-    for (const [peer, theirs] of peersOf(partitions)) {
+    for (const [peer, theirs] of byPeer(partitions)) {
       const wanted = theirs.filter((one) => !isSettled(one));
       await this.#ask(peer, kept, ring, wanted, asked);
     }
@@ -174,16 +175,4 @@ export class Recall implements Job {
       this.#options.env.log.debug('device.recall-peer', facts);
     }
   }
-}
-
-function peersOf(partitions: readonly OwnPartition[]): Map<Peer, OwnPartition[]> {
-  const peers = new Map<number, { peer: Peer; theirs: OwnPartition[] }>();
-  for (const partition of partitions) {
-    for (const { id, node } of partition.others) {
-      const known = peers.get(id) ?? { peer: { device: id, node }, theirs: [] };
-      known.theirs.push(partition);
-      peers.set(id, known);
-    }
-  }
-  return new Map([...peers.values()].map(({ peer, theirs }) => [peer, theirs]));
 }

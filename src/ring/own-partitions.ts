@@ -44,6 +44,25 @@ export function ownPartitions(ring: Ring, device: number): readonly OwnPartition
   return byDevice.get(device) ?? [];
 }
 
+/** A device and its node, as calls are addressed. */
+export interface Peer {
+  readonly device: number;
+  readonly node: string;
+}
+
+/** Which partitions can be learnt from whom. */
+export function byPeer(partitions: readonly OwnPartition[]): Map<Peer, OwnPartition[]> {
+  const peers = new Map<number, { peer: Peer; theirs: OwnPartition[] }>();
+  for (const partition of partitions) {
+    for (const { id, node } of partition.others) {
+      const known = peers.get(id) ?? { peer: { device: id, node }, theirs: [] };
+      known.theirs.push(partition);
+      peers.set(id, known);
+    }
+  }
+  return new Map([...peers.values()].map(({ peer, theirs }) => [peer, theirs]));
+}
+
 /** Ascending: what of the hash space is in none of the device's own partitions. */
 export function foreignRanges(ring: Ring, device: number): readonly BucketRange[] {
   const ranges: BucketRange[] = [];

@@ -11,7 +11,7 @@
  */
 import { codeOf } from '#base/errors.ts';
 import { fencesFor, markKnown, unknownPartitions } from '#ring/knowledge.ts';
-import { ownPartitions, type OwnPartition as Part } from '#ring/own-partitions.ts';
+import { byPeer, ownPartitions, type OwnPartition as Part } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import { Differences } from '#worker/differences.ts';
 import { type Job, noRest, type Rest, type StepResult } from '#worker/job.ts';
@@ -123,7 +123,7 @@ export class RowRejoin implements Job {
 
   /** Compares the next partitions with all peers; true when all have had their turn. */
   async #compareNext(target: RowDevice, ring: Ring, parts: readonly Part[]): Promise<boolean> {
-    if (!byPeer(parts).some(([peer]) => this.#differs(target, peer))) return true;
+    if (![...byPeer(parts).keys()].some((peer) => this.#differs(target, peer))) return true;
     const last = this.#compared.get(target.device.id);
     const start = last?.ring === ring ? last.next : 0;
     if (start === 0) this.#beginWalks(target, parts);
@@ -138,7 +138,7 @@ export class RowRejoin implements Job {
 
   #beginWalks(target: RowDevice, parts: readonly Part[]): void {
     const startedAtMs = this.#context.options.env.clock.monotonicMs();
-    for (const [peer] of byPeer(parts)) {
+    for (const peer of byPeer(parts).keys()) {
       // One that is not compared, because it does not differ, has nothing to be taken in.
       this.#walks.set(walkOf(target, peer), { startedAtMs, left: !this.#differs(target, peer) });
     }
@@ -146,7 +146,7 @@ export class RowRejoin implements Job {
 
   #endWalks(target: RowDevice, parts: readonly Part[]): void {
     const { options, ring } = this.#context;
-    for (const [peer] of byPeer(parts)) {
+    for (const peer of byPeer(parts).keys()) {
       const walk = this.#walks.get(walkOf(target, peer));
       this.#walks.delete(walkOf(target, peer));
       if (walk?.left === false)
@@ -290,16 +290,4 @@ export class RowRejoin implements Job {
 
 function walkOf({ device }: RowDevice, peer: RowTarget): string {
   return `${device.id} ${peer.device}`;
-}
-
-function byPeer(parts: readonly Part[]): [RowTarget, Part[]][] {
-  const peers = new Map<number, [RowTarget, Part[]]>();
-  for (const part of parts) {
-    for (const { id, node } of part.others) {
-      const known = peers.get(id);
-      if (known === undefined) peers.set(id, [{ device: id, node }, [part]]);
-      else known[1].push(part);
-    }
-  }
-  return [...peers.values()];
 }
