@@ -1,10 +1,11 @@
 import { defineConfig } from 'vitest/config';
 
-// Real clients from Debian's packages against a real cluster; one file at a time, they share the machine.
+// Real clients, and servers (etcd, HAProxy: *.debian.ts), of Debian's packages; large transfers. One file at a time,
+// they share the machine.
 export default defineConfig({
   test: {
     setupFiles: ['test/cluster/last-words.ts'],
-    include: ['test/clients/**/*.test.ts'],
+    include: ['test/clients/**/*.test.ts', '{src,test}/**/*.debian.ts'],
     pool: 'forks',
     reporters: ['default', './tools/dev/summary-reporter.ts'],
     fileParallelism: false,

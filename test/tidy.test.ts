@@ -67,7 +67,7 @@ const everything = ['src', 'tools', 'test', 'deploy', 'rings', '.ci'].flatMap((f
 const typescript = everything.filter((file) => file.endsWith('.ts'));
 const sources = typescript.filter((file) => file.startsWith(SRC + path.sep));
 const product = sources.filter(
-  (file) => !/\.(test|contract)\.ts$/.test(file) && !/\/testing\//.test(file),
+  (file) => !/\.(test|debian|contract)\.ts$/.test(file) && !/\/testing\//.test(file),
 );
 
 const texts = new Map<string, string>();
@@ -212,7 +212,8 @@ describe('what is committed', () => {
   it('leaves no test switched off', () => {
     const wrong = sources.filter(
       (file) =>
-        file.endsWith('.test.ts') && /\b(it|describe|test)\.(only|todo)\b/.test(textOf(file)),
+        /\.(test|debian|long)\.ts$/.test(file) &&
+        /\b(it|describe|test)\.(only|todo)\b/.test(textOf(file)),
     );
     expect(wrong.map(relative)).toEqual([]);
   });

@@ -26,7 +26,7 @@ import { render } from '../deploy/render.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const PARTS = ['src', 'tools', 'deploy', 'rings', 'package.json', 'LICENSE', 'README.md'];
-const UNWANTED = /\.test\.ts$|\.contract\.ts$|\/testing(\/|$)|\/tools\/dev(\/|$)/;
+const UNWANTED = /\.(test|debian|contract)\.ts$|\/testing(\/|$)|\/tools\/dev(\/|$)/;
 /** Sources of native modules, and prebuilt ones for other systems. */
 const UNWANTED_IN_MODULES = /better-sqlite3\/(deps|src|build)(\/|$)|prebuilds\/(darwin|win32)/;
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };

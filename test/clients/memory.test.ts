@@ -6,8 +6,8 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Client, noise } from './client.ts';
-import { Cluster, sleep } from './cluster.ts';
+import { Client, noise } from '../cluster/client.ts';
+import { Cluster, sleep } from '../cluster/cluster.ts';
 
 const MIB = 1024 * 1024;
 const MAX_GROWTH = 100 * MIB;
