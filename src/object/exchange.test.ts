@@ -84,6 +84,6 @@ describe('pages of states', () => {
     });
     const { entries } = await page(Buffer.alloc(HASH_BYTES), [[0, BUCKETS]], 1_000);
     expect(entries).toHaveLength(ENTRIES);
-    expect(most).toBeLessThan(150);
+    expect(most).toBeLessThan(40);
   });
 });

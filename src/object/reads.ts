@@ -6,6 +6,7 @@ import { bodyLength, bodyVersion, wantsBody } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { ByteRange, Device, Entry } from '#device/contract.ts';
+import type { Clock } from '#env/env.ts';
 import type { Reply } from '#wire/contract.ts';
 import { parseRead, parseStat } from './args.ts';
 import { bodiesCall } from './body-batch.ts';
@@ -19,8 +20,10 @@ const MAX_INLINE = 1024 * 1024;
 export class Reads {
   readonly #guard: Guard;
   readonly #puller: BodyPuller;
+  readonly #clock: Clock;
 
-  constructor(guard: Guard, puller: BodyPuller) {
+  constructor(guard: Guard, puller: BodyPuller, clock: Clock) {
+    this.#clock = clock;
     this.#guard = guard;
     this.#puller = puller;
   }
@@ -50,7 +53,7 @@ export class Reads {
   };
 
   readonly bodies = (args: unknown): Promise<Reply> =>
-    bodiesCall(this.#guard, args, (device, entry) => this.#damaged(device, entry));
+    bodiesCall(this.#guard, this.#clock, args, (device, entry) => this.#damaged(device, entry));
 
   #stream(device: Device, entry: Entry, request: ReadArgs, reply: StatReply): Reply {
     const [start, end] = request.range!;

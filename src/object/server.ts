@@ -92,7 +92,7 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   const commits = new Commits(guard, puller, staged);
   const lister = new Lister(sender, cluster, self.site);
   const writes = new Writes({ env, guard, commits, lister, puller, brake });
-  const reads = new Reads(guard, puller);
+  const reads = new Reads(guard, puller, env.clock);
   const rejoin = new Rejoin(env, wire, cluster, devices, puller, board, self);
   const handover = new Handover(env, wire, cluster, devices, self);
   const auditor = new Auditor(env, devices, options.auditor);
