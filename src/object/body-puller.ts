@@ -42,8 +42,9 @@ interface Batch {
   readonly pulls: readonly Pull[];
 }
 
-/** Requests that are sorted by their sources at once, while everybody else waits. */
+/** Requests that are sorted by their sources together, and looked up in one turn, while everybody else waits. */
 const SORTED = 128;
+const AT_ONCE = 16;
 /** The whole queue is this far down: time to look for more. */
 const LOW = 1_000;
 
@@ -64,6 +65,7 @@ export class BodyPuller {
   readonly #ready: Batch[] = [];
   readonly #stopped = new AbortController();
   #active = 0;
+  #isSorting = false;
   #pulled = 0;
   #pulledWhenLow = 0;
   #pulledBytes = 0;
@@ -122,13 +124,14 @@ export class BodyPuller {
 
   #pump(): void {
     while (this.#active < this.#parts.budget.limits.concurrency) {
-      const taken = this.#take();
+      this.#ready.unshift(...batches(this.#prepareAll(this.#queue.takeHanded(SORTED))));
       const batch = this.#ready.shift();
-      if (batch === undefined && !taken) return;
+      if (batch === undefined) {
+        void this.#sort();
+        return;
+      }
       this.#active++;
-      // What was taken may all have come otherwise; what waits behind it has nobody else to begin it.
-      const work = batch === undefined ? this.#parts.env.clock.sleep(0) : this.#run(batch);
-      void work.finally(() => {
+      void this.#run(batch).finally(() => {
         this.#active--;
         this.#pump();
       });
@@ -144,25 +147,33 @@ export class BodyPuller {
     if (isParked) this.#pump();
   }
 
-  /** Sorts what is next in turn, so many at once. False: nothing waits. */
-  #take(): boolean {
-    const handed = this.#queue.takeHanded(SORTED);
-    this.#ready.unshift(...this.#sort(handed));
-    if (this.#ready.length > 0) return true;
-    const others = this.#queue.takeOthers(SORTED);
-    this.#ready.push(...this.#sort(others));
-    return handed.length + others.length > 0;
+  /** Sorts what is next in turn, over several turns of the event loop, and begins with it. */
+  async #sort(): Promise<void> {
+    if (this.#isSorting) return;
+    this.#isSorting = true;
+    const pulls: Pull[] = [];
+    let taken = this.#queue.takeOthers(AT_ONCE);
+    const isEmpty = taken.length === 0;
+    for (let i = AT_ONCE; taken.length > 0; i += AT_ONCE) {
+      pulls.push(...this.#prepareAll(taken));
+      if (taken.length < AT_ONCE || i >= SORTED) break;
+      await this.#parts.env.clock.sleep(0);
+      taken = this.#queue.takeOthers(AT_ONCE);
+    }
+    this.#isSorting = false;
+    this.#ready.push(...batches(pulls));
+    // What was taken may all have come otherwise; what waits behind it has nobody else to begin it.
+    if (!isEmpty) this.#pump();
   }
 
-  /** Together by the first source of each. */
-  #sort(requests: readonly PullRequest[]): Batch[] {
+  #prepareAll(requests: readonly PullRequest[]): Pull[] {
     const pulls: Pull[] = [];
     for (const request of requests) {
       const pull = this.#prepare(request);
       if (pull === undefined) this.#done(request);
       else pulls.push(pull);
     }
-    return batches(pulls);
+    return pulls;
   }
 
   #prepare(request: PullRequest): Pull | undefined {

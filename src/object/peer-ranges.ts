@@ -30,7 +30,7 @@ export interface RangeComparison {
 /** Entries of a range that are cheaper to send than to compare further. */
 const SMALL_RANGE = 64;
 const PARTS = 64;
-const PAGE = 1_000;
+const PAGE = 256;
 const DEADLINE_MS = 10_000;
 
 export class PeerRanges {

@@ -26,7 +26,7 @@ export interface Comparison extends RangeComparison {
   readonly partition: OwnPartition;
 }
 
-const MAX_JOINS_AT_ONCE = 128;
+const MAX_JOINS_AT_ONCE = 32;
 /** While so many bodies wait, states of new names come before theirs. */
 const MANY = 5_000;
 
