@@ -2,7 +2,7 @@
  * The object service of one storage node: registers its calls on the wire and offers its background
  * jobs. It keeps no state of its own but staged bodies; everything durable is the devices'.
  */
-import type { EntryKey } from '#device/contract.ts';
+import type { Device, EntryKey } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
 import type { MoveReport } from '#ring/move-progress.ts';
@@ -98,8 +98,8 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
   const auditor = new Auditor(env, devices, options.auditor);
   const durability = new DurabilityMeter(env, wire, cluster);
   const reports = (): DeviceReport[] => [
-    ...deviceReports(devices, cluster, rejoin, auditor),
-    ...deviceReports(kept, cluster, rejoin, auditor).map(toKept),
+    ...[...devices().values()].map((device) => reportOf(device, cluster, rejoin, auditor)),
+    ...[...kept().values()].map((device) => keptReport(reportOf(device, cluster, rejoin, auditor))),
   ];
   const moves = new MoveReports(devices, cluster);
   const listingAuditor = new ObjectListingAuditor(env, cluster, devices, guard, relister, retirer);
@@ -159,19 +159,20 @@ export function createObjectService(options: ObjectServiceOptions): ObjectServic
 const NO_DEVICES: Devices = () => new Map();
 
 /** It serves nobody, whatever it could. */
-function toKept(report: DeviceReport): DeviceReport {
+function keptReport(report: DeviceReport): DeviceReport {
   const complete = Object.keys(report.complete).map((ring) => [ring, 0] as const);
-  return { ...report, status: 'recalling', complete: Object.fromEntries(complete) };
+  const status = report.status === 'ok' || report.status === 'full' ? 'recalling' : report.status;
+  return { ...report, status, complete: Object.fromEntries(complete) };
 }
 
-function deviceReports(
-  devices: Devices,
+function reportOf(
+  device: Device,
   cluster: ClusterSource,
   rejoin: Rejoin,
   auditor: Auditor,
-): DeviceReport[] {
+): DeviceReport {
   const rings = [...cluster.current().rings.values()];
-  return [...devices().values()].map((device) => ({
+  return {
     id: device.id,
     name: device.name,
     path: device.path,
@@ -182,5 +183,5 @@ function deviceReports(
     complete: Object.fromEntries(
       rings.map((ring) => [String(ring.policy), rejoin.completeShare(device, ring)]),
     ),
-  }));
+  };
 }

@@ -13,6 +13,7 @@
  * (consistency.md has damaged replicas serve: those whose index is whole do.)
  */
 import { codeOf } from '#base/errors.ts';
+import { isServing } from '#device/contract.ts';
 import type { LogDevice } from '#device/log-device.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
@@ -24,6 +25,7 @@ import {
   type Peer,
 } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
+import { isMember } from '#ring/ring-check.ts';
 import type { RowStore } from '#rows/row-store.ts';
 import type { Job, StepResult } from '#worker/job.ts';
 
@@ -87,8 +89,11 @@ export class Recall implements Job {
   async step(signal: AbortSignal): Promise<StepResult> {
     const { kept, cluster } = this.#options;
     for (const one of kept().values()) {
+      const view = cluster.current();
+      // A removed one is left as it is: nobody is told by it, and `anello device import` may want what it alone has.
+      if (!isServing(one.device.status) || !isMember(view, one.device.id)) continue;
       let left = 0;
-      for (const ring of cluster.current().rings.values()) {
+      for (const ring of view.rings.values()) {
         if (signal.aborted) return { kind: 'more' };
         left += await this.#recall(one, ring);
       }
@@ -139,7 +144,8 @@ export class Recall implements Job {
     const asked = new Map<OwnPartition, Asked>(
       partitions.map((partition) => [partition, { complete: 0, alone: undefined }]),
     );
-    const isSettled = (one: OwnPartition): boolean => asked.get(one)!.complete >= one.needed;
+    const isSettled = (one: OwnPartition): boolean =>
+      asked.get(one)!.complete >= Math.min(one.needed, one.others.length);
     for (const [peer, theirs] of byPeer(partitions)) {
       const wanted = theirs.filter((one) => !isSettled(one));
       await this.#ask(peer, kept, ring, wanted, asked);

@@ -1,0 +1,86 @@
+/** Whom a device asks what it has forgotten, and what it forgets again; what is held of a ring is made up. */
+import { describe, expect, it } from 'vitest';
+import type { DeviceStatus } from '#device/contract.ts';
+import { makeView } from '#proxy/testing/test-view.ts';
+import type { OwnPartition } from '#ring/own-partitions.ts';
+import { type Held, type KeptDevice, Recall } from './recall.ts';
+
+const SITES = ['a', 'b', 'c', 'd'];
+const LOG = { debug: () => undefined, warn: () => undefined };
+
+/** What a peer knows; undefined: it is not complete, 'away': it does not answer. */
+type Knowledge = readonly string[] | 'away' | undefined;
+
+interface Play {
+  readonly self: number;
+  /** Alive here, in every partition. */
+  readonly own: readonly string[];
+  readonly peers: Readonly<Record<number, Knowledge>>;
+  readonly status?: DeviceStatus;
+}
+
+/** One step; what was forgotten (each once), and whether it serves. */
+async function played({ self, own, peers, status = 'ok' }: Play, acceptLoss = false) {
+  const forgotten = new Set<string>();
+  const served: number[] = [];
+  const held: Held<string> = {
+    hasAny: () => true,
+    unknownTo: async (peer, _kept, _ring, partitions: readonly OwnPartition[]) => {
+      const known = peers[peer.device];
+      if (known === 'away') throw new Error('away');
+      const unknown =
+        known && new Map(own.filter((one) => !known.includes(one)).map((one) => [one, one]));
+      return partitions.map(() => unknown);
+    },
+    forget: async (_kept, _ring, things) => {
+      for (const thing of things) forgotten.add(thing);
+    },
+  };
+  const device = { id: self, status, fillHole: async () => undefined };
+  const kept = new Map([[self, { device } as unknown as KeptDevice]]);
+  const view = makeView(SITES, {});
+  const recall = new Recall({
+    env: { log: LOG } as never,
+    cluster: { current: () => view, subscribe: () => () => undefined },
+    kept: () => kept,
+    admit: (id) => {
+      served.push(id);
+      kept.delete(id);
+    },
+    heldOf: () => held as Held<unknown>,
+  });
+  if (acceptLoss) recall.acceptLoss(self);
+  await recall.step(new AbortController().signal);
+  return { forgotten: [...forgotten].sort(), serves: served.includes(self) };
+}
+
+describe('a device that may have forgotten something', () => {
+  it('forgets what none of N-W+1 complete primaries knows, and serves', async () => {
+    const play = { self: 2, own: ['x', 'y', 'z'], peers: { 0: ['x'], 1: ['y'] } };
+    expect(await played(play)).toEqual({ forgotten: ['z'], serves: true });
+  });
+
+  it('asks the same of what it held for others', async () => {
+    const play = { self: 3, own: ['x', 'z'], peers: { 0: ['x'], 1: ['x'], 2: 'away' } as const };
+    expect(await played(play)).toEqual({ forgotten: ['z'], serves: true });
+  });
+
+  it.each([
+    ['does not answer', 'away'],
+    ['is not complete', undefined],
+  ] as const)('forgets nothing and waits while one of two %s', async (_what, other) => {
+    const play = { self: 2, own: ['x'], peers: { 0: [], 1: other } };
+    expect(await played(play)).toEqual({ forgotten: [], serves: false });
+    expect(await played(play, true)).toEqual({ forgotten: [], serves: true });
+  });
+
+  it('is left as it is when its disk fails', async () => {
+    const play = { self: 2, own: ['x'], peers: { 0: [], 1: [] }, status: 'failed' } as const;
+    expect(await played(play)).toEqual({ forgotten: [], serves: false });
+  });
+
+  it('is left as it is when no ring names it: a person may want what it alone has', async () => {
+    const play = { self: 9, own: ['x'], peers: { 0: [], 1: [], 2: [] } };
+    expect(await played(play)).toEqual({ forgotten: [], serves: false });
+  });
+});
