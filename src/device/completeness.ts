@@ -89,7 +89,11 @@ export class CompletenessMap implements Completeness {
   }
 
   ranges(policy: number): readonly BucketRange[] {
-    const bounds = this.#tailCut ? undefined : this.#ranges.get(policy);
+    return this.#tailCut ? this.#none : this.claimed(policy);
+  }
+
+  claimed(policy: number): readonly BucketRange[] {
+    const bounds = this.#ranges.get(policy);
     if (bounds === undefined) return this.#none;
     const known = this.#pairs.get(bounds);
     if (known !== undefined) return known;

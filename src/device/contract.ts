@@ -283,6 +283,10 @@ export interface Completeness {
   mark(policy: PolicyIndex, fromBucket: number, toBucket: number, complete: boolean): Promise<void>;
   /** All ranges that are complete now; the very same list until that changes. */
   ranges(policy: PolicyIndex): readonly { readonly from: number; readonly to: number }[];
+  /** The same, as if the end of the log were confirmed: the last batch is in doubt, and nothing else. */
+  claimed(policy: PolicyIndex): readonly { readonly from: number; readonly to: number }[];
+  /** A bad last batch was cut off, and peers have not confirmed yet that nothing is missing: nothing counts. */
+  readonly tailUnconfirmed: boolean;
 }
 
 /**

@@ -219,6 +219,8 @@ export interface RangeDigest {
   readonly live: number;
   /** Complete for the whole of the range. */
   readonly complete: boolean;
+  /** Or would be, if the end of its log were confirmed. Absent: as `complete`. */
+  readonly claimed?: boolean;
 }
 
 /** object.states: the states of a range of hashes, in order, `limit` at a time. */

@@ -26,10 +26,15 @@ export function digestsCall(guard: Guard, args: unknown): Reply {
   const { ranges, ...request } = parseDigests(args);
   const device = guard.device(request);
   checkRanges(device, request, ranges);
-  const complete = coverageOf(device.completeness.ranges(request.policy));
+  const { policy } = request;
+  const complete = coverageOf(device.completeness.ranges(policy));
+  const claimed = coverageOf(device.completeness.claimed(policy));
   const result: DigestsReply = {
     incarnation: device.incarnation,
-    ranges: ranges.map(([from, to]) => rangeDigest(device, request.policy, from, to, complete)),
+    ranges: ranges.map(([from, to]) => {
+      const digest = rangeDigest(device, policy, from, to, complete);
+      return { ...digest, claimed: claimed.has(from, to) };
+    }),
   };
   return { result };
 }

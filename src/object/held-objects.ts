@@ -14,6 +14,11 @@ interface Kept {
   readonly device: LogDevice;
 }
 
+interface Answer {
+  readonly unknown: ReadonlyMap<string, Entry>;
+  readonly isComplete: boolean;
+}
+
 const PAGE = 1_000;
 const AT_ONCE = 64;
 /** Ranges that differ, down to what is small; those of which nothing is here are of no interest. */
@@ -30,24 +35,22 @@ export class HeldObjects {
     return device.digests.summarise(policy, from, to, 1)[0]!.total > 0;
   }
 
-  /** What is alive here. */
-  async unknownTo(
+  /** Of what is alive here. */
+  async askedOf(
     peer: Target,
     { device }: Kept,
     ring: Ring,
     partitions: readonly OwnPartition[],
-  ): Promise<(Map<string, Entry> | undefined)[]> {
+  ): Promise<(Answer | undefined)[]> {
     const ranges = partitions.map(({ buckets }) => buckets);
     const compared = await this.#ranges.compare(peer, device, ring, ranges);
-    const unknown: (Map<string, Entry> | undefined)[] = [];
+    const answers: (Answer | undefined)[] = [];
     for (const [i, whole] of compared.entries()) {
-      const { complete } = whole.theirs;
-      const of = complete
-        ? await this.#unknown(peer, device, ring, partitions[i]!, whole)
-        : undefined;
-      unknown.push(of);
+      const { complete: isComplete, claimed = isComplete } = whole.theirs;
+      const unknown = claimed && (await this.#unknown(peer, device, ring, partitions[i]!, whole));
+      answers.push(unknown ? { unknown, isComplete } : undefined);
     }
-    return unknown;
+    return answers;
   }
 
   async #unknown(

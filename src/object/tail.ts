@@ -35,14 +35,13 @@ import { isHeld } from './lister.ts';
 
 /** What the device engine adds to Completeness for this. */
 export interface TailCompleteness extends Completeness {
-  readonly tailUnconfirmed: boolean;
   confirmTail(): Promise<void>;
 }
 
 /** Undefined: the device's tail is whole, or confirmed. */
 export function cutTail(device: Device): TailCompleteness | undefined {
   const completeness = device.completeness as Partial<TailCompleteness> & Completeness;
-  if (completeness.tailUnconfirmed !== true || completeness.confirmTail === undefined)
+  if (!device.completeness.tailUnconfirmed || completeness.confirmTail === undefined)
     return undefined;
   return completeness as TailCompleteness;
 }

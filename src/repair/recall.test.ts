@@ -8,8 +8,8 @@ import { type Held, type KeptDevice, Recall } from './recall.ts';
 const SITES = ['a', 'b', 'c', 'd'];
 const LOG = { debug: () => undefined, warn: () => undefined };
 
-/** What a peer knows; undefined: it is not complete, 'away': it does not answer. */
-type Knowledge = readonly string[] | 'away' | undefined;
+/** What a peer knows; undefined: it is not complete, 'away': it does not answer. `tail`: its last batch is in doubt. */
+type Knowledge = readonly string[] | 'away' | undefined | { readonly tail: readonly string[] };
 
 interface Play {
   readonly self: number;
@@ -25,12 +25,14 @@ async function played({ self, own, peers, status = 'ok' }: Play, acceptLoss = fa
   const served: number[] = [];
   const held: Held<string> = {
     hasAny: () => true,
-    unknownTo: async (peer, _kept, _ring, partitions: readonly OwnPartition[]) => {
-      const known = peers[peer.device];
-      if (known === 'away') throw new Error('away');
+    askedOf: async (peer, _kept, _ring, partitions: readonly OwnPartition[]) => {
+      const knowledge = peers[peer.device];
+      if (knowledge === 'away') throw new Error('away');
+      const isComplete = knowledge === undefined || !('tail' in knowledge);
+      const known = knowledge === undefined || !('tail' in knowledge) ? knowledge : knowledge.tail;
       const unknown =
         known && new Map(own.filter((one) => !known.includes(one)).map((one) => [one, one]));
-      return partitions.map(() => unknown);
+      return partitions.map(() => unknown && { unknown, isComplete });
     },
     forget: async (_kept, _ring, things) => {
       for (const thing of things) forgotten.add(thing);
@@ -72,6 +74,13 @@ describe('a device that may have forgotten something', () => {
     const play = { self: 2, own: ['x'], peers: { 0: [], 1: other } };
     expect(await played(play)).toEqual({ forgotten: [], serves: false });
     expect(await played(play, true)).toEqual({ forgotten: [], serves: true });
+  });
+
+  it('asks all others where some are in doubt of the end of their logs: those wait for it, too', async () => {
+    const play = { self: 2, own: ['x', 'z'], peers: { 0: { tail: ['x'] }, 1: [] } };
+    expect(await played(play)).toEqual({ forgotten: ['z'], serves: true });
+    const less = { self: 3, own: ['x'], peers: { 0: { tail: [] }, 1: [], 2: 'away' } } as const;
+    expect(await played(less)).toEqual({ forgotten: [], serves: false });
   });
 
   it('is left as it is when its disk fails', async () => {

@@ -9,7 +9,7 @@
  * acknowledged), and is forgotten again. What stand-ins alone were told, others of them hold until all primaries have
  * it. What one of them knows as dead, dies here in the same turn, or they might reclaim it before it is joined.
  *
- * Where too few complete primaries are left, an operator decides (`acceptLoss`): then all of it is believed.
+ * Where some of the others are in doubt of the end of their logs, all of them are asked. Where too few are left, an operator decides (`acceptLoss`): then all of it is believed.
  * (consistency.md has damaged replicas serve: those whose index is whole do.)
  */
 import { codeOf } from '#base/errors.ts';
@@ -34,19 +34,26 @@ export interface KeptDevice {
   readonly rows: RowStore;
 }
 
+export interface Answer<Thing> {
+  /** What is here and the peer knows nothing of, by key. */
+  readonly unknown: ReadonlyMap<string, Thing>;
+  /** Else it is but for the end of its log, which is in doubt. */
+  readonly isComplete: boolean;
+}
+
 /** What a device holds of a ring: objects (object/held-objects.ts) or rows (rows/service/held-rows.ts). */
 export interface Held<Thing> {
   hasAny(kept: KeptDevice, ring: Ring, range: BucketRange): boolean;
   /**
-   * Of each partition what is here and the peer knows nothing of, by key; undefined: the peer is not complete. What
-   * it knows to be dead is dead here when this resolves. @throws WireError
+   * What the peer says of each partition; undefined: it knows too little of it to be asked. What it knows to be dead
+   * is dead here when this resolves. @throws WireError
    */
-  unknownTo(
+  askedOf(
     peer: Peer,
     kept: KeptDevice,
     ring: Ring,
     partitions: readonly OwnPartition[],
-  ): Promise<(ReadonlyMap<string, Thing> | undefined)[]>;
+  ): Promise<(Answer<Thing> | undefined)[]>;
   forget(kept: KeptDevice, ring: Ring, things: readonly Thing[]): Promise<void>;
 }
 
@@ -66,6 +73,7 @@ const IDLE_MS = 60_000;
 
 /** What nobody asked so far knows of a partition. */
 interface Asked {
+  answers: number;
   complete: number;
   alone: ReadonlyMap<string, unknown> | undefined;
 }
@@ -142,10 +150,9 @@ export class Recall implements Job {
     partitions: readonly OwnPartition[],
   ): Promise<OwnPartition[]> {
     const asked = new Map<OwnPartition, Asked>(
-      partitions.map((partition) => [partition, { complete: 0, alone: undefined }]),
+      partitions.map((partition) => [partition, { answers: 0, complete: 0, alone: undefined }]),
     );
-    const isSettled = (one: OwnPartition): boolean =>
-      asked.get(one)!.complete >= Math.min(one.needed, one.others.length);
+    const isSettled = (one: OwnPartition): boolean => isEnough(one, asked.get(one)!);
     for (const [peer, theirs] of byPeer(partitions)) {
       const wanted = theirs.filter((one) => !isSettled(one));
       await this.#ask(peer, kept, ring, wanted, asked);
@@ -168,17 +175,28 @@ export class Recall implements Job {
     if (partitions.length === 0) return;
     try {
       const held = this.#options.heldOf(ring);
-      const answers = await held.unknownTo(peer, kept, ring, partitions);
+      const answers = await held.askedOf(peer, kept, ring, partitions);
       for (const [i, partition] of partitions.entries()) {
-        const unknown = answers[i];
-        if (unknown === undefined) continue;
-        const of = asked.get(partition)!;
-        of.alone = new Map([...(of.alone ?? unknown)].filter(([key]) => unknown.has(key)));
-        of.complete++;
+        const answer = answers[i];
+        if (answer !== undefined) take(answer, asked.get(partition)!);
       }
     } catch (error) {
       const facts = { device: kept.device.id, peer: peer.node, error: codeOf(error) };
       this.#options.env.log.debug('device.recall-peer', facts);
     }
   }
+}
+
+function take({ unknown, isComplete }: Answer<unknown>, asked: Asked): void {
+  asked.alone = new Map([...(asked.alone ?? unknown)].filter(([key]) => unknown.has(key)));
+  asked.answers++;
+  if (isComplete) asked.complete++;
+}
+
+/**
+ * Or all others, some of which are in doubt of their last batch: those wait for this device in turn (object/tail.ts). A
+ * batch that a power failure tore was never acknowledged; one that has gone bad since is damage on another device.
+ */
+function isEnough({ needed, others }: OwnPartition, { answers, complete }: Asked): boolean {
+  return complete >= needed || answers === others.length;
 }

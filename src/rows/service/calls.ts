@@ -230,6 +230,8 @@ export interface RowDigestsReply {
     readonly sum: Buffer;
     readonly total: number;
     readonly complete: boolean;
+    /** Or would be, if the end of its log were confirmed. */
+    readonly claimed: boolean;
   }[];
 }
 

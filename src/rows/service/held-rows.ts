@@ -21,6 +21,11 @@ export interface HeldRow {
   readonly sequence: number;
 }
 
+interface Answer {
+  readonly unknown: ReadonlyMap<string, HeldRow>;
+  readonly isComplete: boolean;
+}
+
 interface Container {
   readonly hash: Buffer;
   readonly path: string;
@@ -42,25 +47,22 @@ export class HeldRows {
     return rows.summarise(policy, from, to, 1)[0]!.total > 0;
   }
 
-  async unknownTo(
+  async askedOf(
     peer: RowTarget,
     kept: Kept,
     ring: Ring,
     partitions: readonly OwnPartition[],
-  ): Promise<(Map<string, HeldRow> | undefined)[]> {
+  ): Promise<(Answer | undefined)[]> {
     const ranges = partitions.map(({ buckets: { from, to } }) => [from, to] as const);
     const args = { ringVersion: ring.version, ranges };
     const reply = parseDigestsReply(await this.#call(peer, 'digests', args));
-    const unknown: (Map<string, HeldRow> | undefined)[] = [];
-    for (const [i, partition] of partitions.entries()) {
-      const theirs = reply.ranges[i];
-      const of =
-        theirs?.complete === true
-          ? await this.#unknown(peer, kept, ring, partition, theirs)
-          : undefined;
-      unknown.push(of);
+    const answers: (Answer | undefined)[] = [];
+    for (const [i, theirs] of reply.ranges.entries()) {
+      const { complete: isComplete, claimed } = theirs;
+      const unknown = claimed && (await this.#unknown(peer, kept, ring, partitions[i]!, theirs));
+      answers.push(unknown ? { unknown, isComplete } : undefined);
     }
-    return unknown;
+    return answers;
   }
 
   async #unknown(

@@ -79,7 +79,9 @@ export class RowRejoin implements Job {
     let missing = 0;
     let wrapped = true;
     for (const target of this.#context.options.devices().values()) {
-      if (!isUsable(target) || signal.aborted) continue;
+      // Whose last batch is in doubt is complete for nothing until that is confirmed, rows and all (object/tail.ts).
+      if (!isUsable(target) || target.device.completeness.tailUnconfirmed || signal.aborted)
+        continue;
       const parts = ownPartitions(ring, target.device.id);
       const incomplete = unknownPartitions(target.device, ring);
       missing += incomplete.length;

@@ -71,6 +71,7 @@ export function parseDigestsReply(result: unknown): RowDigestsReply {
       sum: bytes(range['sum']),
       total: count(range['total']),
       complete: range['complete'] === true,
+      claimed: (range['claimed'] ?? range['complete']) === true,
     };
   });
   return { ranges };

@@ -310,10 +310,11 @@ export class RowService {
     const { ring } = this.context;
     checkRanges(target.device, { policy: ring, ringVersion }, ranges);
     const coverage = coverageOf(target.device.completeness.ranges(ring));
+    const claimed = coverageOf(target.device.completeness.claimed(ring));
     return {
       ranges: ranges.map(([from, to]) => {
         const { sum, total } = target.rows.summarise(ring, from, to, 1)[0]!;
-        return { sum, total, complete: coverage.has(from, to) };
+        return { sum, total, complete: coverage.has(from, to), claimed: claimed.has(from, to) };
       }),
     };
   }

@@ -96,6 +96,8 @@ class TestDevice {
       this.complete = true;
     },
     ranges: () => (this.complete ? [{ from: 0, to: 2 ** 20 }] : this.#ranges),
+    claimed: () => this.completeness.ranges(0),
+    tailUnconfirmed: false,
   };
   readonly #notes = new Map<string, string>();
   readonly audit = {
