@@ -53,3 +53,26 @@ describe('"it is there", said of a deleted key', () => {
     expect(() => model.sawSomething(model.floor, 'delete 2', again)).not.toThrow();
   });
 });
+
+describe('a write that was told below what had been acknowledged', () => {
+  /** Write 2, tried at 5 while 10 was acknowledged, settles write 3 at 30. */
+  function settled(rival: Partial<WriteRecord>, at = 30): () => void {
+    const model = deleted();
+    const third = { ...deletion(3, [20]), writeId: 'third', ...rival };
+    const second = deletion(2, [5]);
+    const overwritten = { timestamp: makeTimestamp(at, 1), deletion: 'third' };
+    for (const one of [third, { ...second, overwritten }]) model.begin(one);
+    return () => model.end({ ...second, overwritten }, 'full', 9, model.floor);
+  }
+
+  it('breaks no promise where it counts as overwritten by one that came since (seed 11003006)', () => {
+    expect(settled({})).not.toThrow();
+    expect(settled({ outcome: 'full', endMs: 4 })).not.toThrow();
+  });
+
+  it('breaks one where that was there before it began, or is below as well', () => {
+    expect(settled({ outcome: 'full', endMs: 2 })).toThrow('order');
+    expect(settled({}, 8)).toThrow('order');
+    expect(settled({ writeId: 'another' })).toThrow('order');
+  });
+});

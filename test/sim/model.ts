@@ -29,6 +29,8 @@ export interface WriteRecord {
   readonly timestamps: Timestamp[];
   /** Under which conditional rounds have stamped its content, or its metadata, anew. */
   readonly renewed: Set<Timestamp>;
+  /** What somebody else wrote, and this write's own operation settled last: it may count as overwritten by that. */
+  overwritten?: Overwriting;
   /** Of a deletion: how its tombstone is known again. */
   writeId?: string;
   /** Of a deletion: a replica said that it can't tell any more what was there, as repair had brought it this before. */
@@ -37,6 +39,14 @@ export interface WriteRecord {
   /** Unix seconds; of puts, and of posts, which without it take it away. */
   readonly deleteAt: number | undefined;
   readonly via: string;
+}
+
+export interface Overwriting {
+  /** As it was settled. */
+  readonly timestamp: Timestamp;
+  readonly write?: number | undefined;
+  /** Write id of a deletion. */
+  readonly deletion?: string | undefined;
 }
 
 export interface Floor {
@@ -117,6 +127,11 @@ export class KeyModel {
       throw this.broken('acknowledge', `write ${record.id} was acknowledged and never sent`);
     }
     const above = maxTimestamp(floor.data, floor.post);
+    const rival = this.#rivalOf(record);
+    if (timestamp <= above && rival !== undefined && record.overwritten!.timestamp > above) {
+      this.#raise(rival, record.overwritten!.timestamp);
+      return;
+    }
     if (timestamp <= above) {
       const earlier = floor.data > floor.post ? floor.dataWrite : floor.postWrite;
       throw this.broken(
@@ -125,6 +140,21 @@ export class KeyModel {
       );
     }
     this.#raise(record, timestamp);
+  }
+
+  /**
+   * Of a write that was nowhere above what was there, and counts as overwritten by one that came after it had begun (seed
+   * 11003006): that one. It was not acknowledged before this one began.
+   */
+  #rivalOf({ overwritten, startMs }: WriteRecord): WriteRecord | undefined {
+    if (overwritten === undefined) return undefined;
+    const { write, deletion } = overwritten;
+    const rival =
+      write === undefined
+        ? this.writes.find(({ writeId }) => deletion !== undefined && writeId === deletion)
+        : this.#byId.get(write);
+    const isOver = rival?.outcome === 'full' && rival.endMs! <= startMs;
+    return isOver ? undefined : rival;
   }
 
   /** When all is at rest, what was acknowledged in part must be there too (promise 9, first half). */

@@ -11,6 +11,7 @@ import { TAG, writeOf } from './content.ts';
 import {
   type KeyModel,
   type Outcome,
+  type Overwriting,
   Violation,
   type WriteKind,
   type WriteRecord,
@@ -121,6 +122,7 @@ export class Session {
     this.cluster.tap.listen(txn, {
       attempt: (attempt) => {
         const { timestamp } = attempt;
+        if (!isOwn(record, attempt)) record.overwritten = overwriting(attempt);
         // What a stand-in is sent late of a former round is no attempt of its own (seed 905736).
         if (!isOwn(record, attempt) || record.timestamps.includes(timestamp)) return;
         if (kind === 'delete') record.writeId ??= attempt.writeId;
@@ -188,6 +190,11 @@ export function containerOf({ name }: Box) {
 
 export function objectOf(box: Box, model: KeyModel) {
   return { ...containerOf(box), object: model.name };
+}
+
+function overwriting({ timestamp, kind, contentType, writeId }: Attempt): Overwriting {
+  if (kind === 'deleted') return { timestamp, deletion: writeId };
+  return { timestamp, write: writeOf(contentType ?? '') };
 }
 
 /** An operation may also send what others wrote, when it settles it. */
