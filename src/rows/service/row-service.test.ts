@@ -333,6 +333,15 @@ describe('a replica that lost its rows', () => {
     expect(result.kind).toBe('idle');
     expect(node.device.complete).toBe(false);
   });
+
+  it('waits where the last batch of its device is in doubt: nothing that it joined would count (seed 11003311)', async () => {
+    await cluster.create();
+    const node = cluster.nodes[0]!;
+    node.device.tailUnconfirmed = true;
+    const result = await node.containers.rows.rejoin.step(new AbortController().signal);
+    expect(result.kind).toBe('idle');
+    expect(node.containers.rows.rejoin.facts()['joined']).toBe(0);
+  });
 });
 
 describe('replicas', () => {

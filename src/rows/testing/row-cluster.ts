@@ -83,22 +83,15 @@ class TestDevice {
   readonly id: number;
   readonly status = 'ok';
   complete = true;
+  tailUnconfirmed = false;
   readonly #ranges: { from: number; to: number }[] = [];
 
   constructor(id: number) {
     this.id = id;
   }
 
-  readonly completeness: Completeness = {
-    isComplete: () => this.complete,
-    mark: async (_policy, from, to) => {
-      this.#ranges.push({ from, to });
-      this.complete = true;
-    },
-    ranges: () => (this.complete ? [{ from: 0, to: 2 ** 20 }] : this.#ranges),
-    claimed: () => this.completeness.ranges(0),
-    tailUnconfirmed: false,
-  };
+  readonly completeness: Completeness = this.#completeness();
+
   readonly #notes = new Map<string, string>();
   readonly audit = {
     note: (name: string) => this.#notes.get(name) ?? '',
@@ -106,6 +99,23 @@ class TestDevice {
   };
   /** Kept in memory: of the real one only what is in force matters here. */
   readonly versions = new PartitionMarks(async () => undefined);
+
+  #completeness(): Completeness {
+    const device = this;
+    const claimed = () => (this.complete ? [{ from: 0, to: 2 ** 20 }] : this.#ranges);
+    return {
+      isComplete: () => this.complete && !this.tailUnconfirmed,
+      mark: async (_policy, from, to) => {
+        this.#ranges.push({ from, to });
+        this.complete = true;
+      },
+      ranges: () => (this.tailUnconfirmed ? [] : claimed()),
+      claimed,
+      get tailUnconfirmed() {
+        return device.tailUnconfirmed;
+      },
+    };
+  }
 }
 
 export class TestNode {
