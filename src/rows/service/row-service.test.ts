@@ -62,6 +62,16 @@ describe('a listing', () => {
     expect(await cluster.list(0)).toMatchObject({ live: true, items: [] });
   });
 
+  it('tells of what lives by its rows also the settings that damage took away here', async () => {
+    await cluster.create();
+    const state = cluster.live();
+    for (const node of [0, 1, 2]) await cluster.row(node, 'o', state);
+    const { state: own } = await cluster.list(0);
+    cluster.nodes[0]!.loseRow('');
+    expect((await cluster.list(0, { limit: 5 }, 'nearest')).state).toBe(null);
+    expect(await cluster.list(0)).toMatchObject({ live: true, state: own, totals: { rows: 1 } });
+  });
+
   it('is refused as unavailable when no majority answers, unless the nearest is asked', async () => {
     await cluster.create();
     cluster.network.down.add('n1').add('n2');

@@ -276,8 +276,10 @@ export class RowService {
     const { rows } = target;
     const { ring } = this.context;
     let live = this.#existence.isLiveHere(target, hash);
-    // A database does not show that damage took a row away, so "not there" is for R to say (seed 227).
-    if (!live && read === 'quorum') {
+    // A database does not show that damage took a row away, so "not there" is for R to say (seed 227). So it is where
+    // only rows say that it lives: without its settings its objects would be looked for in another policy.
+    const isMade = !this.#rules.mustExist || rows.read(ring, hash, '')?.data !== undefined;
+    if (!(live && isMade) && read === 'quorum') {
       live = await beforeDeadline(this.#existence.find(target, wish), call);
     }
     const own = rows.read(ring, hash, '');
