@@ -32,17 +32,21 @@ export class Containers {
   readonly #context: ProxyContext;
   readonly #accounts: Accounts;
   readonly #cache: ContainerCache;
+  /** What one replica said: for those who ask for no more. */
+  readonly #nearest: ContainerCache;
 
   constructor(context: ProxyContext, accounts: Accounts) {
     const { env, limits } = context;
     this.#context = context;
     this.#accounts = accounts;
-    this.#cache = new ContainerCache({
+    const options = {
       env,
       ttlMs: limits.containerCacheMs,
       staleMs: limits.containerStaleMs,
       entries: limits.containerCacheEntries,
-    });
+    };
+    this.#cache = new ContainerCache(options);
+    this.#nearest = new ContainerCache(options);
   }
 
   /**
@@ -55,12 +59,13 @@ export class Containers {
     name: ContainerName,
   ): Promise<ContainerInfo | undefined> {
     const path = containerPath(name);
-    const cached = this.#cache.peek(path);
+    const cache = operation.read === 'nearest' ? this.#nearest : this.#cache;
+    const cached = this.#cache.peek(path) ?? cache.peek(path);
     if (cached !== undefined) return cached;
     try {
-      return await this.#cache.load(path, () => this.#fetch(operation, trace, name));
+      return await cache.load(path, () => this.#fetch(operation, trace, name));
     } catch (error) {
-      const stale = this.#cache.peekStale(path);
+      const stale = this.#cache.peekStale(path) ?? cache.peekStale(path);
       if (stale !== undefined && isUnavailable(error)) return stale;
       throw error;
     }
@@ -77,12 +82,12 @@ export class Containers {
     name: ContainerName,
   ): Promise<ContainerInfo | undefined> {
     const info = await this.#fetch(operation, trace, name);
-    if (info === undefined) this.#cache.forget(containerPath(name));
+    if (info === undefined) this.forget(name);
     return info;
   }
 
   forget(name: ContainerName): void {
-    this.#cache.forget(containerPath(name));
+    for (const cache of [this.#cache, this.#nearest]) cache.forget(containerPath(name));
   }
 
   async list(
@@ -172,7 +177,7 @@ export class Containers {
   ): ReturnType<typeof writeOwnState> {
     const path = containerPath(name);
     const writeId = newWriteId(this.#context.env);
-    this.#cache.forget(path);
+    this.forget(name);
     const written = await writeOwnState(this.#context, {
       trace,
       ring: 'container',
@@ -195,7 +200,7 @@ export class Containers {
         return { data, groups: { ...groups, container: settings } };
       },
     });
-    this.#cache.forget(path);
+    this.forget(name);
     return written;
   }
 
