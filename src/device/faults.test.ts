@@ -519,7 +519,7 @@ describe('a folder that is taken away', () => {
       const { disk } = fixture.machine;
       disk.wipe(FOLDER);
       await device.close();
-      for (const note of ['index.rebuild', 'rows.db.damaged'])
+      for (const note of ['index.rebuild', 'log.hole', 'rows.db.damaged'])
         disk.plant(`${FOLDER}/${note}`, Buffer.from('damaged'));
       expect(await rejectedCode(fixture.open())).toBe('device-blank');
     }));

@@ -25,7 +25,14 @@ export const SUBFOLDERS = ['log', 'blobs', 'quarantine'] as const;
  * What may be in a folder that still counts as blank: what a new file system or a person leaves there,
  * and the notes of a process that was wiped under.
  */
-const HARMLESS = new Set(['lost+found', '.keep', 'audit.json', 'index.rebuild', 'rows.db.damaged']);
+const HARMLESS = new Set([
+  'lost+found',
+  '.keep',
+  'audit.json',
+  'index.rebuild',
+  'log.hole',
+  'rows.db.damaged',
+]);
 /**
  * Nor does this hold anything without a log: caches, which a process that is wiped under while it starts
  * makes anew, and what a replacement leaves that never ended.
