@@ -17,7 +17,7 @@ import { decodeIndexRow, encodeIndexRow } from './index-row.ts';
 import { deleteAtOf, type StoredEntry } from './stored-entry.ts';
 
 /** Another version is rebuilt, not converted: the index is a cache. */
-export const INDEX_VERSION = 4;
+export const INDEX_VERSION = 5;
 
 /**
  * Entries are a heap with an index beside it, not WITHOUT ROWID: new rows then fill pages one after the
@@ -150,11 +150,17 @@ export class IndexFile {
   /** A value of the meta table, with its checksum verified. @throws OperatingError `damaged` */
   meta(name: string): unknown {
     const bytes = this.#getMeta.get(name);
-    return bytes === undefined ? undefined : unpack(unsealed(bytes, `meta ${name}`));
+    if (bytes === undefined) return undefined;
+    // A flipped bit in a page may lead to another row, which is as good as when it was written (seed 1038).
+    const sealedValue = unpack(unsealed(bytes, `meta ${name}`)) as [string, unknown];
+    if (!Array.isArray(sealedValue) || sealedValue[0] !== name) {
+      throw damaged('a value of the index is another one', { name });
+    }
+    return sealedValue[1];
   }
 
   setMeta(name: string, value: unknown): void {
-    this.#putMeta.run(name, sealed(pack(value)));
+    this.#putMeta.run(name, sealed(pack([name, value])));
   }
 
   position(): LogPosition | undefined {

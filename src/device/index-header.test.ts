@@ -60,3 +60,18 @@ it('in a page has the index rebuilt, at once or at the next start, or harms noth
     }
     expect(wasDamaged).toBe(true);
   }));
+
+it('that leads to another value, which is whole, has the index rebuilt (simulator, brief seed 1038)', () =>
+  withDevice(async (fixture, device) => {
+    await fixture.put(device, 1, bytes(20));
+    await device.close();
+    const database = fixture.env.disk.openDatabase(INDEX, { cacheKiB: 256 });
+    database.exec(
+      "UPDATE meta SET value = (SELECT value FROM meta WHERE name = 'completeness') WHERE name = 'versions'",
+    );
+    database.close();
+    const again = await fixture.open();
+    expect(again.opened.rebuilt).toBe(true);
+    expect(again.stat(keyOf(1))).toBeDefined();
+    await again.close();
+  }));
