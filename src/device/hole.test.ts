@@ -15,7 +15,7 @@ const SEGMENT = `${FOLDER}/log/00000001.seg`;
 /** Three keys, the second of which was forgotten; the record that says so is damaged. */
 async function damaged(fixture: DeviceFixture, device: LogDevice): Promise<void> {
   for (const number of [0, 1]) await fixture.put(device, number, bytes(100));
-  await device.forgetAgain(device.stat(keyOf(1))!);
+  await device.disown(device.stat(keyOf(1))!);
   await fixture.put(device, 2, bytes(100));
   await device.close();
   const segment = await fixture.env.disk.read(SEGMENT);
@@ -33,7 +33,7 @@ describe('a hole in the log', () => {
       await rebuilt.close();
       const again = await fixture.open();
       expect(again.opened).toMatchObject({ rebuilt: false, hasHole: true });
-      expect(await again.forgetAgain(again.stat(keyOf(1))!)).toBe(true);
+      expect(await again.disown(again.stat(keyOf(1))!)).toBe(true);
       await again.fillHole();
       await again.close();
       const filled = await fixture.open();

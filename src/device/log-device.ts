@@ -307,8 +307,8 @@ export class LogDevice implements contract.Device {
     return this.#append(new operations.ForgetOperation(this.#commits, this.#exactly(entry)));
   }
 
-  /** The same of what was forgotten before, whatever its row. */
-  async forgetAgain(entry: contract.Entry): Promise<boolean> {
+  /** The same of what nobody else knows, whatever its row: it was forgotten before (repair/recall.ts). */
+  async disown(entry: contract.Entry): Promise<boolean> {
     this.#admit(['ok', 'full']);
     const exact = this.#exactly(entry);
     return this.#append(new operations.ForgetOperation(this.#commits, exact, 'listed or not'));

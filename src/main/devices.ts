@@ -1,6 +1,6 @@
 /**
- * The devices of this node, as far as they can be opened, and may serve (repair/recall.ts). One step a second looks after those that
- * can't: a folder that was wiped or replaced under the running process gets a new identity and
+ * The devices of this node, as far as they can be opened, and may serve (repair/recall.ts). One step a
+ * second looks after those that can't be opened: a folder that was wiped or replaced under the running process gets a new identity and
  * incarnation and is filled again by its peers; a damaged index is rebuilt by opening anew; a disk that
  * was not there at the start may be there now; descriptors that were missing may be free again. A sync
  * error is for ever: only a new process uses that device again.

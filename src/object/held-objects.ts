@@ -80,7 +80,7 @@ export class HeldObjects {
   async forget({ device }: Kept, _ring: Ring, entries: readonly Entry[]): Promise<void> {
     for (let i = 0; i < entries.length; i += AT_ONCE) {
       const some = entries.slice(i, i + AT_ONCE);
-      await Promise.all(some.map((entry) => device.forgetAgain(entry)));
+      await Promise.all(some.map((entry) => device.disown(entry)));
     }
   }
 }

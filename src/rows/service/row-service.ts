@@ -276,13 +276,14 @@ export class RowService {
     const { rows } = target;
     const { ring } = this.context;
     let live = this.#existence.isLiveHere(target, hash);
+    let own = rows.read(ring, hash, '');
     // A database does not show that damage took a row away, so "not there" is for R to say (seed 227). So it is where
     // only rows say that it lives: without its settings its objects would be looked for in another policy.
-    const isMade = !this.#rules.mustExist || rows.read(ring, hash, '')?.data !== undefined;
+    const isMade = !this.#rules.mustExist || own?.data !== undefined;
     if (!(live && isMade) && read === 'quorum') {
       live = await beforeDeadline(this.#existence.find(target, wish), call);
+      own = rows.read(ring, hash, '');
     }
-    const own = rows.read(ring, hash, '');
     const { items, truncated } = cutPage(rows.list(ring, hash, query));
     const totals = rows.facts(ring, hash)?.totals ?? { rows: 0, bytes: 0, objects: 0 };
     return {
