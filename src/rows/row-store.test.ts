@@ -473,6 +473,12 @@ describe('damage', () => {
     expect(store.damage).toBeUndefined();
   });
 
+  it('that a report on the device is the first to meet is no error of the report (seed 12000438)', async () => {
+    await spoil("UPDATE container SET digest = 'text'");
+    expect(store.rowCount).toBe(0);
+    expect(store.damage).toBeDefined();
+  });
+
   it('of a cursor makes the next pull longer and no more', async () => {
     await store.write(row('a', live(at(1))));
     store.setCursor(CONTAINER_RING, HASH, 7, { incarnation: 'peer', sequence: 5 });

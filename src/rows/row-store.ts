@@ -368,11 +368,12 @@ export class RowStore implements RowSink {
     return this.#summaries.changes;
   }
 
+  /** Of a damaged store 0, also where this look is what finds the damage: it is asked by who reports on the device. */
   get rowCount(): number {
-    if (this.damage !== undefined) return 0;
     const total = (ring: PolicyIndex): number =>
       this.#summaries.summarise(ring, 0, 2 ** BUCKET_BITS, 1)[0]!.total;
-    return this.#look(() => total(CONTAINER_RING) + total(ACCOUNT_RING));
+    const sum = (): number => total(CONTAINER_RING) + total(ACCOUNT_RING);
+    return this.#guard.unlessDamaged(() => this.#look(sum)) ?? 0;
   }
 
   applied(): LogPosition | undefined {
