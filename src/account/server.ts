@@ -10,6 +10,7 @@ const RULES: RowRules = {
   mustExist: false,
   refuse: () => undefined,
   admit: (_own, _live, state) => state,
+  remake: () => undefined,
   tombstone: (_own, state) => state,
   committed: async () => [],
 };

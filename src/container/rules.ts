@@ -4,7 +4,7 @@
  * is fixed while it lives; the policy changes in steps (proxy/policy-move/README.md).
  */
 import type { EntryState } from '#base/entry.ts';
-import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
+import { justAbove, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import {
   type ContainerSettings,
   SETTINGS_GROUP,
@@ -82,6 +82,30 @@ function isNext(own: EntryState | undefined, step: EntryState): boolean {
   const time = settingsTime(own);
   const base = step.groups[SETTINGS_GROUP]!.values['base'] ?? ZERO_TIMESTAMP;
   return base === time || settingsTime(step) === time;
+}
+
+/**
+ * The container of an object that a device holds, where nobody knows of its creation: one replica alone had taken that, told
+ * a writer of the object, and was lost (simulator, seed 11007933). Listings would show the object, and reads look for
+ * it in another policy. It is dated as low as can be: whoever does know the creation is right.
+ */
+export function remakeContainer(
+  own: EntryState | undefined,
+  { keptIn }: RowItem,
+  { data }: EntryState,
+): EntryState | undefined {
+  if (keptIn === undefined || data?.kind !== 'live' || own?.data?.kind === 'live') return undefined;
+  const deletedAt = own?.data?.timestamp;
+  // What is from before the deletion, or in the policy that the container had, brings it back as it was.
+  const isKnown = settingsOf(own)?.policy === keptIn || data.timestamp < (deletedAt ?? '');
+  if (deletedAt !== undefined && isKnown) return undefined;
+  const timestamp = justAbove(deletedAt ?? ZERO_TIMESTAMP, 0);
+  const { writeId, clientMicros } = data;
+  const settings = settingsGroup({ policy: keptIn, mode: 'strict' }, timestamp);
+  return {
+    data: { timestamp, kind: 'live', writeId, clientMicros, etag: '', size: 0, contentType: '' },
+    groups: { [SETTINGS_GROUP]: settings },
+  };
 }
 
 /** A tombstone keeps the settings: a late row may bring the container back (consistency.md, Rows). */

@@ -10,7 +10,7 @@ import { AccountLister } from './account-rows.ts';
 import { serveHoldings } from './holdings.ts';
 import { type ListingAuditorOptions, RowListingAuditor } from './listing-auditor.ts';
 import { TotalsReporter } from './reporter.ts';
-import { admitState, keepSettings, refuseRow } from './rules.ts';
+import { admitState, keepSettings, refuseRow, remakeContainer } from './rules.ts';
 
 export interface ContainerService {
   readonly rows: RowService;
@@ -25,6 +25,7 @@ export function createContainerService(options: ListingAuditorOptions): Containe
     mustExist: true,
     refuse: refuseRow,
     admit: admitState,
+    remake: remakeContainer,
     tombstone: keepSettings,
     committed: (target, hash, listing, txn) => lister.list(target, hash, listing, txn),
   });

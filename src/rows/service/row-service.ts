@@ -59,6 +59,8 @@ export interface RowRules {
   refuse(own: EntryState | undefined, row: RowItem, isDeletion: boolean): RowOutcome | undefined;
   /** What of a state to store over what is known; `conflict`: nothing. */
   admit(own: EntryState | undefined, live: boolean, state: EntryState): EntryState | 'conflict';
+  /** What to know of a container of which R replicas know too little to find the object of this row, if anything. */
+  remake(own: EntryState | undefined, row: RowItem, state: EntryState): EntryState | undefined;
   /** What of a container is kept in its tombstone. */
   tombstone(own: EntryState | undefined, state: EntryState): EntryState;
   /** Lists the own state one level up after it was committed: the complete devices that have it. */
@@ -156,7 +158,29 @@ export class RowService {
     this.context.checkPlaced(target, ringVersion, row.hash);
     const key = { policy: this.context.ring, hash: row.hash };
     const { outcome } = await target.rows.write({ key, path: row.path, name: row.name, state });
-    return outcome;
+    if (intent === 'write' || (await this.#remake(target, row, state, call))) return outcome;
+    return 'unavailable';
+  }
+
+  /** False: too few replicas answer; the row stays to be sent again. */
+  async #remake(
+    target: RowDevice,
+    row: RowItem,
+    state: EntryState,
+    { txn }: RowCallContext,
+  ): Promise<boolean> {
+    const { hash, path } = row;
+    const made = (): EntryState | undefined =>
+      this.#rules.remake(target.rows.read(this.context.ring, hash, ''), row, state);
+    if (made() === undefined) return true;
+    if ((await this.#findOut(target, { hash, path, txn })) === undefined) return false;
+    const own = made();
+    if (own !== undefined) {
+      const key = { policy: this.context.ring, hash };
+      await target.rows.write({ key, path, name: '', state: own });
+      this.context.options.env.log.warn('container.remade', { path, policy: row.keptIn });
+    }
+    return true;
   }
 
   /** Decoded, and not from a clock that is too far ahead. @throws OperatingError `malformed`, `clock-drift` */
