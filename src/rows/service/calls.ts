@@ -208,7 +208,12 @@ export interface PullReply {
   readonly complete: boolean;
   readonly equal: boolean;
   readonly more: boolean;
-  readonly rows: readonly { readonly name: string; readonly state: Buffer }[];
+  readonly rows: readonly PulledRow[];
+}
+
+export interface PulledRow {
+  readonly name: string;
+  readonly state: Buffer;
 }
 
 /** container.state: what one replica alone knows of the container's existence. */

@@ -143,13 +143,15 @@ export class RowContext {
 
   /**
    * A deletion or an expiry that was reclaimed everywhere, as somebody has it still: there is nothing here that
-   * it would hide, and taken in it would be young again, and go back and forth for ever.
+   * it would hide, and taken in it would be young again, and go back and forth for ever. A container's own is not
+   * reclaimed before its rows are: it says in which policy the object of a late one is.
    */
   isReclaimed({ rows }: RowDevice, hash: Buffer, name: string, state: EntryState): boolean {
     const { isReclaimed } = this.options;
     if (isReclaimed === undefined || !isTombstone(this.ring, name, state)) return false;
     const deadSince = deadSinceMicros(state, rowTimestamp(state));
-    return isReclaimed(deadSince) && rows.read(this.ring, hash, name) === undefined;
+    if (!isReclaimed(deadSince) || rows.read(this.ring, hash, name) !== undefined) return false;
+    return name !== '' || (rows.facts(this.ring, hash)?.total ?? 0) === 0;
   }
 
   isComplete({ device }: RowDevice, hash: Buffer): boolean {

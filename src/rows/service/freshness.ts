@@ -13,12 +13,13 @@
  * after the rows are durable here. Without a cursor the digests decide: equal ones mean that this
  * replica has all that the peer has, so the peer's sequence becomes the cursor without a row sent.
  */
+import { isDead } from '#base/entry.ts';
 import { decodeState, encodeState } from '#base/entry-codec.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { Rest } from '#worker/job.ts';
 import { DIGEST_BYTES } from '../digest.ts';
 import { MAX_PULL_ROWS, parsePull } from './arguments.ts';
-import type { PullReply, RowTarget } from './calls.ts';
+import type { PulledRow, PullReply, RowTarget } from './calls.ts';
 import type { RowContext, RowDevice } from './context.ts';
 import { Gathering } from './gathering.ts';
 import { parsePullReply } from './replies.ts';
@@ -114,17 +115,18 @@ export class Freshness {
   ): Promise<void> {
     const { ring } = this.#context;
     const key = { policy: ring, hash };
+    const take = async ({ name, state: bytes }: PulledRow): Promise<void> => {
+      const state = decodeState(bytes);
+      if (this.#context.isReclaimed(target, hash, name, state)) return;
+      await target.rows.write({ key, path, name, state });
+    };
     for (let i = 0; i < reply.rows.length; i += ROWS_AT_ONCE) {
-      const slice = reply.rows.slice(i, i + ROWS_AT_ONCE);
-      await Promise.all(
-        slice.map(async ({ name, state: bytes }) => {
-          const state = decodeState(bytes);
-          if (this.#context.isReclaimed(target, hash, name, state)) return;
-          await target.rows.write({ key, path, name, state });
-        }),
-      );
+      await Promise.all(reply.rows.slice(i, i + ROWS_AT_ONCE).map(take));
       await rest?.();
     }
+    // Once more: an old deletion of the container is nothing to who has no row that it is of.
+    const own = reply.rows.find(({ name }) => name === '');
+    if (own !== undefined) await take(own);
     const { incarnation, sequence } = reply;
     const known = target.rows.cursor(ring, hash, peer.device);
     if (known?.incarnation === incarnation && known.sequence === sequence) return;
@@ -154,11 +156,27 @@ export function pullCall(context: RowContext, args: unknown): { result: PullRepl
   const page = pageOf(rows, context.ring, hash, since, Math.min(request.limit, MAX_PULL_ROWS));
   const more = page.sequence !== undefined && page.sequence < upTo;
   const sequence = more ? page.sequence! : upTo;
+  if (!more) addTombstone(page.rows, context, target, hash);
   return { result: { incarnation, sequence, upTo, complete, equal: false, more, rows: page.rows } };
 }
 
+/**
+ * A container that lives by its rows alone: its deletion, with the settings, comes behind the last of them. Who was
+ * told of it before had no row yet, and refused it as one that is reclaimed.
+ */
+function addTombstone(
+  page: PulledRow[],
+  { ring }: RowContext,
+  { rows }: RowDevice,
+  hash: Buffer,
+): void {
+  const own = rows.read(ring, hash, '');
+  if (own === undefined || !isDead(own) || page.some(({ name }) => name === '')) return;
+  page.push({ name: '', state: encodeState(own) });
+}
+
 function pageOf(rows: RowDevice['rows'], ring: number, hash: Buffer, since: number, limit: number) {
-  const page: { name: string; state: Buffer }[] = [];
+  const page: PulledRow[] = [];
   let bytes = 0;
   let sequence: number | undefined;
   for (const change of rows.changes(ring, hash, since, limit)) {

@@ -1,8 +1,10 @@
 /** Former primaries of containers: what they hold goes to the primaries, and then it is gone here. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CONTAINER_RING } from '#base/names.ts';
+import { microsOf } from '#base/timestamp.ts';
 import type { Device } from '#device/contract.ts';
 import { Ring } from '#ring/ring.ts';
+import { settingsGroup } from '../row-state.ts';
 import { RowCluster } from '../testing/row-cluster.ts';
 
 let cluster: RowCluster;
@@ -73,6 +75,24 @@ describe('a former primary', () => {
     expect(handover(0).clearedAtMs(0)).toBeDefined();
     for (const node of [1, 2, 3]) expect(heldAt(node)).toEqual(['', 'a', 'b', 'dead']);
     expect(await step(1)).toBe('idle');
+  });
+
+  it('gives the old deletion of a container that lives by a late row, though nobody wanted it without that row', async () => {
+    const path = '/a/late';
+    const key = { policy: CONTAINER_RING, hash: cluster.hash(path) };
+    const tombstone = cluster.tombstone();
+    const container = settingsGroup({ policy: 2, mode: 'strict' }, tombstone.data!.timestamp);
+    const own = { ...tombstone, groups: { container } };
+    await rowsAt(0).write({ key, path, name: '', state: own });
+    await rowsAt(0).write({ key, path, name: 'row', state: cluster.live() });
+    cluster.reclaimedMicros = microsOf(cluster.now());
+    place([1, 2, 3], 2);
+    await join();
+    await step(0);
+    for (const node of [1, 2, 3]) {
+      expect(rowsAt(node).hasLiveRow(CONTAINER_RING, key.hash)).toBe(true);
+      expect(rowsAt(node).read(CONTAINER_RING, key.hash, '')).toEqual(own);
+    }
   });
 
   it('gives what only it has to every primary first', async () => {

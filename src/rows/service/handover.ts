@@ -6,6 +6,7 @@
  * confirmed is dropped by compare-and-drop; a row that changed meanwhile stays for the next round.
  */
 
+import { isDead } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
 import { codeOf } from '#base/errors.ts';
 import { isServing } from '#device/contract.ts';
@@ -184,9 +185,12 @@ export class RowHandover implements Job {
       after = last.sequence;
       seen += page.length;
     }
+    if (own === undefined) return dropped;
+    // An old deletion of a container is taken in only by who has rows of it: given before them, it was refused.
+    const isGivenAgain = isDead(own.state) && own.sequence > upTo;
+    if (isGivenAgain && !(await this.#give(moving, [own]))) return dropped;
     // It goes last, so it was refused among the others.
-    if (own !== undefined) dropped += await rows.forget(ring, hash, [own]);
-    return dropped;
+    return dropped + (await rows.forget(ring, hash, [own]));
   }
 
   /** True: every primary has all of them, and is complete. */

@@ -150,6 +150,7 @@ export class TestNode {
       self: { node: this.name, site: `s${id}` },
       clock,
       devices: () => devices,
+      isReclaimed: (deadSince: number) => deadSince < cluster.reclaimedMicros,
     };
     this.containers = createContainerService(options);
     this.accounts = createAccountService(options);
@@ -204,6 +205,8 @@ export class RowCluster {
   readonly network = new MemoryNetwork();
   readonly nodes: TestNode[];
   view: ClusterView;
+  /** What has been dead since before then is reclaimed. */
+  reclaimedMicros = 0;
   #micros = START_SECONDS * 1e6;
 
   constructor(nodes = 3) {
