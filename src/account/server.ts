@@ -9,6 +9,7 @@ import { type RowRules, RowService } from '#rows/service/row-service.ts';
 const RULES: RowRules = {
   mustExist: false,
   refuse: () => undefined,
+  isForeign: () => false,
   admit: (_own, _live, state) => state,
   remake: () => undefined,
   tombstone: (_own, state) => state,

@@ -92,3 +92,48 @@ describe('a row that a device sends of what it holds', () => {
     expect(settingsOf(own(0))?.policy).toBe(kind === 'live' ? keptIn : 0);
   });
 });
+
+describe('a row that a device sends of what it holds in a policy that the container has not', () => {
+  const listed = async (node: number) => (await cluster.list(node)).items;
+
+  it('is neither listed, nor hides what is written in the policy that it has', async () => {
+    const creation = cluster.creation(0);
+    for (const node of ALL) await cluster.own(node, creation);
+    for (const node of ALL) await cluster.row(node, 'o', cluster.live(), { policy: 0 });
+    const before = await listed(0);
+    for (const [name, state] of [
+      ['o', cluster.tombstone()],
+      ['p', cluster.live()],
+    ] as const)
+      for (const node of ALL)
+        expect(await cluster.row(node, name, state, KEPT_IN_2)).toBe('superseded');
+    expect(await listed(1)).toEqual(before);
+  });
+
+  it('is taken in by who had missed that it has that policy by now', async () => {
+    for (const node of ALL) await cluster.own(node, cluster.creation(0));
+    const creation = cluster.creation(2);
+    const key = { policy: CONTAINER_RING, hash: cluster.hash('/a/c') };
+    for (const node of [1, 2])
+      await cluster.nodes[node]!.rows.write({ key, path: '/a/c', name: '', state: creation });
+    expect(await cluster.row(0, 'o', cluster.live(), KEPT_IN_2)).toBe('stored');
+    expect(await cluster.names(0)).toEqual(['o']);
+  });
+
+  it('has to come again where too few can be asked', async () => {
+    for (const node of ALL) await cluster.own(node, cluster.creation(0));
+    cluster.network.down.add('n1').add('n2');
+    expect(await cluster.row(0, 'o', cluster.live(), KEPT_IN_2)).toBe('unavailable');
+  });
+
+  it('does not bring back a container that was deleted since', async () => {
+    const object = cluster.live();
+    const tombstone = cluster.tombstone();
+    const container = settingsGroup({ policy: 0, mode: 'strict' }, tombstone.data!.timestamp);
+    const key = { policy: CONTAINER_RING, hash: cluster.hash('/a/c') };
+    const state = { ...tombstone, groups: { container } };
+    for (const { rows } of cluster.nodes) await rows.write({ key, path: '/a/c', name: '', state });
+    for (const node of ALL) await cluster.row(node, 'o', object, KEPT_IN_2);
+    expect((await cluster.list(0)).live).toBe(false);
+  });
+});

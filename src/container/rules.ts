@@ -96,7 +96,7 @@ export function remakeContainer(
 ): EntryState | undefined {
   if (keptIn === undefined || data?.kind !== 'live' || own?.data?.kind === 'live') return undefined;
   const deletedAt = own?.data?.timestamp;
-  // What is from before the deletion, or in the policy that the container had, brings it back as it was.
+  // What is in the policy that the container had brings it back as it was.
   const isKnown = settingsOf(own)?.policy === keptIn || data.timestamp < (deletedAt ?? '');
   if (deletedAt !== undefined && isKnown) return undefined;
   const timestamp = justAbove(deletedAt ?? ZERO_TIMESTAMP, 0);
@@ -106,6 +106,24 @@ export function remakeContainer(
     data: { timestamp, kind: 'live', writeId, clientMicros, etag: '', size: 0, contentType: '' },
     groups: { [SETTINGS_GROUP]: settings },
   };
+}
+
+/**
+ * Of what a device holds in a policy that is not the container's, and that it has not left by a move: from before the container was
+ * deleted and made again, or by a writer who did not know of that yet, and was refused. Nobody looks for it there, so it is not
+ * listed, nor may a deletion there hide what is here.
+ */
+export function isForeignRow(
+  own: EntryState | undefined,
+  { keptIn }: RowItem,
+  { data }: EntryState,
+): boolean {
+  const settings = settingsOf(own);
+  if (keptIn === undefined || settings === undefined || data === undefined) return false;
+  const { policy, from, was = [] } = settings;
+  if ([policy, from, ...was].includes(keptIn)) return false;
+  // What is newer than the deletion is of a container that was made since (`remakeContainer`).
+  return own?.data?.kind !== 'deleted' || data.timestamp < own.data.timestamp;
 }
 
 /** A tombstone keeps the settings: a late row may bring the container back (consistency.md, Rows). */

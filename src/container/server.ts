@@ -10,7 +10,7 @@ import { AccountLister } from './account-rows.ts';
 import { serveHoldings } from './holdings.ts';
 import { type ListingAuditorOptions, RowListingAuditor } from './listing-auditor.ts';
 import { TotalsReporter } from './reporter.ts';
-import { admitState, keepSettings, refuseRow, remakeContainer } from './rules.ts';
+import { admitState, isForeignRow, keepSettings, refuseRow, remakeContainer } from './rules.ts';
 
 export interface ContainerService {
   readonly rows: RowService;
@@ -24,6 +24,7 @@ export function createContainerService(options: ListingAuditorOptions): Containe
   const rows = new RowService(options, CONTAINER_RING, 'container', {
     mustExist: true,
     refuse: refuseRow,
+    isForeign: isForeignRow,
     admit: admitState,
     remake: remakeContainer,
     tombstone: keepSettings,

@@ -52,7 +52,7 @@ export interface RowsArgs {
 
 /**
  * `stored` and `superseded`: the row is joined and durable here; with `superseded` something newer is
- * here too, or (repair only) that it is a deletion which is reclaimed by now. All others: nothing was stored. `unavailable`: whether the container exists could not be
+ * here too, or (repair only) that it is a deletion which is reclaimed by now, or is kept in a policy that is not the container's. All others: nothing was stored. `unavailable`: whether the container exists could not be
  * found out (the replica missed its creation, or there is none, and no peer answers).
  */
 export const ROW_OUTCOMES = [

@@ -57,6 +57,8 @@ export interface RowRules {
   readonly mustExist: boolean;
   /** Why this row does not belong into the container as it is. */
   refuse(own: EntryState | undefined, row: RowItem, isDeletion: boolean): RowOutcome | undefined;
+  /** The row of something that nobody looks for any more where it is: it is not taken in. */
+  isForeign(own: EntryState | undefined, row: RowItem, state: EntryState): boolean;
   /** What of a state to store over what is known; `conflict`: nothing. */
   admit(own: EntryState | undefined, live: boolean, state: EntryState): EntryState | 'conflict';
   /** What to know of a container of which R replicas know too little to find the object of this row, if anything. */
@@ -143,6 +145,8 @@ export class RowService {
     call: RowCallContext,
   ): Promise<RowOutcome> {
     const state = this.#accept(row.state);
+    const foreign = intent === 'repair' ? await this.#foreign(target, row, state, call) : undefined;
+    if (foreign !== undefined) return foreign;
     let refusal = this.#refusal(target, row, state, intent);
     if (refusal === 'no-container') {
       const live = await this.#findOut(target, { hash: row.hash, path: row.path, txn: call.txn });
@@ -160,6 +164,20 @@ export class RowService {
     const { outcome } = await target.rows.write({ key, path: row.path, name: row.name, state });
     if (intent === 'write' || (await this.#remake(target, row, state, call))) return outcome;
     return 'unavailable';
+  }
+
+  /** What to answer instead of taking the row in, if anything. This replica may be behind, so others are asked. */
+  async #foreign(
+    target: RowDevice,
+    row: RowItem,
+    state: EntryState,
+    { txn }: RowCallContext,
+  ): Promise<RowOutcome | undefined> {
+    const { hash, path } = row;
+    const own = (): EntryState | undefined => target.rows.read(this.context.ring, hash, '');
+    if (!this.#rules.isForeign(own(), row, state)) return undefined;
+    if ((await this.#findOut(target, { hash, path, txn })) === undefined) return 'unavailable';
+    return this.#rules.isForeign(own(), row, state) ? 'superseded' : undefined;
   }
 
   /** False: too few replicas answer; the row stays to be sent again. */
