@@ -86,6 +86,25 @@ export class Containers {
     return info;
   }
 
+  /**
+   * Before anybody is told that something is not there, or not as it has to be: since the container was asked it may have
+   * been deleted, and made again in another policy. Rows are refused then, reads are not.
+   * @throws OperatingError `container-mismatch`, `unavailable`
+   */
+  async expectUnmoved(
+    operation: Operation,
+    trace: Trace,
+    { name, policy }: ContainerInfo,
+  ): Promise<void> {
+    const { policies } = this.#context.cluster.current();
+    if (policies.length === 1 || operation.read === 'nearest') return;
+    const now = await this.freshInfo(operation, trace, name);
+    if (now === undefined || isIn(policy.index, now)) return;
+    this.forget(name);
+    const facts = { policy: policy.index, now: now.policy.index };
+    throw new OperatingError('container-mismatch', 'the container is in another policy', facts);
+  }
+
   forget(name: ContainerName): void {
     for (const cache of [this.#cache, this.#nearest]) cache.forget(containerPath(name));
   }
@@ -256,6 +275,16 @@ export function settingsFor({ policy, mode, former, left, was }: Created): Conta
     ...(left && { left: left.index }),
     ...(was && { was }),
   };
+}
+
+/** Whether objects of the container are placed there. */
+function isIn(index: PolicyIndex, { policy, former }: ContainerInfo): boolean {
+  return index === policy.index || index === former?.index;
+}
+
+/** Whether the container knows nothing of the policy: what is there of it will be neither read nor retired. */
+export function isForeign(index: PolicyIndex, info: ContainerInfo): boolean {
+  return !isIn(index, info) && index !== info.left?.index && !info.was?.includes(index);
 }
 
 function conflicts(present: ContainerInfo, { policy, mode }: CreateOptions): boolean {

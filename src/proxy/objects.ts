@@ -69,6 +69,7 @@ export class Objects {
       if (found === undefined) return undefined;
       const read = this.#read(call, found, true);
       const reader = await openObject(this.#context, this.#repairs, read);
+      if (reader === undefined) await this.#expectUnmoved(call, found);
       return reader && this.#context.encryption.open(call.operation, reader);
     });
   }
@@ -76,7 +77,9 @@ export class Objects {
   stat(call: ObjectCall): Promise<Found<ObjectStat>> {
     return this.#fresh(call, async () => {
       const found = await this.#find(call);
-      return found && this.#current(this.#read(call, found));
+      const state = found && (await this.#current(this.#read(call, found)));
+      if (found !== undefined && state === undefined) await this.#expectUnmoved(call, found);
+      return state;
     });
   }
 
@@ -86,6 +89,7 @@ export class Objects {
       const found = await this.#find(call);
       if (found === undefined) return undefined;
       const { state } = await readState(this.#context, this.#repairs, this.#read(call, found));
+      if (!this.#isLive(state)) await this.#expectUnmoved(call, found);
       return state.data === undefined ? undefined : state;
     });
   }
@@ -121,7 +125,10 @@ export class Objects {
     const markerId = marker?.id;
     const deletion = { trace, markerId, ...found, own, ...conditionIn(found, call.condition) };
     const written = await deleteObject(this.#context, deletion);
-    if (written.kind === 'refused') return 'precondition-failed';
+    if (written.kind === 'refused') {
+      await this.#expectUnmoved(call, found);
+      return 'precondition-failed';
+    }
     const { writeId, clientMicros } = written.state.data!;
     // The rounds may have settled a later one that was built on it.
     marker?.onMade?.(writeId === own.writeId ? clientMicros : clientMicros - 1);
@@ -146,7 +153,9 @@ export class Objects {
     const operation: Operation = { ...call.operation, read };
     const asked = this.#read({ ...call, operation }, found);
     const { state } = await readState(this.#context, this.#repairs, asked);
-    return condition.holds(this.#isLive(state) ? state : undefined, state);
+    const isTrue = condition.holds(this.#isLive(state) ? state : undefined, state);
+    if (!isTrue) await this.#expectUnmoved(call, found);
+    return isTrue;
   }
 
   #change(
@@ -160,6 +169,7 @@ export class Objects {
       const operation: Operation = { ...call.operation, read: 'quorum' };
       const state = await this.#current(this.#read({ ...call, operation }, found));
       if (state === undefined) {
+        await this.#expectUnmoved(call, found);
         if (own.sent.length === 0) return 'not-found';
         // It was there before, and may be gone by what an earlier attempt left: its expiry (seed 903052).
         throw new OperatingError('undecided', 'gone since; the outcome is not known');
@@ -168,6 +178,7 @@ export class Objects {
       const condition = conditionIn(found, call.condition);
       const written = await write({ trace: call.trace, ...found, state, own, ...condition });
       if (written.kind === 'written') return 'updated';
+      await this.#expectUnmoved(call, found);
       return this.#isLive(written.state) ? 'precondition-failed' : 'not-found';
     });
   }
@@ -195,6 +206,10 @@ export class Objects {
     if (!isStrict(found)) return { operation, trace, place, wantsBody, mayDegrade: true };
     const settle = (anew?: boolean) => settledState(this.#context, { trace, ...found }, anew);
     return { operation, trace, place, wantsBody, mayDegrade: false, settle };
+  }
+
+  #expectUnmoved({ operation, trace }: ObjectCall, { container }: FoundObject): Promise<void> {
+    return this.#containers.expectUnmoved(operation, trace, container);
   }
 
   /** Again by a newer ring, or as the container is by now. */

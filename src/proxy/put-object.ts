@@ -12,7 +12,7 @@ import type { Timestamp } from '#base/timestamp.ts';
 import type { AccountQuotas } from './account-quotas.ts';
 import { type Intake, takeBody } from './body-intake.ts';
 import type { BucketUsage } from './bucket-usage.ts';
-import type { Containers } from './containers.ts';
+import { type Containers, isForeign } from './containers.ts';
 import { clientGone, newWriteId, type ProxyContext } from './context.ts';
 import type { ContainerInfo, Operation, PutRequest, PutResult } from './contract.ts';
 import type { Sealer } from './encryption/encryption.ts';
@@ -20,7 +20,7 @@ import { withFreshContainer } from './fresh-container.ts';
 import { withFreshRing } from './fresh-ring.ts';
 import { isPartsAccount } from './multipart/names.ts';
 import { stateMaker } from './new-state.ts';
-import { conditionIn, expectWeak, type Objects } from './objects.ts';
+import { conditionIn, expectWeak, type FoundObject, type Objects } from './objects.ts';
 import { objectPlace, type Place, type Replica } from './placement.ts';
 import { checkReady } from './readiness.ts';
 import { OwnWrite } from './round-record.ts';
@@ -29,7 +29,7 @@ import type { Trace } from './trace.ts';
 import { uploadReplicas } from './upload-replicas.ts';
 import { VERSIONS_ACCOUNT } from './versions/names.ts';
 import { type ObjectWrite, type Refused, type Written, writeObject } from './write-object.ts';
-import { endQuietly } from './write-tombstone.ts';
+import { endInPolicy, endQuietly } from './write-tombstone.ts';
 
 /** One chunk as it comes from a socket. */
 const MIN_BUFFER_BYTES = 64 * 1024;
@@ -173,12 +173,15 @@ export class Puts {
     const stateAt = stateMaker(put, etag, sizes, put.request.finish?.());
     const content = body.length > 0 ? { body } : {};
     let known: ContainerInfo | undefined = put.container;
+    let former: FoundObject | undefined;
     const work = async (): Promise<Written | Refused> => {
       // Asked again when it was refused for what it is not any more.
       const container = known ?? (await this.#containers.info(put.operation, trace, name));
       known = undefined;
       if (container === undefined) throw new OperatingError('no-container', 'it went away');
+      if (former !== undefined) await this.#endIn(former, container, put);
       const place = this.#placeOf(container, name);
+      former = { container, place };
       const write = {
         trace,
         place,
@@ -188,7 +191,10 @@ export class Puts {
         ...content,
         ...conditionIn({ container }, put.request.condition),
       };
-      return writeObject(this.#context, write);
+      const written = await writeObject(this.#context, write);
+      if (written.kind === 'refused')
+        await this.#containers.expectUnmoved(put.operation, trace, container);
+      return written;
     };
     const written = await withFreshContainer(this.#context, this.#containers, name, () =>
       withFreshRing(this.#context, work),
@@ -263,7 +269,10 @@ export class Puts {
       return writeObject(this.#context, { ...write, ...conditionIn(put, put.request.condition) });
     });
     // What the condition did not let in would wait at the replicas for its expiry.
-    if (written.kind === 'refused') upload.abandon(new OperatingError('refused', 'not wanted'));
+    if (written.kind === 'refused') {
+      upload.abandon(new OperatingError('refused', 'not wanted'));
+      await this.#containers.expectUnmoved(put.operation, trace, container);
+    }
     return result(put, written, stateAt);
   }
 
@@ -273,10 +282,30 @@ export class Puts {
     if (code !== 'no-container' && code !== 'container-mismatch') throw error;
     this.#containers.forget(put.container.name);
     // What was stored may be read where the container still is: it is undecided, as any write that failed.
-    if (code === 'container-mismatch') throw error;
+    if (code === 'container-mismatch') {
+      const { operation, trace, container } = put;
+      const now = await this.#containers
+        .info(operation, trace, container.name)
+        .catch(() => undefined);
+      if (now !== undefined) await this.#endIn(put, now, put);
+      throw error;
+    }
     // What was stored would be an object that no listing shows, and that who is refused could read.
     await endQuietly(this.#context, put, put.own);
     return { kind: 'no-container', ...NOT_STORED };
+  }
+
+  /**
+   * The container was made again in another policy, and nobody looks in the former any more: what was stored there would
+   * come to light when the container is deleted, and its deletion forgotten.
+   */
+  async #endIn(
+    former: FoundObject,
+    now: ContainerInfo,
+    { trace, own }: Pick<Put, 'trace' | 'own'>,
+  ): Promise<void> {
+    if (!isForeign(former.container.policy.index, now)) return;
+    await endInPolicy(this.#context, { trace, ...former }, own);
   }
 }
 

@@ -43,22 +43,43 @@ export function deleteObject(
 export async function endQuietly(
   context: ProxyContext,
   deletion: Deletion,
-  { writeId, sent }: OwnWrite,
+  own: OwnWrite,
 ): Promise<void> {
-  if (sent.length === 0) return;
-  const timestamp = sent.map((attempt) => attempt.timestamp).reduce(maxTimestamp);
-  const state = tombstone(timestamp, writeId);
+  const state = endOf(own);
+  if (state === undefined) return;
   const failed =
-    (await endReplicas(context, deletion, state)) + (await endRows(context, deletion, state));
-  if (failed === 0) return;
-  const { trace, place } = deletion;
-  context.env.log.info('object.cleanup-failed', { txn: trace.txn, path: place.path, failed });
+    (await endReplicas(context, deletion, state, true)) + (await endRows(context, deletion, state));
+  if (failed > 0) logFailed(context, deletion, failed);
+}
+
+/**
+ * The same in the policy that the container had before it was made again. No row: that would hide what others have written
+ * in the one that it has now.
+ */
+export async function endInPolicy(
+  context: ProxyContext,
+  deletion: Deletion,
+  own: OwnWrite,
+): Promise<void> {
+  const state = endOf(own);
+  const failed = state === undefined ? 0 : await endReplicas(context, deletion, state, false);
+  if (failed > 0) logFailed(context, deletion, failed);
+}
+
+function endOf({ writeId, sent }: OwnWrite): EntryState | undefined {
+  if (sent.length === 0) return undefined;
+  return tombstone(sent.map((attempt) => attempt.timestamp).reduce(maxTimestamp), writeId);
+}
+
+function logFailed({ env }: ProxyContext, { trace, place }: Deletion, failed: number): void {
+  env.log.info('object.cleanup-failed', { txn: trace.txn, path: place.path, failed });
 }
 
 async function endReplicas(
   context: ProxyContext,
   { trace, place }: Deletion,
   tombstone: EntryState,
+  unlisted: boolean,
 ): Promise<number> {
   const state = encodeState(tombstone);
   const end = async (replica: Replica): Promise<void> => {
@@ -67,7 +88,7 @@ async function endReplicas(
       path: place.path,
       state,
       intent: 'join',
-      unlisted: true,
+      unlisted,
     };
     const { ringVersion } = replica;
     const options = { ringVersion, deadlineMs: context.limits.writeDeadlineMs };
