@@ -201,6 +201,19 @@ describe('deletion', () => {
     }
   });
 
+  it('is not undone by a write that comes to a replica before the others have removed it', async () => {
+    await cluster.create();
+    await sealAll('d');
+    const gone = cluster.tombstone();
+    const state = cluster.live();
+    expect(await cluster.remove(0, 'd', gone)).toMatchObject({ outcome: 'stored' });
+    expect(await cluster.row(0, 'o', state)).toBe('no-container');
+    expect(await cluster.row(1, 'o', state)).toBe('sealed');
+    for (const node of [1, 2]) await cluster.remove(node, 'd', gone);
+    for (const node of [0, 1, 2])
+      expect(await cluster.row(node, 'o', state)).toBe('no-container');
+  });
+
   it('is given up by unseal, and by itself after the deadline', async () => {
     await cluster.create();
     await sealAll('d');

@@ -220,6 +220,8 @@ export interface PulledRow {
 export interface StateReply {
   readonly state: Buffer | null;
   readonly live: boolean;
+  /** Rows live in it, whatever its own state says. */
+  readonly rows: boolean;
   readonly complete: boolean;
 }
 

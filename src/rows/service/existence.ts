@@ -48,7 +48,9 @@ export class Existence {
     const ask = async (peer: RowTarget): Promise<boolean> => {
       const reply = await this.#stateOf(peer, wish, replicas.ringVersion);
       if (reply.state !== null) await this.#takeIn(target, wish, reply.state);
-      live ||= reply.live;
+      // By its rows: whether it was deleted since it was made, all states together say, not the peer's alone, which may
+      // be behind or, while the container is being removed, come last.
+      live ||= reply.rows;
       return reply.complete;
     };
     const gathering = new Gathering(context.options.env.clock, replicas, self, ask);

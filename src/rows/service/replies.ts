@@ -33,7 +33,10 @@ export function parsePullReply(result: unknown): PullReply {
 export function parseStateReply(result: unknown): StateReply {
   const fields = record(result);
   const state = fields['state'] === null ? null : bytes(fields['state']);
-  return { state, live: fields['live'] === true, complete: fields['complete'] === true };
+  const live = fields['live'] === true;
+  // Who is of an older version does not tell.
+  const rows = typeof fields['rows'] === 'boolean' ? fields['rows'] : live;
+  return { state, live, rows, complete: fields['complete'] === true };
 }
 
 export function parseOutcomes(

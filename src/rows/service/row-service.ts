@@ -345,6 +345,7 @@ export class RowService {
     return {
       state: own === undefined ? null : encodeState(own),
       live: this.#existence.isLiveHere(target, hash),
+      rows: target.rows.hasLiveRow(this.context.ring, hash),
       complete: this.context.isComplete(target, hash),
     };
   }
