@@ -110,6 +110,14 @@ describe('a row that a device sends of what it holds in a policy that the contai
     expect(await listed(1)).toEqual(before);
   });
 
+  it('is refused, so that the object goes, where the container has something newer of that name', async () => {
+    const creation = cluster.creation(0);
+    for (const node of ALL) await cluster.own(node, creation);
+    const [object, newer] = [cluster.live(), cluster.tombstone()];
+    for (const node of ALL) await cluster.row(node, 'o', newer, { policy: 0 });
+    expect(await cluster.row(0, 'o', object, KEPT_IN_2)).toBe('container-mismatch');
+  });
+
   it('is taken in by who had missed that it has that policy by now', async () => {
     for (const node of ALL) await cluster.own(node, cluster.creation(0));
     const creation = cluster.creation(2);

@@ -210,8 +210,7 @@ describe('deletion', () => {
     expect(await cluster.row(0, 'o', state)).toBe('no-container');
     expect(await cluster.row(1, 'o', state)).toBe('sealed');
     for (const node of [1, 2]) await cluster.remove(node, 'd', gone);
-    for (const node of [0, 1, 2])
-      expect(await cluster.row(node, 'o', state)).toBe('no-container');
+    for (const node of [0, 1, 2]) expect(await cluster.row(node, 'o', state)).toBe('no-container');
   });
 
   it('is given up by unseal, and by itself after the deadline', async () => {

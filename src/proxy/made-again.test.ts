@@ -1,5 +1,7 @@
 /** A container that is deleted, and made again in another policy, while a proxy remembers what it was. */
 import { beforeEach, describe, expect, it } from 'vitest';
+import { objectPath } from '#base/names.ts';
+import { makeTimestamp } from '#base/timestamp.ts';
 import { IF_ABSENT } from './condition.ts';
 import { CONTAINER, collect, objectName, putRequest, TestCluster } from './testing/test-cluster.ts';
 
@@ -80,5 +82,29 @@ describe('a proxy that remembers the policy that a container had', () => {
       proxy.listObjects(cluster.operation(), CONTAINER, { limit: 10 }),
     ))!;
     expect(items).toMatchObject([{ name: 'a', bytes: 1 }]);
+  });
+
+  it('leaves nothing there for good either where it died before it could end that', async () => {
+    const { proxy } = cluster;
+    const body = Buffer.from('z');
+    const path = objectPath(NAME);
+    const clientMicros = 1;
+    const facts = { etag: 'e', size: 1, contentType: '', body: { length: 1 } };
+    for (const node of PRIMARIES) {
+      const writeId = '00000000000000aa';
+      const timestamp = makeTimestamp(1_000_000, 9);
+      const data = { timestamp, kind: 'live', writeId, clientMicros, ...facts } as const;
+      const state = { data, groups: {} };
+      const write = { key: cluster.keyOf('a'), path, state, body, intent: 'join' } as const;
+      await cluster.run(cluster.device(node).write({ ...write, unlisted: true }));
+    }
+    expect(leftBehind()).toEqual(PRIMARIES);
+    await cluster.world.runFor(15_000);
+    for (const node of PRIMARIES) await cluster.runJob(node, 'object.updater');
+    expect(leftBehind()).toEqual([]);
+    for (const node of PRIMARIES) expect(cluster.entryAt(node, 'a')).toBeUndefined();
+    expect(await get()).toBe('x');
+    await cluster.run(proxy.deleteObject(cluster.operation(), NAME));
+    expect(await get()).toBeUndefined();
   });
 });

@@ -2,7 +2,7 @@
  * One row service: the calls by which proxies, storage nodes and peers write and read the rows of one
  * ring. `container` and `account` differ in their rules only (`RowRules`).
  */
-import { type EntryState, newestTimestamp } from '#base/entry.ts';
+import { dataTimestamp, type EntryState, newestTimestamp } from '#base/entry.ts';
 import { decodeState, encodeState } from '#base/entry-codec.ts';
 import { codeOf, OperatingError } from '#base/errors.ts';
 import { BUCKET_BITS } from '#base/hash.ts';
@@ -177,7 +177,11 @@ export class RowService {
     const own = (): EntryState | undefined => target.rows.read(this.context.ring, hash, '');
     if (!this.#rules.isForeign(own(), row, state)) return undefined;
     if ((await this.#findOut(target, { hash, path, txn })) === undefined) return 'unavailable';
-    return this.#rules.isForeign(own(), row, state) ? 'superseded' : undefined;
+    if (!this.#rules.isForeign(own(), row, state)) return undefined;
+    // What something newer hides by now nobody will ever want: it goes, as what a move has left.
+    const newer = target.rows.read(this.context.ring, hash, row.name);
+    const isOver = newer !== undefined && dataTimestamp(newer) > rowTimestamp(state);
+    return isOver && state.data?.kind === 'live' ? 'container-mismatch' : 'superseded';
   }
 
   /** False: too few replicas answer; the row stays to be sent again. */
