@@ -2,11 +2,14 @@
  * audit.json in the device's folder: where the auditor is, so that a restart goes on there, and since
  * when everything has been verified. JSON with a CRC-32 over its other fields, as device.json.
  *
- * Nothing depends on it: lost, damaged or of another incarnation, the cycle begins anew.
+ * Lost, damaged or of another incarnation, the cycle begins anew. An index that is lost as well is then made anew
+ * without anybody knowing that records of forgetting were lost (`forgetBelow`).
  */
 import { crc32 } from 'node:zlib';
 import type { Disk, Log } from '#env/env.ts';
 
+/** In the device's folder. */
+export const AUDIT_PLACE = 'audit.json';
 const AUDIT_FORMAT = 1;
 
 export const AUDIT_PHASES = ['log', 'blobs', 'index', 'rows'] as const;

@@ -11,7 +11,14 @@ import type { Env } from '#env/env.ts';
 import { BlobAudit, type BlobAuditParts } from './audit-blobs.ts';
 import { IndexAudit, type IndexAuditParts, type IndexPlace } from './audit-index.ts';
 import { LogAudit, type LogAuditParts } from './audit-log.ts';
-import { AUDIT_PHASES, type AuditPlace, firstPlace, loadPlace, savePlace } from './audit-place.ts';
+import {
+  AUDIT_PHASES,
+  AUDIT_PLACE,
+  type AuditPlace,
+  firstPlace,
+  loadPlace,
+  savePlace,
+} from './audit-place.ts';
 import type { Audit, AuditFacts, AuditStep, LogPosition, RowSink } from './contract.ts';
 import { isIndexDamage } from './index-file.ts';
 import { BLOBS } from './segment-statistics.ts';
@@ -75,7 +82,7 @@ export class DeviceAudit implements Audit {
   }
 
   get #file(): string {
-    return `${this.#parts.path}/audit.json`;
+    return `${this.#parts.path}/${AUDIT_PLACE}`;
   }
 
   async load(): Promise<void> {

@@ -15,12 +15,6 @@ import type { BodyPlace, StoredEntry } from './stored-entry.ts';
 /** A file with this name in the device's folder: the next start rebuilds the index. */
 export const REBUILD_MARK = 'index.rebuild';
 
-/**
- * A file with this name in the device's folder: the index or the rows were made from a log with a hole, and the
- * peers are yet to be asked what that had forgotten.
- */
-export const HOLE_MARK = 'log.hole';
-
 export interface DamageParts {
   readonly env: Env;
   readonly path: string;

@@ -18,12 +18,13 @@ import { Compactor } from './compactor.ts';
 import type { CompletenessMap } from './completeness.ts';
 import type * as contract from './contract.ts';
 import type { ContributionHasher } from './contribution.ts';
-import { DamageControl, HOLE_MARK } from './damage-control.ts';
+import { DamageControl } from './damage-control.ts';
 import { BUCKETS } from './digest-table.ts';
 import { isCertain } from './entry-change.ts';
 import type { EntryStore } from './entry-store.ts';
 import { floorsOver } from './floors.ts';
 import { Health } from './health.ts';
+import { HOLE_MARK } from './hole-mark.ts';
 import type { StoredIdentity } from './identity.ts';
 import type { DeviceLimits } from './limits.ts';
 import type { LogWriter } from './log-writer.ts';
@@ -45,7 +46,7 @@ export interface OpenReport {
   /** A bad last batch was cut off: nothing is complete until `completeness.confirmTail()`. */
   readonly tailCut: boolean;
   readonly rebuilt: boolean;
-  /** Index or rows were made from a log with a hole: not to be served from before `fillHole()`. */
+  /** What a hole in the log has forgotten index or rows may know: not to be served from before `fillHole()`. */
   readonly hasHole: boolean;
   readonly replayedRecords: number;
   /** Damaged places that replay met. */
@@ -314,8 +315,12 @@ export class LogDevice implements contract.Device {
     return this.#append(new operations.ForgetOperation(this.#commits, exact, 'listed or not'));
   }
 
-  /** Durable when it resolves: peers were asked what a hole in the log had forgotten. */
+  /**
+   * Durable when it resolves: peers were asked what a hole in the log had forgotten.
+   * @throws OperatingError `device-failed`: closed meanwhile; the mark may be that of who was opened in its place
+   */
   async fillHole(): Promise<void> {
+    this.#expectStatus(['ok', 'full']);
     const { env, path } = this.#parts;
     await env.disk.unlink(`${path}/${HOLE_MARK}`);
     await env.disk.syncDirectory(path);

@@ -8,13 +8,15 @@
 import { messageOf, OperatingError } from '#base/errors.ts';
 import type { HybridClock } from '#base/hybrid-clock.ts';
 import type { Database, Env } from '#env/env.ts';
+import { AUDIT_PLACE, loadPlace } from './audit-place.ts';
 import { BlobStore } from './blob-store.ts';
 import { type AppendPartition, CompletenessMap } from './completeness.ts';
 import type { DeviceIdentity, DeviceStatus, EntryKey, LogPosition, RowSink } from './contract.ts';
 import { ContributionHasher } from './contribution.ts';
-import { HOLE_MARK, REBUILD_MARK } from './damage-control.ts';
+import { REBUILD_MARK } from './damage-control.ts';
 import { DigestStore } from './digest-store.ts';
 import { EntryStore } from './entry-store.ts';
+import { HoleMark } from './hole-mark.ts';
 import {
   isMountPoint,
   readIdentity,
@@ -180,6 +182,10 @@ async function bringUp(
   const opened = await openIndex(env, path, identity, limits, files, partitions);
   const { store } = opened;
   try {
+    const hole = await HoleMark.load(env.disk, path);
+    // Synced batches are gone, and the index that had done what they said.
+    if (opened.logBehind) hole.note('forgotten');
+    if (opened.anew !== undefined && (await hadHole(env, path, identity))) hole.note('forgotten');
     const owner = { device: identity.deviceId, incarnation: identity.incarnation };
     const replay = new RecordReplay({
       env,
@@ -190,11 +196,10 @@ async function bringUp(
       // The sweep finds the blobs that nothing refers to any more.
       replaced: () => undefined,
     });
-    const { lastBatch } = opened;
-    const noteHole = (): void =>
-      env.disk.replaceSync(`${path}/${HOLE_MARK}`, Buffer.from('log-hole\n'));
-    const parts = { env, files, owner, store, sink, replay, quarantine, lastBatch, noteHole };
-    const recovery = new Recovery(parts);
+    const { lastBatch, anew } = opened;
+    const isIndexLost = anew === 'lost';
+    const logs = { env, files, owner, store, sink, replay, quarantine, lastBatch };
+    const recovery = new Recovery({ ...logs, hole, isIndexLost });
     // Its flushes move the index's position past the records that say what is complete, so they must
     // save that too: a power failure may leave the index at exactly this flush. What was found lost is
     // not on record yet; a start from there must not believe in anything. Nor after a cut tail, until the
@@ -208,7 +213,10 @@ async function bringUp(
     const report = await recovery.run();
     const writer = new LogWriter(env.disk, env.clock, files, owner, report.end);
     await writer.open();
-    store.onFlush = () => saveMeta(store.index, partitions, completeness.export(), writer.batch);
+    store.onFlush = () => {
+      saveMeta(store.index, partitions, completeness.export(), writer.batch);
+      store.index.setMeta('anew', null);
+    };
     device = new LogDevice({
       env,
       path,
@@ -228,7 +236,7 @@ async function bringUp(
       opened: {
         tailCut: report.tailCut || opened.logBehind,
         rebuilt: opened.rebuilt,
-        hasHole: (await env.disk.stat(`${path}/${HOLE_MARK}`)) !== undefined,
+        hasHole: hole.isThere,
         replayedRecords: report.records,
         damaged: report.lost.length + report.bodies.length,
       },
@@ -236,6 +244,8 @@ async function bringUp(
       onDamage: options.onDamage ?? (() => undefined),
     });
     await settle(device, report, options);
+    hole.settle();
+    if (opened.anew !== undefined) await noteMade(store);
     if (opened.logBehind) await env.disk.unlink(`${path}/${REBUILD_MARK}`);
     await completeness.announce();
     await device.audit.load();
@@ -273,11 +283,27 @@ async function settle(
   if (report.records > 0) await device.checkpoint();
 }
 
+/** Its segment may have been rewritten by an index that had forgotten what was to be forgotten. */
+async function hadHole(env: Env, path: string, { incarnation }: StoredIdentity): Promise<boolean> {
+  const place = await loadPlace(env.disk, `${path}/${AUDIT_PLACE}`, incarnation);
+  return place !== undefined && place.forgetBelow > 0;
+}
+
+/** Durable: or after a power failure a bad last batch would be one that nobody has seen (Recovery, `#takeLast`). */
+async function noteMade({ index, onFlush }: EntryStore): Promise<void> {
+  index.database.transaction(onFlush);
+  await index.database.checkpoint();
+}
+
 /** Text of the mark while a log that ends before its index did is not known by a record of it. */
 const LOG_BEHIND = 'log-behind\n';
 
+/** Why it is made anew from the log, by this start or by one that ended on its way: of another version, or not to be used. */
+type Anew = 'format' | 'lost';
+
 interface OpenedIndex {
   readonly store: EntryStore;
+  readonly anew: Anew | undefined;
   readonly rebuilt: boolean;
   /** The index knew of a later end of the log than there is: synced batches are gone. */
   readonly logBehind: boolean;
@@ -301,10 +327,12 @@ async function openIndex(
   const mark = `${path}/${REBUILD_MARK}`;
   const marked = (await env.disk.stat(mark)) !== undefined;
   let logBehind = marked && (await env.disk.read(mark)).toString() === LOG_BEHIND;
+  let anew: Anew = 'lost';
   if (!marked) {
     const found = readIndex(env, path, identity, limits, files, partitions);
     if (typeof found === 'object') return found;
     logBehind = found === 'log-behind';
+    if (found === 'other-format') anew = 'format';
     // Only the index could tell it, and it goes now.
     if (logBehind) env.disk.replaceSync(mark, Buffer.from(LOG_BEHIND));
   }
@@ -318,11 +346,12 @@ async function openIndex(
   index.database.transaction(() => {
     index.setMeta('format', [INDEX_VERSION, identity.incarnation]);
     index.setPosition({ segment: 0, offset: 0 });
+    index.setMeta('anew', anew);
   });
   if (marked && !logBehind) await env.disk.unlink(mark);
   const digests = new DigestStore(index.database);
   const store = new EntryStore(index, digests, { segment: 0, offset: 0 }, limits.cacheEntries);
-  return { store, rebuilt: hadLog, logBehind, lastBatch: 0 };
+  return { store, anew, rebuilt: hadLog, logBehind, lastBatch: 0 };
 }
 
 /** A word: why there is none that can be used. */
@@ -333,7 +362,7 @@ function readIndex(
   limits: DeviceLimits,
   files: SegmentFiles,
   { completeness, versions }: Partitions,
-): OpenedIndex | 'unusable' | 'log-behind' {
+): OpenedIndex | 'unusable' | 'other-format' | 'log-behind' {
   let database: Database | undefined;
   try {
     database = openDatabase(env, path, limits);
@@ -344,13 +373,10 @@ function readIndex(
     const index = new IndexFile(database);
     const [version, incarnation] = (index.meta('format') ?? []) as [number?, string?];
     const position = index.position();
-    if (
-      version !== INDEX_VERSION ||
-      incarnation !== identity.incarnation ||
-      position === undefined
-    ) {
+    const isOther = version !== INDEX_VERSION;
+    if (isOther || incarnation !== identity.incarnation || position === undefined) {
       database.close();
-      return 'unusable';
+      return isOther && version !== undefined ? 'other-format' : 'unusable';
     }
     if (!reaches(files, position)) {
       env.log.error('device.log-behind-index', { path, ...position });
@@ -369,7 +395,9 @@ function readIndex(
     completeness.import(index.meta('completeness'));
     completeness.importFloors(index.meta('floors'));
     versions.import(index.meta('versions'));
-    return { store, rebuilt: false, logBehind: false, lastBatch: Number(index.meta('batch') ?? 0) };
+    const anew = (index.meta('anew') ?? undefined) as Anew | undefined;
+    const lastBatch = Number(index.meta('batch') ?? 0);
+    return { store, anew, rebuilt: anew !== undefined, logBehind: false, lastBatch };
   } catch (error) {
     if (!isIndexDamage(error)) throw error;
     env.log.error('device.index-damaged', { path, error: messageOf(error) });

@@ -3,8 +3,8 @@
  * the loss of the index (or of the rows database) from the beginning.
  *
  * A bad batch with a good one behind it is damage: what of it can be read counts, the rest is
- * quarantined, and its keys (all, where they are unknown) are not complete any more. Where the index is made
- * anew, or the rows, what such a hole had forgotten stands again: peers must be asked (repair/recall.ts). A bad batch at the
+ * quarantined, and its keys (all, where they are unknown) are not complete any more. What such a hole had forgotten
+ * index or rows know still, or again: peers must be asked (repair/recall.ts). A bad batch at the
  * very end was probably being written when the power went: it is cut off; see `#takeLast`.
  */
 import { OperatingError } from '#base/errors.ts';
@@ -18,6 +18,7 @@ import {
   type LogOwner,
   SEGMENT_HEADER_BYTES,
 } from './format.ts';
+import type { HoleMark } from './hole-mark.ts';
 import { isWhole, type ScannedBatch, scanSegment } from './log-scan.ts';
 import type { LogEnd } from './log-writer.ts';
 import type { Quarantine } from './quarantine.ts';
@@ -52,8 +53,9 @@ export interface RecoveryParts {
   readonly replay: RecordReplay;
   readonly quarantine: Quarantine;
   readonly lastBatch: number;
-  /** Durable when it returns: the index or the rows are made anew, and from a log with a hole. */
-  readonly noteHole: () => void;
+  readonly hole: HoleMark;
+  /** The index was lost, and what is there of it comes from this log. */
+  readonly isIndexLost: boolean;
 }
 
 export class Recovery {
@@ -72,8 +74,8 @@ export class Recovery {
     this.#report = {
       end: { ...this.#indexFrom, batch: parts.lastBatch },
       tailCut: false,
-      lost: [],
-      lostRows: false,
+      lost: parts.hole.hasLoss ? [undefined] : [],
+      lostRows: parts.hole.hasLoss,
       bodies: [],
       suspects: new Set(),
       records: 0,
@@ -157,7 +159,8 @@ export class Recovery {
   /**
    * The last batch of the log: nothing good is behind it. One that the file is too short for was never
    * acknowledged, because its sync would have made the file's length durable: a kill leaves such ones.
-   * One of full length may have been acknowledged, and have gone bad since.
+   * One of full length may have been acknowledged, and have gone bad since. What it forgot, if so, an index that was
+   * there has forgotten (it lacks the last seconds at most, and nobody has reclaimed what was deleted in those).
    */
   async #takeLast(batch: ScannedBatch): Promise<void> {
     if (isWhole(batch)) {
@@ -178,6 +181,7 @@ export class Recovery {
     if (!unfinished) {
       const what = 'a bad last batch was cut off';
       await this.#keepBytes(quarantine, segment, batch.from, size, what);
+      if (this.#parts.isIndexLost) this.#parts.hole.note('forgotten');
       await this.#noteCut();
     }
     const file = await env.disk.open(files.path(segment), 'write');
@@ -223,7 +227,7 @@ export class Recovery {
     if (!isWhole(batch)) {
       this.#report.suspects.add(segment);
       if (forRows && batch.bad.length > 0) this.#report.lostRows = true;
-      if (batch.bad.length > 0 && this.#isAnew(forIndex, forRows)) this.#parts.noteHole();
+      if (batch.bad.length > 0) this.#parts.hole.note('loss');
       if (forIndex) await this.#takeDamaged(batch, segment);
     }
     const writtenMs = Math.floor((batch.header?.writtenMicros ?? 0) / 1000);
@@ -240,12 +244,6 @@ export class Recovery {
     this.#sinceFlush += batch.records.length;
     this.#progress(batch.to - batch.from);
     if (this.#sinceFlush >= FLUSH_RECORDS) this.#flush();
-  }
-
-  /** Index or rows: what was there has forgotten already what is in the log before its position. */
-  #isAnew(forIndex: boolean, forRows: boolean): boolean {
-    const isStart = ({ segment, offset }: LogPosition): boolean => segment === 0 && offset === 0;
-    return (forIndex && isStart(this.#indexFrom)) || (forRows && isStart(this.#rowsFrom));
   }
 
   async #takeDamaged(batch: ScannedBatch, segment: number): Promise<void> {
