@@ -46,15 +46,19 @@ export function checkPlaced(device: CheckedDevice, ring: Ring | undefined, call:
 }
 
 /**
- * Who compares ranges by a ring from before the fence may become complete of what it is told, and has
- * forgotten a fence of its own: a device that was wiped must know the new ring before it counts again.
+ * Who compares ranges by an older ring may become complete of what it is told, and has forgotten what it knew: a fence
+ * of its own, or what was acknowledged by the new ring alone. A device that was wiped must know the new one before it
+ * counts again.
  * @throws OperatingError `ring-old`
  */
 export function checkRanges(
   { versions }: Pick<CheckedDevice, 'versions'>,
+  ring: Ring | undefined,
   { policy, ringVersion }: Omit<PlacedCall, 'hash'>,
   ranges: readonly (readonly [from: number, to: number])[],
 ): void {
+  const own = ring?.version ?? 0;
+  if (ringVersion < own) throw ringOld(policy, ringVersion, own);
   for (const [from, to] of ranges) {
     const fence = versions.fenceIn(policy, from, to);
     if (ringVersion < fence) throw ringOld(policy, ringVersion, fence);

@@ -388,6 +388,13 @@ export const MUTANTS: readonly Mutant[] = [
     faults: [...MOVES, 'wipe', 'ring-lag'],
   },
   {
+    name: 'ranges-are-compared-by-an-older-ring',
+    file: 'ring/ring-check.ts',
+    find: 'if (ringVersion < own) throw ringOld(policy, ringVersion, own);\n  for',
+    replace: 'for',
+    faults: [...MOVES, 'wipe', 'ring-lag'],
+  },
+  {
     name: 'learn-from-one-old-member',
     file: 'ring/own-partitions.ts',
     find: 'needed: learns ? majority(teachers.length) :',

@@ -91,17 +91,43 @@ export const RING_SCENARIOS: readonly StagedScenario[] = [
     run: async (stage) => {
       const next: readonly Name[] = ['b', 'c', 'd'];
       stage.cut('d', 'c');
-      stage.publish(next, next, OLD);
-      await stage.until('d has learnt', () => stage.isSettleable());
+      // The others are fenced off before they know the ring.
+      stage.publish(['d'], next, OLD);
+      await stage.until('d has learnt', async () => (await stage.stat('d', 'x', 2)).complete);
       stage.heal();
       const a = startWiped(stage, 'a');
       await stage.until('a is back', () => a.process !== undefined);
       await stage.sleep(20_000);
       stage.cut('a', 'b');
       const acknowledged = await stage.put('a', 'x', 'new');
+      stage.deliver(next);
       stage.publish(next, next);
       stage.cut('d', 'c');
       await expectRead(stage, 'd', acknowledged);
+    },
+  },
+  {
+    name: 'a new member that is wiped before it knows that the change is over does not say 404',
+    mutants: ['ranges-are-compared-by-an-older-ring'],
+    run: async (stage) => {
+      stage.publish(ALL, NEW, OLD);
+      await stage.until('d has learnt', () => stage.isSettleable());
+      stage.publish(['a', 'b'], NEW);
+      stage.cut('a', 'b', 'd');
+      assert.ok(await stage.put('b', 'x', 'new'), 'b and d are a majority of the new set');
+      // At once, so that no stand-in for a is asked.
+      stage.cut('b', ...NAMES.filter((name) => name !== 'b'));
+      const d = startWiped(stage, 'd');
+      stage.heal();
+      stage.cut('b', ...NAMES.filter((name) => name !== 'b'));
+      await stage.until('d is back', () => d.process !== undefined);
+      await stage.sleep(20_000);
+      const told = await stage.get('a', 'x').catch(codeOf);
+      assert.notEqual(told, undefined, 'read after write');
+      stage.heal();
+      stage.deliver(['c', 'd']);
+      await stage.until('d counts', async () => (await stage.stat('d', 'x', 3)).complete);
+      assert.equal(await stage.get('a', 'x'), 'new');
     },
   },
   {

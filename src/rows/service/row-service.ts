@@ -358,7 +358,7 @@ export class RowService {
     const { device, ringVersion, ranges } = parseDigests(args);
     const target = this.context.open(device, ringVersion);
     const { ring } = this.context;
-    checkRanges(target.device, { policy: ring, ringVersion }, ranges);
+    checkRanges(target.device, this.context.currentRing(), { policy: ring, ringVersion }, ranges);
     const coverage = coverageOf(target.device.completeness.ranges(ring));
     const claimed = coverageOf(target.device.completeness.claimed(ring));
     return {
