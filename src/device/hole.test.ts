@@ -46,6 +46,20 @@ describe('a hole in the log', () => {
       await filled.close();
     }));
 
+  it('is not taken for filled by who was closed, and opened anew, meanwhile', () =>
+    withDevice(async (fixture, device) => {
+      await damaged(fixture, device);
+      fixture.machine.disk.lose(`${FOLDER}/index.db`);
+      const first = await fixture.open();
+      await first.close();
+      const second = await fixture.open();
+      await expect(first.fillHole()).rejects.toThrow('closed');
+      await second.close();
+      const third = await fixture.open();
+      expect(third.opened.hasHole).toBe(true);
+      await third.close();
+    }));
+
   it('is one for an index that was put back from before it', () =>
     withDevice(async (fixture, device) => {
       for (const number of [0, 1]) await fixture.put(device, number, bytes(100));

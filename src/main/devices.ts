@@ -86,11 +86,12 @@ export class NodeDevices {
     },
   };
 
-  /** One of `kept` serves from now on. */
-  admit(id: number): void {
+  /** One of `kept` serves from now on; not who was opened in its place meanwhile. */
+  admit(device: LogDevice): void {
+    const { id } = device;
     const opened = this.kept.get(id);
+    if (opened?.device !== device) return;
     this.kept.delete(id);
-    if (opened === undefined) return;
     this.#serve(id, opened);
     this.#opened();
   }

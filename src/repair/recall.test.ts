@@ -1,6 +1,7 @@
 /** Whom a device asks what it has forgotten, and what it forgets again; what is held of a ring is made up. */
 import { describe, expect, it } from 'vitest';
 import type { DeviceStatus } from '#device/contract.ts';
+import type { LogDevice } from '#device/log-device.ts';
 import { makeView } from '#proxy/testing/test-view.ts';
 import type { OwnPartition } from '#ring/own-partitions.ts';
 import { type Held, type KeptDevice, Recall } from './recall.ts';
@@ -19,10 +20,9 @@ interface Play {
   readonly status?: DeviceStatus;
 }
 
-/** One step; what was forgotten (each once), and whether it serves. */
-async function played({ self, own, peers, status = 'ok' }: Play, acceptLoss = false) {
+function made({ self, own, peers, status = 'ok' }: Play) {
   const forgotten = new Set<string>();
-  const served: number[] = [];
+  const served: LogDevice[] = [];
   const held: Held<string> = {
     hasAny: () => true,
     askedOf: async (peer, _kept, _ring, partitions: readonly OwnPartition[]) => {
@@ -38,22 +38,34 @@ async function played({ self, own, peers, status = 'ok' }: Play, acceptLoss = fa
       for (const thing of things) forgotten.add(thing);
     },
   };
-  const device = { id: self, status, fillHole: async () => undefined };
-  const kept = new Map([[self, { device } as unknown as KeptDevice]]);
+  const kept = new Map<number, KeptDevice>();
+  const keep = (): LogDevice => {
+    const device = { id: self, status, fillHole: async () => undefined } as unknown as LogDevice;
+    kept.set(self, { device } as unknown as KeptDevice);
+    return device;
+  };
   const view = makeView(SITES, {});
   const recall = new Recall({
     env: { log: LOG } as never,
     cluster: { current: () => view, subscribe: () => () => undefined },
     kept: () => kept,
-    admit: (id) => {
-      served.push(id);
-      kept.delete(id);
+    admit: (device) => {
+      served.push(device);
+      kept.delete(self);
     },
     heldOf: () => held as Held<unknown>,
   });
-  if (acceptLoss) recall.acceptLoss(self);
-  await recall.step(new AbortController().signal);
-  return { forgotten: [...forgotten].sort(), serves: served.includes(self) };
+  const step = () => recall.step(new AbortController().signal);
+  return { recall, step, keep, kept, served, forgotten };
+}
+
+/** One step; what was forgotten (each once), and whether it serves. */
+async function played(play: Play, acceptLoss = false) {
+  const { recall, step, keep, served, forgotten } = made(play);
+  keep();
+  if (acceptLoss) recall.acceptLoss(play.self);
+  await step();
+  return { forgotten: [...forgotten].sort(), serves: served.length > 0 };
 }
 
 describe('a device that may have forgotten something', () => {
@@ -91,5 +103,28 @@ describe('a device that may have forgotten something', () => {
   it('is left as it is when no ring names it: a person may want what it alone has', async () => {
     const play = { self: 9, own: ['x'], peers: { 0: [], 1: [], 2: [] } };
     expect(await played(play)).toEqual({ forgotten: [], serves: false });
+  });
+
+  it('is not taken for another one of its number, of which a person has decided', async () => {
+    const peers: Record<number, Knowledge> = { 0: ['x'], 1: ['x'] };
+    const { recall, step, keep, served } = made({ self: 2, own: ['x'], peers });
+    const first = keep();
+    // They answer, before anybody makes use of what was decided.
+    recall.acceptLoss(2);
+    await step();
+    expect(served).toEqual([first]);
+    peers[1] = 'away';
+    keep();
+    await step();
+    expect(served).toEqual([first]);
+  });
+
+  it('holds up no other one when it can not be asked for to its end', async () => {
+    const { step, keep, kept, served } = made({ self: 2, own: [], peers: { 0: [], 1: [] } });
+    const fillHole = () => Promise.reject(new Error('closed'));
+    kept.set(1, { device: { id: 1, status: 'ok', fillHole } } as unknown as KeptDevice);
+    const other = keep();
+    await step();
+    expect(served).toEqual([other]);
   });
 });

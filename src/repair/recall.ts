@@ -62,8 +62,8 @@ export interface RecallOptions {
   readonly cluster: ClusterSource;
   /** Open, and kept from service. */
   readonly kept: () => ReadonlyMap<number, KeptDevice>;
-  /** Into service. */
-  readonly admit: (device: number) => void;
+  /** Into service, if it is still the one that is kept. */
+  readonly admit: (device: LogDevice) => void;
   readonly heldOf: (ring: Ring) => Held<unknown>;
 }
 
@@ -83,7 +83,8 @@ export class Recall implements Job {
   readonly #options: RecallOptions;
   /** Partitions that are still to be asked for. */
   readonly #left = new WeakMap<LogDevice, Map<Ring, readonly OwnPartition[]>>();
-  readonly #accepted = new Set<number>();
+  /** As they were opened: what a person decided of one is not said of who is opened in its place. */
+  readonly #accepted = new WeakSet<LogDevice>();
   #forgotten = 0;
 
   constructor(options: RecallOptions) {
@@ -95,31 +96,41 @@ export class Recall implements Job {
   }
 
   async step(signal: AbortSignal): Promise<StepResult> {
-    const { kept, cluster } = this.#options;
-    for (const one of kept().values()) {
-      const view = cluster.current();
+    const { kept, cluster, env } = this.#options;
+    for (const one of [...kept().values()]) {
       // A removed one is left as it is: nobody is told by it, and `anello device import` may want what it alone has.
-      if (!isServing(one.device.status) || !isMember(view, one.device.id)) continue;
-      let left = 0;
-      for (const ring of view.rings.values()) {
-        if (signal.aborted) return { kind: 'more' };
-        left += await this.#recall(one, ring);
+      if (!isServing(one.device.status) || !isMember(cluster.current(), one.device.id)) continue;
+      if (signal.aborted) return { kind: 'more' };
+      try {
+        await this.#recallAll(one, signal);
+      } catch (error) {
+        // It was closed meanwhile, or its disk fails: the others go on.
+        env.log.warn('device.recall-failed', { device: one.device.id, error });
       }
-      if (left === 0 || this.#accepted.delete(one.device.id)) await this.#admit(one);
     }
     return { kind: 'idle', waitMs: kept().size > 0 ? RETRY_MS : IDLE_MS };
   }
 
+  async #recallAll(kept: KeptDevice, signal: AbortSignal): Promise<void> {
+    let left = 0;
+    for (const ring of this.#options.cluster.current().rings.values()) {
+      if (signal.aborted) return;
+      left += await this.#recall(kept, ring);
+    }
+    if (left === 0 || this.#accepted.has(kept.device)) await this.#admit(kept);
+  }
+
   /** For a person who knows that the silent ones stay silent. */
   acceptLoss(device: number): void {
-    if (this.#options.kept().has(device)) this.#accepted.add(device);
+    const kept = this.#options.kept().get(device);
+    if (kept !== undefined) this.#accepted.add(kept.device);
   }
 
   async #admit({ device }: KeptDevice): Promise<void> {
     await device.fillHole();
     const facts = { device: device.id, forgotten: this.#forgotten };
     this.#options.env.log.warn('device.recalled', facts);
-    this.#options.admit(device.id);
+    this.#options.admit(device);
   }
 
   /** How many partitions of the ring are left. */
