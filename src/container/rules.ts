@@ -126,10 +126,14 @@ export function isForeignRow(
   return own?.data?.kind !== 'deleted' || data.timestamp < own.data.timestamp;
 }
 
-/** A tombstone keeps the settings: a late row may bring the container back (consistency.md, Rows). */
+/**
+ * A tombstone keeps the settings: a late row may bring the container back (consistency.md, Rows). Not those of an earlier deletion:
+ * who knows that alone has missed the container that is deleted now.
+ */
 export function keepSettings(own: EntryState | undefined, tombstone: EntryState): EntryState {
   const settings = settingsOf(own);
   if (settings === undefined || tombstone.data === undefined) return tombstone;
+  if (own?.data?.kind === 'deleted') return tombstone;
   const group = settingsGroup(settings, tombstone.data.timestamp);
   return { ...tombstone, groups: { ...tombstone.groups, [SETTINGS_GROUP]: group } };
 }

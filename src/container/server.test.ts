@@ -213,6 +213,27 @@ describe('deletion', () => {
     for (const node of [0, 1, 2]) expect(await cluster.row(node, 'o', state)).toBe('no-container');
   });
 
+  it('keeps the policy that the container had last, not one that a replica knows from before', async () => {
+    const first = cluster.creation(1);
+    for (const node of [0, 1, 2]) await cluster.own(node, first);
+    await sealAll('d');
+    const gone = cluster.tombstone();
+    for (const node of [0, 1, 2]) await cluster.remove(node, 'd', gone);
+    const creation = cluster.creation(0);
+    cluster.network.down.add('n2');
+    for (const node of [0, 1]) await cluster.own(node, creation);
+    for (const node of [0, 1]) await cluster.seal(node, 'e');
+    cluster.network.down.clear();
+    const again = cluster.tombstone();
+    for (const node of [0, 1, 2])
+      expect(await cluster.remove(node, 'e', again)).toMatchObject({ outcome: 'stored' });
+    await cluster.row(2, 'late', cluster.live(), { intent: 'repair' });
+    for (const node of [0, 1, 2]) {
+      await cluster.list(node);
+      expect(settingsOf(own(node))).toEqual({ policy: 0, mode: 'strict' });
+    }
+  });
+
   it('is given up by unseal, and by itself after the deadline', async () => {
     await cluster.create();
     await sealAll('d');

@@ -71,6 +71,16 @@ describe('a proxy that remembers the policy that a container had', () => {
     expect(items).toMatchObject([{ name: 'a', bytes: 1 }]);
   });
 
+  it('leaves nothing of a conditional write there', async () => {
+    const { proxy } = cluster;
+    await cluster.run(cluster.node('bari').proxy.deleteObject(cluster.operation(), NAME));
+    const absent = { ...putRequest(Buffer.from('y')), condition: IF_ABSENT };
+    const put = proxy.putObject(cluster.operation(), NAME, absent);
+    expect(await cluster.run(put)).toMatchObject({ kind: 'stored' });
+    expect(await get()).toBe('y');
+    expect(leftBehind()).toEqual([]);
+  });
+
   it('leaves nothing there of an upload either, which has to be sent again', async () => {
     const large = putRequest(Buffer.alloc(2 * 1024 * 1024, 'y'));
     const put = cluster.proxy.putObject(cluster.operation(), NAME, large);
