@@ -1,7 +1,13 @@
 /** Containers: creation, settings, listings, and the three steps of deletion. */
 import { type EntryState, isLive } from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
-import { accountPath, type ContainerName, containerPath, type PolicyIndex } from '#base/names.ts';
+import {
+  accountPath,
+  type ContainerName,
+  containerPath,
+  isInternal,
+  type PolicyIndex,
+} from '#base/names.ts';
 import { microsOf } from '#base/timestamp.ts';
 import type { ListedRow, ListQuery } from '#container/calls.ts';
 import type { ConsistencyMode, StoragePolicy } from '#ring/cluster.ts';
@@ -144,9 +150,11 @@ export class Containers {
       const written = await this.#write(trace, name, options.changes, settings);
       return written === 'conflict' ? 'policy-conflict' : 'exists';
     }
+    const created = this.#policyFor(name, options, settingsOf(listing.state));
+    if (created === undefined) return 'policy-conflict';
     this.forget(name);
     await this.#accounts.ensure(operation, trace, name.account);
-    const written = await this.#write(trace, name, options.changes, this.#policyFor(options));
+    const written = await this.#write(trace, name, options.changes, created);
     return written === 'conflict' ? 'policy-conflict' : 'created';
   }
 
@@ -161,16 +169,30 @@ export class Containers {
     return written === 'written' ? 'updated' : 'no-container';
   }
 
-  #policyFor(options: CreateOptions): Created {
+  /**
+   * `former`: of one that was deleted. In a policy that it had left by a move it is not made again: a device that was away
+   * then has there what was deleted since (policy-move/README.md). Undefined: that is what was asked for. What a bucket
+   * keeps in containers of the store's own may be in another policy than the bucket.
+   */
+  #policyFor(
+    { account }: ContainerName,
+    options: CreateOptions,
+    former: ContainerSettings | undefined,
+  ): Created | undefined {
     const { policies } = this.#context.cluster.current();
-    const policy =
-      options.policy === undefined
-        ? (policies.find((known) => known.isDefault) ?? policies[0])
-        : policies.find((known) => known.index === options.policy);
+    const find = (index: number | undefined): StoragePolicy | undefined =>
+      policies.find((known) => known.index === index);
+    const byDefault = policies.find((known) => known.isDefault) ?? policies[0];
+    const was = former?.was ?? [];
+    const hasLeft = (wanted: StoragePolicy): boolean => was.includes(wanted.index);
+    const asked = options.policy === undefined ? byDefault : find(options.policy);
+    const isOpen = options.policy === undefined || isInternal(account);
+    const policy = isOpen && asked !== undefined && hasLeft(asked) ? find(former?.policy) : asked;
     if (policy === undefined) {
       throw new OperatingError('no-policy', 'there is no such storage policy', { ...options });
     }
-    return { policy, mode: options.mode ?? policy.mode };
+    if (hasLeft(policy)) return undefined;
+    return { policy, mode: options.mode ?? policy.mode, ...(was.length > 0 && { was }) };
   }
 
   /**

@@ -2,6 +2,7 @@
  * CreateBucket. The name is claimed across the cluster first, so of two creators one wins; a claim whose
  * container could not be made is its own account's, and making it again succeeds.
  */
+import type { ContainerName } from '#base/names.ts';
 import { isBucketName } from '#proxy/bucket-names.ts';
 import type { HeaderChanges } from '#proxy/contract.ts';
 import { VERSIONING_HEADER } from '#proxy/versions/contract.ts';
@@ -54,6 +55,7 @@ export async function createBucket(request: S3Request): Promise<void> {
       ...(policy !== undefined && { policy: policy.index }),
     },
   );
+  if (outcome === 'policy-conflict') await expectThere(request, { account, container });
   if (outcome !== 'created') await again(request, outcome, wanted);
   replyEmpty(request, 200, ['Location', `/${container}`]);
 }
@@ -98,6 +100,12 @@ function wantedBucket(
 
 function mayCreate(request: S3Request, account: string, action: `s3:${string}`): boolean {
   return mayInAccount(request, account, action, resourceOf(request.bucket));
+}
+
+/** One that was deleted is not made again in a storage policy that it had left, for some days. @throws S3Error OperationAborted */
+async function expectThere(request: S3Request, name: ContainerName): Promise<void> {
+  const info = await request.service.store.containerInfo(request, name, true);
+  if (info === undefined) throw refuse('OperationAborted');
 }
 
 /** What it is by now may be against the ACL, as with any other. @throws S3Error BucketAlreadyOwnedByYou */

@@ -419,4 +419,35 @@ describe('a container that changes its policy', () => {
     expect(bench.holders('o', OLD)).toEqual([]);
     expect(await bench.get('o')).toEqual(Buffer.from('body'));
   });
+
+  it('is not made again in a policy that it had left: a device that was away has there what was deleted since', async () => {
+    const bench = await Bench.start();
+    const { cluster } = bench;
+    await bench.put('o', 'body');
+    await bench.begin();
+    for (let step = 0; step < 100 && (await bench.info()).left === undefined; step++)
+      await bench.step();
+    await cluster.world.runFor(1_000);
+    for (let step = 0; step < 6; step++) await bench.step();
+    cluster.kill('bari');
+    await cluster.world.runFor(1_000);
+    for (let step = 0; step < 100 && (await bench.info()).left !== undefined; step++)
+      await bench.step();
+    await bench.run(cluster.proxy.deleteObject(cluster.operation(), objectName('o')));
+    await bench.run(cluster.proxy.deleteContainer(cluster.operation(), CONTAINER));
+    const create = (policy?: number) => {
+      const options = { ...(policy !== undefined && { policy }), changes: {} };
+      return bench.run(cluster.proxy.createContainer(cluster.operation(), CONTAINER, options));
+    };
+    expect(await create(OLD)).toBe('policy-conflict');
+    expect(await create()).toBe('created');
+    expect(await bench.info()).toMatchObject({ policy: { index: NEW }, was: [OLD] });
+    await cluster.restart('bari');
+    expect(bench.holders('o', OLD)).toEqual(['bari']);
+    expect(await bench.get('o', 'bari')).toBeUndefined();
+    await cluster.world.runFor(700_000);
+    await cluster.runJob('bari', 'object.listings');
+    expect(bench.holders('o', OLD)).toEqual([]);
+    expect(await bench.names()).toEqual([]);
+  });
 });
