@@ -221,6 +221,8 @@ export interface RangeDigest {
   readonly complete: boolean;
   /** Or would be, if the end of its log were confirmed. Absent: as `complete`. */
   readonly claimed?: boolean;
+  /** Older rings than this are refused somewhere in the range; 0: no fence. */
+  readonly fence?: number;
 }
 
 /** object.states: the states of a range of hashes, in order, `limit` at a time. */

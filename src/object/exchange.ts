@@ -33,7 +33,8 @@ export function digestsCall(guard: Guard, args: unknown): Reply {
     incarnation: device.incarnation,
     ranges: ranges.map(([from, to]) => {
       const digest = rangeDigest(device, policy, from, to, complete);
-      return { ...digest, claimed: claimed.has(from, to) };
+      const fence = device.versions.fenceIn(policy, from, to);
+      return { ...digest, claimed: claimed.has(from, to), fence };
     }),
   };
   return { result };

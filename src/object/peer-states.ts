@@ -66,7 +66,7 @@ export class PeerStates {
     ring: Ring,
     partitions: readonly OwnPartition[],
     rest = noRest,
-  ): Promise<OwnPartition[]> {
+  ): Promise<Comparison[]> {
     if (partitions.length === 0) return [];
     const comparisons = await this.compare(peer, device, ring, partitions);
     const differing = comparisons.filter(({ equal }) => !equal);
@@ -76,7 +76,7 @@ export class PeerStates {
     for (const comparison of differing) {
       if (!whole.includes(comparison)) await this.fetch(peer, device, ring, comparison, rest);
     }
-    return comparisons.filter(({ theirs }) => theirs.complete).map(({ partition }) => partition);
+    return comparisons.filter(({ theirs }) => theirs.complete);
   }
 
   /** Joins what the peer has more of a partition that differs. Gives how many states were sent. */

@@ -22,8 +22,9 @@ import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
-import type { FenceArgs } from '#ring/fence.ts';
-import { fencesFor, markKnown, unknownPartitions } from '#ring/knowledge.ts';
+import type { Fence, FenceArgs } from '#ring/fence.ts';
+import { fenceOff, isBehindFence } from '#ring/fencing.ts';
+import { markKnown, unknownPartitions } from '#ring/knowledge.ts';
 import { byPeer, type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import type { Caller } from '#wire/contract.ts';
@@ -77,8 +78,10 @@ export class Rejoin implements Job {
       env,
       caller,
       self,
-      joinObjects: (peer, device, ring, partitions) =>
-        this.#states.join(peer, device, ring, partitions),
+      joinObjects: async (peer, device, ring, partitions) => {
+        const joined = await this.#states.join(peer, device, ring, partitions);
+        return joined.map(({ partition }) => partition);
+      },
     });
   }
 
@@ -147,14 +150,24 @@ export class Rejoin implements Job {
   ): Promise<number> {
     const joined = new Map<OwnPartition, number>(partitions.map((partition) => [partition, 0]));
     const makeDo = this.#accepted.has(device.id);
+    const fenced = await fenceOff(
+      partitions,
+      (peer, fences) => this.#fence(peer, ring, fences),
+      (peer, error) =>
+        this.#env.log.debug('object.fence-peer', { peer: peer.node, error: codeOf(error) }),
+    );
     for (const [peer, theirs] of byPeer(partitions)) {
       try {
         const wanted = theirs.filter(
-          (partition) => makeDo || joined.get(partition)! < partition.needed,
+          (partition) =>
+            (makeDo || joined.get(partition)! < partition.needed) &&
+            (partition.learnsAt === undefined || fenced.has(peer.device)),
         );
-        await this.#fence(peer, ring, wanted);
-        const done = await this.#states.join(peer, device, ring, wanted, rest);
-        for (const partition of done) joined.set(partition, joined.get(partition)! + 1);
+        for (const one of await this.#states.join(peer, device, ring, wanted, rest)) {
+          const { partition, theirs } = one;
+          if (!isBehindFence(partition, theirs.fence)) continue;
+          joined.set(partition, joined.get(partition)! + 1);
+        }
       } catch (error) {
         this.#env.log.debug('object.rejoin-peer', { peer: peer.node, error: codeOf(error) });
       }
@@ -175,10 +188,7 @@ export class Rejoin implements Job {
     return complete;
   }
 
-  /** What is joined from this peer afterwards is all that it will ever acknowledge for older rings. */
-  async #fence(peer: Target, ring: Ring, partitions: readonly OwnPartition[]): Promise<void> {
-    const fences = fencesFor(partitions);
-    if (fences.length === 0) return;
+  async #fence(peer: Target, ring: Ring, fences: readonly Fence[]): Promise<void> {
     const args: FenceArgs = { device: peer.device, policy: ring.policy, fences };
     const options = { txn: 'rejoin', deadlineMs: FENCE_DEADLINE_MS };
     await this.#caller.call(peer.node, 'object.fence', args, options);

@@ -354,16 +354,16 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'no-fence',
-    file: 'object/rejoin.ts',
-    find: 'await this.#fence(peer, ring, wanted);',
-    replace: '',
+    file: 'ring/ring-check.ts',
+    find: 'if (ringVersion < fence) throw ringOld(policy, ringVersion, fence);\n  if',
+    replace: 'if',
     faults: MOVES,
   },
   {
     name: 'no-fence-for-rows',
-    file: 'rows/service/rejoin.ts',
-    find: 'if (rejoining) await this.#fence(peer, parts);',
-    replace: '',
+    file: 'rows/service/context.ts',
+    find: '{ policy, ringVersion, ...(hash && { hash }) }',
+    replace: '{ policy, ringVersion }',
     faults: MOVES,
   },
   {
@@ -392,6 +392,13 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'ring/ring-check.ts',
     find: 'if (ringVersion < own) throw ringOld(policy, ringVersion, own);\n  for',
     replace: 'for',
+    faults: [...MOVES, 'wipe', 'ring-lag'],
+  },
+  {
+    name: 'learn-from-who-has-lost-its-fence',
+    file: 'ring/fencing.ts',
+    find: 'fence === undefined || fence >= learnsAt',
+    replace: 'fence !== -1',
     faults: [...MOVES, 'wipe', 'ring-lag'],
   },
   {

@@ -73,8 +73,10 @@ export const RING_SCENARIOS: readonly StagedScenario[] = [
     name: 'a device that is wiped and filled again keeps the fence that it has forgotten',
     mutants: ['a-fence-is-forgotten-in-a-wipe'],
     run: async (stage) => {
+      stage.cut('d', 'c');
       stage.publish(['a', 'b', 'd'], NEW, OLD);
       await stage.until('d has learnt', () => stage.isSettleable());
+      stage.heal();
       const a = startWiped(stage, 'a');
       await stage.until('a is filled again', () => a.process !== undefined && stage.isSettleable());
       await stage.connected('c', 'a');
@@ -128,6 +130,33 @@ export const RING_SCENARIOS: readonly StagedScenario[] = [
       stage.deliver(['c', 'd']);
       await stage.until('d counts', async () => (await stage.stat('d', 'x', 3)).complete);
       assert.equal(await stage.get('a', 'x'), 'new');
+    },
+  },
+  {
+    name: 'an old member that is wiped before the others are fenced off does not count for who joins',
+    mutants: ['learn-from-who-has-lost-its-fence'],
+    run: async (stage) => {
+      const next: readonly Name[] = ['b', 'c', 'd'];
+      const asked = Promise.withResolvers<void>();
+      stage.onceSent('object.fence', asked.resolve);
+      stage.cut('d', 'b');
+      stage.world.network.setLinkBothWays('d', 'c', { delayMs: 400 });
+      stage.publish(['d'], next, OLD);
+      await asked.promise;
+      // a has its fence; the one for c is on its way.
+      await stage.sleep(20);
+      const a = startWiped(stage, 'a');
+      await stage.until('a is back', () => a.process !== undefined);
+      await stage.until('a is filled', async () => (await stage.stat('a', 'x', 1)).complete);
+      await stage.until('d learns', async () => (await stage.stat('d', 'x', 2)).complete);
+      stage.cut('c', 'a');
+      const acknowledged = await stage.put('b', 'x', 'new');
+      // At once, so that no stand-in for c is asked.
+      for (const name of ['a', 'b'] as const)
+        stage.cut(name, ...NAMES.filter((one) => one !== name));
+      stage.deliver(['c', 'd']);
+      stage.publish(['c', 'd'], next);
+      await expectRead(stage, 'd', acknowledged);
     },
   },
   {

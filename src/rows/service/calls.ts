@@ -239,6 +239,8 @@ export interface RowDigestsReply {
     readonly complete: boolean;
     /** Or would be, if the end of its log were confirmed. */
     readonly claimed: boolean;
+    /** Older rings than this are refused somewhere in the range; 0: no fence. */
+    readonly fence?: number | undefined;
   }[];
 }
 

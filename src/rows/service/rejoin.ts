@@ -10,7 +10,9 @@
  * When all that a peer had at the begin of a walk was taken in, that is told: reclaim rests on it.
  */
 import { codeOf } from '#base/errors.ts';
-import { fencesFor, markKnown, unknownPartitions } from '#ring/knowledge.ts';
+import type { Fence } from '#ring/fence.ts';
+import { fenceOff, isBehindFence } from '#ring/fencing.ts';
+import { markKnown, unknownPartitions } from '#ring/knowledge.ts';
 import { byPeer, ownPartitions, type OwnPartition as Part } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
 import { Differences } from '#worker/differences.ts';
@@ -30,6 +32,7 @@ const RETRY_MS = 2_000;
 const DEADLINE_MS = 5_000;
 const FENCE_GRACE_MS = 3_000;
 const BUCKETS = 2 ** BUCKET_BITS;
+const NOBODY: ReadonlySet<number> = new Set();
 
 interface Walk {
   readonly startedAtMs: number;
@@ -167,11 +170,16 @@ export class RowRejoin implements Job {
     rejoining: boolean,
   ): Promise<Map<Part, number>> {
     const counts = new Map<Part, number>();
+    const fenced = rejoining ? await this.#fenceOff(parts) : NOBODY;
     for (const [peer, theirs] of byPeer(parts)) {
       if (!rejoining && !this.#differs(target, peer)) continue;
       const isEnough = (part: Part): boolean => (counts.get(part) ?? 0) >= part.needed;
       const makesDo = this.#accepted.has(target.device.id);
-      const wanted = theirs.filter((part) => !rejoining || makesDo || !isEnough(part));
+      const mayLearn = ({ learnsAt }: Part): boolean =>
+        learnsAt === undefined || fenced.has(peer.device);
+      const wanted = theirs.filter(
+        (part) => !rejoining || (mayLearn(part) && (makesDo || !isEnough(part))),
+      );
       try {
         for (const part of await this.#joinFrom(target, peer, ring, wanted, rejoining)) {
           counts.set(part, (counts.get(part) ?? 0) + 1);
@@ -200,7 +208,6 @@ export class RowRejoin implements Job {
     rejoining: boolean,
   ): Promise<Part[]> {
     if (parts.length === 0) return [];
-    if (rejoining) await this.#fence(peer, parts);
     const ranges = parts.map(({ buckets: { from, to } }) => [from, to] as const);
     const args = { ringVersion: ring.version, ranges };
     const reply = parseDigestsReply(
@@ -217,7 +224,7 @@ export class RowRejoin implements Job {
       const key = `${target.device.id} ${peer.device} ${from}`;
       if (isEqual || theirs.total === 0) this.#differences.clear(key);
       else await this.#open(target, peer, ring, part, { key, form, rejoining });
-      if (theirs.complete) done.push(part);
+      if (theirs.complete && (!rejoining || isBehindFence(part, theirs.fence))) done.push(part);
     }
     if (reply.ranges.length < parts.length) this.#leave(target, peer);
     return done;
@@ -280,10 +287,17 @@ export class RowRejoin implements Job {
     return nowMs - sinceMs < FENCE_GRACE_MS;
   }
 
-  /** What is joined from this peer afterwards is all that it will ever acknowledge for older rings. */
-  async #fence(peer: RowTarget, parts: readonly Part[]): Promise<void> {
-    const fences = fencesFor(parts);
-    if (fences.length === 0) return;
+  #fenceOff(parts: readonly Part[]): Promise<ReadonlySet<number>> {
+    const { log } = this.#context.options.env;
+    return fenceOff(
+      parts,
+      (peer, fences) => this.#fence(peer, fences),
+      (peer, error) =>
+        log.debug(`${this.#context.prefix}.fence-peer`, { peer: peer.node, error: codeOf(error) }),
+    );
+  }
+
+  async #fence(peer: RowTarget, fences: readonly Fence[]): Promise<void> {
     const args = { policy: this.#context.ring, fences };
     const { txn, deadlineMs } = this.#callOptions();
     await this.#context.call(peer, 'fence', args, { txn, deadlineMs });

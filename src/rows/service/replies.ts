@@ -75,6 +75,7 @@ export function parseDigestsReply(result: unknown): RowDigestsReply {
       total: count(range['total']),
       complete: range['complete'] === true,
       claimed: (range['claimed'] ?? range['complete']) === true,
+      fence: range['fence'] === undefined ? undefined : count(range['fence']),
     };
   });
   return { ranges };

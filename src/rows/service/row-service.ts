@@ -364,7 +364,9 @@ export class RowService {
     return {
       ranges: ranges.map(([from, to]) => {
         const { sum, total } = target.rows.summarise(ring, from, to, 1)[0]!;
-        return { sum, total, complete: coverage.has(from, to), claimed: claimed.has(from, to) };
+        const fence = target.device.versions.fenceIn(ring, from, to);
+        const [complete, isClaimed] = [coverage.has(from, to), claimed.has(from, to)];
+        return { sum, total, complete, claimed: isClaimed, fence };
       }),
     };
   }
