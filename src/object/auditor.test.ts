@@ -32,7 +32,7 @@ describe('the auditor of a node', () => {
     const [device] = devices.values();
     devices.clear();
     auditor.run(undefined);
-    expect(await auditor.step(signal)).toMatchObject({ kind: 'idle' });
+    expect(await auditor.step(signal)).toEqual({ kind: 'idle', waitMs: 500 });
     devices.set(7, device!);
     expect(await auditor.step(signal)).toEqual({ kind: 'more' });
   });

@@ -32,6 +32,8 @@ const MAX_STEP_BYTES = 1024 * 1024;
 const MAX_WAIT_MS = 600_000;
 const IDLE_MS = 60_000;
 const RETRY_MS = 5_000;
+/** How often a device is looked for that is to be read now and is away. */
+const AWAITED_MS = 500;
 
 export interface AuditReport extends AuditFacts {
   /** Share of the device that this cycle has read. */
@@ -165,8 +167,11 @@ export class Auditor implements Job {
 
   #waitMs(): number {
     const now = this.#now();
-    const waits = [...this.#devices().keys()].map((id) => (this.#due.get(id) ?? now) - now);
-    return Math.max(1, Math.min(IDLE_MS, ...waits));
+    const here = [...this.#devices().keys()];
+    const waits = here.map((id) => (this.#due.get(id) ?? now) - now);
+    // One that is being opened anew is read as soon as it is there: who asked waits for it.
+    const isAwaited = [...this.#urgent].some((id) => !here.includes(id));
+    return Math.max(1, Math.min(isAwaited ? AWAITED_MS : IDLE_MS, ...waits));
   }
 
   #chosen(device: number | undefined): Device[] {
