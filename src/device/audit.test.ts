@@ -234,6 +234,29 @@ describe('the auditor of a device', () => {
       await device.close();
     }));
 
+  it('tries again to rewrite it when what stopped that is over, also where nothing is written any more', () =>
+    withDevice(async (fixture, device) => {
+      await fill(fixture, device, 4);
+      const key = keyOf(100, CONTAINER_RING);
+      const state = fixture.live(0);
+      await device.rowLog.append({ key, path: '/AUTH_test/c', name: 'one', state });
+      let isUsable = false;
+      const { rows } = fixture;
+      const standing = rows.standing.bind(rows);
+      rows.standing = (row) => (isUsable ? standing(row) : 'undecided');
+      fixture.machine.disk.flipByte(SEGMENT, 20);
+      await device.audit.step(1);
+      await mend(device);
+      expect(device.audit.facts().suspects).toBe(1);
+      isUsable = true;
+      await fixture.env.clock.sleep(6_000);
+      await mend(device);
+      expect(device.audit.facts().suspects).toBe(0);
+      expect(await fixture.env.disk.stat(SEGMENT)).toBeUndefined();
+      await expectAll(device, 4);
+      await device.close();
+    }));
+
   it('closes the open segment to rewrite it, and knows of suspects after a restart', () =>
     withDevice(async (fixture, device) => {
       await fill(fixture, device, 4);

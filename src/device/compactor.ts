@@ -78,6 +78,7 @@ interface Job {
 
 /** Rows written again in one step. */
 const ROWS_PER_STEP = 1000;
+const RETRY_MS = 5_000;
 
 export class Compactor {
   readonly #parts: CompactorParts;
@@ -87,6 +88,8 @@ export class Compactor {
   /** Segments that are finished (the reaper has them) or must stay, by the log's end when that was found. */
   readonly #finished = new Set<number>();
   readonly #postponed = new Map<number, number>();
+  /** Segments with damage that could not be rewritten: when that is tried again. */
+  readonly #retryAtMs = new Map<number, number>();
 
   constructor(parts: CompactorParts) {
     this.#parts = parts;
@@ -102,8 +105,7 @@ export class Compactor {
       if (job.rows === undefined) await this.#advance(job);
       else await this.#writeRows(job, job.rows);
     } catch (error) {
-      this.#job = undefined;
-      this.#postponed.set(job.segment, this.#parts.writer.segment);
+      this.#putOff(job);
       throw error;
     }
     return true;
@@ -114,7 +116,7 @@ export class Compactor {
     const { files, writer, completeness, rotate } = this.#parts;
     for (const segment of [...this.suspects].sort((a, b) => a - b)) {
       if (!files.has(segment) || this.#finished.has(segment)) this.suspects.delete(segment);
-      else if ((this.#postponed.get(segment) ?? -1) < writer.segment) {
+      else if (this.#mayRetry(segment) && (this.#postponed.get(segment) ?? -1) < writer.segment) {
         if (segment === writer.segment) {
           rotate();
           await completeness.rewrite(); // something to commit
@@ -130,6 +132,7 @@ export class Compactor {
     let best: { segment: number; share: number } | undefined;
     for (const segment of files.numbers()) {
       if (segment >= writer.segment || this.#finished.has(segment)) continue;
+      if (this.suspects.has(segment)) continue;
       if ((this.#postponed.get(segment) ?? -1) >= writer.segment) continue;
       const { live, rows } = store.statistics.get(segment);
       const size = Math.max(1, files.size(segment));
@@ -146,6 +149,21 @@ export class Compactor {
     if (best === undefined) return undefined;
     this.#parts.env.log.debug('device.compaction', best);
     return newJob(best.segment, false);
+  }
+
+  /**
+   * What stopped it may soon be over (a rows database is damaged, and opened anew). Only what rewriting would gain follows from how
+   * much is written: damage is not left in the log until then.
+   */
+  #putOff({ segment, suspect }: Job): void {
+    const { env, writer } = this.#parts;
+    this.#job = undefined;
+    if (suspect) this.#retryAtMs.set(segment, env.clock.monotonicMs() + RETRY_MS);
+    else this.#postponed.set(segment, writer.segment);
+  }
+
+  #mayRetry(segment: number): boolean {
+    return (this.#retryAtMs.get(segment) ?? 0) <= this.#parts.env.clock.monotonicMs();
   }
 
   /** Bytes of the segment's records of rows and of forgetting that are needed. */
@@ -289,8 +307,7 @@ export class Compactor {
     const { segment } = job;
     this.#parts.flush();
     if (job.blocked) {
-      this.#job = undefined;
-      this.#postponed.set(segment, writer.segment);
+      this.#putOff(job);
       return;
     }
     const isSuspect = job.suspect || job.bad.length > 0;
@@ -336,6 +353,7 @@ export class Compactor {
         if (files.has(segment)) await files.unlink(segment); // an error behind it comes this way again
         store.statistics.remove(segment);
         this.#finished.delete(segment);
+        this.#retryAtMs.delete(segment);
         sink.noSegments(after, before);
       },
     });
