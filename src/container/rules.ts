@@ -3,7 +3,7 @@
  * (group `container` of its state) are those by which its objects were placed and acknowledged. The mode
  * is fixed while it lives; the policy changes in steps (proxy/policy-move/README.md).
  */
-import type { EntryState } from '#base/entry.ts';
+import type { EntryState, Group } from '#base/entry.ts';
 import { justAbove, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import {
   type ContainerSettings,
@@ -127,13 +127,19 @@ export function isForeignRow(
 }
 
 /**
- * A tombstone keeps the settings: a late row may bring the container back (consistency.md, Rows). Not those of an earlier deletion:
- * who knows that alone has missed the container that is deleted now.
+ * A tombstone keeps settings and headers: a late row may bring the container back (consistency.md, Rows), with its ACL, versions
+ * and locks, also where nobody was told that it is deleted. Not those of an earlier deletion: who knows that alone has missed the
+ * container that is deleted now. They count as of the deletion, so that making it again ends them.
  */
 export function keepSettings(own: EntryState | undefined, tombstone: EntryState): EntryState {
+  if (own === undefined || own.data?.kind === 'deleted' || tombstone.data === undefined) {
+    return tombstone;
+  }
+  const { timestamp } = tombstone.data;
+  const groups: Record<string, Group> = { ...tombstone.groups };
+  for (const [name, { values }] of Object.entries(own.groups)) groups[name] = { timestamp, values };
   const settings = settingsOf(own);
-  if (settings === undefined || tombstone.data === undefined) return tombstone;
-  if (own?.data?.kind === 'deleted') return tombstone;
-  const group = settingsGroup(settings, tombstone.data.timestamp);
-  return { ...tombstone, groups: { ...tombstone.groups, [SETTINGS_GROUP]: group } };
+  // Without what they were a step from.
+  if (settings !== undefined) groups[SETTINGS_GROUP] = settingsGroup(settings, timestamp);
+  return { ...tombstone, groups };
 }

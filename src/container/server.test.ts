@@ -1,7 +1,7 @@
 /** Creation, and deletion under a seal, on three replicas. */
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { encodeState } from '#base/entry-codec.ts';
+import { decodeState, encodeState } from '#base/entry-codec.ts';
 import { CONTAINER_RING } from '#base/names.ts';
 import { settingsOf } from '#rows/row-state.ts';
 import { RowCluster } from '#rows/testing/row-cluster.ts';
@@ -211,6 +211,31 @@ describe('deletion', () => {
     expect(await cluster.row(1, 'o', state)).toBe('sealed');
     for (const node of [1, 2]) await cluster.remove(node, 'd', gone);
     for (const node of [0, 1, 2]) expect(await cluster.row(node, 'o', state)).toBe('no-container');
+  });
+
+  it('that was given up half way takes nothing from a container that is written to: its headers stay', async () => {
+    await cluster.create();
+    const acl = { timestamp: cluster.now(), values: { value: 'private' } };
+    for (const node of [0, 1, 2]) await cluster.own(node, { groups: { 'h:acl': acl } });
+    await sealAll('d');
+    await cluster.remove(0, 'd', cluster.tombstone());
+    for (const node of [1, 2]) {
+      await cluster.call(node, 'container.unseal', { ...cluster.address(node), seal: 'd' });
+    }
+    const object = cluster.live();
+    for (const node of [1, 2]) expect(await cluster.row(node, 'o', object)).toBe('stored');
+    for (const node of [0, 1, 2]) {
+      const { live, state } = await cluster.list(node);
+      expect(live).toBe(true);
+      expect(decodeState(state!).groups['h:acl']?.values).toEqual(acl.values);
+    }
+    const gone = cluster.live({ kind: 'deleted' });
+    for (const node of [0, 1, 2]) await cluster.row(node, 'o', { ...gone });
+    await sealAll('e');
+    for (const node of [0, 1, 2]) await cluster.remove(node, 'e', cluster.tombstone());
+    const again = cluster.creation();
+    for (const node of [0, 1, 2]) await cluster.own(node, again);
+    expect(own(0)).toEqual(again);
   });
 
   it('keeps the policy that the container had last, not one that a replica knows from before', async () => {

@@ -29,8 +29,30 @@ describe('a walk over the containers of a node', () => {
 
     const changes = { [HEADER]: 'on' };
     await cluster.run(cluster.proxy.updateContainer(cluster.operation(), CONTAINER, changes));
+    // It is acknowledged by a majority, which this node may not be one of yet.
+    await cluster.run(cluster.node('lngs').env.clock.sleep(1_000));
     for (let n = 0; n < 2; n++)
       expect(walk.next()).toMatchObject({ found: [{ ...CONTAINER, device }], done: true });
     expect(looks).toBe(3);
+  });
+
+  it('passes over one that was deleted, whose headers are kept for a row that comes late', async () => {
+    const cluster = await TestCluster.start({ realRows: true });
+    await cluster.createContainer();
+    const operation = cluster.operation();
+    const aMoment = () => cluster.run(cluster.node('lngs').env.clock.sleep(1_000));
+    const changes = { [HEADER]: 'on' };
+    await cluster.run(cluster.proxy.updateContainer(operation, CONTAINER, changes));
+    await aMoment();
+    const { rows, device } = cluster.node('lngs');
+    const walk = new BucketWalk({
+      cluster: { current: () => cluster.view, subscribe: () => () => undefined },
+      rows: () => new Map([[device, rows]]),
+      isWanted: (headers) => headers[HEADER] !== undefined,
+    });
+    expect(walk.next().found).toHaveLength(1);
+    await cluster.run(cluster.proxy.deleteContainer(cluster.operation(), CONTAINER));
+    await aMoment();
+    expect(walk.next()).toEqual({ found: [], done: true });
   });
 });

@@ -93,7 +93,10 @@ export class BucketWalk {
     const ring = this.#options.cluster.current().rings.get(CONTAINER_RING);
     if (ring === undefined) return [];
     return page.flatMap(({ hash, path, state, rows }) => {
-      if (state === undefined || !this.#options.isWanted(headersOf(state), rows, state)) return [];
+      // Of one that is deleted the headers are kept for a row that comes late.
+      const isGone = state?.data?.kind === 'deleted' && rows === 0;
+      if (state === undefined || isGone) return [];
+      if (!this.#options.isWanted(headersOf(state), rows, state)) return [];
       const { primaries } = ring.placement(ring.partitionOf(hash));
       const rank = primaries.findIndex(({ id }) => id === device);
       const name = nameOf(path);

@@ -36,6 +36,8 @@ class Bench {
     });
     const changes = { [LIFECYCLE_HEADER]: text };
     await cluster.run(cluster.proxy.updateContainer(cluster.operation(), CONTAINER, changes));
+    // It is acknowledged by a majority, which a node whose job is asked next may not be one of yet.
+    await this.wait(1_000);
   }
 
   nowMicros(): number {
