@@ -15,12 +15,21 @@ import type { LogPosition } from '#device/contract.ts';
 import type { Database } from '#env/env.ts';
 import { columnsOf, MARK } from './columns.ts';
 import { type ContainerLine, ContainerTable } from './container-table.ts';
+import { CursorTable } from './cursors.ts';
 import { sumToBytes, termPrefix, zeroSum } from './digest.ts';
 import { HolderTable, type Holding, type HoldingChanges, hold } from './holders.ts';
 import { readPosition } from './position.ts';
 import { isMark, RowTable, type StoredRow, stateOf } from './row-table.ts';
 import { hasSchema, Meta } from './schema.ts';
 import { type Tally, tally } from './tally.ts';
+
+/** What is read through one connection. */
+interface Tables {
+  readonly rows: RowTable;
+  readonly lines: ContainerTable;
+  readonly holders: HolderTable;
+  readonly cursors: CursorTable;
+}
 
 interface Reading {
   readonly line: ContainerLine;
@@ -78,8 +87,13 @@ export class RowAudit {
     if (after === 0 && this.#reading === undefined) await this.#checkFile();
     const look = this.#parts.look();
     try {
-      const rows = new RowTable(look);
-      return this.#read(rows, new ContainerTable(look), new HolderTable(look), limit);
+      const tables = {
+        rows: new RowTable(look),
+        lines: new ContainerTable(look),
+        holders: new HolderTable(look),
+        cursors: new CursorTable(look),
+      };
+      return this.#read(tables, limit);
     } finally {
       look.close();
     }
@@ -102,15 +116,11 @@ export class RowAudit {
     }
   }
 
-  #read(
-    rows: RowTable,
-    lines: ContainerTable,
-    holders: HolderTable,
-    limit: number,
-  ): { rows: number; next: number | undefined } {
+  #read(tables: Tables, limit: number): { rows: number; next: number | undefined } {
+    const { rows, lines, holders } = tables;
     let left = limit;
     while (left > 0) {
-      const reading = (this.#reading ??= this.#begin(lines));
+      const reading = (this.#reading ??= this.#begin(tables));
       if (reading === undefined) {
         this.#afterId = 0;
         return { rows: limit - left, next: undefined };
@@ -126,8 +136,12 @@ export class RowAudit {
     return { rows: limit - left, next: this.#afterId };
   }
 
-  #begin(lines: ContainerTable): Reading | undefined {
+  #begin({ lines, cursors }: Tables): Reading | undefined {
     const line = lines.next(this.#afterId);
+    // One that nobody can use does no harm; but bytes that are not what was written are not left on the disk.
+    if (!cursors.areWhole(this.#afterId, line?.id ?? Number.MAX_SAFE_INTEGER)) {
+      throw damaged('a cursor is not what was written');
+    }
     if (line === undefined) return undefined;
     const prefix = termPrefix(this.#parts.key, line.ring, line.hash);
     const found = { rows: 0, bytes: 0, objects: 0, total: 0, marks: 0, digest: zeroSum() };

@@ -17,6 +17,11 @@ interface StoredCursor extends Cursor {
   readonly crc: number;
 }
 
+interface PlacedCursor extends StoredCursor {
+  readonly container: number;
+  readonly device: number;
+}
+
 /** Containers whose cursors are kept in memory, at most. */
 const MAX_KEPT = 4096;
 
@@ -24,12 +29,16 @@ export class CursorTable {
   /** By container, then by device. */
   readonly #kept = new Map<number, Map<number, Cursor>>();
   readonly #get: Statement<StoredCursor>;
+  readonly #between: Statement<PlacedCursor>;
   readonly #set: Statement<unknown>;
   readonly #remove: Statement<unknown>;
 
   constructor(db: Database) {
     this.#get = db.prepare<StoredCursor>(
       'SELECT incarnation, sequence, crc FROM cursor WHERE container = ? AND device = ?',
+    );
+    this.#between = db.prepare<PlacedCursor>(
+      'SELECT * FROM cursor WHERE container > ? AND container <= ?',
     );
     this.#remove = db.prepare('DELETE FROM cursor WHERE container = ?');
     this.#set = db.prepare(
@@ -56,6 +65,13 @@ export class CursorTable {
     const { incarnation, sequence } = cursor;
     this.#set.run(container, device, incarnation, sequence, check(container, device, cursor));
     this.#keep(container, device, { incarnation, sequence });
+  }
+
+  /** Whether all of the containers with these numbers, `after` not among them, are what was written. */
+  areWhole(after: number, upTo: number): boolean {
+    return this.#between
+      .all(after, upTo)
+      .every((cursor) => cursor.crc === check(cursor.container, cursor.device, cursor));
   }
 
   #keep(container: number, device: number, cursor: Cursor): Cursor {

@@ -518,7 +518,11 @@ describe('damage', () => {
     ['a mark that lets compaction drop records', "UPDATE row SET partial = 1 WHERE name = x'61'"],
     ['an expiry that nobody set', "UPDATE row SET expires = 9 WHERE name = x'61'"],
     ['totals that would never be reported', 'UPDATE container SET reported = 99'],
+    ['how far a peer was heard', 'UPDATE cursor SET sequence = 7'],
+    ['a cursor of no container', 'UPDATE cursor SET container = 77'],
   ])('is found by reading all rows again: %s', async (_, sql) => {
+    await store.write(row('c', live(at(1))));
+    store.setCursor(CONTAINER_RING, HASH, 7, { incarnation: 'peer', sequence: 1 });
     await spoil(sql);
     await expect(store.audit(0, 10)).rejects.toMatchObject({ code: 'rows-damaged' });
     expect(store.damage).toBeDefined();
