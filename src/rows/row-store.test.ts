@@ -528,10 +528,28 @@ describe('damage', () => {
     expect(store.damage).toBeDefined();
   });
 
-  it('of what the tables are made as is found, though they can be read', async () => {
+  it.each([
+    ['the name of a table', "UPDATE sqlite_schema SET name = 'rov' WHERE name = 'row'"],
+    ['the table of a table', "UPDATE sqlite_schema SET tbl_name = 'rov' WHERE name = 'row'"],
+    ['an index that is gone', 'DROP INDEX row_by_death'],
+    [
+      'the table of an index',
+      "UPDATE sqlite_schema SET tbl_name = 'rov' WHERE name = 'row_by_death'",
+    ],
+    [
+      'the name of an index',
+      "UPDATE sqlite_schema SET name = 'row_by_deatg' WHERE name = 'row_by_death'",
+    ],
+    [
+      'the name of one that SQLite made',
+      "UPDATE sqlite_schema SET name = 'sqlite_autoindey_container_1' WHERE sql IS NULL",
+    ],
+  ])('of what the tables are made as is found, though they can be read: %s', async (_, sql) => {
     await store.write(row('a', live(at(1))));
     const db = new Database(path.join(folder.path, 'rows.db'));
-    db.exec('DROP INDEX row_by_death');
+    db.unsafeMode(true);
+    db.pragma('writable_schema = ON');
+    expect(db.prepare(sql).run()).toBeDefined();
     db.close();
     await expect(store.audit(0, 10)).rejects.toMatchObject({ code: 'rows-damaged' });
   });

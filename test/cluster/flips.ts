@@ -386,7 +386,15 @@ function expectEqual(found: readonly string[], wanted: readonly string[], what: 
   const lacks = wanted.find((line) => !found.includes(line));
   const tooMuch = found.find((line) => !wanted.includes(line));
   if (lacks === undefined && tooMuch === undefined && found.length === wanted.length) return;
-  throw new Error(`${what}: ${tooMuch?.slice(0, 500)} should be ${lacks?.slice(0, 500)}`);
+  const from = Math.max(0, firstDifference(tooMuch ?? '', lacks ?? '') - 100);
+  const shown = (line: string | undefined) => line?.slice(from, from + 300);
+  throw new Error(`${what}: ${shown(tooMuch)} should be ${shown(lacks)}`);
+}
+
+function firstDifference(a: string, b: string): number {
+  let at = 0;
+  while (at < a.length && a[at] === b[at]) at++;
+  return at;
 }
 
 function identityOf(file: string): string {
