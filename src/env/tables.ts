@@ -17,10 +17,27 @@ export function saysFileDamage(code: string | undefined): boolean {
   );
 }
 
+interface Stored {
+  readonly type: string;
+  readonly name: string;
+  readonly tbl_name: string;
+  /** Null: an index that SQLite made for a key. */
+  readonly sql: string | null;
+}
+
+const MADE = /^CREATE (?:UNIQUE )?(TABLE|INDEX) (\w+)(?: ON (\w+))?/;
+
 /** `schema`: statements with `IF NOT EXISTS`, with a semicolon behind each. */
 export function hasTables(db: Database, schema: string): boolean {
-  const stored = db.prepare<string>('SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL').pluck();
+  const stored = db.prepare<Stored>('SELECT type, name, tbl_name, sql FROM sqlite_schema').all();
   const wanted = schema.split(';').map((sql) => sql.replace('IF NOT EXISTS ', '').trim());
-  const found = new Set(stored.all());
-  return wanted.every((sql) => sql === '' || found.has(sql));
+  const found = new Set(stored.map(({ sql }) => sql));
+  return wanted.every((sql) => sql === '' || found.has(sql)) && stored.every(isNamed);
+}
+
+/** SQLite goes by the statements, and takes most of what stands beside them as it is; it follows from them. */
+function isNamed({ type, name, tbl_name: table, sql }: Stored): boolean {
+  if (sql === null) return type === 'index' && name.startsWith(`sqlite_autoindex_${table}_`);
+  const [, kind, made, on = made] = MADE.exec(sql) ?? [];
+  return type === kind?.toLowerCase() && name === made && table === on;
 }
