@@ -129,8 +129,7 @@ export class RowTable {
 
   /** Also where only the mark is left that it was forgotten. */
   find(container: number, name: Buffer): StoredRow | undefined {
-    const raw = this.#find.get(container, name);
-    return raw && parseRow(raw);
+    return rowNamed(this.#find.get(container, name), name);
   }
 
   /** The same of a container in memory: where it hides no rows, one look is enough. */
@@ -141,8 +140,7 @@ export class RowTable {
     // In a container without deleted rows, all that can be hidden is its own state.
     const isBare = line.marks === 0 && (hidden === 0 || (hidden === 1 && own));
     if (name === '' || !isBare) return this.find(line.id, bytes);
-    const raw = this.#findListed.get(line.id, bytes);
-    return raw && parseRow(raw);
+    return rowNamed(this.#findListed.get(line.id, bytes), bytes);
   }
 
   /** All rows in the order of the table, after the one given. */
@@ -232,6 +230,16 @@ export class RowTable {
 function checkListed(row: RawListed): void {
   const crc = row.pop();
   if (listingCheck(row[0], row[1], row[2], row[3], row[4], row[5]) !== crc) throw damaged(row[0]);
+}
+
+/**
+ * A flipped byte in the tree may lead from one name to the row of another, which is whole by its own check.
+ * @throws OperatingError `rows-damaged`
+ */
+function rowNamed(raw: RawRow | undefined, name: Buffer): StoredRow | undefined {
+  const row = raw && parseRow(raw);
+  if (row !== undefined && row.name !== name.toString()) throw damaged(row.name);
+  return row;
 }
 
 function parseRow(raw: RawRow): StoredRow {
