@@ -121,6 +121,29 @@ describe('a process', () => {
     expect([source.current().version, source.refused]).toEqual([8, undefined]);
   });
 
+  it('looks at once when it hears of a newer one, and not for every word of it', async () => {
+    const node = new Process();
+    const source = await node.open(['a']);
+    let looks = 0;
+    node.answers.set('a', (have) => {
+      looks++;
+      return have < 6 && looks > 1 ? bundle(6) : undefined;
+    });
+    const hear = async (ms: number) => {
+      for (let at = 0; at < ms; at++) {
+        source.seek();
+        await node.world.runFor(1);
+      }
+    };
+    await hear(90);
+    expect([looks, source.current().version]).toEqual([1, 5]);
+    await hear(20);
+    expect([looks, source.current().version]).toEqual([2, 6]);
+    source.close();
+    await hear(200);
+    expect(looks).toBe(2);
+  });
+
   it('begins with the first good bundle that anybody has', async () => {
     const node = new Process();
     node.answers.set('a', bundle(6, { key: FOREIGN }));

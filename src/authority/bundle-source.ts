@@ -13,6 +13,8 @@ import type { ClusterSource, ClusterView } from '#ring/cluster.ts';
 import { decodeBundle, type Verify } from './bundle.ts';
 
 export const POLL_MS = 1000;
+/** Between two looks, however much is asked for. */
+const SEEK_MS = 100;
 
 /** Fetches the newest bundle of one authority if it is above `have`; undefined: nothing newer. */
 export type FetchBundle = (authority: string, have: number) => Promise<Buffer | undefined>;
@@ -35,7 +37,10 @@ export class BundleSource implements ClusterSource {
   readonly #options: BundleSourceOptions;
   readonly #subscribers = new Set<(view: ClusterView) => void>();
   #view: ClusterView;
+  /** Until the next look; undefined while it is under way. */
   #timer: Timer | undefined;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
+  #isSought = false;
   #closed = false;
   #refused: Refusal | undefined;
 
@@ -70,14 +75,27 @@ export class BundleSource implements ClusterSource {
     return () => this.#subscribers.delete(changed);
   }
 
+  seek(): void {
+    // Said many times over, it must not put off what is coming.
+    if (this.#timer === undefined || this.#isSought) return;
+    this.#isSought = true;
+    this.#timer.cancel();
+    const sinceMs = this.#options.env.clock.monotonicMs() - this.#lookedAtMs;
+    this.#schedule(Math.max(0, SEEK_MS - sinceMs));
+  }
+
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
   }
 
-  #schedule(): void {
+  #schedule(waitMs = POLL_MS): void {
     if (this.#closed) return;
-    this.#timer = this.#options.env.clock.setTimer(POLL_MS, () => {
+    const { clock } = this.#options.env;
+    this.#timer = clock.setTimer(waitMs, () => {
+      this.#timer = undefined;
+      this.#isSought = false;
+      this.#lookedAtMs = clock.monotonicMs();
       this.#poll().finally(() => this.#schedule());
     });
   }

@@ -1,4 +1,5 @@
 /** Import of a removed device: what nobody has is written anew, what is newer or deleted stays as it is. */
+
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { hashPath } from '#base/hash.ts';
@@ -6,6 +7,7 @@ import { objectPath } from '#base/names.ts';
 import { IdleRows } from '#device/idle-rows.ts';
 import { formatDevice, openDevice } from '#device/open.ts';
 import { objectName, putRequest, TestCluster } from '#proxy/testing/test-cluster.ts';
+import { stillSource } from '#ring/testing/view-source.ts';
 import { DeviceImport } from './device-import.ts';
 import type { Foundation } from './foundation.ts';
 import { Incarnations } from './incarnations.ts';
@@ -50,7 +52,7 @@ async function formatRemoved(
 
 function importOf(cluster: TestCluster): DeviceImport {
   const { env, clock, endpoint: wire, name, site } = cluster.node('lngs');
-  const source = { current: () => cluster.view, subscribe: () => () => undefined };
+  const source = stillSource(() => cluster.view);
   const config = { clusterId: cluster.view.clusterId, site, data: DATA };
   // What it uses of a foundation.
   const foundation = { env, clock, wire, name, cluster: source, config } as never as Foundation;

@@ -1,8 +1,10 @@
 /** What a node's repair is told for itself: checked, kept over restarts, taken back. */
+
 import { expect, it } from 'vitest';
 import { SimWorld } from '#env/sim/world.ts';
 import { RepairBudget } from '#object/budget.ts';
-import type { ClusterSource, ClusterView } from '#ring/cluster.ts';
+import type { ClusterView } from '#ring/cluster.ts';
+import { stillSource } from '#ring/testing/view-source.ts';
 import { RepairSettings } from './repair-settings.ts';
 
 const nodes = ['lngs', 'bari'].map((site) => ({
@@ -10,7 +12,7 @@ const nodes = ['lngs', 'bari'].map((site) => ({
   wire: { host: '10.0.0.1', port: 7400 },
 }));
 const view: Partial<ClusterView> = { nodes: new Map(nodes.map((node) => [node.name, node])) };
-const cluster = { current: () => view, subscribe: () => () => undefined } as ClusterSource;
+const cluster = stillSource(() => view as ClusterView);
 const between = (a: string, b: string) => [
   { between: [a, b] as [string, string], bytesPerSecond: 2_000 },
 ];

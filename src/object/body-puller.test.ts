@@ -1,7 +1,9 @@
 /** Which of the bodies that wait are fetched, and when. */
+
 import { describe, expect, it } from 'vitest';
 import { DeviceFixture, keyOf, pathOf } from '#device/testing/device-fixture.ts';
 import type { ClusterSource, ClusterView } from '#ring/cluster.ts';
+import { stillSource } from '#ring/testing/view-source.ts';
 import { type Caller, WireError } from '#wire/contract.ts';
 import { BodyPuller } from './body-puller.ts';
 import { RepairBudget } from './budget.ts';
@@ -29,7 +31,7 @@ describe('bodies that wait', () => {
       await fixture.format();
       const device = await fixture.open();
       const view = { rings: new Map(), nodes: new Map() } as unknown as ClusterView;
-      const cluster: ClusterSource = { current: () => view, subscribe: () => () => undefined };
+      const cluster: ClusterSource = stillSource(() => view);
       const { env } = fixture;
       const budget = new RepairBudget(env, cluster, { site: 'bari' });
       budget.change({ concurrency: 1 });

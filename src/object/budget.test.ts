@@ -1,8 +1,10 @@
 /** What repair may receive: by pair of sites, by the hour, changed while somebody waits. */
+
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
 import { objectName, putRequest, TestCluster } from '#proxy/testing/test-cluster.ts';
 import type { RepairChanges } from '#ring/repair-limits.ts';
+import { stillSource } from '#ring/testing/view-source.ts';
 import { RepairBudget } from './budget.ts';
 
 const KIB = 1024;
@@ -17,7 +19,7 @@ type Rules = NonNullable<RepairChanges['bandwidth']>;
 async function setUp(bandwidth: Rules) {
   const cluster = await TestCluster.start();
   const { env } = cluster.node('bari');
-  const source = { current: () => cluster.view, subscribe: () => () => undefined };
+  const source = stillSource(() => cluster.view);
   const budget = new RepairBudget(env, source, { site: 'bari' });
   budget.change({ bandwidth });
   const took = async (work: Promise<unknown>): Promise<number> => {

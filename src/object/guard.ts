@@ -22,7 +22,7 @@ export class Guard {
     this.#cluster = cluster;
   }
 
-  /** @throws OperatingError `no-device`, `ring-old`, `moved` */
+  /** @throws OperatingError `no-device`, `ring-old`, `ring-unknown`, `moved` */
   device(address: PlacedCall & { readonly device: number }): Device {
     const device = this.deviceById(address.device);
     this.checkPlaced(device, address);
@@ -32,10 +32,10 @@ export class Guard {
   /**
    * What waited since the call came (for its body) must be checked again in the turn of its commit: a
    * fence that was raised meanwhile promises that nothing older comes behind it.
-   * @throws OperatingError `ring-old`, `moved`
+   * @throws OperatingError `ring-old`, `ring-unknown`, `moved`
    */
   checkPlaced(device: Device, call: PlacedCall): void {
-    checkPlaced(device, this.ring(call.policy), call);
+    checkPlaced(device, this.#cluster, call);
   }
 
   /** @throws OperatingError `removed` */
@@ -55,7 +55,7 @@ export class Guard {
 
   /**
    * Conditional rounds are bound to one ring version: who knows a newer one has no part in them.
-   * @throws OperatingError `ring-old`, `moved`
+   * @throws OperatingError `ring-old`, `ring-unknown`, `moved`
    */
   checkRound(device: Device, call: PlacedCall): void {
     const { policy, ringVersion } = call;

@@ -1,6 +1,8 @@
 /** What is told of one name's copies is what each replica has, by itself. */
+
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '#base/errors.ts';
+import { stillSource } from '#ring/testing/view-source.ts';
 import { Copies, type CopiesReport } from './copies.ts';
 import { objectName, putRequest, TestCluster } from './testing/test-cluster.ts';
 
@@ -22,7 +24,7 @@ function put(cluster: TestCluster, body = BODY) {
 
 function find(cluster: TestCluster, path = PATH, verify = true): Promise<CopiesReport> {
   const { env, endpoint } = cluster.node('lngs');
-  const source = { current: () => cluster.view, subscribe: () => () => undefined };
+  const source = stillSource(() => cluster.view);
   const copies = new Copies({ env, wire: endpoint, cluster: source });
   return cluster.run(copies.find(path, { verify, handoffs: 5 }));
 }

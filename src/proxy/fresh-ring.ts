@@ -4,6 +4,9 @@
  * no more. Then the ring is on its way to this process too: the operation waits for it, for a moment,
  * and starts again. A few times at most (a change has several versions); and only what can be repeated.
  *
+ * The other way round, devices whose nodes have not got a ring that changes their partition refuse who has
+ * (`ring-unknown`): they ask for it at once, and are asked again soon.
+ *
  * So does, once, what found a majority cut off and was told at once: the wire refuses calls to a node that it
  * is just dialling again (wire/lane.ts), and may be connected a moment later. An error without a wait would
  * also make every client try again at full speed.
@@ -12,13 +15,16 @@ import { OperatingError } from '#base/errors.ts';
 import type { ProxyContext } from './context.ts';
 
 const WAIT_MS = 3_000;
-const MAX_ATTEMPTS = 4;
+const MAX_ATTEMPTS = 5;
+/** At first; twice as long each time. Together longer than a node waits between its looks for a ring (bundle-source.ts). */
+const SPREAD_MS = 100;
 /** The longest that a lane waits between dials is 1.5 s. */
 const REDIAL_MS = 1_500;
 /** Who was told later has waited for somebody. */
 const AT_ONCE_MS = 250;
 /** Of objects, and of their rows (write-round.ts puts `row-` before what a container replica said). */
 const REFUSALS = new Set(['ring-old', 'moved', 'row-ring-old', 'row-moved']);
+const AHEAD = new Set(['ring-unknown', 'row-ring-unknown']);
 const UNREACHABLE = new Set(['unreachable', 'row-unreachable']);
 
 export async function withFreshRing<Result>(
@@ -34,8 +40,11 @@ export async function withFreshRing<Result>(
       return await work();
     } catch (error) {
       if (attempt === MAX_ATTEMPTS) throw error;
-      if (isRingOld(error)) {
+      if (isRefused(error, REFUSALS)) {
         if (!(await newerThan(context, version))) throw error;
+        context.metrics.count('fresh-ring');
+      } else if (isRefused(error, AHEAD)) {
+        await clock.sleep(SPREAD_MS * 2 ** (attempt - 1));
         context.metrics.count('fresh-ring');
       } else {
         const atOnce = clock.monotonicMs() - startMs < AT_ONCE_MS;
@@ -48,9 +57,9 @@ export async function withFreshRing<Result>(
   }
 }
 
-/** Whether an operation failed because the devices have a newer ring. */
-function isRingOld(error: unknown): boolean {
-  return codesOf(error).some((code) => REFUSALS.has(code));
+/** Whether an operation failed because the devices have another ring. */
+function isRefused(error: unknown, refusals: ReadonlySet<string>): boolean {
+  return codesOf(error).some((code) => refusals.has(code));
 }
 
 /** Whether all that it failed for is that nodes can't be reached. */
@@ -78,5 +87,6 @@ function newerThan({ cluster, env }: ProxyContext, version: number): Promise<boo
       if (view.version > version) done();
     });
     if (cluster.current().version > version) done();
+    else cluster.seek();
   });
 }

@@ -1,9 +1,11 @@
 /** Whom a device asks what it has forgotten, and what it forgets again; what is held of a ring is made up. */
+
 import { describe, expect, it } from 'vitest';
 import type { DeviceStatus } from '#device/contract.ts';
 import type { LogDevice } from '#device/log-device.ts';
 import { makeView } from '#proxy/testing/test-view.ts';
 import type { OwnPartition } from '#ring/own-partitions.ts';
+import { stillSource } from '#ring/testing/view-source.ts';
 import { type Held, type KeptDevice, Recall } from './recall.ts';
 
 const SITES = ['a', 'b', 'c', 'd'];
@@ -47,7 +49,7 @@ function made({ self, own, peers, status = 'ok' }: Play) {
   const view = makeView(SITES, {});
   const recall = new Recall({
     env: { log: LOG } as never,
-    cluster: { current: () => view, subscribe: () => () => undefined },
+    cluster: stillSource(() => view),
     kept: () => kept,
     admit: (device) => {
       served.push(device);

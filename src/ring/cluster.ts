@@ -80,4 +80,6 @@ export interface ClusterSource {
   current(): ClusterView;
   /** Calls `changed` after each new version; returns the way to stop. */
   subscribe(changed: (view: ClusterView) => void): () => void;
+  /** Somebody has shown that there is a newer version: asks for it at once. */
+  seek(): void;
 }

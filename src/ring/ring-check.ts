@@ -2,12 +2,14 @@
  * Which calls a device takes, by the ring version they were placed by (consistency.md, "Ring change").
  *
  * Neighbouring versions may be in use together, v and v+2 never. A fence makes it so before v+2 is
- * there: it refuses what was placed before the partition became joint. And a device that is no primary
+ * there: it refuses what was placed before the partition became joint. The other way round, a device whose
+ * node has not heard that the change may be over refuses who has. And a device that is no primary
  * any more says so (`moved`) to whoever still takes it for one: its ignorance must not be a 404.
  * Hashes decide, never partition numbers from the wire: rings of two versions may cut differently.
  */
 import { OperatingError } from '#base/errors.ts';
 import type { PolicyIndex } from '#base/names.ts';
+import type { ClusterSource } from './cluster.ts';
 import type { Ring } from './ring.ts';
 
 export interface PlacedCall {
@@ -31,14 +33,23 @@ export interface CheckedDevice {
 /** All of a cluster (`cluster.ts`). */
 type Rings = { readonly rings: ReadonlyMap<PolicyIndex, Ring> };
 
-/** `ring`: this node's own. @throws OperatingError `ring-old`, `moved` */
-export function checkPlaced(device: CheckedDevice, ring: Ring | undefined, call: PlacedCall): void {
-  const { policy, ringVersion, hash } = call;
+/** `cluster`: as this node knows it. @throws OperatingError `ring-old`, `ring-unknown`, `moved` */
+export function checkPlaced(
+  device: CheckedDevice,
+  cluster: Pick<ClusterSource, 'current' | 'seek'>,
+  { policy, ringVersion, hash }: PlacedCall,
+): void {
+  const ring = cluster.current().rings.get(policy);
   const own = ring?.version ?? 0;
+  if (ringVersion > own) cluster.seek();
   if (ringVersion + 1 < own) throw ringOld(policy, ringVersion, own);
   if (hash === undefined) return;
   const fence = fenceOf(device, ring, policy, hash);
   if (ringVersion < fence) throw ringOld(policy, ringVersion, fence);
+  if (ringVersion > own && isChanging(device, ring, hash)) {
+    const facts = { policy, version: ringVersion, own };
+    throw new OperatingError('ring-unknown', 'this node has not got that ring yet', facts);
+  }
   if (ringVersion < own && hasMoved(device, ring!, policy, hash)) {
     const facts = { policy, device: device.id, own };
     throw new OperatingError('moved', 'this device is no primary of the partition any more', facts);
@@ -46,19 +57,15 @@ export function checkPlaced(device: CheckedDevice, ring: Ring | undefined, call:
 }
 
 /**
- * Who compares ranges by an older ring may become complete of what it is told, and has forgotten what it knew: a fence
- * of its own, or what was acknowledged by the new ring alone. A device that was wiped must know the new one before it
- * counts again.
+ * Who compares ranges may become complete of what it is told, and has forgotten a fence of its own: a device that was
+ * wiped must know the new ring before it counts again.
  * @throws OperatingError `ring-old`
  */
 export function checkRanges(
   { versions }: Pick<CheckedDevice, 'versions'>,
-  ring: Ring | undefined,
   { policy, ringVersion }: Omit<PlacedCall, 'hash'>,
   ranges: readonly (readonly [from: number, to: number])[],
 ): void {
-  const own = ring?.version ?? 0;
-  if (ringVersion < own) throw ringOld(policy, ringVersion, own);
   for (const [from, to] of ranges) {
     const fence = versions.fenceIn(policy, from, to);
     if (ringVersion < fence) throw ringOld(policy, ringVersion, fence);
@@ -101,6 +108,18 @@ export function checkSender({ rings }: Rings, from: number | undefined): void {
 export function isMember({ rings }: Rings, device: number): boolean {
   for (const ring of rings.values()) if (ring.device(device) !== undefined) return true;
   return false;
+}
+
+/**
+ * By this node's own ring the partition is changing sets, and by the caller's it may have changed. What the caller
+ * would be told, or have acknowledged, the new set alone must know; and a device that loses it, and is filled again
+ * by the joint ring, learns from the former set, which need not have heard of it.
+ */
+function isChanging({ id }: CheckedDevice, ring: Ring | undefined, hash: Buffer): boolean {
+  if (ring === undefined) return false;
+  const { primaries, former } = ring.placement(ring.partitionOf(hash));
+  // A stand-in promises nothing.
+  return former !== undefined && [...primaries, ...former].some((device) => device.id === id);
 }
 
 /** It was a primary (it is complete there still), and is none by the ring in force. */

@@ -3,6 +3,7 @@
  * flips bits under running devices and looks into them. Devices that were found damaged are opened anew
  * sooner than a real node does it.
  */
+
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import path from 'node:path';
@@ -22,6 +23,7 @@ import { createProxy, type ProxyStore } from '#proxy/proxy.ts';
 import type { ClusterSource, ClusterView } from '#ring/cluster.ts';
 import { NO_FORMER } from '#ring/fields.ts';
 import { Ring } from '#ring/ring.ts';
+import { stillSource } from '#ring/testing/view-source.ts';
 import { Endpoint } from '#wire/endpoint.ts';
 
 export const NODES = ['lngs', 'bari', 'padova'] as const;
@@ -102,7 +104,7 @@ export class LocalCluster {
     const ports = new Map<string, number>();
     for (const name of NODES) ports.set(name, await freePort());
     const view = makeView();
-    const source: ClusterSource = { current: () => view, subscribe: () => () => undefined };
+    const source: ClusterSource = stillSource(() => view);
     const nodes: LocalNode[] = [];
     for (const [id, name] of NODES.entries()) {
       nodes.push(await startNode(name, id, path.join(folder, name), quiet, source, ports));

@@ -3,6 +3,7 @@
  * before or after each of the transactions that a change takes. Another one goes on; clients write all
  * the time. What is left out is HTTP between them: bundles and reports are handed over as calls.
  */
+
 import { createPublicKey, verify } from 'node:crypto';
 import type { Authority } from '#authority/authority.ts';
 import { BundleSource } from '#authority/bundle-source.ts';
@@ -16,6 +17,7 @@ import type { Machine } from '#env/sim/machine.ts';
 import { SimWorld } from '#env/sim/world.ts';
 import { askMoves } from '#object/move-reports.ts';
 import { RingSet } from '#ring/builder/ring-set.ts';
+import { stillSource } from '#ring/testing/view-source.ts';
 import { Endpoint } from '#wire/endpoint.ts';
 import { JobRunner } from '#worker/runner.ts';
 import { SHARED_KEY, SimCluster, type SimNode } from './cluster.ts';
@@ -115,9 +117,9 @@ export class AuthorityRun {
     this.#mortal = mortal;
     // Every other one is another process, which must wait until the dead one's lease has ended.
     const address = `https://${life % 2 === 0 ? 'first' : 'second'}:7600`;
-    const cluster = { current: () => this.#sources.get('lngs-1')!.current() };
+    const cluster = stillSource(() => this.#sources.get('lngs-1')!.current());
     const { env } = this.#machine;
-    const moves = () => askMoves(env, this.#wire, { ...cluster, subscribe: () => () => undefined });
+    const moves = () => askMoves(env, this.#wire, cluster);
     const wishes = { address, wrap: mortal.wrap, askMoves: moves };
     const authority = await openAuthority(this.#machine, wishes);
     // As identity does in a node's process: overdue leases end where somebody watches.

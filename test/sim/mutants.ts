@@ -388,10 +388,10 @@ export const MUTANTS: readonly Mutant[] = [
     faults: [...MOVES, 'wipe', 'ring-lag'],
   },
   {
-    name: 'ranges-are-compared-by-an-older-ring',
+    name: 'a-ring-that-is-not-known-is-taken',
     file: 'ring/ring-check.ts',
-    find: 'if (ringVersion < own) throw ringOld(policy, ringVersion, own);\n  for',
-    replace: 'for',
+    find: 'ringVersion > own && isChanging(device, ring, hash)',
+    replace: 'ringVersion < 0 && isChanging(device, ring, hash)',
     faults: [...MOVES, 'wipe', 'ring-lag'],
   },
   {

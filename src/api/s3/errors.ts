@@ -228,6 +228,7 @@ const STANDS_FOR: Readonly<Record<string, string>> = {
   timeout: 'ServiceUnavailable',
   gone: 'ServiceUnavailable',
   'ring-old': 'ServiceUnavailable',
+  'ring-unknown': 'ServiceUnavailable',
   'no-ring': 'ServiceUnavailable',
   'no-policy': 'ServiceUnavailable',
   'clock-drift': 'ServiceUnavailable',

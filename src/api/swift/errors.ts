@@ -51,6 +51,7 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   timeout: { status: 503 },
   gone: { status: 503 },
   'ring-old': { status: 503 },
+  'ring-unknown': { status: 503 },
   'no-ring': { status: 503 },
   'no-policy': { status: 503 },
   'clock-drift': { status: 503 },

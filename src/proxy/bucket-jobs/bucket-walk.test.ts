@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { stillSource } from '#ring/testing/view-source.ts';
 import { CONTAINER, TestCluster } from '../testing/test-cluster.ts';
 import { BucketWalk } from './bucket-walk.ts';
 
@@ -20,7 +21,7 @@ describe('a walk over the containers of a node', () => {
       },
     };
     const walk = new BucketWalk({
-      cluster: { current: () => cluster.view, subscribe: () => () => undefined },
+      cluster: stillSource(() => cluster.view),
       rows: () => new Map([[device, counted]]),
       isWanted: (headers) => headers[HEADER] !== undefined,
     });
@@ -46,7 +47,7 @@ describe('a walk over the containers of a node', () => {
     await aMoment();
     const { rows, device } = cluster.node('lngs');
     const walk = new BucketWalk({
-      cluster: { current: () => cluster.view, subscribe: () => () => undefined },
+      cluster: stillSource(() => cluster.view),
       rows: () => new Map([[device, rows]]),
       isWanted: (headers) => headers[HEADER] !== undefined,
     });

@@ -1,5 +1,7 @@
 /** The job on a whole cluster in virtual time: real rows, devices and rounds. */
+
 import { describe, expect, it } from 'vitest';
+import { stillSource } from '#ring/testing/view-source.ts';
 import { BucketWalk } from '../bucket-jobs/bucket-walk.ts';
 import type { PutRequest } from '../contract.ts';
 import { partsContainer } from '../multipart/names.ts';
@@ -74,7 +76,7 @@ class Bench {
       node,
       pageItems: 2,
       walk: new BucketWalk({
-        cluster: { current: () => this.cluster.view, subscribe: () => () => undefined },
+        cluster: stillSource(() => this.cluster.view),
         rows: () => new Map([[device, rows]]),
         isWanted: (headers) => headers[LIFECYCLE_HEADER] !== undefined,
       }),

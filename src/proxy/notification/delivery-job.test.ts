@@ -1,6 +1,8 @@
 /** From a write to its receiver, on a whole cluster in virtual time. */
+
 import { describe, expect, it } from 'vitest';
 import { OperatingError } from '#base/errors.ts';
+import { stillSource } from '#ring/testing/view-source.ts';
 import { BucketWalk } from '../bucket-jobs/bucket-walk.ts';
 import { CONTAINER, objectName, putRequest, TestCluster } from '../testing/test-cluster.ts';
 import type { VersionedStore } from '../versions/contract.ts';
@@ -63,7 +65,7 @@ class Bench {
       store: proxy,
       node,
       walk: new BucketWalk({
-        cluster: { current: () => this.cluster.view, subscribe: () => () => undefined },
+        cluster: stillSource(() => this.cluster.view),
         rows: () => new Map([[device, rows]]),
         isWanted: (headers, objects) => objects > 0 && headers[QUEUE_HEADER] !== undefined,
       }),

@@ -1,7 +1,9 @@
 /** Containers that change their policy, on a whole cluster in virtual time: real rows, devices and rounds. */
+
 import { describe, expect, it } from 'vitest';
 import { isLive } from '#base/entry.ts';
 import type { ObjectListingAuditor } from '#object/listing-auditor.ts';
+import { stillSource } from '#ring/testing/view-source.ts';
 import { settingsOf } from '#rows/row-state.ts';
 import { BucketWalk } from '../bucket-jobs/bucket-walk.ts';
 import { JobRecords } from '../bucket-jobs/job-record.ts';
@@ -75,7 +77,7 @@ class Bench {
   job(name: string): MoveJob {
     const node = this.cluster.node(name);
     const rows = () => new Map([[node.device, node.rows]]);
-    const cluster = { current: () => this.cluster.view, subscribe: () => () => undefined };
+    const cluster = stillSource(() => this.cluster.view);
     const job =
       this.#jobs.get(name) ??
       new MoveJob({

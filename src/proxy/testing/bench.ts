@@ -15,6 +15,7 @@ import { createObjectService } from '#object/server.ts';
 import type { ClusterView } from '#ring/cluster.ts';
 import { NO_FORMER } from '#ring/fields.ts';
 import { Ring } from '#ring/ring.ts';
+import { stillSource } from '#ring/testing/view-source.ts';
 import { RowStore } from '#rows/row-store.ts';
 import { Endpoint } from '#wire/endpoint.ts';
 import { IF_ABSENT } from '../condition.ts';
@@ -97,7 +98,7 @@ async function startNode(name: string, deviceId: number): Promise<ProxyStore> {
   for (const policy of view.rings.keys()) {
     await device.completeness.mark(policy, 0, 2 ** BUCKET_BITS, true);
   }
-  const cluster = { current: () => view, subscribe: () => () => undefined };
+  const cluster = stillSource(() => view);
   const common = { env, wire, cluster, self, clock };
   const board = new PeerBoard(() => env.clock.monotonicMs());
   createObjectService({ ...common, board, devices: () => new Map([[deviceId, device]]) });

@@ -13,6 +13,8 @@ export class ViewSource implements ClusterSource {
     return this.#view;
   }
 
+  seek(): void {}
+
   subscribe(changed: (view: ClusterView) => void): () => void {
     this.#subscribers.add(changed);
     return () => this.#subscribers.delete(changed);
@@ -22,4 +24,9 @@ export class ViewSource implements ClusterSource {
     this.#view = view;
     for (const changed of this.#subscribers) changed(view);
   }
+}
+
+/** One that never has anything newer than what there is at the moment. */
+export function stillSource(current: () => ClusterView): ClusterSource {
+  return { current, subscribe: () => () => undefined, seek: () => undefined };
 }

@@ -103,7 +103,7 @@ export class RowContext {
 
   /**
    * `hash`: of the container or account, where the call is about one.
-   * @throws OperatingError `no-device`, `ring-old`, `moved`
+   * @throws OperatingError `no-device`, `ring-old`, `ring-unknown`, `moved`
    */
   open(id: number, ringVersion: number, hash?: Buffer): RowDevice {
     const target = this.device(id);
@@ -121,11 +121,11 @@ export class RowContext {
   /**
    * Again in the turn of a write that waited since its call came: a fence that was raised meanwhile
    * promises that nothing older comes behind it.
-   * @throws OperatingError `ring-old`, `moved`
+   * @throws OperatingError `ring-old`, `ring-unknown`, `moved`
    */
   checkPlaced({ device }: RowDevice, ringVersion: number, hash?: Buffer): void {
     const policy = this.ring;
-    checkPlaced(device, this.currentRing(), { policy, ringVersion, ...(hash && { hash }) });
+    checkPlaced(device, this.options.cluster, { policy, ringVersion, ...(hash && { hash }) });
   }
 
   /** @throws OperatingError `removed` */

@@ -162,8 +162,9 @@ export class RowService {
     this.context.checkPlaced(target, ringVersion, row.hash);
     const key = { policy: this.context.ring, hash: row.hash };
     const { outcome } = await target.rows.write({ key, path: row.path, name: row.name, state });
-    if (intent === 'write' || (await this.#remake(target, row, state, call))) return outcome;
-    return 'unavailable';
+    if (intent === 'write') return outcome;
+    const isThere = await this.#remake(target, row, state, { txn: call.txn, ringVersion });
+    return isThere ? outcome : 'unavailable';
   }
 
   /** What to answer instead of taking the row in, if anything. This replica may be behind, so others are asked. */
@@ -189,7 +190,7 @@ export class RowService {
     target: RowDevice,
     row: RowItem,
     state: EntryState,
-    { txn }: RowCallContext,
+    { txn, ringVersion }: { readonly txn: string; readonly ringVersion: number },
   ): Promise<boolean> {
     const { hash, path } = row;
     const made = (): EntryState | undefined =>
@@ -198,6 +199,7 @@ export class RowService {
     if ((await this.#findOut(target, { hash, path, txn })) === undefined) return false;
     const own = made();
     if (own !== undefined) {
+      this.context.checkPlaced(target, ringVersion, hash);
       const key = { policy: this.context.ring, hash };
       await target.rows.write({ key, path, name: '', state: own });
       this.context.options.env.log.warn('container.remade', { path, policy: row.keptIn });
@@ -358,7 +360,7 @@ export class RowService {
     const { device, ringVersion, ranges } = parseDigests(args);
     const target = this.context.open(device, ringVersion);
     const { ring } = this.context;
-    checkRanges(target.device, this.context.currentRing(), { policy: ring, ringVersion }, ranges);
+    checkRanges(target.device, { policy: ring, ringVersion }, ranges);
     const coverage = coverageOf(target.device.completeness.ranges(ring));
     const claimed = coverageOf(target.device.completeness.claimed(ring));
     return {

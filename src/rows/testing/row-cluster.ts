@@ -3,6 +3,7 @@
  * replicas. Messages are packed and unpacked as on the real wire; a node can be down, and a test can
  * hold a call up or fail it. Databases are real.
  */
+
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,6 +22,7 @@ import { PartitionMarks } from '#device/partition-marks.ts';
 import type { ClusterView } from '#ring/cluster.ts';
 import { NO_FORMER } from '#ring/fields.ts';
 import { Ring } from '#ring/ring.ts';
+import { stillSource } from '#ring/testing/view-source.ts';
 import { settingsGroup } from '../row-state.ts';
 import { RowStore } from '../row-store.ts';
 import type {
@@ -146,7 +148,7 @@ export class TestNode {
     const options = {
       env,
       wire: cluster.network.wire(this.name),
-      cluster: { current: () => cluster.view, subscribe: () => () => undefined },
+      cluster: stillSource(() => cluster.view),
       self: { node: this.name, site: `s${id}` },
       clock,
       devices: () => devices,
