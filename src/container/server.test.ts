@@ -52,6 +52,12 @@ describe('creation', () => {
     expect(settingsOf(own(0))).toEqual({ policy: 0, mode: 'strict' });
   });
 
+  it('conflicts with another one that waits for the same answers of the others', async () => {
+    const both = [cluster.own(0, cluster.creation(0)), cluster.own(0, cluster.creation(1))];
+    const outcomes = (await Promise.all(both)).map(({ outcome }) => outcome);
+    expect(outcomes.toSorted()).toEqual(['conflict', 'stored']);
+  });
+
   it('conflicts also at a replica that missed the first one', async () => {
     await cluster.create([1, 2]);
     expect((await cluster.own(0, cluster.creation(1))).outcome).toBe('conflict');

@@ -224,6 +224,7 @@ export class Containers {
       ring: 'container',
       path,
       account: { path: accountPath(name.account), name: name.container },
+      hasRivals: created !== undefined,
       stateAt: (timestamp): EntryState => {
         const groups = headerGroups(changes, timestamp);
         if (created === undefined) return { groups };

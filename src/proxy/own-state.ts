@@ -5,7 +5,7 @@
 
 import type { EntryState } from '#base/entry.ts';
 import { encodeState } from '#base/entry-codec.ts';
-import { OperatingError } from '#base/errors.ts';
+import { codeOf, OperatingError } from '#base/errors.ts';
 import type { Timestamp } from '#base/timestamp.ts';
 import type { OwnStateArgs, RowItem } from '#container/calls.ts';
 import { rowStateOf } from '#rows/row-state.ts';
@@ -13,11 +13,11 @@ import { type ProxyContext, unavailable } from './context.ts';
 import type { HeaderChanges } from './contract.ts';
 import { withFreshRing } from './fresh-ring.ts';
 import { type ListingRing, RING_NUMBER } from './listing-call.ts';
-import { type Place, placeOf } from './placement.ts';
+import { type Place, placeOf, type Replica } from './placement.ts';
 import { asRoundReply } from './replies.ts';
 import { rowPlan } from './row-plan.ts';
 import type { Trace } from './trace.ts';
-import { type RoundResult, runRound } from './write-round.ts';
+import { type RoundReply, type RoundResult, runRound } from './write-round.ts';
 
 export interface OwnStateWrite {
   readonly trace: Trace;
@@ -28,7 +28,12 @@ export interface OwnStateWrite {
   readonly stateAt: (timestamp: Timestamp) => EntryState;
   /** A majority is to have what was read: who has something newer, has it in that. */
   readonly isKnown?: boolean;
+  /** Of several that are made at one moment, each in its own way, one is to be told that it is made. */
+  readonly hasRivals?: boolean;
 }
+
+/** Who orders rivals is waited for so long; then it is taken for dead by all of them. */
+const ORDER_MS = 1_000;
 
 /**
  * `conflict`: the container lives with another policy or mode. `no-container`: metadata for one that
@@ -45,6 +50,7 @@ async function writeRounds(context: ProxyContext, write: OwnStateWrite): Promise
   const { clock, limits } = context;
   let timestamp = clock.now();
   let afterRound = write.isKnown === true;
+  if (write.hasRivals && !(await isFirst(context, write, timestamp))) return 'conflict';
   for (let round = 0; round < limits.writeRounds; round++) {
     const result = await oneRound(context, write, timestamp, afterRound);
     if (result.kind === 'acknowledged') return 'written';
@@ -61,6 +67,45 @@ function refusal(write: OwnStateWrite, codes: readonly string[]): 'conflict' | '
   if (codes.includes('conflict')) return 'conflict';
   if (codes.includes('no-container')) return 'no-container';
   throw unavailable(`${write.ring} write`, codes);
+}
+
+/**
+ * All rivals ask the same replica first, the first that answers, so that one of them is refused before it is anywhere
+ * else. Taken by different replicas at once they would be joined later, the newer in place of the one that was told
+ * that it is made, and what that has in its policy would be hidden.
+ */
+async function isFirst(
+  context: ProxyContext,
+  write: OwnStateWrite,
+  timestamp: Timestamp,
+): Promise<boolean> {
+  const place = placeOf(context.cluster.current(), RING_NUMBER[write.ring], write.path);
+  const state = encodeState(write.stateAt(timestamp));
+  for (const replica of place.primaries.toSorted((a, b) => a.device - b.device)) {
+    try {
+      const { outcome } = await send(context, write, place, replica, { state }, ORDER_MS);
+      if (outcome !== 'unavailable') return outcome !== 'conflict';
+    } catch (error) {
+      context.env.log.debug('own-state.order', { peer: replica.node, error: codeOf(error) });
+    }
+  }
+  return true;
+}
+
+async function send(
+  context: ProxyContext,
+  write: OwnStateWrite,
+  { hash, path, ringVersion }: Place,
+  replica: Replica,
+  what: Pick<OwnStateArgs, 'state' | 'listing'>,
+  deadlineMs: number,
+): Promise<RoundReply> {
+  const { device } = replica;
+  const args: OwnStateArgs = { device, hash, path, ringVersion, intent: 'write', ...what };
+  const method = `${write.ring}.write`;
+  const options = { ringVersion, deadlineMs };
+  const { result } = await context.calls.call(write.trace, replica, method, args, options);
+  return asRoundReply(result);
 }
 
 function oneRound(
@@ -96,23 +141,10 @@ function oneRound(
     ...(listed && { rows: rowPlan({ sender, place: accountPlace, txn: write.trace.txn, item }) }),
     rowHedgeMs: limits.rowHedgeMs,
     standIns: false,
-    send: async (replica, turn) => {
-      const { device } = replica;
-      const { hash, ringVersion, path } = place;
+    send: (replica, turn) => {
       const listing = accountPlace && accountListing(accountPlace, turn);
-      const args: OwnStateArgs = {
-        device,
-        hash,
-        path,
-        ringVersion,
-        state: encoded,
-        intent: 'write',
-        listing,
-      };
-      const options = { ringVersion, deadlineMs: limits.writeDeadlineMs };
-      const method = `${write.ring}.write`;
-      const { result } = await context.calls.call(write.trace, replica, method, args, options);
-      return asRoundReply(result);
+      const what = { state: encoded, listing };
+      return send(context, write, place, replica, what, limits.writeDeadlineMs);
     },
   });
 }
