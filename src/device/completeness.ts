@@ -30,6 +30,7 @@ export interface CompletenessOptions {
   readonly now: () => Timestamp;
   /** Made with the cluster: what it is complete for at first, it never promised anything of. */
   readonly genesis: boolean;
+  readonly countsFromMs: number;
   /** Resolves before anything is complete, once. */
   readonly beforeCounting?: () => Promise<void>;
 }
@@ -65,6 +66,10 @@ export class CompletenessMap implements Completeness {
   constructor(append: AppendPartition, options: CompletenessOptions) {
     this.#append = append;
     this.#options = options;
+  }
+
+  get countsFromMs(): number {
+    return this.#options.countsFromMs;
   }
 
   /** A bad last batch was cut off and not yet made up for by a digest exchange. */

@@ -287,6 +287,8 @@ export interface Completeness {
   claimed(policy: PolicyIndex): readonly { readonly from: number; readonly to: number }[];
   /** A bad last batch was cut off, and peers have not confirmed yet that nothing is missing: nothing counts. */
   readonly tailUnconfirmed: boolean;
+  /** Monotonic: what is learnt of peers from then on makes complete (ring/early-learning.ts). */
+  readonly countsFromMs: number;
 }
 
 /**

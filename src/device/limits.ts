@@ -26,6 +26,8 @@ export interface DeviceLimits {
   readonly checkpointMs: number;
   /** How often the folder and the free space are looked at while nothing else happens. */
   readonly watchMs: number;
+  /** What the device learns of its peers counts from so long after it was opened: longer than a round of a write (proxy/limits.ts). */
+  readonly learnMs: number;
 }
 
 export const DEFAULT_LIMITS: DeviceLimits = {
@@ -41,6 +43,7 @@ export const DEFAULT_LIMITS: DeviceLimits = {
   flushMs: 250,
   checkpointMs: 10_000,
   watchMs: 1000,
+  learnMs: 12_000,
 };
 
 export function defaultReserve(totalBytes: number): number {

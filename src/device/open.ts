@@ -175,6 +175,7 @@ async function bringUp(
   const completeness = new CompletenessMap(append, {
     now: () => options.clock.now(),
     genesis: identity.genesis,
+    countsFromMs: env.clock.monotonicMs() + limits.learnMs,
     beforeCounting: async () => options.register?.note(identity.incarnation),
   });
   const versions = new PartitionMarks(append);

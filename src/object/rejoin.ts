@@ -22,6 +22,7 @@ import { ACCOUNT_RING, CONTAINER_RING } from '#base/names.ts';
 import type { Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
 import type { ClusterSource } from '#ring/cluster.ts';
+import { EarlyLearning } from '#ring/early-learning.ts';
 import type { Fence, FenceArgs } from '#ring/fence.ts';
 import { fenceOff, isBehindFence } from '#ring/fencing.ts';
 import { markKnown, unknownPartitions } from '#ring/knowledge.ts';
@@ -52,6 +53,7 @@ export class Rejoin implements Job {
   readonly #states: PeerStates;
   readonly #seenAtMs = new WeakMap<Ring, number>();
   readonly #turns = new Turns<OwnPartition>();
+  readonly #early: EarlyLearning;
   readonly #board: PeerBoard;
   readonly #tail: TailCheck;
   /** Devices that an operator has told to make do with what is left, until nothing is missing. */
@@ -73,6 +75,7 @@ export class Rejoin implements Job {
     this.#devices = devices;
     this.#caller = caller;
     this.#board = board;
+    this.#early = new EarlyLearning(env.clock);
     this.#states = new PeerStates(caller, puller, board, 'rejoin');
     this.#tail = new TailCheck({
       env,
@@ -108,7 +111,8 @@ export class Rejoin implements Job {
         const incomplete = unknownPartitions(device, ring);
         missing += incomplete.length;
         left += incomplete.length;
-        const due = incomplete.filter((partition) => !this.#isTooEarly(ring, partition));
+        const open = incomplete.filter((partition) => !this.#isTooEarly(ring, partition));
+        const due = this.#early.due(device, open);
         if (due.length > 0 && !signal.aborted) {
           const urgent = this.#board.mostDegradedFirst(ring.policy, due);
           progress += await this.#rejoin(device, ring, this.#turns.take(urgent, BATCH), rest);
@@ -118,7 +122,8 @@ export class Rejoin implements Job {
     }
     this.#missing = missing - progress;
     if (progress > 0) return { kind: 'more' };
-    return { kind: 'idle', waitMs: missing > 0 ? RETRY_MS : IDLE_MS };
+    if (missing === 0) return { kind: 'idle', waitMs: IDLE_MS };
+    return { kind: 'idle', waitMs: this.#early.waitMs(this.#devices().values(), RETRY_MS) };
   }
 
   /** For a person who knows that the silent ones stay silent. A ring change has its own `--accept-loss`. */
@@ -141,7 +146,7 @@ export class Rejoin implements Job {
     return nowMs - sinceMs < FENCE_GRACE_MS;
   }
 
-  /** How many of the partitions are complete now. */
+  /** How many of the partitions are complete now, or wait for nothing but the time from which that counts. */
   async #rejoin(
     device: Device,
     ring: Ring,
@@ -150,6 +155,7 @@ export class Rejoin implements Job {
   ): Promise<number> {
     const joined = new Map<OwnPartition, number>(partitions.map((partition) => [partition, 0]));
     const makeDo = this.#accepted.has(device.id);
+    const isEarly = this.#early.isEarly(device);
     const fenced = await fenceOff(
       partitions,
       (peer, fences) => this.#fence(peer, ring, fences),
@@ -174,11 +180,12 @@ export class Rejoin implements Job {
     }
     const done = [...joined].filter(([partition, count]) => count >= partition.needed);
     if (makeDo) done.push(...[...joined].filter((one) => !done.includes(one) && maySettle(one)));
-    await markKnown(
-      device,
-      ring.policy,
-      done.map(([partition]) => partition),
-    );
+    const known = done.map(([partition]) => partition);
+    if (isEarly) {
+      this.#early.note(device, known);
+      return known.length;
+    }
+    await markKnown(device, ring.policy, known);
     const complete = done.length;
     this.#joined += complete;
     if (complete > 0) {

@@ -82,13 +82,17 @@ export class TailCheck {
     this.#options = options;
   }
 
-  /** One pass over what is missing; true: the tail is confirmed. `makeDo`: with whoever answered. */
+  /**
+   * One pass over what is missing; true: the tail is confirmed. `makeDo`: with whoever answered. What is heard early does not
+   * count (ring/early-learning.ts), so nobody is asked then.
+   */
   async run(
     device: Device,
     tail: TailCompleteness,
     rings: readonly Ring[],
     makeDo: boolean,
   ): Promise<boolean> {
+    if (this.#options.env.clock.monotonicMs() < device.completeness.countsFromMs) return false;
     const progress: Progress = this.#progress.get(device) ?? new Map();
     this.#progress.set(device, progress);
     let missing = 0;

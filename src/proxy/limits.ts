@@ -29,6 +29,11 @@ export interface ProxyLimits {
   readonly containerStaleMs: number;
   readonly containerCacheEntries: number;
   readonly repairQueue: number;
+  /**
+   * What replicas acknowledged counts for so long: one that loses it meanwhile does not count again before (`learnMs` in
+   * device/limits.ts, which must be longer).
+   */
+  readonly roundMs: number;
   /** Rounds of a write that finds something newer. */
   readonly writeRounds: number;
   /** Attempts of a conditional write among rivals, and how long they may take. */
@@ -64,6 +69,7 @@ export const DEFAULT_PROXY_LIMITS: ProxyLimits = {
   containerStaleMs: 60_000,
   containerCacheEntries: 10_000,
   repairQueue: 1_000,
+  roundMs: 10_000,
   writeRounds: 4,
   rounds: 40,
   roundsMs: 15_000,

@@ -67,6 +67,7 @@ export function objectRound(context: ProxyContext, round: ObjectRound): Promise<
     hasBody: bodyLength(state) > 0,
     rows,
     rowHedgeMs: limits.rowHedgeMs,
+    roundMs: limits.roundMs,
     standIns: round.standIns,
     extra: round.extra,
     send: async (replica, turn) => {

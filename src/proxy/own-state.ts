@@ -140,6 +140,7 @@ function oneRound(
     hasBody: false,
     ...(listed && { rows: rowPlan({ sender, place: accountPlace, txn: write.trace.txn, item }) }),
     rowHedgeMs: limits.rowHedgeMs,
+    roundMs: limits.roundMs,
     standIns: false,
     send: (replica, turn) => {
       const listing = accountPlace && accountListing(accountPlace, turn);

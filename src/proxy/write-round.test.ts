@@ -58,6 +58,7 @@ async function run(
     afterRound: options.afterRound ?? false,
     hasBody: true,
     rowHedgeMs: 300,
+    roundMs: 10_000,
     standIns: true,
     send: async ({ device }): Promise<RoundReply> => {
       asked.push(device);

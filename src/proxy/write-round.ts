@@ -12,6 +12,8 @@
  * replicas have told their newest, the round ends and the caller goes above it. After such a round it
  * counts as an acknowledgement: the newer write began before this one ended, and replaces all of it (`afterRound`
  * in #device/contract.ts).
+ *
+ * What was acknowledged counts for `roundMs`: then a device that lost it may count again (#ring/early-learning.ts).
  */
 
 import { type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
@@ -48,6 +50,8 @@ export interface RoundOptions {
   readonly hasBody: boolean;
   readonly rows?: RowPlan;
   readonly rowHedgeMs: number;
+  /** Later, what has been acknowledged may be lost again: see ProxyLimits. */
+  readonly roundMs: number;
   /** Whether stand-ins can be made (a body that has already passed by can't be sent again). */
   readonly standIns: boolean;
   /** Stand-ins that have the body already. */
@@ -135,11 +139,13 @@ class WriteRound {
   #refused: RowOutcome | undefined;
   #rows: 'waiting' | 'sending' | 'sent' = 'waiting';
   #timer: Timer | undefined;
+  readonly #startMs: number;
   #hurry = false;
 
   constructor(options: RoundOptions, resolve: (result: RoundResult) => void) {
     this.#options = options;
     this.#resolve = resolve;
+    this.#startMs = options.env.clock.monotonicMs();
   }
 
   start(): void {
@@ -248,7 +254,7 @@ class WriteRound {
       return;
     }
     const { place, mode } = this.#options;
-    const majority = place.quorum.isWrite(this.#counted) && this.#hasBodies();
+    const majority = place.quorum.isWrite(this.#counted) && this.#hasBodies() && !this.#isLate();
     const lost = !place.quorum.canWrite(this.#lost) && !this.#superseded;
     if (majority && this.#hasRows()) this.#finish(undefined);
     else if (mode === 'local' && hasLocalCopies(this.#stored, this.#options.site))
@@ -258,6 +264,12 @@ class WriteRound {
     else if (majority) this.#wantRows();
     else if (this.#pending === 0) this.#exhausted();
     else if (mode === 'strict' && lost) this.#fail();
+  }
+
+  /** Who acknowledged first may have lost it, and count again. */
+  #isLate(): boolean {
+    const { env, roundMs } = this.#options;
+    return env.clock.monotonicMs() - this.#startMs >= roundMs;
   }
 
   #hasBodies(): boolean {

@@ -27,13 +27,17 @@ const PROXY_LIMITS = {
   inlineBytes: 8 * 1024,
   inlineReadBytes: 2 * 1024,
   streamBufferBytes: 16_384,
+  /** Short, so that a device that has lost something counts again before the faults end. */
+  roundMs: 2_500,
+  readDeadlineMs: 2_500,
 };
-const DEVICE_LIMITS = {
+export const DEVICE_LIMITS = {
   inlineLimit: 4 * 1024,
   segmentBytes: 96 * 1024,
   stageMemory: 64 * 1024,
   reserveBytes: 64 * 1024,
   compactStepBytes: 64 * 1024,
+  learnMs: 3_000,
 };
 /** Of runs in which containers change their policy: an operation may use what it knew of one for so long. */
 const STALE_MS = 5_000;

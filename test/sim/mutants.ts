@@ -388,6 +388,20 @@ export const MUTANTS: readonly Mutant[] = [
     faults: [...MOVES, 'wipe', 'ring-lag'],
   },
   {
+    name: 'what-is-learnt-early-counts',
+    file: 'ring/early-learning.ts',
+    find: 'monotonicMs() < completeness.countsFromMs',
+    replace: 'monotonicMs() < 0 * completeness.countsFromMs',
+    faults: [...MOVES, 'wipe', 'slow-link'],
+  },
+  {
+    name: 'a-round-counts-for-ever',
+    file: 'proxy/write-round.ts',
+    find: 'monotonicMs() - this.#startMs >= roundMs',
+    replace: 'monotonicMs() - this.#startMs >= 1e9 * roundMs',
+    faults: [...MOVES, 'wipe', 'slow-link'],
+  },
+  {
     name: 'a-ring-that-is-not-known-is-taken',
     file: 'ring/ring-check.ts',
     find: 'ringVersion > own && isChanging(device, ring, hash)',

@@ -19,7 +19,7 @@ import type { ClusterView } from '#ring/cluster.ts';
 import { NO_FORMER, type RingDevice } from '#ring/fields.ts';
 import { progressOf } from '#ring/move-progress.ts';
 import { Ring } from '#ring/ring.ts';
-import { SimCluster, type SimNode } from './cluster.ts';
+import { DEVICE_LIMITS, SimCluster, type SimNode } from './cluster.ts';
 import { MIN_CLOCK_ERROR_MS } from './plan.ts';
 import { CLUSTER_ID, type Shape, WIRE_PORT } from './shape.ts';
 import { Tap } from './tap.ts';
@@ -74,6 +74,8 @@ export class Stage {
 
   async create(): Promise<void> {
     await this.cluster.create();
+    // Nobody was opened just now.
+    await this.sleep(DEVICE_LIMITS.learnMs);
     await this.until('the container is there', async () => {
       const { proxy } = this.node('a').process!;
       return (await proxy.createContainer(this.#operation(), BOX, { changes: {} })) !== undefined;

@@ -231,6 +231,7 @@ export class TestCluster {
       clusterId: CLUSTER_ID,
       deviceId,
       clock,
+      limits: { learnMs: 0 },
       openRows: (folder, incarnation) => {
         const options = { file: `${folder}/rows.db`, incarnation, digestKey: CLUSTER_ID };
         rows = RowStore.open(env, options);

@@ -10,6 +10,7 @@
  * When all that a peer had at the begin of a walk was taken in, that is told: reclaim rests on it.
  */
 import { codeOf } from '#base/errors.ts';
+import { EarlyLearning } from '#ring/early-learning.ts';
 import type { Fence } from '#ring/fence.ts';
 import { fenceOff, isBehindFence } from '#ring/fencing.ts';
 import { markKnown, unknownPartitions } from '#ring/knowledge.ts';
@@ -46,6 +47,7 @@ export class RowRejoin implements Job {
   readonly #freshness: Freshness;
   readonly #seenAtMs = new WeakMap<Ring, number>();
   readonly #turns = new Turns<Part>();
+  readonly #early: EarlyLearning;
   readonly #compared = new Map<number, { readonly ring: Ring; readonly next: number }>();
   /** By device, peer and range. */
   readonly #differences: Differences;
@@ -63,6 +65,7 @@ export class RowRejoin implements Job {
     this.name = `${context.prefix}.rejoin`;
     this.#context = context;
     this.#freshness = freshness;
+    this.#early = new EarlyLearning(context.options.env.clock);
     this.#differences = new Differences(() => context.options.env.clock.monotonicMs());
   }
 
@@ -89,14 +92,18 @@ export class RowRejoin implements Job {
       const incomplete = unknownPartitions(target.device, ring);
       missing += incomplete.length;
       if (incomplete.length === 0) this.#accepted.delete(target.device.id);
-      const due = incomplete.filter((part) => !this.#isTooEarly(ring, part));
+      const open = incomplete.filter((part) => !this.#isTooEarly(ring, part));
+      const due = this.#early.due(target.device, open);
       if (due.length > 0)
         progress += await this.#rejoin(target, ring, this.#turns.take(due, PARTITIONS_PER_STEP));
-      else wrapped = (await this.#compareNext(target, ring, parts)) && wrapped;
+      else if (open.length === 0)
+        wrapped = (await this.#compareNext(target, ring, parts)) && wrapped;
     }
     this.#missing = missing - progress;
     if (progress > 0 || (missing === 0 && !wrapped)) return { kind: 'more' };
-    return { kind: 'idle', waitMs: this.#missing > 0 ? RETRY_MS : IDLE_MS };
+    if (this.#missing === 0) return { kind: 'idle', waitMs: IDLE_MS };
+    const devices = [...this.#context.options.devices().values()].map(({ device }) => device);
+    return { kind: 'idle', waitMs: this.#early.waitMs(devices, RETRY_MS) };
   }
 
   /** As for objects: complete with what those know who answer. */
@@ -112,12 +119,17 @@ export class RowRejoin implements Job {
     return 1 - unknownPartitions(target.device, ring).length / own;
   }
 
-  /** How many of the partitions became complete. */
+  /** How many of the partitions became complete, or wait for nothing but the time from which that counts. */
   async #rejoin(target: RowDevice, ring: Ring, parts: readonly Part[]): Promise<number> {
+    const isEarly = this.#early.isEarly(target.device);
     const counts = await this.#joinPeers(target, ring, parts, true);
     const makesDo = (part: Part): boolean =>
       part.learnsAt === undefined && this.#accepted.has(target.device.id);
     const done = parts.filter((part) => (counts.get(part) ?? 0) >= part.needed || makesDo(part));
+    if (isEarly) {
+      this.#early.note(target.device, done);
+      return done.length;
+    }
     await markKnown(target.device, this.#context.ring, done);
     const complete = done.length;
     this.#joined += complete;

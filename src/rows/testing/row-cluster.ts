@@ -113,6 +113,7 @@ class TestDevice {
       },
       ranges: () => (this.tailUnconfirmed ? [] : claimed()),
       claimed,
+      countsFromMs: Number.NEGATIVE_INFINITY,
       get tailUnconfirmed() {
         return device.tailUnconfirmed;
       },
