@@ -37,6 +37,8 @@ const LIMITS = {
   stageMemory: 64 * 1024,
   reserveBytes: 0,
   checkpointMs: 1_000,
+  /** Nothing is written while devices are opened anew. */
+  learnMs: 500,
 };
 
 /** Damage is what these tests are about: a line for each would be all there is to see. */
