@@ -20,6 +20,8 @@ import {
   writeSync,
 } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import Database from 'better-sqlite3';
 import { encodeState } from '#base/entry-codec.ts';
 import { HybridClock } from '#base/hybrid-clock.ts';
@@ -51,6 +53,12 @@ export interface FlipTally {
   /** What the auditor counted as damage. */
   found: number;
   reads: number;
+}
+
+/** What a device has, a line each. */
+interface Holdings {
+  readonly entries: readonly string[];
+  readonly rows: readonly string[];
 }
 
 const OBJECTS = 160;
@@ -266,9 +274,8 @@ export class FlipExperiment {
 
   /** From the log and the blobs alone everything comes back. */
   async #proveLog(facts: string): Promise<void> {
-    const device = this.#node.open!.device;
     const copy = `${this.#node.folder}.copy`;
-    cpSync(this.#node.folder, copy, { recursive: true });
+    const { entries: wanted, rows: wantedRows } = await this.#copyAtRest(copy);
     for (const name of readdirSync(copy)) if (/\.db/.test(name)) rmSync(path.join(copy, name));
     const env = createNodeEnv({ logLevel: 'error', logDestination: 2 });
     const wallMicros = (): number => env.clock.wallMicros();
@@ -276,7 +283,7 @@ export class FlipExperiment {
     let rows: RowStore | undefined;
     const rebuilt = await openDevice({ ...env, log: SILENT }, copy, {
       clusterId: '0123456789abcdef0123456789abcdef',
-      deviceId: device.id,
+      deviceId: this.#node.open!.device.id,
       clock,
       openRows: (folder, incarnation) => {
         const file = path.join(folder, 'rows.db');
@@ -286,16 +293,33 @@ export class FlipExperiment {
       },
     });
     const entries = entriesOf(rebuilt);
-    expectEqual(entries.map(describe), entriesOf(device).map(describe), `entries: ${facts}`);
+    expectEqual(entries.map(describe), wanted, `entries: ${facts}`);
     for (const entry of entries) {
       await collect(rebuilt, entry).catch((error: unknown) => {
         throw new Error(`${entry.path} in a rebuilt device: ${facts}`, { cause: error });
       });
     }
-    expectEqual(rowsOf(rows!), rowsOf(this.#node.open!.rows), `rows: ${facts}`);
+    expectEqual(rowsOf(rows!), wantedRows, `rows: ${facts}`);
     await rebuilt.close();
     await env.close();
     rmSync(copy, { recursive: true });
+  }
+
+  /** A device of which nothing was being written: its jobs go on, totals for one are told now and then. */
+  async #copyAtRest(copy: string): Promise<Holdings> {
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const holdings = this.#holdings();
+      cpSync(this.#node.folder, copy, { recursive: true });
+      await sleep(AT_REST_MS);
+      if (isDeepStrictEqual(this.#holdings(), holdings)) return holdings;
+      rmSync(copy, { recursive: true });
+    }
+    throw new Error('the device does not come to rest');
+  }
+
+  #holdings(): Holdings {
+    const { device, rows } = this.#node.open!;
+    return { entries: entriesOf(device).map(describe), rows: rowsOf(rows) };
   }
 
   /** The same rows in every table as without the flips. */
@@ -336,6 +360,9 @@ function linesOf(file: string): string[] {
   return lines;
 }
 
+/** What was being written into the log when it was copied is applied after that. */
+const AT_REST_MS = 100;
+
 /** Machines may be busy. */
 const LIMIT_MS = 240_000;
 
@@ -343,7 +370,7 @@ async function until(isDone: () => boolean, why: () => string): Promise<void> {
   const endMs = performance.now() + LIMIT_MS;
   while (!isDone()) {
     if (performance.now() > endMs) throw new Error(why());
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await sleep(10);
   }
 }
 
