@@ -25,6 +25,7 @@ import type {
 } from '#container/calls.ts';
 import type { Completeness, Device } from '#device/contract.ts';
 import type { Env } from '#env/env.ts';
+import { isEarly } from '#ring/early-learning.ts';
 import { fenceAgain } from '#ring/knowledge.ts';
 import { byPeer, type OwnPartition, ownPartitions } from '#ring/own-partitions.ts';
 import type { Ring } from '#ring/ring.ts';
@@ -92,7 +93,7 @@ export class TailCheck {
     rings: readonly Ring[],
     makeDo: boolean,
   ): Promise<boolean> {
-    if (this.#options.env.clock.monotonicMs() < device.completeness.countsFromMs) return false;
+    if (isEarly(this.#options.env.clock, device)) return false;
     const progress: Progress = this.#progress.get(device) ?? new Map();
     this.#progress.set(device, progress);
     let missing = 0;

@@ -17,6 +17,14 @@ export interface LearningDevice {
   readonly completeness: { readonly countsFromMs: number };
 }
 
+/** What this device learns now makes it complete for nothing yet. */
+export function isEarly(
+  clock: Pick<Clock, 'monotonicMs'>,
+  { completeness }: LearningDevice,
+): boolean {
+  return clock.monotonicMs() < completeness.countsFromMs;
+}
+
 export class EarlyLearning {
   readonly #clock: Pick<Clock, 'monotonicMs'>;
   readonly #done = new WeakMap<LearningDevice, Set<OwnPartition>>();
@@ -25,8 +33,8 @@ export class EarlyLearning {
     this.#clock = clock;
   }
 
-  isEarly({ completeness }: LearningDevice): boolean {
-    return this.#clock.monotonicMs() < completeness.countsFromMs;
+  isEarly(device: LearningDevice): boolean {
+    return isEarly(this.#clock, device);
   }
 
   /** Until something more of it counts, at the most `waitMs`. */
@@ -38,8 +46,9 @@ export class EarlyLearning {
 
   /** Those that there is anything to do for at this moment. */
   due(device: LearningDevice, partitions: readonly OwnPartition[]): readonly OwnPartition[] {
+    if (!this.isEarly(device)) this.#done.delete(device);
     const done = this.#done.get(device);
-    if (done === undefined || !this.isEarly(device)) return partitions;
+    if (done === undefined) return partitions;
     return partitions.filter((partition) => !done.has(partition));
   }
 

@@ -2,7 +2,7 @@
  * Who lists what, and when a listing may answer: a, b, c have the objects, e, f, g the rows of the container.
  */
 import assert from 'node:assert/strict';
-import type { Name, Stage, StagedScenario } from './stage.ts';
+import { GIVEN_UP_MS, type Name, type Stage, type StagedScenario } from './stage.ts';
 
 const KEY = 'x';
 const HOLDERS: readonly Name[] = ['a', 'b', 'c'];
@@ -11,9 +11,6 @@ const HOLDERS: readonly Name[] = ['a', 'b', 'c'];
 function keepFrom(stage: Stage, ...listers: readonly Name[]): void {
   for (const name of HOLDERS) stage.cut(name, ...listers);
 }
-
-/** Longer than storage nodes try three replicas of a container. */
-const GIVEN_UP_MS = 12_000;
 
 export const LISTING_SCENARIOS: readonly StagedScenario[] = [
   {

@@ -390,8 +390,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'what-is-learnt-early-counts',
     file: 'ring/early-learning.ts',
-    find: 'monotonicMs() < completeness.countsFromMs',
-    replace: 'monotonicMs() < 0 * completeness.countsFromMs',
+    find: 'clock.monotonicMs() < completeness.countsFromMs',
+    replace: 'clock.monotonicMs() < 0 * completeness.countsFromMs',
     faults: [...MOVES, 'wipe', 'slow-link'],
   },
   {

@@ -8,6 +8,7 @@ import type { Operation } from '#proxy/contract.ts';
 import {
   ALL,
   BOX,
+  GIVEN_UP_MS,
   NAMES,
   type Name,
   NEW,
@@ -18,8 +19,6 @@ import {
 } from './stage.ts';
 
 const FIVE: readonly Name[] = ['a', 'b', 'c', 'd', 'e'];
-/** Within this what is sent over a cut link is given up, and whoever reaches the account has told it what changed. */
-const GIVEN_UP_MS = 12_000;
 /** Within this a former replica has handed over what it has. */
 const HANDED_OVER_MS = 60_000;
 

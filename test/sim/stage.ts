@@ -31,6 +31,11 @@ export const BOX = { account: 'AUTH_sim', container: 'box' };
 export const OLD: readonly Name[] = ['a', 'b', 'c'];
 export const NEW: readonly Name[] = ['a', 'b', 'd'];
 export const STANDING: readonly Name[] = ['e', 'f', 'g'];
+/**
+ * Within this what is sent over a cut link is given up, storage nodes have tried the replicas of a container three
+ * times, and whoever reaches the account has told it what changed.
+ */
+export const GIVEN_UP_MS = 12_000;
 const LIMIT_MS = 120_000;
 const ATTEMPTS = 6;
 const PAUSE_MS = 1_500;
