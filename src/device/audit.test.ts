@@ -257,6 +257,27 @@ describe('the auditor of a device', () => {
       await device.close();
     }));
 
+  it('rewrites a damaged segment also where it was found to be too full of what is needed to gain by it', () =>
+    withDevice(
+      async (fixture, device) => {
+        const key = keyOf(100, CONTAINER_RING);
+        for (let n = 0; n < 300; n++) {
+          const state = fixture.live(0);
+          await device.rowLog.append({ key, path: '/AUTH_test/c', name: `row ${n}`, state });
+        }
+        await mend(device);
+        expect(await fixture.env.disk.stat(SEGMENT)).toBeDefined();
+        fixture.machine.disk.flipByte(SEGMENT, 20);
+        await audit(device);
+        await mend(device);
+        expect(device.audit.facts().suspects).toBe(0);
+        expect(await fixture.env.disk.stat(SEGMENT)).toBeUndefined();
+        expect(fixture.rows.get({ key, name: 'row 0' })).toBeDefined();
+        await device.close();
+      },
+      { limits: { segmentBytes: 32 * 1024 } },
+    ));
+
   it('closes the open segment to rewrite it, and knows of suspects after a restart', () =>
     withDevice(async (fixture, device) => {
       await fill(fixture, device, 4);

@@ -78,7 +78,14 @@ interface Job {
 
 /** Rows written again in one step. */
 const ROWS_PER_STEP = 1000;
+/** A segment with damage that could not be rewritten: the first wait, doubled each time up to the last. */
 const RETRY_MS = 5_000;
+const MAX_RETRY_MS = 600_000;
+
+interface Retry {
+  readonly atMs: number;
+  readonly waitMs: number;
+}
 
 export class Compactor {
   readonly #parts: CompactorParts;
@@ -88,8 +95,8 @@ export class Compactor {
   /** Segments that are finished (the reaper has them) or must stay, by the log's end when that was found. */
   readonly #finished = new Set<number>();
   readonly #postponed = new Map<number, number>();
-  /** Segments with damage that could not be rewritten: when that is tried again. */
-  readonly #retryAtMs = new Map<number, number>();
+  /** Segments with damage that could not be rewritten. */
+  readonly #retries = new Map<number, Retry>();
 
   constructor(parts: CompactorParts) {
     this.#parts = parts;
@@ -105,7 +112,7 @@ export class Compactor {
       if (job.rows === undefined) await this.#advance(job);
       else await this.#writeRows(job, job.rows);
     } catch (error) {
-      this.#putOff(job);
+      this.#putOff(job.segment);
       throw error;
     }
     return true;
@@ -116,7 +123,7 @@ export class Compactor {
     const { files, writer, completeness, rotate } = this.#parts;
     for (const segment of [...this.suspects].sort((a, b) => a - b)) {
       if (!files.has(segment) || this.#finished.has(segment)) this.suspects.delete(segment);
-      else if (this.#mayRetry(segment) && (this.#postponed.get(segment) ?? -1) < writer.segment) {
+      else if (this.#mayRetry(segment)) {
         if (segment === writer.segment) {
           rotate();
           await completeness.rewrite(); // something to commit
@@ -155,15 +162,19 @@ export class Compactor {
    * What stopped it may soon be over (a rows database is damaged, and opened anew). Only what rewriting would gain follows from how
    * much is written: damage is not left in the log until then.
    */
-  #putOff({ segment, suspect }: Job): void {
-    const { env, writer } = this.#parts;
+  #putOff(segment: number, until = this.#parts.writer.segment): void {
     this.#job = undefined;
-    if (suspect) this.#retryAtMs.set(segment, env.clock.monotonicMs() + RETRY_MS);
-    else this.#postponed.set(segment, writer.segment);
+    if (!this.suspects.has(segment)) {
+      this.#postponed.set(segment, until);
+      return;
+    }
+    const last = this.#retries.get(segment);
+    const waitMs = last === undefined ? RETRY_MS : Math.min(MAX_RETRY_MS, 2 * last.waitMs);
+    this.#retries.set(segment, { atMs: this.#parts.env.clock.monotonicMs() + waitMs, waitMs });
   }
 
   #mayRetry(segment: number): boolean {
-    return (this.#retryAtMs.get(segment) ?? 0) <= this.#parts.env.clock.monotonicMs();
+    return (this.#retries.get(segment)?.atMs ?? 0) <= this.#parts.env.clock.monotonicMs();
   }
 
   /** Bytes of the segment's records of rows and of forgetting that are needed. */
@@ -307,7 +318,7 @@ export class Compactor {
     const { segment } = job;
     this.#parts.flush();
     if (job.blocked) {
-      this.#putOff(job);
+      this.#putOff(segment);
       return;
     }
     const isSuspect = job.suspect || job.bad.length > 0;
@@ -315,9 +326,8 @@ export class Compactor {
       const lost = await salvageEntries(this.#parts, segment);
       this.#parts.flush();
       if (store.statistics.get(segment).live > 0) {
-        this.#job = undefined;
         this.#parts.env.log.error('device.compaction-stuck', { segment });
-        this.#postponed.set(segment, writer.segment + 16);
+        this.#putOff(segment, writer.segment + 16);
         return;
       }
       if (isSuspect) {
@@ -353,7 +363,7 @@ export class Compactor {
         if (files.has(segment)) await files.unlink(segment); // an error behind it comes this way again
         store.statistics.remove(segment);
         this.#finished.delete(segment);
-        this.#retryAtMs.delete(segment);
+        this.#retries.delete(segment);
         sink.noSegments(after, before);
       },
     });
