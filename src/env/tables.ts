@@ -37,6 +37,8 @@ export function hasTables(db: Database, schema: string): boolean {
 
 /** SQLite goes by the statements, and takes most of what stands beside them as it is; it follows from them. */
 function isNamed({ type, name, tbl_name: table, sql }: Stored): boolean {
+  // A flipped bit may have made a BLOB of a TEXT.
+  if (typeof name !== 'string' || typeof table !== 'string') return false;
   if (sql === null) return type === 'index' && name.startsWith(`sqlite_autoindex_${table}_`);
   const [, kind, made, on = made] = MADE.exec(sql) ?? [];
   return type === kind?.toLowerCase() && name === made && table === on;

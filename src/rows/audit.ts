@@ -20,8 +20,11 @@ import { sumToBytes, termPrefix, zeroSum } from './digest.ts';
 import { HolderTable, type Holding, type HoldingChanges, hold } from './holders.ts';
 import { readPosition } from './position.ts';
 import { isMark, RowTable, type StoredRow, stateOf } from './row-table.ts';
-import { hasSchema, Meta } from './schema.ts';
+import { hasSchema, Meta, SCHEMA_VERSION } from './schema.ts';
+import { readFloor } from './sequence-floor.ts';
 import { type Tally, tally } from './tally.ts';
+
+const META_KEYS = new Set(['schema', 'device', 'incarnation', 'floor', 'position']);
 
 /** What is read through one connection. */
 interface Tables {
@@ -51,6 +54,8 @@ export interface RowAuditParts {
   look(): Database;
   /** What the database must say. */
   applied(): LogPosition | undefined;
+  incarnation(): string;
+  readonly device: string;
 }
 
 export class RowAudit {
@@ -105,15 +110,25 @@ export class RowAudit {
     const look = this.#parts.look();
     try {
       if (!hasSchema(look)) throw damaged('the tables are not what they were made as');
-      const found = readPosition(new Meta(look));
-      const known = this.#parts.applied();
-      const isEqual = found?.segment === known?.segment && found?.offset === known?.offset;
-      if (!isEqual) throw damaged('the position in the log is not what was written');
-      const sql = 'SELECT count(*) FROM container WHERE reported > sequence';
-      if (look.prepare<number>(sql).pluck().get() !== 0) throw damaged('reported too much');
+      this.#checkMeta(new Meta(look));
     } finally {
       look.close();
     }
+  }
+
+  #checkMeta(meta: Meta): void {
+    const found = readPosition(meta);
+    const known = this.#parts.applied();
+    const isEqual = found?.segment === known?.segment && found?.offset === known?.offset;
+    if (!isEqual) throw damaged('the position in the log is not what was written');
+    const isNamed =
+      meta.get('incarnation') === this.#parts.incarnation() &&
+      meta.get('device') === this.#parts.device &&
+      meta.get('schema') === String(SCHEMA_VERSION) &&
+      readFloor(meta) !== undefined;
+    const others = meta.keys().filter((key) => !META_KEYS.has(key));
+    if (!isNamed || others.length > 0)
+      throw damaged('what the database says of itself is not what was written');
   }
 
   #read(tables: Tables, limit: number): { rows: number; next: number | undefined } {
@@ -139,7 +154,8 @@ export class RowAudit {
   #begin({ lines, cursors }: Tables): Reading | undefined {
     const line = lines.next(this.#afterId);
     // One that nobody can use does no harm; but bytes that are not what was written are not left on the disk.
-    if (!cursors.areWhole(this.#afterId, line?.id ?? Number.MAX_SAFE_INTEGER)) {
+    const after = this.#afterId === 0 ? Number.NEGATIVE_INFINITY : this.#afterId;
+    if (!cursors.areWhole(after, line?.id ?? Number.POSITIVE_INFINITY)) {
       throw damaged('a cursor is not what was written');
     }
     if (line === undefined) return undefined;
@@ -177,10 +193,10 @@ function readPage(reading: Reading, page: readonly StoredRow[]): void {
 
 function areHeld(found: HoldingChanges, held: readonly Holding[]): boolean {
   return (
-    held.length === found.size &&
+    [...found.keys()].every((owner) => held.some((one) => one.owner === owner)) &&
     held.every(({ owner, rows, bytes }) => {
-      const own = found.get(owner);
-      return own?.rows === rows && own.bytes === bytes;
+      const { rows: ownRows, bytes: ownBytes } = found.get(owner) ?? { rows: 0, bytes: 0 };
+      return ownRows === rows && ownBytes === bytes;
     })
   );
 }
@@ -191,7 +207,7 @@ function checkColumns(line: ContainerLine, row: StoredRow): void {
   const isListed = row.hidden === 0;
   const isGood =
     (isMark(row) ? row.hidden === MARK : row.hidden === 0 || row.hidden === 1) &&
-    (!isListed || row.expires === expires) &&
+    (row.expires === expires || (!isListed && row.expires === null)) &&
     (row.sequence > 0 || isMark(row));
   if (!isGood) throw damaged(`a row of ${line.path} is not what its state says`);
 }

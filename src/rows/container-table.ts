@@ -49,10 +49,12 @@ type RawLine = [
   newest: Buffer,
   digest: Buffer,
   crc: number,
+  reported: number,
+  reportedCrc: number,
 ];
 
 const COLUMNS =
-  'id, ring, hash, path, sequence, rows, bytes, objects, total, marks, newest, digest, crc';
+  'id, ring, hash, path, sequence, rows, bytes, objects, total, marks, newest, digest, crc, reported, reported_crc';
 
 export function emptyLine(ring: PolicyIndex, hash: Buffer, path: string): ContainerLine {
   return {
@@ -97,8 +99,8 @@ export class ContainerTable {
       )
       .raw();
     this.#insert = db.prepare(
-      `INSERT INTO container (ring, hash, path, sequence, rows, bytes, objects, total, marks, newest, digest, crc, reported)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
+      `INSERT INTO container (ring, hash, path, sequence, rows, bytes, objects, total, marks, newest, digest, crc, reported, reported_crc)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ${reportedCheck(0)})`,
     );
     this.#update = db.prepare(
       `UPDATE container SET sequence = ?, rows = ?, bytes = ?, objects = ?, total = ?, marks = ?, newest = ?, digest = ?, crc = ?
@@ -111,7 +113,7 @@ export class ContainerTable {
       .raw();
     this.#remove = db.prepare('DELETE FROM container WHERE id = ?');
     this.#markReported = db.prepare(
-      'UPDATE container SET reported = ? WHERE id = ? AND reported < ? AND sequence >= ?',
+      'UPDATE container SET reported = ?, reported_crc = ? WHERE id = ? AND reported < ? AND sequence >= ?',
     );
   }
 
@@ -176,7 +178,7 @@ export class ContainerTable {
   }
 
   markReported(id: number, sequence: number): void {
-    this.#markReported.run(sequence, id, sequence, sequence);
+    this.#markReported.run(sequence, reportedCheck(sequence), id, sequence, sequence);
   }
 }
 
@@ -189,16 +191,23 @@ function lineCheck(line: Checked, newest: Buffer, digest: Buffer): number {
   return crc32(digest, crc32(line.hash, crc32(facts)));
 }
 
+/** Beside the line's own: it is written without a look at the line. */
+function reportedCheck(reported: number): number {
+  return crc32(`reported ${reported}`);
+}
+
 type Checked = Omit<ContainerLine, 'id' | 'newest' | 'digest'>;
 
 /** After a flipped byte a column may be of any type. @throws OperatingError `rows-damaged` */
 function parseLine(raw: RawLine): ContainerLine {
   const [id, ring, hash, path, sequence, rows, bytes, objects, total, marks, ...rest] = raw;
-  const [newest, digest, crc] = rest;
+  const [newest, digest, crc, reported, reportedCrc] = rest;
   const checked = { ring, hash, path, sequence, rows, bytes, objects, total, marks };
   const isWhole =
     [hash, newest, digest].every((column) => Buffer.isBuffer(column)) &&
-    lineCheck(checked, newest, digest) === crc;
+    typeof path === 'string' &&
+    lineCheck(checked, newest, digest) === crc &&
+    reportedCheck(reported) === reportedCrc;
   if (!isWhole) throw damagedLine(String(path));
   return { id, ...checked, newest: timestampFromBytes(newest), digest: sumFromBytes(digest) };
 }

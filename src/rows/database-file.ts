@@ -7,6 +7,7 @@
 import { codeOf } from '#base/errors.ts';
 import type { Database, Disk, Log } from '#env/env.ts';
 import { hasSchema, Meta, SCHEMA, SCHEMA_VERSION } from './schema.ts';
+import { writeFloor } from './sequence-floor.ts';
 
 const MARK = '.damaged';
 const NOTHING = Buffer.alloc(0);
@@ -50,7 +51,8 @@ function tryOpen(
   try {
     db = disk.openDatabase(path, { cacheKiB: CACHE_KIB });
     const meta = new Meta(db);
-    const fits = meta.get('schema') === SCHEMA_VERSION && meta.get('device') === incarnation;
+    const fits =
+      meta.get('schema') === String(SCHEMA_VERSION) && meta.get('device') === incarnation;
     if (fits && hasSchema(db)) return { db, meta };
   } catch (error) {
     log.warn('rows.unreadable', { path, error: codeOf(error) });
@@ -64,8 +66,9 @@ function create(disk: Disk, path: string, incarnation: string): OpenedDatabase {
   db.exec(SCHEMA);
   const meta = new Meta(db);
   db.transaction(() => {
-    meta.set('schema', SCHEMA_VERSION);
+    meta.set('schema', String(SCHEMA_VERSION));
     meta.set('device', incarnation);
+    writeFloor(meta, 0);
   });
   return { db, meta };
 }

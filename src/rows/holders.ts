@@ -9,8 +9,10 @@
  * `sequence` is that of the container when it last changed, so the totals reporter finds what its
  * users' accounts don't know yet by the container's own `reported`.
  */
+import { crc32 } from 'node:zlib';
+import { OperatingError } from '#base/errors.ts';
 import { CONTAINER_RING, type PolicyIndex } from '#base/names.ts';
-import { maxTimestamp, type Timestamp } from '#base/timestamp.ts';
+import { maxTimestamp, type Timestamp, ZERO_TIMESTAMP } from '#base/timestamp.ts';
 import type { Database, Statement } from '#env/env.ts';
 import { ownerIn } from './format.ts';
 import { isMark, type StoredRow, stateOf } from './row-table.ts';
@@ -67,25 +69,26 @@ function change(
   known.sequence = sequence;
 }
 
+interface StoredHolding extends Holding {
+  readonly crc: number;
+}
+
 export class HolderTable {
-  readonly #change: Statement<unknown>;
-  readonly #all: Statement<Holding>;
-  readonly #of: Statement<Holding>;
-  readonly #unreported: Statement<Holding>;
+  readonly #put: Statement<unknown>;
+  readonly #all: Statement<StoredHolding>;
+  readonly #of: Statement<StoredHolding>;
+  readonly #unreported: Statement<StoredHolding>;
   readonly #remove: Statement<unknown>;
   readonly #removeEmpty: Statement<unknown>;
 
   constructor(db: Database) {
-    const from = 'SELECT owner, rows, bytes, newest, sequence FROM holder WHERE container = ?';
-    this.#change = db.prepare(
-      `INSERT INTO holder (container, owner, rows, bytes, newest, sequence) VALUES (?, ?, ?, ?, ?, ?)
-       ON CONFLICT (container, owner) DO UPDATE SET
-         rows = rows + excluded.rows, bytes = bytes + excluded.bytes,
-         newest = MAX(newest, excluded.newest), sequence = excluded.sequence`,
+    const from = 'SELECT owner, rows, bytes, newest, sequence, crc FROM holder WHERE container = ?';
+    this.#put = db.prepare(
+      'INSERT OR REPLACE INTO holder (container, owner, rows, bytes, newest, sequence, crc) VALUES (?, ?, ?, ?, ?, ?, ?)',
     );
-    this.#all = db.prepare<Holding>(`${from} AND rows > 0 ORDER BY owner`);
-    this.#of = db.prepare<Holding>(`${from} AND owner = ?`);
-    this.#unreported = db.prepare<Holding>(
+    this.#all = db.prepare<StoredHolding>(`${from} ORDER BY owner`);
+    this.#of = db.prepare<StoredHolding>(`${from} AND owner = ?`);
+    this.#unreported = db.prepare<StoredHolding>(
       `${from} AND sequence > (SELECT reported FROM container WHERE id = ?)
        ORDER BY sequence LIMIT ?`,
     );
@@ -95,24 +98,34 @@ export class HolderTable {
     );
   }
 
+  /** @throws OperatingError `rows-damaged` */
   change(container: number, changes: HoldingChanges): void {
-    for (const [owner, { rows, bytes, newest, sequence }] of changes) {
-      this.#change.run(container, owner, rows, bytes, newest, sequence);
+    for (const [owner, change] of changes) {
+      const known = this.of(container, owner) ?? NOTHING;
+      const rows = known.rows + change.rows;
+      const bytes = known.bytes + change.bytes;
+      const newest = maxTimestamp(known.newest, change.newest);
+      const { sequence } = change;
+      const crc = check(container, { owner, rows, bytes, newest, sequence });
+      this.#put.run(container, owner, rows, bytes, newest, sequence, crc);
     }
   }
 
-  /** Of users who hold something. */
+  /** Also of users who hold nothing any more. @throws OperatingError `rows-damaged` */
   all(container: number): Holding[] {
-    return this.#all.all(container);
+    return this.#all.all(container).map((stored) => parse(container, stored));
   }
 
+  /** @throws OperatingError `rows-damaged` */
   of(container: number, owner: string): Holding | undefined {
-    return this.#of.get(container, owner);
+    const stored = this.#of.get(container, owner);
+    return stored && parse(container, stored);
   }
 
-  /** What changed since the container was reported, also to nothing; in the order of changes. */
+  /** What changed since the container was reported, also to nothing; in the order of changes. @throws OperatingError `rows-damaged` */
   unreported(container: number, limit: number): Holding[] {
-    return this.#unreported.all(container, container, limit);
+    const stored = this.#unreported.all(container, container, limit);
+    return stored.map((one) => parse(container, one));
   }
 
   /** Nobody needs to be told any more of who holds nothing. */
@@ -123,4 +136,15 @@ export class HolderTable {
   remove(container: number): void {
     this.#remove.run(container);
   }
+}
+
+const NOTHING = { rows: 0, bytes: 0, newest: ZERO_TIMESTAMP };
+
+function check(container: number, { owner, rows, bytes, newest, sequence }: Holding): number {
+  return crc32(`${container} ${owner} ${rows} ${bytes} ${newest} ${sequence}`);
+}
+
+function parse(container: number, { crc, ...holding }: StoredHolding): Holding {
+  if (crc === check(container, holding)) return holding;
+  throw new OperatingError('rows-damaged', 'what a user holds fails its checksum', { container });
 }

@@ -9,7 +9,7 @@ import type { Meta } from './schema.ts';
 const KEY = 'position';
 
 export function readPosition(meta: Meta): LogPosition | undefined {
-  const match = /^(\d+) (\d+) ([0-9a-f]+)$/.exec(String(meta.get(KEY) ?? ''));
+  const match = /^(\d+) (\d+) ([0-9a-f]+)$/.exec(meta.get(KEY) ?? '');
   if (match === null) return undefined;
   const position = { segment: Number(match[1]), offset: Number(match[2]) };
   return textOf(position) === match[0] ? position : undefined;

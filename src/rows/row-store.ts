@@ -129,9 +129,11 @@ export class RowStore implements RowSink {
       isThere: () => env.disk.statSync(options.file) !== undefined,
       look: () => env.disk.openDatabase(options.file, { readOnly: true, cacheKiB: LOOK_CACHE_KIB }),
       applied: () => this.#applier.position(),
+      incarnation: () => this.incarnation,
+      device: options.incarnation,
     });
     // Without the floor, sequences would count anew under a name that stands for the old ones.
-    const known = readFloor(meta) === undefined ? '' : String(meta.get('incarnation') ?? '');
+    const known = readFloor(meta) === undefined ? '' : (meta.get('incarnation') ?? '');
     this.incarnation = known || this.#newIncarnation();
   }
 

@@ -228,8 +228,23 @@ export class RowTable {
 
 /** Verifies the check and leaves the row in the form that listings have. */
 function checkListed(row: RawListed): void {
-  const crc = row.pop();
-  if (listingCheck(row[0], row[1], row[2], row[3], row[4], row[5]) !== crc) throw damaged(row[0]);
+  const crc = row.pop() as number;
+  const [name, micros, size, etag, type, count] = row;
+  if (!isWhole(name, micros, size, etag, type, count, crc)) throw damaged(name);
+}
+
+/** After a flipped byte a column may be of any type: a BLOB has the same check as a TEXT of its bytes. */
+function isWhole(
+  name: string,
+  micros: number,
+  size: number,
+  etag: unknown,
+  type: unknown,
+  count: number,
+  crc: number | undefined,
+): boolean {
+  if (typeof etag !== 'string' || typeof type !== 'string') return false;
+  return listingCheck(name, micros, size, etag, type, count) === crc;
 }
 
 /**
@@ -245,9 +260,8 @@ function rowNamed(raw: RawRow | undefined, name: Buffer): StoredRow | undefined 
 function parseRow(raw: RawRow): StoredRow {
   const [name, micros, size, etag, type, count, crc, hidden, expires, sequence, partial] = raw;
   const [died, since, until, state] = raw.slice(11) as [RawRow[11], RawRow[12], RawRow[13], Buffer];
-  // After a flipped byte a column may be of any type.
-  const isWhole = listingCheck(name, micros, size, etag, type, count) === crc;
-  if (!isWhole || !Buffer.isBuffer(state)) throw damaged(String(name));
+  const isGood = isWhole(name, micros, size, etag, type, count, crc) && Buffer.isBuffer(state);
+  if (!isGood) throw damaged(String(name));
   const listed = { name, micros, size, etag, type, count, crc, hidden, expires, sequence, partial };
   return { ...listed, died, since, until, state };
 }

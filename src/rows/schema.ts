@@ -14,22 +14,25 @@
  * - `row_by_death` finds tombstones by age, `row_by_mark` marks that nothing needs any more.
  * - `row_by_sequence` answers a peer's "what was committed since"; `row_by_expiry` finds rows whose
  *   delete-at has passed without looking at others.
- * - `holder`: what each user has written of a container (holders.ts). No checksum: the audit counts again.
+ * - `holder`: what each user has written of a container (holders.ts).
  * - `cursor`: how far this device has taken in each peer's commits (see service/freshness.ts).
  *
  * `row` has no rowid: the key is the tree, a page of a listing is read in one pass.
+ *
+ * STRICT: one flipped bit makes a BLOB of a TEXT with the same bytes. SQLite's own check tells of a value of another type in such a
+ * table only.
  */
 import type { Database } from '#env/env.ts';
 import { hasTables } from '#env/tables.ts';
 
 /** Raise with every change of the tables; the database is then rebuilt from the log. */
-export const SCHEMA_VERSION = 6;
+export const SCHEMA_VERSION = 7;
 
 export const SCHEMA = `
 CREATE TABLE IF NOT EXISTS meta (
   key TEXT PRIMARY KEY,
-  value
-) WITHOUT ROWID;
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS container (
   id INTEGER PRIMARY KEY,
   ring INTEGER NOT NULL,
@@ -45,8 +48,9 @@ CREATE TABLE IF NOT EXISTS container (
   digest BLOB NOT NULL,
   crc INTEGER NOT NULL,
   reported INTEGER NOT NULL,
+  reported_crc INTEGER NOT NULL,
   UNIQUE (ring, hash)
-);
+) STRICT;
 CREATE INDEX IF NOT EXISTS container_unreported ON container (ring, id) WHERE sequence > reported;
 CREATE TABLE IF NOT EXISTS row (
   container INTEGER NOT NULL,
@@ -66,7 +70,7 @@ CREATE TABLE IF NOT EXISTS row (
   until INTEGER,
   state BLOB NOT NULL,
   PRIMARY KEY (container, hidden, name)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS row_by_sequence ON row (container, sequence);
 CREATE INDEX IF NOT EXISTS row_by_expiry ON row (expires) WHERE hidden = 0 AND expires IS NOT NULL;
 CREATE INDEX IF NOT EXISTS row_by_death ON row (died) WHERE died IS NOT NULL;
@@ -78,8 +82,9 @@ CREATE TABLE IF NOT EXISTS holder (
   bytes INTEGER NOT NULL,
   newest TEXT NOT NULL,
   sequence INTEGER NOT NULL,
+  crc INTEGER NOT NULL,
   PRIMARY KEY (container, owner)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS cursor (
   container INTEGER NOT NULL,
   device INTEGER NOT NULL,
@@ -87,7 +92,7 @@ CREATE TABLE IF NOT EXISTS cursor (
   sequence INTEGER NOT NULL,
   crc INTEGER NOT NULL,
   PRIMARY KEY (container, device)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 `;
 
 export function hasSchema(db: Database): boolean {
@@ -98,17 +103,25 @@ export function hasSchema(db: Database): boolean {
 export class Meta {
   readonly #get;
   readonly #set;
+  readonly #keys;
 
   constructor(db: Database) {
-    this.#get = db.prepare<string | number>('SELECT value FROM meta WHERE key = ?').pluck();
+    this.#get = db.prepare<string>('SELECT value FROM meta WHERE key = ?').pluck();
     this.#set = db.prepare('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)');
+    this.#keys = db.prepare<string>('SELECT key FROM meta').pluck();
   }
 
-  get(key: string): string | number | undefined {
-    return this.#get.get(key);
+  /** After a flipped byte a value may be of any type: that is none. */
+  get(key: string): string | undefined {
+    const value: unknown = this.#get.get(key);
+    return typeof value === 'string' ? value : undefined;
   }
 
-  set(key: string, value: string | number): void {
+  set(key: string, value: string): void {
     this.#set.run(key, value);
+  }
+
+  keys(): string[] {
+    return this.#keys.all();
   }
 }

@@ -10,8 +10,8 @@ const KEY = 'floor';
 
 /** Undefined: it can't be read. */
 export function readFloor(meta: Meta): number | undefined {
-  const text = String(meta.get(KEY) ?? textOf(0));
-  const floor = Number(text.split(' ')[0]);
+  const text = meta.get(KEY);
+  const floor = Number(text?.split(' ')[0]);
   return Number.isSafeInteger(floor) && text === textOf(floor) ? floor : undefined;
 }
 
