@@ -16,12 +16,12 @@ import { DigestStore } from './digest-store.ts';
 import { BUCKETS, bucketOf, DigestTable, PAGES } from './digest-table.ts';
 import type { EntryStore } from './entry-store.ts';
 import { damaged, statusError } from './errors.ts';
-import { bucketStart, hasIndexTables, unsealed } from './index-file.ts';
+import { bucketStart, expiryColumn, hasIndexTables, metaValue } from './index-file.ts';
 import { decodeIndexRow } from './index-row.ts';
-import { promiseBytes } from './promise-table.ts';
+import { sealPromise } from './promise-table.ts';
 import type { SegmentFiles } from './segment-files.ts';
-import { BLOBS, placesOf } from './segment-statistics.ts';
-import { deleteAtOf, type StoredEntry } from './stored-entry.ts';
+import { BLOBS, placesOf, storedStatistics } from './segment-statistics.ts';
+import type { StoredEntry } from './stored-entry.ts';
 
 export interface IndexAuditParts {
   readonly store: EntryStore;
@@ -105,11 +105,11 @@ export class IndexAudit {
   #checkTables(database: Database): void {
     const { store, files } = this.#parts;
     if (!hasIndexTables(database)) throw damaged('the tables are not what they were made as');
-    const values = database.prepare<Buffer>('SELECT value FROM meta').pluck();
-    for (const bytes of values.all()) unsealed(bytes, 'meta');
-    const live = database.prepare<number>('SELECT live FROM segments WHERE segment = ?').pluck();
+    const values = database.prepare<[string, Buffer]>('SELECT name, value FROM meta').raw();
+    for (const [name, bytes] of values.all()) metaValue(name, bytes);
+    const stored = storedStatistics(database);
     for (const segment of [BLOBS, ...files.numbers()]) {
-      if ((live.get(segment) ?? 0) !== store.statistics.get(segment).live) {
+      if ((stored.get(segment)?.live ?? 0) !== store.statistics.get(segment).live) {
         throw damaged('the statistics of segments are damaged', { segment });
       }
     }
@@ -124,8 +124,8 @@ export class IndexAudit {
     let count = 0;
     for (const { key, promise } of this.#parts.store.promises.all()) {
       const found = find.get(key.policy, key.hash);
-      const isKept = found && unsealed(found, 'promise').equals(promiseBytes(promise));
-      if (isKept !== true) throw damaged('a promise is not in the index', { ...key });
+      const isKept = Buffer.isBuffer(found) && found.equals(sealPromise(key, promise));
+      if (!isKept) throw damaged('a promise is not in the index', { ...key });
       count++;
     }
     const counted = database.prepare<number>('SELECT count(*) FROM promises').pluck().get();
@@ -194,11 +194,8 @@ export class IndexAudit {
 
   #entryOf(policy: number, [hash, slot, unlisted, deleteAt, bytes]: RawRow): StoredEntry {
     const entry = decodeIndexRow({ policy, hash }, bytes);
-    const expires = deleteAtOf(entry.state);
     const isGood =
-      slot === 0 &&
-      (unlisted ?? 0) === entry.unlistedSinceMs &&
-      deleteAt === (expires === undefined ? null : Math.ceil(expires));
+      slot === 0 && (unlisted ?? 0) === entry.unlistedSinceMs && deleteAt === expiryColumn(entry);
     if (!isGood) throw damaged('columns of the index are not what the row says', { policy });
     const { files } = this.#parts;
     for (const { segment, offset, length } of placesOf(entry)) {

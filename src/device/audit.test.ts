@@ -352,9 +352,12 @@ describe('the auditor of a device', () => {
     ['a row that is damaged', 'UPDATE entries SET entry = zeroblob(80) WHERE rowid = 3'],
     ['an expiry that nobody set', 'UPDATE entries SET delete_at = 5 WHERE rowid = 4'],
     ['a mark that hides an unlisted entry', 'UPDATE entries SET unlisted = NULL WHERE rowid = 4'],
-    ['statistics that would drop a segment', 'UPDATE segments SET live = 0'],
+    ['statistics that would drop a segment', 'DELETE FROM segments WHERE segment = 1'],
     ['tables that are defined otherwise', 'DROP INDEX entries_delete_at'],
     ['a lost digest', 'DELETE FROM digest_changes'],
+    ['digests as of another moment', 'UPDATE digest_changes SET sequence = sequence + 64'],
+    ['statistics of another segment', 'UPDATE segments SET segment = 17 WHERE segment = 1'],
+    ['a value without a name', "UPDATE meta SET name = 'versionr' WHERE name = 'versions'"],
     ['damaged meta', "UPDATE meta SET value = x'00' WHERE name = 'position'"],
   ])('takes a damaged index out of use, and the next start rebuilds it: %s', (_, sql) =>
     withDevice(async (fixture, device) => {

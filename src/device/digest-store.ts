@@ -85,7 +85,7 @@ export class DigestStore implements Digests {
     if (this.#pendingBytes > 0) {
       this.#sequence++;
       const changes = this.#pending.subarray(0, this.#pendingBytes);
-      this.#putChanges.run(this.#sequence, sealed(changes));
+      this.#putChanges.run(this.#sequence, sealed(changes, String(this.#sequence)));
       this.#unsaved += this.#pendingBytes / CHANGE_BYTES;
       this.#pendingBytes = 0;
     }
@@ -114,7 +114,8 @@ export class DigestStore implements Digests {
       for (const [policy, table] of this.#tables) {
         const bytes = table.exportPage(this.#cursor);
         if (bytes !== undefined) {
-          this.#putPage.run(policy, this.#cursor, this.#sequence, sealed(bytes));
+          const at = [policy, this.#cursor, this.#sequence] as const;
+          this.#putPage.run(...at, sealed(bytes, at.join(' ')));
         }
       }
     }
@@ -132,7 +133,8 @@ export class DigestStore implements Digests {
       .prepare<PageRow>('SELECT policy, page, sequence, bytes FROM digest_pages')
       .raw();
     for (const [policy, page, sequence, bytes] of pages.iterate()) {
-      this.#table(policy).importPage(page, unsealed(bytes, 'digest page'));
+      const content = unsealed(bytes, 'digest page', [policy, page, sequence].join(' '));
+      this.#table(policy).importPage(page, content);
       saved.set(`${policy} ${page}`, sequence);
       this.#sequence = Math.max(this.#sequence, sequence);
     }
@@ -140,7 +142,7 @@ export class DigestStore implements Digests {
       .prepare<[number, Buffer]>('SELECT sequence, bytes FROM digest_changes ORDER BY sequence')
       .raw();
     for (const [sequence, bytes] of changes.iterate()) {
-      this.#replay(unsealed(bytes, 'digest changes'), sequence, saved);
+      this.#replay(unsealed(bytes, 'digest changes', String(sequence)), sequence, saved);
       this.#sequence = Math.max(this.#sequence, sequence);
     }
   }

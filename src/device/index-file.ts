@@ -3,7 +3,8 @@
  * in it is rebuilt from the log.
  *
  * Invariants: rows, segment statistics, digests, completeness and the position change in one
- * transaction. What is in the rows alone determines the statistics and the digests.
+ * transaction. What is in the rows alone determines the statistics and the digests. Every value has a
+ * checksum, which starts from its key, or is checked against one that has (index-bits.test.ts).
  */
 import { crc32 } from 'node:zlib';
 import { pack, unpack } from '#base/codec.ts';
@@ -17,33 +18,48 @@ import { decodeIndexRow, encodeIndexRow } from './index-row.ts';
 import { deleteAtOf, type StoredEntry } from './stored-entry.ts';
 
 /** Another version is rebuilt, not converted: the index is a cache. */
-export const INDEX_VERSION = 5;
+export const INDEX_VERSION = 6;
 
 /**
  * Entries are a heap with an index beside it, not WITHOUT ROWID: new rows then fill pages one after the
  * other, and only the small index pages are written at random (7 us a row instead of 14).
+ *
+ * STRICT: a flipped bit makes a BLOB of a TEXT with the same bytes, and SQLite's check tells it of these only.
  */
 const SCHEMA = `
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE IF NOT EXISTS entries (
   policy INTEGER NOT NULL, hash BLOB NOT NULL, slot INTEGER NOT NULL,
   unlisted INTEGER, delete_at INTEGER, entry BLOB NOT NULL,
-  PRIMARY KEY (policy, hash, slot));
+  PRIMARY KEY (policy, hash, slot)) STRICT;
 CREATE INDEX IF NOT EXISTS entries_unlisted ON entries (unlisted) WHERE unlisted IS NOT NULL;
 CREATE INDEX IF NOT EXISTS entries_delete_at ON entries (delete_at) WHERE delete_at IS NOT NULL;
-CREATE TABLE IF NOT EXISTS segments (segment INTEGER PRIMARY KEY, live INTEGER NOT NULL, rows INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS segments (segment INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS promises (
   policy INTEGER NOT NULL, hash BLOB NOT NULL, promise BLOB NOT NULL,
-  PRIMARY KEY (policy, hash)) WITHOUT ROWID;
+  PRIMARY KEY (policy, hash)) WITHOUT ROWID, STRICT;
 CREATE TABLE IF NOT EXISTS digest_pages (
   policy INTEGER NOT NULL, page INTEGER NOT NULL, sequence INTEGER NOT NULL, bytes BLOB NOT NULL,
-  PRIMARY KEY (policy, page)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS digest_changes (sequence INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+  PRIMARY KEY (policy, page)) WITHOUT ROWID, STRICT;
+CREATE TABLE IF NOT EXISTS digest_changes (sequence INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 `;
 
 /** Whether the tables of an index are as they were made. */
 export function hasIndexTables(database: Database): boolean {
   return hasTables(database, SCHEMA);
+}
+
+/**
+ * Which version made the tables of an index, also if they are not this one's; undefined: they don't tell.
+ * @throws OperatingError `damaged`
+ */
+export function indexVersion(database: Database): number | undefined {
+  const isThere = "SELECT 1 FROM sqlite_schema WHERE name = 'meta'";
+  if (database.prepare(isThere).get() === undefined) return undefined;
+  const sql = "SELECT value FROM meta WHERE name = 'format'";
+  const bytes = database.prepare<Buffer>(sql).pluck().get();
+  const format = bytes === undefined ? undefined : metaValue('format', bytes);
+  return Array.isArray(format) ? (format as [number])[0] : undefined;
 }
 
 type KeyedRow = [policy: number, hash: Buffer, entry: Buffer];
@@ -95,8 +111,7 @@ export class IndexFile {
   /** `isNew`: there is no row of this key. */
   put(entry: StoredEntry, isNew: boolean): void {
     const { policy, hash } = entry.key;
-    const deleteAt = deleteAtOf(entry.state);
-    const expires = deleteAt === undefined ? null : Math.ceil(deleteAt);
+    const expires = expiryColumn(entry);
     const unlisted = entry.unlistedSinceMs === 0 ? null : entry.unlistedSinceMs;
     const row = encodeIndexRow(entry);
     if (isNew) this.#insert.run(policy, hash, unlisted, expires, row);
@@ -150,17 +165,11 @@ export class IndexFile {
   /** A value of the meta table, with its checksum verified. @throws OperatingError `damaged` */
   meta(name: string): unknown {
     const bytes = this.#getMeta.get(name);
-    if (bytes === undefined) return undefined;
-    // A flipped bit in a page may lead to another row, which is as good as when it was written (seed 1038).
-    const sealedValue = unpack(unsealed(bytes, `meta ${name}`)) as [string, unknown];
-    if (!Array.isArray(sealedValue) || sealedValue[0] !== name) {
-      throw damaged('a value of the index is another one', { name });
-    }
-    return sealedValue[1];
+    return bytes === undefined ? undefined : metaValue(name, bytes);
   }
 
   setMeta(name: string, value: unknown): void {
-    this.#putMeta.run(name, sealed(pack([name, value])));
+    this.#putMeta.run(name, sealed(pack([name, value]), ''));
   }
 
   position(): LogPosition | undefined {
@@ -185,24 +194,48 @@ export function bucketStart(bucket: number): Buffer {
   return start;
 }
 
+/**
+ * A value says its name: a flipped bit in a page may lead to another row, which is as good as when it was written (seed
+ * 1038). Every version reads it so, for the format is among them.
+ * @throws OperatingError `damaged`
+ */
+export function metaValue(name: string, bytes: Buffer): unknown {
+  const value = unpack(unsealed(bytes, `meta ${name}`, '')) as [string, unknown];
+  if (!Array.isArray(value) || value[0] !== name) {
+    throw damaged('a value of the index is another one', { name });
+  }
+  return value[1];
+}
+
+/** In whole seconds, of which SQLite takes so many. */
+export function expiryColumn(entry: StoredEntry): number | null {
+  const seconds = deleteAtOf(entry.state);
+  if (seconds === undefined) return null;
+  const { MAX_SAFE_INTEGER, MIN_SAFE_INTEGER } = Number;
+  return Math.max(MIN_SAFE_INTEGER, Math.min(Math.ceil(seconds), MAX_SAFE_INTEGER));
+}
+
 function decodeKeyed([policy, hash, entry]: KeyedRow): StoredEntry {
   return decodeIndexRow({ policy, hash }, entry);
 }
 
-/** Bytes with a CRC-32 in front, for everything in the database that is not an entry. */
-export function sealed(bytes: Buffer): Buffer {
+/**
+ * Bytes with a CRC-32 in front, for everything in the database that is not an entry. It starts from the
+ * columns beside them (`key`), so bytes beside wrong ones don't pass.
+ */
+export function sealed(bytes: Buffer, key: string): Buffer {
   const out = Buffer.allocUnsafe(4 + bytes.length);
-  out.writeUInt32BE(crc32(bytes), 0);
+  out.writeUInt32BE(crc32(bytes, crc32(key)), 0);
   out.set(bytes, 4);
   return out;
 }
 
 /** @throws OperatingError `damaged` */
-export function unsealed(bytes: Buffer, what: string): Buffer {
+export function unsealed(bytes: Buffer, what: string, key: string): Buffer {
   if (!Buffer.isBuffer(bytes)) throw damaged(`the index is damaged: ${what}`);
   const content = bytes.subarray(4);
-  if (bytes.length < 4 || bytes.readUInt32BE(0) !== crc32(content)) {
-    throw damaged(`the index is damaged: ${what}`);
+  if (bytes.length < 4 || bytes.readUInt32BE(0) !== crc32(content, crc32(key))) {
+    throw damaged(`the index is damaged: ${what}`, { key });
   }
   return content;
 }

@@ -24,7 +24,13 @@ import {
   SUBFOLDERS,
   writeIdentity,
 } from './identity.ts';
-import { hasIndexTables, INDEX_VERSION, IndexFile, isIndexDamage } from './index-file.ts';
+import {
+  hasIndexTables,
+  INDEX_VERSION,
+  IndexFile,
+  indexVersion,
+  isIndexDamage,
+} from './index-file.ts';
 import { DEFAULT_LIMITS, type DeviceLimits } from './limits.ts';
 import { LogDevice } from './log-device.ts';
 import { LogWriter } from './log-writer.ts';
@@ -368,8 +374,9 @@ function readIndex(
   try {
     database = openDatabase(env, path, limits);
     if (!hasIndexTables(database)) {
+      const version = indexVersion(database);
       database.close();
-      return 'unusable';
+      return version === undefined || version === INDEX_VERSION ? 'unusable' : 'other-format';
     }
     const index = new IndexFile(database);
     const [version, incarnation] = (index.meta('format') ?? []) as [number?, string?];

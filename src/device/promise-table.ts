@@ -44,7 +44,7 @@ export class PromiseTable {
       if (!Number.isInteger(policy) || !Buffer.isBuffer(hash) || !Buffer.isBuffer(bytes))
         throw damaged('a promise of nothing');
       const key = { policy, hash };
-      this.#promised.set(keyText(key), { key, promise: decode(unsealed(bytes, 'promise')) });
+      this.#promised.set(keyText(key), { key, promise: decode(unsealPromise(key, bytes)) });
     }
   }
 
@@ -97,7 +97,7 @@ export class PromiseTable {
     const remove = this.#database.prepare('DELETE FROM promises WHERE policy = ? AND hash = ?');
     for (const { key, promise } of this.#unsaved.values()) {
       if (promise === undefined) remove.run(key.policy, key.hash);
-      else put.run(key.policy, key.hash, sealed(promiseBytes(promise)));
+      else put.run(key.policy, key.hash, sealPromise(key, promise));
     }
   }
 
@@ -106,9 +106,13 @@ export class PromiseTable {
   }
 }
 
-/** As the index keeps it, before its checksum. */
-export function promiseBytes({ ballot, seen }: StandingPromise): Buffer {
-  return Buffer.from(ballot + seen);
+/** As the index keeps it. */
+export function sealPromise(key: EntryKey, { ballot, seen }: StandingPromise): Buffer {
+  return sealed(Buffer.from(ballot + seen), keyText(key));
+}
+
+function unsealPromise(key: EntryKey, bytes: Buffer): Buffer {
+  return unsealed(bytes, 'promise', keyText(key));
 }
 
 function decode(bytes: Buffer): StandingPromise {

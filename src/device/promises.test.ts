@@ -55,7 +55,7 @@ describe('a promise', () => {
       await promise(device, 1, ballot);
       await device.close();
       const database = fixture.env.disk.openDatabase(`${FOLDER}/index.db`);
-      database.exec('UPDATE promises SET hash = 7');
+      database.exec("UPDATE promises SET hash = x'07'");
       database.close();
       const again = await fixture.open();
       expect(again.opened.rebuilt).toBe(true);

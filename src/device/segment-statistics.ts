@@ -5,7 +5,10 @@
  * `live` is a function of the index's rows, changed in the same transaction; so a replay that meets a
  * record twice counts it once.
  */
+
+import { pack, unpack } from '#base/codec.ts';
 import type { Database, Statement } from '#env/env.ts';
+import { sealed, unsealed } from './index-file.ts';
 import type { RecordPlace, StoredEntry } from './stored-entry.ts';
 
 export interface SegmentStatistic {
@@ -28,13 +31,10 @@ export class SegmentStatistics {
   readonly #remove: Statement<unknown>;
 
   constructor(database: Database) {
-    this.#put = database.prepare('INSERT OR REPLACE INTO segments VALUES (?, ?, ?)');
+    this.#put = database.prepare('INSERT OR REPLACE INTO segments VALUES (?, ?)');
     this.#remove = database.prepare('DELETE FROM segments WHERE segment = ?');
-    const rows = database
-      .prepare<[number, number, number]>('SELECT segment, live, rows FROM segments')
-      .raw();
-    for (const [segment, live, bytes] of rows.iterate()) {
-      this.#settled.set(segment, { live, rows: bytes });
+    for (const [segment, statistic] of storedStatistics(database)) {
+      this.#settled.set(segment, statistic);
     }
   }
 
@@ -69,7 +69,8 @@ export class SegmentStatistics {
     for (const [segment, bytes] of this.#rows) this.#change(segment).rows += bytes;
     for (const [segment, change] of this.#changes) {
       const before = this.get(segment);
-      this.#put.run(segment, before.live + change.live, before.rows + change.rows);
+      const after = pack([before.live + change.live, before.rows + change.rows]);
+      this.#put.run(segment, sealed(after, String(segment)));
     }
   }
 
@@ -105,6 +106,19 @@ export class SegmentStatistics {
     if (change === undefined) this.#changes.set(segment, (change = { live: 0, rows: 0 }));
     return change;
   }
+}
+
+/** As the index has them. @throws OperatingError `damaged` */
+export function storedStatistics(database: Database): Map<number, SegmentStatistic> {
+  const sql = 'SELECT segment, bytes FROM segments';
+  const found = database.prepare<[number, Buffer]>(sql).raw().all();
+  return new Map(
+    found.map(([segment, bytes]) => {
+      const content = unsealed(bytes, 'statistics of a segment', String(segment));
+      const [live, rows] = unpack(content) as [number, number];
+      return [segment, { live, rows }];
+    }),
+  );
 }
 
 /** The records that an entry needs: its newest, and the one that holds or names its body. */

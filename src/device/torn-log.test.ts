@@ -1,5 +1,6 @@
 /** The end of a log that a crash has torn, or that went bad: what a start makes of it, and whoever ends that start. */
 import { describe, expect, it } from 'vitest';
+import { INDEX_VERSION, IndexFile } from './index-file.ts';
 import type { LogDevice } from './open.ts';
 import { bytes, DeviceFixture, FOLDER, keyOf, withDevice } from './testing/device-fixture.ts';
 
@@ -84,6 +85,18 @@ describe('a torn end of the log', () => {
       expect(fourth.completeness.isComplete(0, keyOf(1).hash)).toBe(true);
       await fourth.close();
       expect(await notes(fixture)).toHaveLength(1);
+    }));
+
+  it('is no hole after an upgrade, though the new version cannot read the index', () =>
+    withDevice(async (fixture, device) => {
+      await tearLast(fixture, device);
+      const database = fixture.env.disk.openDatabase(`${FOLDER}/index.db`);
+      new IndexFile(database).setMeta('format', [INDEX_VERSION - 1, device.incarnation]);
+      database.exec('ALTER TABLE segments RENAME COLUMN bytes TO live');
+      database.close();
+      const again = await fixture.open();
+      expect(again.opened).toMatchObject({ rebuilt: true, tailCut: true, hasHole: false });
+      await again.close();
     }));
 
   it('that a kill left unfinished is cut off, and the device counts at once', () =>
