@@ -218,7 +218,7 @@ function malformed(what: string): OperatingError {
   return new OperatingError('malformed', `malformed entry: ${what}`);
 }
 function asNumber(value: unknown): number {
-  if (typeof value === 'number' && value >= 0 && Number.isFinite(value)) return value;
+  if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
   throw malformed('number');
 }
 function asString(value: unknown): string {

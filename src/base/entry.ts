@@ -172,6 +172,13 @@ export function expirySource(state: EntryState): { deleteAt?: number; timestamp:
   return { deleteAt: state.data?.deleteAt, timestamp: dataTimestamp(state) };
 }
 
+/** A delete-at as databases keep it: seconds that SQLite takes as an integer; null: none. */
+export function expirySeconds(deleteAt: number | undefined): number | null {
+  if (deleteAt === undefined || Number.isNaN(deleteAt)) return null;
+  const { MAX_SAFE_INTEGER, MIN_SAFE_INTEGER } = Number;
+  return Math.max(MIN_SAFE_INTEGER, Math.min(Math.ceil(deleteAt), MAX_SAFE_INTEGER));
+}
+
 /**
  * What a reader must be told at `nowSeconds`: an entry past its delete-at is `expired`; one that a
  * replica freed on its own is live again when a POST that the replica missed had moved the expiry

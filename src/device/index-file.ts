@@ -8,6 +8,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { pack, unpack } from '#base/codec.ts';
+import { expirySeconds } from '#base/entry.ts';
 import { OperatingError } from '#base/errors.ts';
 import type { Database, Statement } from '#env/env.ts';
 import { hasTables, saysFileDamage } from '#env/tables.ts';
@@ -207,12 +208,8 @@ export function metaValue(name: string, bytes: Buffer): unknown {
   return value[1];
 }
 
-/** In whole seconds, of which SQLite takes so many. */
 export function expiryColumn(entry: StoredEntry): number | null {
-  const seconds = deleteAtOf(entry.state);
-  if (seconds === undefined) return null;
-  const { MAX_SAFE_INTEGER, MIN_SAFE_INTEGER } = Number;
-  return Math.max(MIN_SAFE_INTEGER, Math.min(Math.ceil(seconds), MAX_SAFE_INTEGER));
+  return expirySeconds(deleteAtOf(entry.state));
 }
 
 function decodeKeyed([policy, hash, entry]: KeyedRow): StoredEntry {

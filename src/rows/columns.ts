@@ -7,6 +7,7 @@ import {
   type DataPart,
   type EntryState,
   effectiveKind,
+  expirySeconds,
   expirySource,
   isDead,
 } from '#base/entry.ts';
@@ -67,7 +68,7 @@ function objectColumns(state: EntryState, nowSeconds: number): Columns {
     etag: data.etag,
     type: contentTypeOf(state),
     count: extraOf(data),
-    expires: live ? (expirySource(state).deleteAt ?? null) : null,
+    expires: live ? expirySeconds(expirySource(state).deleteAt) : null,
   };
 }
 

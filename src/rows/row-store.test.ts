@@ -64,6 +64,17 @@ describe('writing rows', () => {
     expect(state.data?.checksums).toEqual({ md7: 'AAAA' });
   });
 
+  it.each(['1.5', '1e300', 'soon', '-1e300'])(
+    'takes whatever delete-at somebody told it: %s',
+    async (text) => {
+      const values = { 'delete-at': text };
+      const groups = { system: { timestamp: at(2), values } };
+      await store.write(row('o', { ...live(at(1)), groups }));
+      const expired = Number(text) < START_SECONDS;
+      expect(names()).toEqual(expired ? [] : ['o']);
+    },
+  );
+
   it('says that an older write is superseded, and keeps the newer', async () => {
     await store.write(row('o', live(at(9), { size: 9 })));
     expect(await store.write(row('o', live(at(5), { size: 5 })))).toEqual({
