@@ -25,7 +25,7 @@ import { isDeepStrictEqual } from 'node:util';
 import Database from 'better-sqlite3';
 import { encodeState } from '#base/entry-codec.ts';
 import { HybridClock } from '#base/hybrid-clock.ts';
-import type { Entry } from '#device/contract.ts';
+import { DEFAULT_INLINE_LIMIT, type Entry } from '#device/contract.ts';
 import { type LogDevice, openDevice } from '#device/open.ts';
 import { createNodeEnv } from '#env/node/node-env.ts';
 import { Prng } from '#env/sim/prng.ts';
@@ -131,8 +131,7 @@ export class FlipExperiment {
   }
 
   async #put(n: number): Promise<void> {
-    // Half of them above the inline limit: blobs.
-    const body = this.#random.bytes(n % 2 === 0 ? this.#random.integer(9_000) : 40_000 + 500 * n);
+    const body = this.#random.bytes(this.#size(n));
     this.#bodies.set(`${n}`, body);
     const source = (async function* () {
       if (body.length > 0) yield body;
@@ -145,6 +144,12 @@ export class FlipExperiment {
       user: { 'x-object-meta-n': String(n) },
       system: {},
     });
+  }
+
+  /** Half of them are blobs. Of those, what repair brings stays one only above the limit that every device has. */
+  #size(n: number): number {
+    if (n % 2 === 0) return this.#random.integer(9_000);
+    return (n % 8 === 1 ? DEFAULT_INLINE_LIMIT : 40_000) + 500 * n;
   }
 
   async #readSome(count: number): Promise<void> {
